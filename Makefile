@@ -1,0 +1,52 @@
+# `make run` and `make test` do all the set-up; everything else builds on the same two stamps.
+
+PYTHON ?= $(firstword $(foreach v,python3.13 python3.12 python3.11 python3,\
+	$(shell command -v $(v) >/dev/null 2>&1 && $(v) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(v))))
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format coverage openapi docs lock clean
+
+help:  ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "gputel needs Python 3.11 or newer: install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment: on Debian or Ubuntu, apt install python3-venv"; rm -rf $(VENV); exit 1; }
+	@touch $@
+
+$(VENV)/.runtime: requirements.txt setup.cfg $(VENV)/.made
+	$(PIP) install --require-hashes -r requirements.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: $(VENV)/.runtime  ## Run the whole pipeline on this machine: broker, collector, streamer, api.
+	@$(BIN)/gputel run --role all $(ARGS)
+
+test: $(VENV)/.dev  ## Run every test.
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## Check style and types.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev  ## Put the code in its standard shape.
+	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format .
+
+lock: $(VENV)/.dev  ## Pin the newest allowed versions, with hashes.
+	@$(PIP) install uv
+	@$(BIN)/uv pip compile setup.cfg --extra build --upgrade $(LOCK_FLAGS) -o requirements.txt
+	@$(BIN)/uv pip compile setup.cfg --extra build --extra dev --upgrade $(LOCK_FLAGS) -c requirements.txt -o requirements-dev.txt
+
+LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links -q
+
+clean:  ## Remove what make made here (never the data directory).
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis coverage .coverage*

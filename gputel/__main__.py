@@ -1,0 +1,6 @@
+"""``python -m gputel`` is the console script."""
+
+from gputel.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The api role: questions about GPUs come in over HTTP, JSON goes out."""

@@ -1,0 +1,25 @@
+"""The console script: its commands, and how their errors end."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from gputel import __version__
+from gputel.errors import GputelError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="gputel")
+def cli() -> None:
+    """GPU telemetry from DCGM to Postgres, through gputel's own message queue."""
+
+
+def main() -> None:
+    """Run the command line; an error of gputel's own is one line on stderr, never a traceback."""
+    try:
+        cli()
+    except GputelError as error:
+        print(f"gputel: {error.message}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)

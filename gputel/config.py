@@ -1,0 +1,401 @@
+"""Settings: one frozen dataclass per component, resolved from defaults, environment and flags.
+
+A field's name is its flag (``broker_port`` -> ``--broker-port``) and its environment variable
+(``GPUTEL_BROKER_PORT``). Flags win over the environment, the environment over defaults. An empty
+environment variable counts as not set. ``docs/configuration.md`` is generated from this module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import platformdirs
+
+from gputel.errors import ConfigError
+
+ENV_PREFIX = "GPUTEL_"
+MIB = 1024 * 1024
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP)")
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+class Origin(StrEnum):
+    """Where the value of a setting came from."""
+
+    DEFAULT = "default"
+    ENVIRONMENT = "environment"
+    FLAG = "flag"
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a field says of itself beside its type and default."""
+
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    secret: bool = False
+
+
+def _setting(default: Any, help_: str, **meta: Any) -> Any:
+    metadata = {"gputel": Meta(help=help_, **meta)}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def default_data_dir() -> Path:
+    """The platform's user data directory; for root, one that an unprivileged Postgres can reach."""
+    if sys.platform == "linux" and os.geteuid() == 0:
+        return Path("/var/lib/gputel")
+    return Path(platformdirs.user_data_dir("gputel", appauthor=False))
+
+
+@dataclass(frozen=True)
+class CommonSettings:
+    """What every role shares."""
+
+    data_dir: Path = _setting(
+        default_data_dir, "Directory for the embedded Postgres and the sample data."
+    )
+    host: str = _setting("127.0.0.1", "Address that the HTTP servers listen on.")
+    broker_url: str | None = _setting(
+        None,
+        "Broker to use. Default: the one in this process, else http://127.0.0.1:<broker-port>.",
+    )
+    health_port: int | None = _setting(
+        None,
+        "Port for /healthz, /readyz and /metrics of a process that runs neither broker nor api.",
+        minimum=0,
+        maximum=65535,
+    )
+    drain_deadline_s: float = _setting(
+        20.0, "Seconds that a stopping process may take to finish or hand back its work.", minimum=0
+    )
+    log_level: str = _setting(
+        "info", "Least severe log line shown.", choices=("debug", "info", "warning", "error")
+    )
+    log_format: str = _setting("text", "Shape of log lines.", choices=("text", "json"))
+
+
+@dataclass(frozen=True)
+class PostgresSettings:
+    """The database: a server of your own, or the embedded one."""
+
+    postgres_dsn: str | None = _setting(
+        None,
+        "Postgres to use, as postgresql://user:password@host/db. Default: embedded.",
+        secret=True,
+    )
+    postgres_bin_dir: Path | None = _setting(
+        None, "Directory of the postgres binaries for the embedded server. Default: found."
+    )
+    postgres_wait_s: float = _setting(
+        60.0, "Seconds to wait for Postgres when a process starts.", minimum=0
+    )
+    postgres_pool_size: int = _setting(
+        8, "Most connections that one process opens.", minimum=2, maximum=1000
+    )
+
+
+@dataclass(frozen=True)
+class BrokerSettings:
+    """The message queue and its HTTP server."""
+
+    broker_port: int = _setting(
+        8081, "Port of the broker; 0 picks a free one.", minimum=0, maximum=65535
+    )
+    queue_max_messages: int = _setting(100_000, "Most messages that the queue holds.", minimum=1)
+    queue_max_bytes: int = _setting(
+        256 * MIB, "Most payload bytes that the queue holds.", minimum=1
+    )
+    message_max_bytes: int = _setting(64 * MIB, "Largest request body that is taken.", minimum=1)
+    visibility_timeout_s: float = _setting(
+        30.0, "Seconds until a leased message that was not acked is delivered again.", minimum=0.05
+    )
+    max_attempts: int = _setting(
+        16, "Deliveries of one message before it goes to the dead letters.", minimum=1
+    )
+    publish_wait_s: float = _setting(
+        30.0, "Longest that a publish waits for room in a full queue.", minimum=0
+    )
+
+
+@dataclass(frozen=True)
+class StreamerSettings:
+    """The streamer and its source."""
+
+    csv: Path | None = _setting(
+        None, "DCGM CSV to stream, plain or .gz. Default: a simulated sample in --data-dir."
+    )
+    stream_id: str | None = _setting(
+        None, "Name of the stream; streamers of one name share its rows. Default: from the file."
+    )
+    rate: float = _setting(
+        250.0, "Rows per second that a streamer sends; 0 is no limit.", minimum=0
+    )
+    loop: bool = _setting(True, "Start over at the end of the file.")
+    timestamps: str = _setting(
+        "processing",
+        "Timestamp of a record: when it was processed, or the file's own.",
+        choices=("processing", "source"),
+    )
+    chunk_rows: int = _setting(
+        32_768, "Most rows in one chunk, which is one message.", minimum=1, maximum=1_000_000
+    )
+    chunk_interval_s: float = _setting(
+        0.5, "Target time between chunks when --rate limits the stream.", minimum=0.01
+    )
+    chunk_lease_s: float = _setting(
+        30.0, "Seconds until a reserved chunk that has not landed is published again.", minimum=0.1
+    )
+
+
+@dataclass(frozen=True)
+class CollectorSettings:
+    """The collector."""
+
+    workers: int = _setting(
+        2, "Workers that consume and commit side by side.", minimum=1, maximum=64
+    )
+    commit_max_messages: int = _setting(64, "Most messages in one transaction.", minimum=1)
+    commit_max_bytes: int = _setting(
+        8 * MIB, "Payload bytes after which a transaction takes no further message.", minimum=1
+    )
+    ledger_window_h: float = _setting(
+        168.0, "Hours that the ids of messages without a chunk lease are remembered.", minimum=0
+    )
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    """The REST API."""
+
+    api_port: int = _setting(8080, "Port of the API; 0 picks a free one.", minimum=0, maximum=65535)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All components' settings, resolved."""
+
+    common: CommonSettings = field(default_factory=CommonSettings)
+    postgres: PostgresSettings = field(default_factory=PostgresSettings)
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
+    streamer: StreamerSettings = field(default_factory=StreamerSettings)
+    collector: CollectorSettings = field(default_factory=CollectorSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+
+    @property
+    def broker_url(self) -> str:
+        """The broker to talk to: the one that was set, else this machine's."""
+        return self.common.broker_url or f"http://127.0.0.1:{self.broker.broker_port}"
+
+
+@dataclass(frozen=True)
+class SettingSpec:
+    """One setting as flags, environment and documentation see it."""
+
+    component: str
+    name: str
+    type: Any
+    optional: bool
+    default: Any
+    meta: Meta
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag, ``--broker-port``."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def env(self) -> str:
+        """The environment variable, ``GPUTEL_BROKER_PORT``."""
+        return ENV_PREFIX + self.name.upper()
+
+    def parse(self, text: str, source: str) -> Any:
+        """Turn text into the setting's type, or raise a ConfigError naming ``source``."""
+        try:
+            value = _PARSERS[self.type](text.strip())
+        except ValueError as error:
+            raise ConfigError(f"{source}: {error}") from None
+        return self.check(value, source)
+
+    def check(self, value: Any, source: str) -> Any:
+        """Return the value if it is within its bounds, else raise a ConfigError."""
+        meta = self.meta
+        if meta.choices and value not in meta.choices:
+            raise ConfigError(f"{source}: {value!r} is not one of {', '.join(meta.choices)}")
+        if meta.minimum is not None and value < meta.minimum:
+            raise ConfigError(f"{source}: {value} is less than the least allowed, {meta.minimum:g}")
+        if meta.maximum is not None and value > meta.maximum:
+            raise ConfigError(f"{source}: {value} is more than the most allowed, {meta.maximum:g}")
+        return value
+
+    def masked(self, value: Any) -> str:
+        """The value as it may be shown: a secret's password is hidden."""
+        if value is None:
+            return ""
+        return mask_dsn(str(value)) if self.meta.secret else str(value)
+
+
+def _parse_int(text: str) -> int:
+    try:
+        return int(text.replace("_", ""))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
+
+
+def _parse_float(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ValueError(f"{text!r} is not a finite number")
+    return value
+
+
+def _parse_bool(text: str) -> bool:
+    lowered = text.lower()
+    if lowered in _TRUE:
+        return True
+    if lowered in _FALSE:
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def _parse_str(text: str) -> str:
+    if not text:
+        raise ValueError("is empty")
+    return text
+
+
+def _parse_path(text: str) -> Path:
+    return Path(_parse_str(text)).expanduser()
+
+
+_PARSERS: dict[Any, Callable[[str], Any]] = {
+    int: _parse_int,
+    float: _parse_float,
+    bool: _parse_bool,
+    str: _parse_str,
+    Path: _parse_path,
+}
+
+
+def mask_dsn(dsn: str) -> str:
+    """The DSN with its password replaced by ``***``; unreadable ones are hidden whole."""
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:
+        return "***"
+    if not parts.scheme:
+        return "***"
+    query = "&".join(
+        "password=***" if item.startswith("password=") else item for item in parts.query.split("&")
+    )
+    netloc = parts.netloc
+    if "@" in netloc:
+        user, _, place = netloc.rpartition("@")
+        netloc = user.split(":", 1)[0] + (":***" if ":" in user else "") + "@" + place
+    return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
+
+
+def specs() -> list[SettingSpec]:
+    """Every setting of every component, in the order of declaration."""
+    found = []
+    hints = typing.get_type_hints(Settings)
+    for component, settings_type in hints.items():
+        found += _specs_of(component, cast(Any, settings_type))
+    return found
+
+
+def _specs_of(component: str, settings_type: Any) -> list[SettingSpec]:
+    hints = typing.get_type_hints(settings_type)
+    defaults = settings_type()
+    found = []
+    for item in dataclasses.fields(settings_type):
+        hint, optional = hints[item.name], False
+        if isinstance(hint, types.UnionType):
+            hint, optional = typing.get_args(hint)[0], True
+        default = getattr(defaults, item.name)
+        meta = item.metadata["gputel"]
+        found.append(SettingSpec(component, item.name, hint, optional, default, meta))
+    return found
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Settings, and where each came from."""
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+
+
+def resolve(
+    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Resolved:
+    """Settings from flags (by field name; None means not given), environment and defaults.
+
+    Raises ConfigError naming the flag or the variable that is wrong, and for a ``GPUTEL_``
+    variable that no setting has, so that a typing error does not pass in silence.
+    """
+    environ = os.environ if environ is None else environ
+    flags = flags or {}
+    values: dict[str, dict[str, Any]] = {}
+    origins: dict[str, Origin] = {}
+    for spec in specs():
+        value, origin = _resolve_one(spec, flags, environ)
+        values.setdefault(spec.component, {})[spec.name] = value
+        origins[spec.name] = origin
+    _refuse_unknown(environ)
+    hints = typing.get_type_hints(Settings)
+    settings = Settings(**{name: hints[name](**given) for name, given in values.items()})
+    _check_urls(settings)
+    return Resolved(settings, origins)
+
+
+def _resolve_one(
+    spec: SettingSpec, flags: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[Any, Origin]:
+    given = flags.get(spec.name)
+    if given is not None:
+        value = spec.parse(given, spec.flag) if isinstance(given, str) else given
+        return spec.check(value, spec.flag), Origin.FLAG
+    text = environ.get(spec.env, "")
+    if text:
+        return spec.parse(text, spec.env), Origin.ENVIRONMENT
+    return spec.default, Origin.DEFAULT
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    """Refuse misspelt variables, but not those that Kubernetes adds for a Service's links."""
+    known = {spec.env for spec in specs()} | {"GPUTEL_ROLE", "GPUTEL_API_URL"}
+    for name in sorted(environ):
+        if not name.startswith(ENV_PREFIX) or name in known or _SERVICE_LINK.search(name):
+            continue
+        raise ConfigError(f"{name}: no such setting; `gputel config` lists them")
+
+
+def _check_urls(settings: Settings) -> None:
+    url = settings.common.broker_url
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise ConfigError(f"broker_url: {url!r} is not an http:// or https:// address")
+    dsn = settings.postgres.postgres_dsn
+    if dsn is not None and not dsn.startswith(("postgresql://", "postgres://")):
+        raise ConfigError(
+            "postgres_dsn: must look like postgresql://user:password@host:5432/database"
+        )

@@ -1,0 +1,168 @@
+"""Every error that gputel raises on purpose, in one tree.
+
+    GputelError
+      ConfigError            a setting is missing or wrong              (exit 2)
+      UsageError             the command was asked for what cannot be   (exit 2)
+        PortTaken            the listening port belongs to someone else
+      SourceError            a source cannot be read as it is           (exit 1)
+        StreamConflict       two different sources under one stream_id
+      DecodeError            a payload is not a record batch            (never retried)
+      StoreError             Postgres refused                           (exit 1)
+        StoreUnavailable     Postgres is away for now                   (retried)
+        SchemaTooNew         the database is ahead of this gputel
+      RequestError           a request that cannot be answered as asked (4xx, 5xx)
+        BadRequest 400, Unauthorized 401, NotFound 404, UnknownMessage 404,
+        StaleLease 409, QueueClosed 410, PayloadTooLarge 413, QueueFull 503
+      BrokerUnavailable      the broker is away for now                 (retried)
+
+Each has a machine-readable ``code``, the HTTP ``status`` it is answered with, the ``exit_code``
+of a command that ends on it, whether trying again can help (``retriable``), and a message that
+says what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GputelError(Exception):
+    """Base of all. The message is written for the person who has to act on it."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+    retriable: ClassVar[bool] = False
+
+    @property
+    def message(self) -> str:
+        """The text that a person reads."""
+        return str(self.args[0]) if self.args else self.code
+
+
+class ConfigError(GputelError):
+    """A setting is missing or wrong; the message names it."""
+
+    code = "bad_setting"
+    exit_code = 2
+
+
+class UsageError(GputelError):
+    """The command cannot do what it was asked with what it was given."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class PortTaken(UsageError):
+    """Another process listens on the port; the message names it."""
+
+    code = "port_taken"
+
+
+class SourceError(GputelError):
+    """A source cannot be read as it is; the message names the file and what to do."""
+
+    code = "bad_source"
+
+
+class StreamConflict(SourceError):
+    """One ``stream_id`` was used for two different sources; the message names both."""
+
+    code = "stream_conflict"
+    status = 409
+
+
+class DecodeError(GputelError):
+    """A payload is not a record batch and never will be: dead-letter it."""
+
+    code = "bad_payload"
+    status = 400
+
+
+class StoreError(GputelError):
+    """Postgres refused, and trying again will not help."""
+
+    code = "store_error"
+
+
+class StoreUnavailable(StoreError):
+    """Postgres cannot be reached, or is stopping: try again later."""
+
+    code = "store_unavailable"
+    status = 503
+    retriable = True
+
+
+class SchemaTooNew(StoreError):
+    """The database has migrations that this gputel does not know."""
+
+    code = "schema_too_new"
+
+
+class RequestError(GputelError):
+    """A request that cannot be answered as asked."""
+
+    code = "bad_request"
+    status = 400
+
+
+class BadRequest(RequestError):
+    """The request is malformed; the message names the field."""
+
+
+class Unauthorized(RequestError):
+    """No token, or a wrong one."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class NotFound(RequestError):
+    """The thing that the path names does not exist."""
+
+    code = "not_found"
+    status = 404
+
+
+class UnknownMessage(RequestError):
+    """The queue holds no message of this id: it was acked, or never published."""
+
+    code = "unknown_message"
+    status = 404
+
+
+class StaleLease(RequestError):
+    """The lease is not the message's present one: it ran out and the message moved on."""
+
+    code = "stale_lease"
+    status = 409
+
+
+class QueueClosed(RequestError):
+    """The queue takes no more: it is closed."""
+
+    code = "queue_closed"
+    status = 410
+
+
+class PayloadTooLarge(RequestError):
+    """The body, or one message, is over the limit that the message names."""
+
+    code = "payload_too_large"
+    status = 413
+
+
+class QueueFull(RequestError):
+    """The queue stayed full for as long as the publisher would wait."""
+
+    code = "queue_full"
+    status = 503
+    retriable = True
+
+
+class BrokerUnavailable(GputelError):
+    """The broker cannot be reached: try again later."""
+
+    code = "broker_unavailable"
+    status = 503
+    retriable = True

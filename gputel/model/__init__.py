@@ -1,0 +1,1 @@
+"""The shape of telemetry: records in columns go in, encoded record batches and series come out."""

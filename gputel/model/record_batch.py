@@ -1,0 +1,53 @@
+"""The codec of a record batch: Arrow IPC stream format, bodies compressed with lz4.
+
+Format: https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from gputel.errors import DecodeError
+from gputel.model.columns import SCHEMA
+
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+def encode(batch: pa.RecordBatch) -> bytes:
+    """One record batch of SCHEMA as the payload of one message, 10 to 30 bytes a record."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, SCHEMA, options=_OPTIONS) as writer:
+        writer.write_batch(batch)
+    payload: bytes = sink.getvalue().to_pybytes()
+    return payload
+
+
+def decode(payload: bytes) -> pa.RecordBatch:
+    """The record batch of a payload, checked in full: the payload may come from anyone.
+
+    Raises DecodeError if it is not exactly one Arrow stream of SCHEMA, has nulls, or holds
+    anything that its own schema does not allow (text that is not UTF-8, an index out of range).
+    """
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
+            if not reader.schema.equals(SCHEMA):
+                raise DecodeError("payload is an Arrow stream, but not of gputel's record schema")
+            batches = list(reader)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DecodeError(f"payload is not an Arrow record batch: {error}") from None
+    if len(batches) != 1:
+        raise DecodeError(f"payload holds {len(batches)} record batches instead of one")
+    _validate(batches[0])
+    return batches[0]
+
+
+def _validate(batch: pa.RecordBatch) -> None:
+    try:
+        batch.validate(full=True)
+    except pa.ArrowException as error:
+        raise DecodeError(f"payload is a damaged record batch: {error}") from None
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        dictionary_nulls = column.dictionary.null_count if hasattr(column, "dictionary") else 0
+        if column.null_count or dictionary_nulls:
+            raise DecodeError(f"column {name} of the record batch has nulls")

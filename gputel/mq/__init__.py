@@ -1,0 +1,1 @@
+"""The message queue: messages go in by publish, come out by consume, and end by ack."""

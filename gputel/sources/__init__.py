@@ -1,0 +1,1 @@
+"""Sources of telemetry: a file or an exporter goes in, record batches come out."""

@@ -1,0 +1,1 @@
+"""The streamer role: source rows come in, messages go out to the broker."""

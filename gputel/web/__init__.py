@@ -1,0 +1,1 @@
+"""What every HTTP server of gputel shares: listening, health, errors, static files."""

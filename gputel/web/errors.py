@@ -1,0 +1,49 @@
+"""Errors as JSON: every refusal is ``{"code": ..., "message": ...}`` with its HTTP status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from gputel.errors import GputelError
+
+log = logging.getLogger("gputel.web")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def error_response(status: int, code: str, message: str) -> web.Response:
+    """One refusal; a 503 asks the client to come back in a second."""
+    headers = {"Retry-After": "1"} if status == 503 else None
+    body = msgspec.json.encode({"code": code, "message": message})
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+
+
+@web.middleware
+async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer errors as JSON. What gputel did not foresee is logged whole and answered as a 500."""
+    try:
+        return await handler(request)
+    except GputelError as error:
+        return error_response(error.status, error.code, error.message)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        code = (error.reason or "error").lower().replace(" ", "_")
+        response = error_response(error.status, code, _http_message(request, error))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception:
+        log.exception("unexpected error while answering %s %s", request.method, request.path)
+        return error_response(500, "internal", "unexpected error; the server's log has it whole")
+
+
+def _http_message(request: web.Request, error: web.HTTPException) -> str:
+    if error.status == 404:
+        return f"there is nothing at {request.path}"
+    if error.status == 405:
+        return f"{request.method} is not for {request.path}"
+    return error.text or error.reason or "refused"

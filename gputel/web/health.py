@@ -1,0 +1,72 @@
+"""``/healthz`` (the process lives), ``/readyz`` (it can do its work) and ``/metrics``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from gputel import metrics
+
+Check = Callable[[], Awaitable[str | None]]
+"""Returns None when all is well, else what is wrong, in words."""
+
+_CHECK_TIMEOUT_S = 3.0
+
+
+class Health:
+    """The readiness checks of one process, by name."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Check] = {}
+
+    def add(self, name: str, check: Check) -> None:
+        """Make readiness depend on ``check``."""
+        self._checks[name] = check
+
+    async def problems(self) -> dict[str, str]:
+        """What is wrong now, by check; empty when the process is ready. Takes 3 seconds at most."""
+        results = await asyncio.gather(*(self._run(check) for check in self._checks.values()))
+        return {
+            name: result
+            for name, result in zip(self._checks, results, strict=True)
+            if result is not None
+        }
+
+    async def _run(self, check: Check) -> str | None:
+        try:
+            async with asyncio.timeout(_CHECK_TIMEOUT_S):
+                return await check()
+        except TimeoutError:
+            return f"no answer within {_CHECK_TIMEOUT_S:g} s"
+        except Exception as error:
+            return str(error) or type(error).__name__
+
+
+def add_health_routes(app: web.Application, health: Health) -> None:
+    """Add the three routes to an application."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return _json(200, {"status": "ok"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        problems = await health.problems()
+        if problems:
+            return _json(503, {"status": "not ready", "problems": problems})
+        return _json(200, {"status": "ready"})
+
+    async def metrics_text(_request: web.Request) -> web.Response:
+        content_type = "text/plain; version=0.0.4; charset=utf-8"
+        return web.Response(body=metrics.render(), headers={"Content-Type": content_type})
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics_text)
+
+
+def _json(status: int, value: object) -> web.Response:
+    return web.Response(
+        status=status, body=msgspec.json.encode(value), content_type="application/json"
+    )
