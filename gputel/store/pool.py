@@ -1,0 +1,169 @@
+"""Connections to Postgres, and the one place that decides which of its failures can pass."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import asyncpg
+
+from gputel.config import PostgresSettings, mask_dsn
+from gputel.errors import ConfigError, StoreError, StoreUnavailable
+
+log = logging.getLogger("gputel.store")
+
+# SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_PASSING_CLASSES = ("08", "53")  # connection lost; out of disk, memory, connections
+_PASSING_CODES = frozenset(
+    {
+        "25006",  # read-only transaction: a primary that has just become a standby
+        "25P03",  # idle-in-transaction timeout
+        "25P04",  # transaction timeout
+        "40001",  # serialization failure
+        "40P01",  # deadlock
+        "55P03",  # lock not available
+        "57014",  # query cancelled: a statement timeout
+        "57P01",  # admin shutdown
+        "57P02",  # crash shutdown
+        "57P03",  # cannot connect now: starting or stopping
+        "57P05",  # idle session timeout
+    }
+)
+_PASSING_TYPES = (
+    OSError,  # refused, reset, no such socket, unknown host, and TimeoutError
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+_DATABASE_ERRORS = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+SESSION_SETTINGS = {"application_name": "gputel", "timezone": "UTC"}
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 1.0
+_CONNECT_TIMEOUT_S = 10.0
+_LOG_EVERY_S = 5.0
+_CLOSE_TIMEOUT_S = 5.0
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether trying the same again later can succeed."""
+    if isinstance(error, _PASSING_TYPES):
+        return True
+    if isinstance(error, asyncpg.PostgresError):
+        code = error.sqlstate or ""
+        return code.startswith(_PASSING_CLASSES) or code in _PASSING_CODES
+    # asyncpg has no class of its own for the use of a connection or pool that has gone away.
+    return isinstance(error, asyncpg.InterfaceError) and (
+        "closed" in str(error) or "closing" in str(error) or "released" in str(error)
+    )
+
+
+class store_errors:
+    """Turn a failure of the database calls inside into StoreUnavailable or StoreError.
+
+    For ``with`` and ``async with``. Wrap database calls only: every OSError inside counts as a lost
+    connection. Errors of gputel's own, and those that no database call raises, pass through.
+    """
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, _DATABASE_ERRORS):
+            raise translated(error) from error
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.__exit__(kind, error, trace)
+
+
+def translated(error: BaseException) -> StoreError:
+    """The StoreUnavailable (try again) or StoreError (do not) that stands for ``error``."""
+    if is_passing(error):
+        return StoreUnavailable(f"Postgres is away for now: {describe(error)}")
+    return StoreError(f"Postgres refused: {describe(error)}")
+
+
+def describe(error: BaseException) -> str:
+    """The error in one line, with its SQLSTATE, detail and hint where it has them."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, asyncpg.PostgresError):
+        return text
+    # str() of asyncpg's server errors brings DETAIL and HINT along already.
+    return f"{text} (SQLSTATE {error.sqlstate})" if error.sqlstate else text
+
+
+async def open_pool(dsn: str, settings: PostgresSettings) -> asyncpg.Pool:
+    """A pool of at most ``postgres_pool_size`` sessions in UTC, once the server takes connections.
+
+    Waits up to ``postgres_wait_s`` for a server that is away or starting. Raises ConfigError for a
+    DSN that cannot be read, StoreError at once for what waiting cannot cure (a wrong password, an
+    unknown database) and StoreUnavailable when the time is up.
+    """
+    started = time.monotonic()
+    pause, logged = _FIRST_PAUSE_S, started
+    while True:
+        try:
+            return await _create_pool(dsn, settings.postgres_pool_size)
+        except (asyncpg.ClientConfigurationError, ValueError) as error:
+            raise ConfigError(
+                f"postgres_dsn: {mask_dsn(dsn)} cannot be read: {_hide(error, dsn)}; "
+                "it must look like postgresql://user:password@host:5432/database"
+            ) from None
+        except _DATABASE_ERRORS as error:
+            now = time.monotonic()
+            if not is_passing(error):
+                raise StoreError(_refusal(dsn, error)) from error
+            if now + pause > started + settings.postgres_wait_s:
+                raise StoreUnavailable(_gone(dsn, settings.postgres_wait_s, error)) from error
+            if now - logged >= _LOG_EVERY_S:
+                logged = now
+                log.warning("waiting for Postgres at %s: %s", mask_dsn(dsn), describe(error))
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+async def _create_pool(dsn: str, size: int) -> asyncpg.Pool:
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        timeout=_CONNECT_TIMEOUT_S,
+        server_settings=SESSION_SETTINGS,
+    )
+
+
+async def close_pool(pool: asyncpg.Pool) -> None:
+    """Close the pool; sessions still in use after a few seconds are cut off."""
+    try:
+        await asyncio.wait_for(pool.close(), _CLOSE_TIMEOUT_S)
+    except (TimeoutError, *_DATABASE_ERRORS):
+        pool.terminate()
+
+
+def _refusal(dsn: str, error: BaseException) -> str:
+    advice = "check --postgres-dsn"
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        advice = "create the database, or name another in --postgres-dsn"
+    elif isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        advice = "check the user and password in --postgres-dsn, and the server's pg_hba.conf"
+    return f"Postgres at {mask_dsn(dsn)} refused: {describe(error)}; {advice}"
+
+
+def _gone(dsn: str, wait_s: float, error: BaseException) -> str:
+    return (
+        f"Postgres at {mask_dsn(dsn)} did not answer within {wait_s:g} s: {describe(error)}; "
+        "start it, or correct --postgres-dsn (--postgres-wait-s sets how long to wait)"
+    )
+
+
+def _hide(error: BaseException, dsn: str) -> str:
+    """The error's text without the DSN, which may hold a password."""
+    return describe(error).replace(dsn, "the DSN")
