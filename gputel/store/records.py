@@ -1,0 +1,75 @@
+"""What the reader hands out: records, GPUs, and the labels that records of one series share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, gc=False, rename={"model_name": "modelName"}):
+    """One reading: when, what, of which GPU under which labels, and its value.
+
+    ``timestamp`` is UTC. ``value`` is an int where it is whole, so that it prints as ``0``, and
+    may be NaN or infinite, which JSON shows as null.
+    """
+
+    timestamp: datetime
+    metric_name: str
+    gpu_id: str
+    device: str
+    uuid: str
+    model_name: str
+    hostname: str
+    container: str
+    pod: str
+    namespace: str
+    value: float
+    labels_raw: str
+
+
+class Gpu(msgspec.Struct, frozen=True, gc=False, rename={"model_name": "modelName"}):
+    """One GPU: its identity, its most recent labels, and when it was seen (UTC)."""
+
+    uuid: str
+    device: str
+    model_name: str
+    hostname: str
+    gpu_id: str
+    first_seen: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True)
+class SeriesLabels:
+    """The labels of one stored series."""
+
+    series_id: int
+    metric_name: str
+    gpu_id: str
+    device: str
+    uuid: str
+    model_name: str
+    hostname: str
+    container: str
+    pod: str
+    namespace: str
+    labels_raw: str
+
+    def record(self, timestamp: datetime, value: float) -> Record:
+        """The record of one sample of this series."""
+        return Record(
+            timestamp,
+            self.metric_name,
+            self.gpu_id,
+            self.device,
+            self.uuid,
+            self.model_name,
+            self.hostname,
+            self.container,
+            self.pod,
+            self.namespace,
+            value,
+            self.labels_raw,
+        )

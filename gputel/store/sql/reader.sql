@@ -1,0 +1,57 @@
+-- What the reader asks. Every statement finds its blocks by the index (series_id, last_ts).
+
+-- name: gpus
+-- One row a GPU: the labels of its most recently seen series. A series that has no block
+-- (nothing landed yet, or all of it expired) is left out.
+WITH seen AS (
+    SELECT s.series_id, s.uuid, s.device, s.model_name, s.hostname, s.gpu_id, s.first_ts, b.last_ts
+    FROM series AS s
+    CROSS JOIN LATERAL (
+        SELECT last_ts FROM sample_block
+        WHERE series_id = s.series_id
+        ORDER BY last_ts DESC
+        LIMIT 1
+    ) AS b
+    WHERE s.first_ts < 'infinity'
+)
+SELECT DISTINCT ON (uuid)
+    uuid, device, model_name, hostname, gpu_id,
+    min(first_ts) OVER (PARTITION BY uuid) AS first_seen,
+    last_ts AS last_seen
+FROM seen
+ORDER BY uuid, last_ts DESC, series_id DESC
+
+-- name: gpu_exists
+SELECT EXISTS (SELECT FROM series WHERE uuid = $1 AND first_ts < 'infinity')
+
+-- name: series_of_gpu
+-- uuid, metric or null, end of the range.
+SELECT series_id, metric_name, gpu_id, device, uuid, model_name, hostname, container, pod,
+       namespace, labels_raw
+FROM series
+WHERE uuid = $1 AND ($2::text IS NULL OR metric_name = $2) AND first_ts <= $3
+ORDER BY metric_name, series_id
+
+-- name: newest_block
+-- Series ids; the newest last_ts from $2 on and before $3, or null.
+SELECT max(b.last_ts)
+FROM unnest($1::bigint[]) AS wanted (series_id)
+CROSS JOIN LATERAL (
+    SELECT last_ts FROM sample_block
+    WHERE series_id = wanted.series_id AND last_ts >= $2 AND last_ts < $3
+    ORDER BY last_ts DESC
+    LIMIT 1
+) AS b
+
+-- name: blocks
+-- Series ids; blocks with last_ts from $2 on and before $3, and first_ts up to $4, newest first.
+-- The arrays go out in their binary form, and only after sorting: the sort then moves no more
+-- than pointers to the large ones.
+SELECT series_id, last_ts, array_send(ts) AS ts, array_send(value) AS value
+FROM (
+    SELECT series_id, last_ts, ts, value FROM sample_block
+    WHERE series_id = ANY ($1::bigint[])
+      AND last_ts >= $2 AND last_ts < $3 AND first_ts <= $4
+    ORDER BY last_ts DESC
+    OFFSET 0
+) AS sorted
