@@ -4,6 +4,7 @@
       ConfigError            a setting is missing or wrong              (exit 2)
       UsageError             the command was asked for what cannot be   (exit 2)
         PortTaken            the listening port belongs to someone else
+      Stopped                a signal came while starting               (exit 0)
       SourceError            a source cannot be read as it is           (exit 1)
         StreamConflict       two different sources under one stream_id
       DecodeError            a payload is not a record batch            (never retried)
@@ -57,6 +58,13 @@ class PortTaken(UsageError):
     """Another process listens on the port; the message names it."""
 
     code = "port_taken"
+
+
+class Stopped(GputelError):
+    """A signal ended the process while it was starting: nothing was begun, nothing is wrong."""
+
+    code = "stopped"
+    exit_code = 0
 
 
 class SourceError(GputelError):

@@ -7,6 +7,7 @@ import sys
 import click
 
 from gputel import __version__
+from gputel.cli.run import config_command, roles_command, run_command
 from gputel.errors import GputelError
 
 
@@ -14,6 +15,10 @@ from gputel.errors import GputelError
 @click.version_option(__version__, prog_name="gputel")
 def cli() -> None:
     """GPU telemetry from DCGM to Postgres, through gputel's own message queue."""
+
+
+for command in (run_command, roles_command, config_command):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -1,0 +1,64 @@
+"""``gputel run``, ``gputel roles`` and ``gputel config``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from gputel import config
+from gputel.cli.logs import configure_logs
+from gputel.cli.options import settings_options
+from gputel.roles import ROLES, in_start_order, parse_roles
+from gputel.runtime import run_loop, run_until_stopped
+
+COMPONENTS = ("common", "postgres", "broker", "streamer", "collector", "api")
+
+
+@click.command("run")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    envvar="GPUTEL_ROLE",
+    metavar="ROLE[,ROLE...]",
+    help="broker, streamer, collector, api or all; repeatable, or comma-separated.",
+)
+@settings_options(*COMPONENTS)
+def run_command(roles: tuple[str, ...], **flags: Any) -> None:
+    """Run one or more roles until SIGTERM or Ctrl-C, then drain and stop."""
+    names = parse_roles(roles)
+    settings = config.resolve(flags).settings
+    configure_logs(settings.common)
+    run_loop(run_until_stopped(names, settings))
+
+
+@click.command("roles")
+def roles_command() -> None:
+    """Show the roles: what each does, needs, and comes after."""
+    table = Table("role", "what it does", "needs", "comes after", box=None, pad_edge=False)
+    for role in ROLES.values():
+        name = f"({role.name})" if role.internal else role.name
+        table.add_row(name, role.summary, _names(role.needs), _names(role.after))
+    order = " -> ".join(role.name for role in in_start_order(["all"]) if role.start)
+    console = Console()
+    console.print(table)
+    console.print(f"\nall starts: {order}; it stops in reverse. (name): started as needed.")
+
+
+def _names(names: frozenset[str]) -> str:
+    return ", ".join(name for name in ROLES if name in names)
+
+
+@click.command("config")
+@settings_options(*COMPONENTS)
+def config_command(**flags: Any) -> None:
+    """Show every setting, its value, and where it came from; secrets are masked."""
+    resolved = config.resolve(flags)
+    table = Table("setting", "value", "from", "environment", box=None, pad_edge=False)
+    for spec in config.specs():
+        value = getattr(getattr(resolved.settings, spec.component), spec.name)
+        table.add_row(spec.flag, spec.masked(value), resolved.origins[spec.name].value, spec.env)
+    Console(width=None if Console().is_terminal else 160).print(table)

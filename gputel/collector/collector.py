@@ -1,0 +1,62 @@
+"""The collector: its workers, the upkeep of the ledger, and a line of progress now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gputel import metrics
+from gputel.backoff import pause
+from gputel.collector.worker import Worker
+from gputel.config import CollectorSettings
+from gputel.errors import StoreError
+from gputel.mq.client import QueueClient
+from gputel.store.writer import Writer
+
+log = logging.getLogger("gputel.collector")
+
+_REPORT_S = 10.0
+_PRUNE_S = 600.0
+
+
+async def collect(
+    settings: CollectorSettings,
+    visibility_timeout_s: float,
+    client: QueueClient,
+    writer: Writer,
+    stopping: asyncio.Event,
+) -> None:
+    """Run the workers until ``stopping`` is set and they have landed what they hold."""
+    async with asyncio.TaskGroup() as group:
+        for _ in range(settings.workers):
+            worker = Worker(settings, visibility_timeout_s, client, writer)
+            group.create_task(worker.run(stopping))
+        group.create_task(_prune(settings, writer, stopping))
+        group.create_task(_report(stopping))
+
+
+async def _prune(settings: CollectorSettings, writer: Writer, stopping: asyncio.Event) -> None:
+    while not await pause(_PRUNE_S, stopping):
+        try:
+            await writer.prune_ledger(settings.ledger_window_h * 3600)
+        except StoreError as error:
+            log.warning("ledger not pruned: %s", error.message)
+
+
+async def _report(stopping: asyncio.Event) -> None:
+    before = _landed()
+    while not await pause(_REPORT_S, stopping):
+        now = _landed()
+        if now > before:
+            rate = (now - before) / _REPORT_S
+            log.info("landed %s rows (%s rows/s)", f"{now - before:,.0f}", f"{rate:,.0f}")
+        before = now
+
+
+def _landed() -> float:
+    return sum(
+        sample.value
+        for metric in metrics.COLLECTOR_ROWS_LANDED.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    )

@@ -1,0 +1,161 @@
+"""One worker: consume, land, acknowledge; nothing is acknowledged before it is committed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from gputel import metrics
+from gputel.backoff import Backoff, pause
+from gputel.collector.intake import Decoded, Undecodable, decode_all
+from gputel.config import CollectorSettings
+from gputel.errors import BrokerUnavailable, GputelError, QueueClosed, StoreError, StoreUnavailable
+from gputel.mq.client import QueueClient
+from gputel.mq.protocol import Delivery
+from gputel.store.writer import Writer
+
+log = logging.getLogger("gputel.collector")
+
+_WAIT_S = 20.0  # longest that one consume waits at the broker
+_CLOSED_PAUSE_S = 0.2
+
+
+class Worker:
+    """Takes messages to the store. Several share one client and one writer."""
+
+    def __init__(
+        self,
+        settings: CollectorSettings,
+        visibility_timeout_s: float,
+        client: QueueClient,
+        writer: Writer,
+    ) -> None:
+        self._settings = settings
+        self._visibility_timeout_s = visibility_timeout_s
+        self._client = client
+        self._writer = writer
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until ``stopping`` is set; what is held then is landed before this returns.
+
+        When cancelled, the messages held are handed back to the queue.
+        """
+        backoff = Backoff()
+        while not stopping.is_set():
+            try:
+                deliveries = await self._consume(stopping)
+            except QueueClosed:
+                await pause(_CLOSED_PAUSE_S, stopping)
+            except BrokerUnavailable as error:
+                metrics.COLLECTOR_RETRIES.labels(reason="broker").inc()
+                log.warning("broker away, consuming again soon: %s", error.message)
+                await backoff.wait(stopping)
+            else:
+                backoff.reset()
+                if deliveries:
+                    await self._process(deliveries, stopping)
+
+    async def _consume(self, stopping: asyncio.Event) -> list[Delivery]:
+        """Wait for messages, or for ``stopping``; leaving early gives messages back."""
+        consume = asyncio.ensure_future(
+            self._client.consume(
+                self._settings.commit_max_messages,
+                self._settings.commit_max_bytes,
+                _WAIT_S,
+                self._visibility_timeout_s,
+            )
+        )
+        stop = asyncio.ensure_future(stopping.wait())
+        try:
+            await asyncio.wait((consume, stop), return_when=asyncio.FIRST_COMPLETED)
+            return consume.result() if consume.done() else []
+        finally:
+            for task in (consume, stop):
+                task.cancel()
+            await asyncio.gather(consume, stop, return_exceptions=True)
+
+    async def _process(self, deliveries: list[Delivery], stopping: asyncio.Event) -> None:
+        try:
+            async with self._kept_alive(deliveries):
+                good, bad = await asyncio.to_thread(decode_all, deliveries)
+                await self._bury(bad)
+                if good:
+                    await self._land(good, stopping)
+        except asyncio.CancelledError:
+            await self._give_back(deliveries)
+            raise
+
+    async def _land(self, good: Sequence[Decoded], stopping: asyncio.Event) -> None:
+        """Land and acknowledge. One that cannot land must not keep the others from landing."""
+        backoff = Backoff()
+        while True:
+            try:
+                with metrics.COLLECTOR_COMMIT_SECONDS.time():
+                    landed = await self._writer.land([item.arrival for item in good])
+                break
+            except StoreUnavailable as error:
+                metrics.COLLECTOR_RETRIES.labels(reason="store").inc()
+                log.warning("database away, landing again soon: %s", error.message)
+                if await backoff.wait(stopping):
+                    return await self._give_back([item.delivery for item in good])
+            except StoreError as error:
+                if len(good) == 1:
+                    return await self._bury([Undecodable(good[0].delivery, error.message)])
+                for item in good:
+                    await self._land([item], stopping)
+                return None
+        self._count(good, landed)
+        await self._ack(good)
+        return None
+
+    def _count(self, good: Sequence[Decoded], landed: Sequence[bool]) -> None:
+        rows = sum(
+            item.arrival.batch.num_rows for item, new in zip(good, landed, strict=True) if new
+        )
+        metrics.COLLECTOR_ROWS_LANDED.inc(rows)
+        metrics.COLLECTOR_DUPLICATES.inc(len(landed) - sum(landed))
+
+    async def _ack(self, good: Sequence[Decoded]) -> None:
+        """An acknowledgement that is lost does no harm: the copy will be dropped by the store."""
+        try:
+            await self._client.ack([(item.delivery.id, item.delivery.lease) for item in good])
+        except GputelError as error:
+            log.warning("acknowledgement not taken, copies will be dropped: %s", error.message)
+
+    async def _bury(self, bad: Sequence[Undecodable]) -> None:
+        for item in bad:
+            metrics.COLLECTOR_DEAD.inc()
+            log.error("message %r cannot land: %s", item.delivery.id, item.reason)
+            try:
+                await self._client.nack(
+                    [(item.delivery.id, item.delivery.lease)], reason=item.reason, dead=True
+                )
+            except GputelError as error:
+                log.warning("dead letter not taken, the message will come again: %s", error.message)
+
+    async def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        try:
+            async with asyncio.timeout(2):
+                await self._client.nack([(item.id, item.lease) for item in deliveries])
+        except (GputelError, TimeoutError):
+            log.info("messages not handed back, they come again when their leases run out")
+
+    @asynccontextmanager
+    async def _kept_alive(self, deliveries: Sequence[Delivery]) -> AsyncIterator[None]:
+        """Extend the leases for as long as the work on them takes."""
+        task = asyncio.create_task(self._extend(deliveries))
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _extend(self, deliveries: Sequence[Delivery]) -> None:
+        items = [(item.id, item.lease) for item in deliveries]
+        while True:
+            await asyncio.sleep(self._visibility_timeout_s / 3)
+            try:
+                await self._client.extend(items, self._visibility_timeout_s)
+            except GputelError as error:
+                log.warning("leases not extended: %s", error.message)

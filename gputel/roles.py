@@ -1,0 +1,264 @@
+"""The registry of roles: what each needs, what it comes after, how it starts.
+
+Data, not branches: ``all`` is a role with needs and no code. A role ``needs`` others (they are
+started with it) and comes ``after`` others (order only, when both run). Roles stop in reverse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gputel.config import Settings
+from gputel.errors import GputelError, UsageError
+from gputel.web.health import Health, add_health_routes
+from gputel.web.listener import listen
+
+if TYPE_CHECKING:
+    import asyncpg
+
+log = logging.getLogger("gputel")
+
+
+@dataclass
+class Process:
+    """What the roles of one process share."""
+
+    settings: Settings
+    broker_url: str
+    health: Health = field(default_factory=Health)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    started: bool = False
+    failure: BaseException | None = None
+    stop_deadline: float | None = None
+    pool: asyncpg.Pool | None = None
+    owner: str = field(
+        default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    )
+
+    @property
+    def database(self) -> asyncpg.Pool:
+        """The pool that the store role opened."""
+        assert self.pool is not None, "a role that uses the database needs the store"
+        return self.pool
+
+    def remaining_s(self) -> float:
+        """Seconds left of the drain deadline, which starts with the stop."""
+        deadline_s = self.settings.common.drain_deadline_s
+        if self.stop_deadline is None:
+            return deadline_s
+        return max(0.0, self.stop_deadline - asyncio.get_running_loop().time())
+
+    def fail(self, failure: BaseException) -> None:
+        """Stop the process because of an error in the work of a role."""
+        self.failure = self.failure or failure
+        self.stopping.set()
+
+
+Start = Callable[[Process], AbstractAsyncContextManager[object]]
+
+
+@dataclass(frozen=True)
+class Role:
+    """One role: its name, what it does, and how it stands to the others."""
+
+    name: str
+    summary: str
+    start: Start | None = None
+    needs: frozenset[str] = frozenset()
+    after: frozenset[str] = frozenset()
+    internal: bool = False
+
+
+@asynccontextmanager
+async def working(
+    process: Process, name: str, run: Callable[[asyncio.Event], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Run a role's work as a task until the context ends, then drain it within the deadline.
+
+    ``run`` works until the event that it is given is set. An error in it stops the process.
+    """
+    stopping = asyncio.Event()
+    task = asyncio.ensure_future(run(stopping))
+    task.add_done_callback(lambda done: _note_failure(process, done))
+    try:
+        yield
+    finally:
+        stopping.set()
+        _, late = await asyncio.wait((task,), timeout=process.remaining_s())
+        if late:
+            log.warning("%s did not finish within the drain deadline: handing back", name)
+            task.cancel()
+            await asyncio.wait((task,))
+
+
+def _note_failure(process: Process, task: asyncio.Future[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        process.fail(_innermost(error))
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = next(
+            (e for e in error.exceptions if isinstance(e, GputelError)), error.exceptions[0]
+        )
+    return error
+
+
+@asynccontextmanager
+async def _store(process: Process) -> AsyncIterator[None]:
+    from gputel.store.open import open_store
+
+    async with open_store(process.settings) as pool:
+        process.pool = pool
+        yield
+
+
+@asynccontextmanager
+async def _broker(process: Process) -> AsyncIterator[None]:
+    from gputel.broker.server import serve
+
+    settings = process.settings
+    async with serve(
+        settings.broker,
+        settings.common.host,
+        process.health,
+        drain_deadline_s=settings.common.drain_deadline_s,
+    ) as listener:
+        if settings.common.broker_url is None:
+            process.broker_url = listener.url
+        log.info("broker listens on %s", listener.url)
+        yield
+
+
+@asynccontextmanager
+async def _collector(process: Process) -> AsyncIterator[None]:
+    from gputel.collector.collector import collect
+    from gputel.mq.client import QueueClient
+    from gputel.store.writer import Writer
+
+    settings = process.settings
+    writer = Writer(process.database)
+    async with QueueClient(process.broker_url) as client:
+
+        async def run(stopping: asyncio.Event) -> None:
+            timeout_s = settings.broker.visibility_timeout_s
+            await collect(settings.collector, timeout_s, client, writer, stopping)
+
+        log.info("collector: %d workers drink from %s", settings.collector.workers, client.url)
+        async with working(process, "collector", run):
+            yield
+
+
+@asynccontextmanager
+async def _streamer(process: Process) -> AsyncIterator[None]:
+    from gputel.mq.client import QueueClient
+    from gputel.store.streams import Streams
+    from gputel.streamer.open_source import open_source
+    from gputel.streamer.streamer import Streamer
+
+    settings = process.settings
+    opened = await asyncio.to_thread(open_source, settings.streamer, settings.common.data_dir)
+    streams = Streams(process.database, opened.stream_id, process.owner)
+    await streams.register(opened.fingerprint, str(opened.path), looping=settings.streamer.loop)
+    rate = f"{settings.streamer.rate:g} rows/s" if settings.streamer.rate else "no limit"
+    async with QueueClient(process.broker_url) as client:
+        streamer = Streamer(settings.streamer, client, streams, opened.source)
+        log.info("streamer: %s as stream %r, %s", opened.path, opened.stream_id, rate)
+        async with working(process, "streamer", streamer.run):
+            yield
+
+
+@asynccontextmanager
+async def _api(process: Process) -> AsyncIterator[None]:
+    from gputel.api.server import serve
+    from gputel.store.reader import Reader
+
+    settings = process.settings
+    reader = Reader(process.database)
+    async with serve(settings.api, settings.common.host, reader, process.health) as listener:
+        log.info("api listens on %s (Swagger UI: %s/swagger)", listener.url, listener.url)
+        yield
+
+
+@asynccontextmanager
+async def _health(process: Process) -> AsyncIterator[None]:
+    settings = process.settings.common
+    if settings.health_port is None:
+        yield
+        return
+    app = web.Application()
+    add_health_routes(app, process.health)
+    async with listen(app, settings.host, settings.health_port, "--health-port") as listener:
+        log.info("health listens on %s", listener.url)
+        yield
+
+
+_ALL = (
+    Role("health", "health and metrics of a process without a server", _health, internal=True),
+    Role("store", "Postgres: yours or the embedded one, migrated", _store, internal=True),
+    Role("broker", "the message queue and its HTTP server", _broker, after=frozenset({"store"})),
+    Role(
+        "collector",
+        "consumes messages and commits their rows",
+        _collector,
+        needs=frozenset({"store", "health"}),
+        after=frozenset({"broker"}),
+    ),
+    Role(
+        "streamer",
+        "reads a source and publishes its rows in chunks",
+        _streamer,
+        needs=frozenset({"store", "health"}),
+        after=frozenset({"broker", "collector"}),
+    ),
+    Role(
+        "api",
+        "answers questions over HTTP",
+        _api,
+        needs=frozenset({"store"}),
+        after=frozenset({"broker", "collector", "streamer"}),
+    ),
+    Role(
+        "all",
+        "the whole pipeline in one process",
+        needs=frozenset({"broker", "collector", "streamer", "api"}),
+    ),
+)
+ROLES: dict[str, Role] = {role.name: role for role in _ALL}
+SELECTABLE = [role.name for role in _ALL if not role.internal]
+
+
+def parse_roles(given: Iterable[str]) -> list[str]:
+    """Role names from repeated or comma-separated text. Raises UsageError naming a wrong one."""
+    names = [name.strip() for text in given for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in SELECTABLE:
+            raise UsageError(
+                f"--role: there is no role {name!r}; choose from {', '.join(SELECTABLE)}"
+            )
+    if not names:
+        raise UsageError(f"--role: name at least one of {', '.join(SELECTABLE)}")
+    return list(dict.fromkeys(names))
+
+
+def in_start_order(names: Iterable[str]) -> list[Role]:
+    """The roles named and all that they need, each after what it needs or comes after."""
+    wanted, waiting = set[str](), list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting += ROLES[name].needs
+    graph = {name: (ROLES[name].needs | ROLES[name].after) & wanted for name in sorted(wanted)}
+    return [ROLES[name] for name in TopologicalSorter(graph).static_order()]

@@ -1,0 +1,98 @@
+"""Start roles in order, wait for a stop, stop them in reverse within the drain deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar
+
+from gputel.config import Settings
+from gputel.errors import Stopped
+from gputel.roles import Process, in_start_order
+
+log = logging.getLogger("gputel")
+Result = TypeVar("Result")
+
+
+def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end, on uvloop where it exists. Raises Stopped if a signal cut it."""
+    try:
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    except ImportError:  # pragma: no cover - only where uvloop has no build
+        factory = None
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(main)
+    except asyncio.CancelledError:
+        raise Stopped("stopped while starting") from None
+
+
+@asynccontextmanager
+async def running(roles: Iterable[str], settings: Settings) -> AsyncIterator[Process]:
+    """Run the roles for as long as the context lasts.
+
+    SIGTERM and Ctrl-C set ``process.stopping``, and cancel a start that is still under way; a
+    second one ends the process at once. On the way out the roles stop in reverse order, all within
+    the drain deadline. Raises what made a role fail to start, or fail in its work.
+    """
+    process = Process(settings, settings.broker_url)
+    loop = asyncio.get_running_loop()
+    with _Signals(loop, process):
+        async with AsyncExitStack() as stack:
+            for role in in_start_order(roles):
+                if role.start:
+                    await stack.enter_async_context(role.start(process))
+                    log.debug("%s started", role.name)
+            process.started = True
+            stack.callback(_begin_stop, process)
+            yield process
+    if process.failure:
+        raise process.failure
+
+
+def _begin_stop(process: Process) -> None:
+    now = asyncio.get_running_loop().time()
+    process.stop_deadline = now + process.settings.common.drain_deadline_s
+    process.stopping.set()
+
+
+async def run_until_stopped(roles: Iterable[str], settings: Settings) -> None:
+    """Run the roles until a signal, or the failure of one of them, stops the process."""
+    async with running(roles, settings) as process:
+        log.info("ready")
+        await process.stopping.wait()
+        log.info("stopping: finishing what is held, %g s at most", process.remaining_s())
+    log.info("stopped")
+
+
+class _Signals:
+    """Turn SIGTERM and SIGINT into a stop for as long as the context lasts."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, process: Process) -> None:
+        self._loop = loop
+        self._process = process
+        self._main = asyncio.current_task()
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop)
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        if self._process.stopping.is_set():
+            log.warning("stopped at once, as asked twice")
+            sys.stderr.flush()
+            os._exit(130)
+        self._process.stopping.set()
+        if not self._process.started and self._main:
+            self._main.cancel()

@@ -1,0 +1,50 @@
+-- What lands: claims, series, samples.
+
+-- name: claim_leases
+-- Delete the leases of these chunks; a chunk whose lease is gone has landed before. Locked in
+-- order, so that collectors with the same messages never deadlock.
+WITH wanted AS (
+    SELECT * FROM unnest($1::text[], $2::bigint[]) AS w (stream_id, first_row)
+), held AS (
+    SELECT l.stream_id, l.first_row FROM stream_lease AS l JOIN wanted USING (stream_id, first_row)
+    ORDER BY 1, 2 FOR UPDATE OF l
+)
+DELETE FROM stream_lease AS l USING held
+WHERE l.stream_id = held.stream_id AND l.first_row = held.first_row
+RETURNING l.stream_id, l.first_row
+
+-- name: claim_ledger
+-- Note the ids of messages that no streamer leased; those noted before are not returned.
+INSERT INTO message_ledger (message_id)
+SELECT id FROM unnest($1::text[]) AS id ORDER BY id
+ON CONFLICT DO NOTHING
+RETURNING message_id
+
+-- name: prune_ledger
+DELETE FROM message_ledger WHERE landed_at < now() - make_interval(secs => $1)
+
+-- name: find_series
+SELECT digest, series_id, (extract(epoch FROM nullif(first_ts, 'infinity')) * 1000000)::bigint AS first_us
+FROM series WHERE digest = ANY ($1::bytea[])
+
+-- name: add_series
+INSERT INTO series (digest, metric_name, gpu_id, device, uuid, model_name, hostname, container,
+                    pod, namespace, labels_raw)
+SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::text[], $8::text[], $9::text[], $10::text[], $11::text[]) AS s (digest)
+ORDER BY s.digest
+ON CONFLICT (digest) DO NOTHING
+
+-- name: lower_first_ts
+-- Older samples than any before have come. Locked in order, as above.
+WITH older AS (
+    SELECT s.series_id, o.first_ts
+    FROM unnest($1::bigint[], $2::timestamptz[]) AS o (series_id, first_ts)
+    JOIN series AS s USING (series_id)
+    ORDER BY s.series_id FOR NO KEY UPDATE OF s
+)
+UPDATE series AS s SET first_ts = least(s.first_ts, older.first_ts)
+FROM older WHERE s.series_id = older.series_id
+
+-- name: ensure_day
+SELECT ensure_sample_block_day($1::date)

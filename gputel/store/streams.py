@@ -1,0 +1,111 @@
+"""The work index of streams: which streamer reads which chunk, and which chunks have landed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from gputel.errors import StreamConflict
+from gputel.store.pool import store_errors
+from gputel.store.queries import load
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A chunk that this owner may publish: rows first_row to first_row + row_count."""
+
+    first_row: int
+    row_count: int
+    taken_over: bool
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stream is. Rows below next_row are landed, but for the leased ones."""
+
+    next_row: int
+    row_count: int | None
+    leases: int
+    leased_rows: int
+    own_leases: int
+    next_expiry_s: float | None
+
+    @property
+    def landed_rows(self) -> int:
+        """Rows whose chunk has landed (rejected rows among them)."""
+        return self.next_row - self.leased_rows
+
+    @property
+    def complete(self) -> bool:
+        """Every row of a one-shot stream has landed."""
+        return self.row_count is not None and self.next_row >= self.row_count and not self.leases
+
+
+class Streams:
+    """The leases of one stream, as one owner sees them. Raises StoreUnavailable or StoreError."""
+
+    def __init__(self, pool: asyncpg.Pool, stream_id: str, owner: str) -> None:
+        self._pool = pool
+        self._sql = load("streams")
+        self.stream_id = stream_id
+        self.owner = owner
+
+    async def register(self, fingerprint: str, source: str, *, looping: bool) -> Progress:
+        """Make the stream known, or go on with it. Raises StreamConflict for another source."""
+        async with store_errors():
+            await self._pool.execute(
+                self._sql["register"], self.stream_id, fingerprint, source, looping
+            )
+            row = await self._pool.fetchrow(self._sql["describe"], self.stream_id)
+        if row["fingerprint"] != fingerprint:
+            raise StreamConflict(
+                f"stream {self.stream_id!r} was fed from {row['source']!r}, and {source!r} has "
+                f"other content: choose another name with --stream-id"
+            )
+        if row["looping"] != looping:
+            kinds = ("a looping stream", "a one-shot ingest")
+            raise StreamConflict(
+                f"stream {self.stream_id!r} is {kinds[not row['looping']]} of {row['source']!r} "
+                f"and cannot go on as {kinds[not looping]}: choose another name with --stream-id"
+            )
+        return await self.progress()
+
+    async def reserve(self, rows: int, lease_s: float) -> Lease | None:
+        """Take over an expired chunk, or reserve the next ``rows`` rows; None: nothing to take."""
+        async with store_errors():
+            row = await self._pool.fetchrow(
+                self._sql["reserve"], self.stream_id, self.owner, rows, lease_s
+            )
+        return Lease(row["first_row"], row["row_count"], row["taken_over"]) if row else None
+
+    async def finish(self, row_count: int) -> None:
+        """Note that the source ends at ``row_count``: leases beyond it are dropped or trimmed."""
+        async with store_errors(), self._pool.acquire() as connection, connection.transaction():
+            for name in ("finish_progress", "finish_leases", "finish_last_lease"):
+                await connection.execute(self._sql[name], self.stream_id, row_count)
+
+    async def extend(self, first_rows: Sequence[int], lease_s: float) -> None:
+        """Keep these chunks of this owner for another ``lease_s``."""
+        await self._execute("extend", list(first_rows), lease_s)
+
+    async def release(self, first_rows: Sequence[int]) -> None:
+        """Hand these chunks of this owner back, to be taken over at once."""
+        await self._execute("release", list(first_rows))
+
+    async def unsettled(self, first_rows: Sequence[int]) -> set[int]:
+        """Those of these chunks that have not landed yet."""
+        async with store_errors():
+            rows = await self._pool.fetch(self._sql["unsettled"], self.stream_id, list(first_rows))
+        return {row["first_row"] for row in rows}
+
+    async def progress(self) -> Progress:
+        """How far the stream is now."""
+        async with store_errors():
+            row = await self._pool.fetchrow(self._sql["progress"], self.stream_id, self.owner)
+        return Progress(**dict(row))
+
+    async def _execute(self, name: str, *args: object) -> None:
+        async with store_errors():
+            await self._pool.execute(self._sql[name], self.stream_id, self.owner, *args)

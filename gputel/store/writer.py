@@ -1,0 +1,167 @@
+"""The writer: many record batches become one transaction that lands each exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from gputel.model.columns import TIMESTAMP, VALUE
+from gputel.store.blocks import Blocks, copy_payload, make_blocks
+from gputel.store.pool import store_errors
+from gputel.store.queries import load
+from gputel.store.series_index import Fingerprinted, SeriesIndex, fingerprint
+
+Int64 = npt.NDArray[np.int64]
+
+_COLUMNS = ("series_id", "first_ts", "last_ts", "ts", "value")
+_UNIX_DAY_ZERO = date(1970, 1, 1)
+_UNIX_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
+_PIECE_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The chunk of a stream that a message carries."""
+
+    stream_id: str
+    first_row: int
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One message that wants to land; without a chunk, its id alone tells copies apart."""
+
+    message_id: str
+    chunk: Chunk | None
+    batch: pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    blocks: Blocks
+    payload: list[bytes | memoryview]
+    known_first_us: Int64  # of each series of blocks.oldest(), before this commit
+
+
+class Writer:
+    """Lands arrivals. One serves all workers of a process."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._sql = load("writer")
+        self._series = SeriesIndex(pool)
+        self._days: set[int] = set()
+
+    async def land(self, arrivals: Sequence[Arrival]) -> list[bool]:
+        """Commit the arrivals that have not landed before, all of them or none.
+
+        Returns, for each, True if its rows landed now and False if it was a copy. Raises
+        StoreUnavailable (nothing landed, or the answer was lost: land them again, it is safe)
+        or StoreError (something in these arrivals can never land).
+        """
+        batches = await asyncio.to_thread(_fingerprint_all, arrivals)
+        await self._series.learn(batches)
+        prepared = await asyncio.to_thread(self._prepare, batches)
+        await self._ensure_days(prepared.blocks)
+        async with store_errors(), self._pool.acquire() as connection, connection.transaction():
+            landed = await self._claim(connection, arrivals)
+            if not all(landed):
+                fresh = [b for b, new in zip(batches, landed, strict=True) if new]
+                prepared = await asyncio.to_thread(self._prepare, fresh)
+            await self._write(connection, prepared)
+        if len(prepared.blocks.starts):
+            self._series.lower(*prepared.blocks.oldest())
+        return landed
+
+    async def prune_ledger(self, window_s: float) -> None:
+        """Forget ledger entries older than the window."""
+        async with store_errors():
+            await self._pool.execute(self._sql["prune_ledger"], window_s)
+
+    def _prepare(self, batches: Sequence[Fingerprinted]) -> _Prepared:
+        ids, times, values, group_ids, group_first = [], [], [], [], []
+        for batch in batches:
+            series_id, first_us = self._series.resolve(batch)
+            ids.append(series_id[batch.groups.row_group])
+            times.append(_column(batch, TIMESTAMP).view(np.int64))
+            values.append(_column(batch, VALUE))
+            group_ids.append(series_id)
+            group_first.append(first_us)
+        blocks = make_blocks(_join(ids), _join(times), _join(values).astype(float, copy=False))
+        known = _oldest_known(blocks, _join(group_ids), _join(group_first))
+        return _Prepared(blocks, copy_payload(blocks), known)
+
+    async def _ensure_days(self, blocks: Blocks) -> None:
+        for day in blocks.days.tolist():
+            if day not in self._days:
+                async with store_errors():
+                    when = _UNIX_DAY_ZERO + timedelta(days=day)
+                    await self._pool.execute(self._sql["ensure_day"], when)
+                self._days.add(day)
+
+    async def _claim(
+        self, connection: asyncpg.Connection, arrivals: Sequence[Arrival]
+    ) -> list[bool]:
+        chunks = [arrival.chunk for arrival in arrivals if arrival.chunk]
+        loose = [arrival.message_id for arrival in arrivals if not arrival.chunk]
+        claimed: set[Chunk | str] = set()
+        if chunks:
+            wanted = ([c.stream_id for c in chunks], [c.first_row for c in chunks])
+            rows = await connection.fetch(self._sql["claim_leases"], *wanted)
+            claimed |= {Chunk(row["stream_id"], row["first_row"]) for row in rows}
+        if loose:
+            rows = await connection.fetch(self._sql["claim_ledger"], loose)
+            claimed |= {row["message_id"] for row in rows}
+        landed = []
+        for arrival in arrivals:
+            key = arrival.chunk or arrival.message_id
+            landed.append(key in claimed)
+            claimed.discard(key)
+        return landed
+
+    async def _write(self, connection: asyncpg.Connection, prepared: _Prepared) -> None:
+        if not len(prepared.blocks.starts):
+            return
+        await connection.copy_to_table(
+            "sample_block", source=_pieces(prepared.payload), columns=_COLUMNS, format="binary"
+        )
+        series_id, first_us = prepared.blocks.oldest()
+        older = first_us < prepared.known_first_us
+        if older.any():
+            times = [_UNIX_ZERO + timedelta(microseconds=us) for us in first_us[older].tolist()]
+            await connection.execute(self._sql["lower_first_ts"], series_id[older].tolist(), times)
+
+
+def _fingerprint_all(arrivals: Sequence[Arrival]) -> list[Fingerprinted]:
+    return [fingerprint(arrival.batch) for arrival in arrivals]
+
+
+def _column(batch: Fingerprinted, name: str) -> npt.NDArray[Any]:
+    column: npt.NDArray[Any] = batch.groups.batch.column(name).to_numpy(zero_copy_only=False)
+    return column
+
+
+def _join(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.concatenate(arrays) if arrays else np.empty(0, np.int64)
+
+
+def _oldest_known(blocks: Blocks, group_ids: Int64, group_first: Int64) -> Int64:
+    """What was known of the oldest sample of each series that the blocks hold."""
+    series_id, _ = blocks.oldest()
+    ids, first = np.unique(group_ids, return_index=True)
+    return group_first[first[np.searchsorted(ids, series_id)]]
+
+
+async def _pieces(payload: list[bytes | memoryview]) -> AsyncIterator[bytes]:
+    for part in payload:
+        view = memoryview(part)
+        for begin in range(0, len(view), _PIECE_BYTES):
+            yield bytes(view[begin : begin + _PIECE_BYTES])

@@ -1,0 +1,43 @@
+"""Open the source that the settings name, and name the stream it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gputel.config import StreamerSettings
+from gputel.errors import SourceError
+from gputel.sources.dcgm_csv import DcgmCsv, LoopingSource
+from gputel.sources.simulator import sample_csv
+from gputel.streamer.streamer import Source
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """A source that is open, with what its stream is known by."""
+
+    source: Source
+    stream_id: str
+    fingerprint: str
+    path: Path
+
+
+def open_source(settings: StreamerSettings, data_dir: Path) -> OpenSource:
+    """Open the CSV of the settings, or the sample; blocks. Raises SourceError.
+
+    The default stream id holds the content's fingerprint, so that a file of new content under an
+    old name is a new stream, and the same content is the same stream wherever it lies. A loop and
+    a one-shot ingest of one file are two streams.
+    """
+    path = settings.csv or sample_csv(data_dir)
+    csv = DcgmCsv.open(path, settings.timestamps)
+    if settings.loop and csv.is_empty:
+        raise SourceError(f"{path}: no rows below the header; there is nothing to loop over")
+    source: Source = LoopingSource(csv) if settings.loop else csv
+    stream_id = settings.stream_id or default_stream_id(csv, loop=settings.loop)
+    return OpenSource(source, stream_id, csv.fingerprint, path)
+
+
+def default_stream_id(csv: DcgmCsv, *, loop: bool) -> str:
+    """The name of a stream that nobody named: file name, content, and kind."""
+    return f"{csv.name}@{csv.fingerprint[:12]}{'.loop' if loop else ''}"

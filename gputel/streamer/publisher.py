@@ -1,0 +1,69 @@
+"""Publish one chunk as one message, for as long as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+import pyarrow as pa
+
+from gputel import metrics
+from gputel.backoff import Backoff
+from gputel.errors import BrokerUnavailable, QueueFull
+from gputel.model import record_batch
+from gputel.mq.client import QueueClient
+from gputel.mq.protocol import OutgoingMessage, PublishResult
+
+log = logging.getLogger("gputel.streamer")
+
+
+class ReadChunk(Protocol):
+    """What the publisher needs of a chunk that was read."""
+
+    batch: pa.RecordBatch
+    first_row: int
+    row_count: int
+
+
+def message_id(stream_id: str, first_row: int) -> str:
+    """The id of a chunk's message: a chunk published twice is the same message twice."""
+    return f"{stream_id}/{first_row}"
+
+
+async def make_message(stream_id: str, chunk: ReadChunk) -> OutgoingMessage:
+    """One message of one chunk; encoding holds the CPU and runs in a thread."""
+    payload = await asyncio.to_thread(record_batch.encode, chunk.batch)
+    return OutgoingMessage(
+        id=message_id(stream_id, chunk.first_row),
+        key=stream_id,
+        payload=payload,
+        metadata={
+            "stream_id": stream_id,
+            "first_row": chunk.first_row,
+            "row_count": chunk.row_count,
+        },
+    )
+
+
+async def publish(
+    client: QueueClient, message: OutgoingMessage, stopping: asyncio.Event
+) -> PublishResult | None:
+    """Publish until the broker has the message; None if ``stopping`` was set before it had.
+
+    A full queue and a broker that is away are waited for. Raises what cannot pass: a message over
+    the broker's limit, a queue that was closed.
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            results = await client.publish([message])
+        except QueueFull:
+            backoff.reset()
+        except BrokerUnavailable as error:
+            log.warning("broker away, publishing again soon: %s", error.message)
+        else:
+            metrics.STREAMER_CHUNKS.labels(result=results[0].state).inc()
+            return results[0]
+        if await backoff.wait(stopping):
+            return None

@@ -1,0 +1,222 @@
+"""The streamer: reserve a chunk, read it, publish it; the chunk's lease ends when it lands."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from gputel import metrics
+from gputel.backoff import Backoff, pause
+from gputel.config import StreamerSettings
+from gputel.errors import QueueClosed, StoreUnavailable
+from gputel.mq.client import QueueClient
+from gputel.store.streams import Lease, Streams
+from gputel.streamer.pacer import Pacer
+from gputel.streamer.publisher import make_message, message_id, publish
+
+log = logging.getLogger("gputel.streamer")
+
+_IN_HAND = 2  # chunks read and not yet with the broker: bounds memory
+_IDLE_S = 0.05  # between looks for work while others hold the last chunks
+_SETTLE_POLL_S = 0.02
+
+
+class SourceChunk(Protocol):
+    """A chunk as a source reads it."""
+
+    batch: pa.RecordBatch
+    first_row: int
+    row_count: int
+    rejects: Sequence[Any]
+    at_end: bool
+
+
+class Source(Protocol):
+    """Where rows come from. Its methods block: they are called in a thread, one at a time."""
+
+    def read(self, first_row: int, row_count: int) -> SourceChunk:
+        """Rows from first_row on; fewer than asked only at the end."""
+        ...
+
+    def count_rows(self) -> int:
+        """All rows of the source."""
+        ...
+
+
+class Observer(Protocol):
+    """Told of every chunk that was read; an ingest reports from it."""
+
+    def chunk_read(self, chunk: SourceChunk) -> None:
+        """Called on the event loop; a chunk read again, after a takeover, is told again."""
+        ...
+
+    def chunk_dead(self, lease: Lease) -> None:
+        """The message of this chunk is among the broker's dead letters: it will not land."""
+        ...
+
+
+class Streamer:
+    """Streams one source. Many streamers, in many processes, share a stream by its Streams."""
+
+    def __init__(
+        self,
+        settings: StreamerSettings,
+        client: QueueClient,
+        streams: Streams,
+        source: Source,
+        observer: Observer | None = None,
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._streams = streams
+        self._source = source
+        self._observer = observer
+        self._publishing: dict[int, asyncio.Task[None]] = {}
+        self._published: set[int] = set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Stream until ``stopping`` is set, or until a one-shot source has landed whole.
+
+        When stopped, it finishes what it has read, waits for its chunks to land, and hands back
+        those that it could not publish. Raises SourceError when the source cannot be read on.
+        """
+        pacer = Pacer(self._settings.rate, asyncio.get_running_loop().time)
+        rows = pacer.chunk_rows(self._settings.chunk_rows, self._settings.chunk_interval_s)
+        try:
+            while not stopping.is_set():
+                self._reap()
+                lease = await self._reserve(rows, stopping)
+                if lease is None:
+                    if await self._complete(stopping):
+                        return
+                    continue
+                sent = await self._stream(lease, stopping)
+                await pacer.wait(sent, stopping)
+            await self._settle()
+        finally:
+            await self._hand_back()
+
+    async def _reserve(self, rows: int, stopping: asyncio.Event) -> Lease | None:
+        backoff = Backoff()
+        while not stopping.is_set():
+            try:
+                return await self._streams.reserve(rows, self._settings.chunk_lease_s)
+            except StoreUnavailable as error:
+                log.warning("database away, reserving again soon: %s", error.message)
+                await backoff.wait(stopping)
+        return None
+
+    async def _complete(self, stopping: asyncio.Event) -> bool:
+        """No chunk is free: tell whether all have landed, or others still hold some."""
+        try:
+            progress = await self._streams.progress()
+        except StoreUnavailable:
+            return False
+        if progress.complete:
+            return True
+        await pause(_IDLE_S, stopping)
+        return False
+
+    async def _stream(self, lease: Lease, stopping: asyncio.Event) -> int:
+        """Read and publish one chunk; returns the rows sent."""
+        if lease.taken_over:
+            metrics.STREAMER_TAKEOVERS.inc()
+            if lease.first_row in self._publishing or await self._held(lease):
+                return 0
+        chunk = await asyncio.to_thread(self._source.read, lease.first_row, lease.row_count)
+        metrics.STREAMER_ROWS_READ.inc(chunk.row_count)
+        metrics.STREAMER_ROWS_REJECTED.inc(len(chunk.rejects))
+        if self._observer:
+            self._observer.chunk_read(chunk)
+        if chunk.at_end and not self._settings.loop:
+            await self._finish(chunk, stopping)
+        if chunk.row_count:
+            await self._publish_soon(chunk, stopping)
+        return chunk.row_count
+
+    async def _held(self, lease: Lease) -> bool:
+        """Whether the broker still holds the chunk's message, so that it need not be read again."""
+        try:
+            ids = [message_id(self._streams.stream_id, lease.first_row)]
+            state = (await self._client.held(ids))[0]
+        except Exception:  # away, or closing: publishing will tell
+            return False
+        if state == "dead":
+            log.error("rows from %d are in the broker's dead letters", lease.first_row)
+            if self._observer:
+                self._observer.chunk_dead(lease)
+        return state is not None
+
+    async def _finish(self, chunk: SourceChunk, stopping: asyncio.Event) -> None:
+        rows = chunk.first_row + chunk.row_count
+        if not chunk.row_count:
+            rows = await asyncio.to_thread(self._source.count_rows)
+        backoff = Backoff()
+        while not stopping.is_set():
+            try:
+                await self._streams.finish(rows)
+                break
+            except StoreUnavailable:
+                await backoff.wait(stopping)
+
+    async def _publish_soon(self, chunk: SourceChunk, stopping: asyncio.Event) -> None:
+        while len(self._publishing) >= _IN_HAND:
+            await asyncio.wait(self._publishing.values(), return_when=asyncio.FIRST_COMPLETED)
+            self._reap()
+        self._publishing[chunk.first_row] = asyncio.create_task(self._publish(chunk, stopping))
+
+    def _reap(self) -> None:
+        for first_row, task in list(self._publishing.items()):
+            if task.done():
+                del self._publishing[first_row]
+                task.result()
+
+    async def _publish(self, chunk: SourceChunk, stopping: asyncio.Event) -> None:
+        message = await make_message(self._streams.stream_id, chunk)
+        try:
+            result = await publish(self._client, message, stopping)
+        except QueueClosed:
+            log.warning("the broker takes no more messages: handing rows back")
+            await pause(self._settings.chunk_interval_s, stopping)
+            result = None
+        if result is None:
+            await self._release([chunk.first_row])
+        else:
+            self._published.add(chunk.first_row)
+            self._forget_settled()
+
+    def _forget_settled(self) -> None:
+        """Keep the list of chunks to wait for, when stopped, from growing without bound."""
+        if len(self._published) > 1024:
+            self._published = set(sorted(self._published)[-512:])
+
+    async def _settle(self) -> None:
+        """Wait until what was published has landed; the caller sets the deadline."""
+        if self._publishing:
+            await asyncio.wait(self._publishing.values())
+            self._reap()
+        while self._published:
+            try:
+                self._published &= await self._streams.unsettled(sorted(self._published))
+            except StoreUnavailable:
+                return
+            await asyncio.sleep(_SETTLE_POLL_S)
+
+    async def _hand_back(self) -> None:
+        """Release the chunks whose publishing never ended."""
+        rows = sorted(self._publishing)
+        for task in self._publishing.values():
+            task.cancel()
+        if rows:
+            await asyncio.gather(*self._publishing.values(), return_exceptions=True)
+            await self._release(rows)
+
+    async def _release(self, first_rows: list[int]) -> None:
+        try:
+            await self._streams.release(first_rows)
+        except StoreUnavailable:
+            log.warning("database away: %d chunk leases will run out instead", len(first_rows))
