@@ -346,19 +346,23 @@ class Resolved:
 
 
 def resolve(
-    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Resolved:
     """Settings from flags (by field name; None means not given), environment and defaults.
+
+    A command whose purpose asks for other defaults gives them by field name.
 
     Raises ConfigError naming the flag or the variable that is wrong, and for a ``GPUTEL_``
     variable that no setting has, so that a typing error does not pass in silence.
     """
     environ = os.environ if environ is None else environ
-    flags = flags or {}
+    flags, defaults = flags or {}, defaults or {}
     values: dict[str, dict[str, Any]] = {}
     origins: dict[str, Origin] = {}
     for spec in specs():
-        value, origin = _resolve_one(spec, flags, environ)
+        value, origin = _resolve_one(spec, flags, environ, defaults)
         values.setdefault(spec.component, {})[spec.name] = value
         origins[spec.name] = origin
     _refuse_unknown(environ)
@@ -369,7 +373,10 @@ def resolve(
 
 
 def _resolve_one(
-    spec: SettingSpec, flags: Mapping[str, Any], environ: Mapping[str, str]
+    spec: SettingSpec,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    defaults: Mapping[str, Any],
 ) -> tuple[Any, Origin]:
     given = flags.get(spec.name)
     if given is not None:
@@ -378,7 +385,7 @@ def _resolve_one(
     text = environ.get(spec.env, "")
     if text:
         return spec.parse(text, spec.env), Origin.ENVIRONMENT
-    return spec.default, Origin.DEFAULT
+    return defaults.get(spec.name, spec.default), Origin.DEFAULT
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:

@@ -209,18 +209,18 @@ _ALL = (
     Role("store", "Postgres: yours or the embedded one, migrated", _store, internal=True),
     Role("broker", "the message queue and its HTTP server", _broker, after=frozenset({"store"})),
     Role(
-        "collector",
-        "consumes messages and commits their rows",
-        _collector,
-        needs=frozenset({"store", "health"}),
-        after=frozenset({"broker"}),
-    ),
-    Role(
         "streamer",
         "reads a source and publishes its rows in chunks",
         _streamer,
         needs=frozenset({"store", "health"}),
         after=frozenset({"broker", "collector"}),
+    ),
+    Role(
+        "collector",
+        "consumes messages and commits their rows",
+        _collector,
+        needs=frozenset({"store", "health"}),
+        after=frozenset({"broker"}),
     ),
     Role(
         "api",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -12,8 +12,12 @@ from gputel import config
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def settings_options(*components: str, skip: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+def settings_options(
+    *components: str, skip: Collection[str] = (), defaults: Mapping[str, Any] | None = None
+) -> Callable[[Command], Command]:
     """Add a flag for every setting of the named components; values arrive as text, or None.
+
+    ``defaults`` are those that the command gives to ``config.resolve``, for the help.
 
     The command passes them, by name, to ``config.resolve``, which is the only parser of settings.
     """
@@ -21,14 +25,15 @@ def settings_options(*components: str, skip: tuple[str, ...] = ()) -> Callable[[
     def decorate(command: Command) -> Command:
         for spec in reversed(config.specs()):
             if spec.component in components and spec.name not in skip:
-                command = _option(spec)(command)
+                default = (defaults or {}).get(spec.name, spec.default)
+                command = _option(spec, default)(command)
         return command
 
     return decorate
 
 
-def _option(spec: config.SettingSpec) -> Callable[[Command], Command]:
-    default = "" if spec.default is None else f"  [default: {spec.masked(spec.default)}]"
+def _option(spec: config.SettingSpec, value: Any) -> Callable[[Command], Command]:
+    default = "" if value is None else f"  [default: {spec.masked(value)}]"
     if spec.type is bool:
         names = f"{spec.flag}/--no-{spec.name.replace('_', '-')}"
         return click.option(names, spec.name, default=None, help=spec.meta.help + default)

@@ -112,7 +112,7 @@ def _copy_rows(blocks: Blocks) -> memoryview:
 
 
 def _scatter(out: npt.NDArray[np.uint16], places: Int64, rows: npt.NDArray[np.void]) -> None:
-    pieces = rows.view(np.uint16).reshape(len(rows), -1)
+    pieces = rows.view(np.uint16).reshape(len(rows), rows.itemsize // 2)
     for unit in range(pieces.shape[1]):
         out[places + unit] = pieces[:, unit]
 

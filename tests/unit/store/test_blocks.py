@@ -1,0 +1,85 @@
+"""Samples become blocks in order of series and time, in PostgreSQL's binary COPY format."""
+
+import struct
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gputel.store.blocks import DAY_US, copy_payload, make_blocks
+
+NOON_US = 20_000 * DAY_US + DAY_US // 2
+PG_EPOCH_US = 946_684_800_000_000
+
+samples = st.lists(
+    st.tuples(
+        st.integers(1, 4) | st.integers(10**6, 10**6 + 2),
+        st.integers(-2 * DAY_US, 2 * DAY_US).map(lambda us: NOON_US + us) | st.just(NOON_US),
+        st.floats(allow_nan=False, allow_infinity=False),
+    ),
+    max_size=40,
+)
+
+
+def arrays(rows):
+    ids, times, values = zip(*rows, strict=True) if rows else ((), (), ())
+    return np.array(ids, np.int64), np.array(times, np.int64), np.array(values, np.float64)
+
+
+def parsed(payload):
+    """The rows of a COPY stream, read by the book."""
+    data = b"".join(bytes(piece) for piece in payload)
+    assert data[:19] == b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+    at, rows = 19, []
+    while (fields := struct.unpack_from(">h", data, at)[0]) != -1:
+        assert fields == 5
+        at += 2
+        row = []
+        for _ in range(5):
+            (size,) = struct.unpack_from(">i", data, at)
+            row.append(data[at + 4 : at + 4 + size])
+            at += 4 + size
+        series_id, first, last = (struct.unpack(">q", field)[0] for field in row[:3])
+        rows.append((series_id, first, last, array(row[3], 1184, ">q"), array(row[4], 701, ">d")))
+    assert at + 2 == len(data)
+    return rows
+
+
+def array(field, oid, element):
+    assert struct.unpack_from(">iiiii", field) == (1, 0, oid, (len(field) - 20) // 12, 1)
+    found = []
+    for at in range(20, len(field), 12):
+        assert struct.unpack_from(">i", field, at)[0] == 8
+        found.append(struct.unpack_from(element, field, at + 4)[0])
+    return found
+
+
+@settings(deadline=None, max_examples=60)
+@given(samples)
+def test_blocks_hold_every_sample_once_in_order_of_series_then_time(rows):
+    blocks = make_blocks(*arrays(rows))
+    found = []
+    for series_id, first, last, times, values in parsed(copy_payload(blocks)):
+        assert (times[0], times[-1]) == (first, last)
+        assert times == sorted(times)
+        assert len({(t + PG_EPOCH_US) // DAY_US for t in times}) == 1, "spans midnight"
+        found += [(series_id, t + PG_EPOCH_US, v) for t, v in zip(times, values, strict=True)]
+    assert found == sorted(rows, key=lambda row: row[:2])
+
+
+def test_equal_times_keep_the_order_of_arrival():
+    blocks = make_blocks(*arrays([(1, NOON_US, 3.0), (1, NOON_US, 1.0), (1, NOON_US, 2.0)]))
+    assert blocks.value.tolist() == [3.0, 1.0, 2.0]
+
+
+def test_one_series_of_one_day_is_one_block():
+    blocks = make_blocks(*arrays([(7, NOON_US + i, float(i)) for i in range(1000)]))
+    assert blocks.counts.tolist() == [1000]
+    assert blocks.days.tolist() == [20_000]
+
+
+def test_oldest_tells_each_series_once_with_its_first_time():
+    rows = [(2, NOON_US, 1.0), (1, NOON_US + DAY_US, 2.0), (2, NOON_US - DAY_US, 3.0)]
+    series_id, first = make_blocks(*arrays(rows)).oldest()
+    assert series_id.tolist() == [1, 2]
+    assert first.tolist() == [NOON_US + DAY_US, NOON_US - DAY_US]

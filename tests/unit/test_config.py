@@ -1,0 +1,88 @@
+"""Settings come from flags, then the environment, then defaults, and wrong ones are named."""
+
+from pathlib import Path
+
+import pytest
+
+from gputel import config
+from gputel.config import Origin, mask_dsn, resolve
+from gputel.errors import ConfigError
+
+
+def test_flag_wins_over_environment_and_environment_over_default():
+    environ = {"GPUTEL_RATE": "5", "GPUTEL_WORKERS": "7"}
+    resolved = resolve({"rate": "9"}, environ)
+    assert resolved.settings.streamer.rate == 9
+    assert resolved.settings.collector.workers == 7
+    assert resolved.origins["rate"] is Origin.FLAG
+    assert resolved.origins["workers"] is Origin.ENVIRONMENT
+    assert resolved.origins["api_port"] is Origin.DEFAULT
+
+
+def test_a_command_may_have_defaults_of_its_own_which_the_environment_overrides():
+    resolved = resolve({}, {"GPUTEL_RATE": "5"}, {"rate": 0.0, "timestamps": "source"})
+    assert resolved.settings.streamer.rate == 5
+    assert resolved.settings.streamer.timestamps == "source"
+
+
+def test_empty_environment_variable_counts_as_not_set():
+    assert resolve({}, {"GPUTEL_RATE": ""}).settings.streamer.rate == 250
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "words"),
+    [
+        ({"rate": "fast"}, {}, ["--rate", "'fast'"]),
+        ({"rate": "nan"}, {}, ["--rate", "finite"]),
+        ({"rate": "-1"}, {}, ["--rate", "-1"]),
+        ({}, {"GPUTEL_API_PORT": "70000"}, ["GPUTEL_API_PORT", "70000", "65535"]),
+        ({}, {"GPUTEL_API_PORT": "80.5"}, ["GPUTEL_API_PORT", "whole number"]),
+        ({}, {"GPUTEL_LOOP": "maybe"}, ["GPUTEL_LOOP", "neither true nor false"]),
+        ({"timestamps": "now"}, {}, ["--timestamps", "processing", "source"]),
+        ({}, {"GPUTEL_RATTE": "1"}, ["GPUTEL_RATTE", "no such setting"]),
+        ({"broker_url": "localhost:8081"}, {}, ["broker_url", "http://"]),
+        ({"postgres_dsn": "host=x"}, {}, ["postgres_dsn", "postgresql://"]),
+        ({"data_dir": ""}, {}, ["--data-dir", "empty"]),
+    ],
+)
+def test_wrong_setting_is_one_error_that_names_it(flags, environ, words):
+    with pytest.raises(ConfigError) as raised:
+        resolve(flags, environ)
+    assert raised.value.exit_code == 2
+    for word in words:
+        assert word in raised.value.message
+
+
+def test_variables_that_kubernetes_adds_for_services_are_no_errors():
+    environ = {
+        "GPUTEL_POSTGRES_SERVICE_HOST": "10.0.0.1",
+        "GPUTEL_POSTGRES_PORT_5432_TCP_ADDR": "10.0.0.1",
+    }
+    resolve({}, environ)
+
+
+def test_parsed_types_match_the_fields():
+    environ = {"GPUTEL_CSV": "~/x.csv", "GPUTEL_CHUNK_ROWS": "1_000", "GPUTEL_LOOP": "off"}
+    settings = resolve({}, environ).settings.streamer
+    assert settings.csv == Path("~/x.csv").expanduser()
+    assert settings.chunk_rows == 1000
+    assert settings.loop is False
+
+
+def test_every_setting_has_help_and_a_name_of_its_own():
+    specs = config.specs()
+    assert all(spec.meta.help.endswith(".") for spec in specs)
+    assert len({spec.name for spec in specs}) == len(specs)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "shown"),
+    [
+        ("postgresql://u:p%40ss@h:5432/db", "postgresql://u:***@h:5432/db"),
+        ("postgresql://u@/db?host=/tmp/x", "postgresql://u@/db?host=/tmp/x"),
+        ("postgresql://h/db?user=u&password=secret", "postgresql://h/db?user=u&password=***"),
+        ("not a dsn with secret", "***"),
+    ],
+)
+def test_masked_dsn_shows_no_password(dsn, shown):
+    assert mask_dsn(dsn) == shown
