@@ -1,1 +1,101 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests: a real Postgres, and a fresh database of it for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from gputel.config import PostgresSettings
+from gputel.store.embedded import embedded_postgres
+from gputel.store.migrations import migrate
+from gputel.store.pool import close_pool, open_pool
+
+_TEMPLATE = "gputel_template"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def open_dir() -> Iterator[Path]:
+    """A directory that every user can enter, which pytest's own, when root's, is not."""
+    path = Path(tempfile.mkdtemp(prefix="gputel-test-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def data_dir(open_dir: Path) -> Path:
+    """A place for a data directory of the test's own; not made yet."""
+    return open_dir / f"data-{next(_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def server_dsn(open_dir: Path) -> Iterator[str]:
+    """One Postgres for all tests: ours, of the release in TEST_POSTGRES_BIN_DIR when it is set."""
+    bin_dir = os.environ.get("TEST_POSTGRES_BIN_DIR")
+    server = embedded_postgres(open_dir / "session", Path(bin_dir) if bin_dir else None)
+    # A loop of its own, which rests while tests run in theirs: the server is our child all along.
+    loop = asyncio.new_event_loop()
+    dsn = loop.run_until_complete(server.__aenter__())
+    try:
+        loop.run_until_complete(_make_template(dsn))
+        yield dsn
+    finally:
+        loop.run_until_complete(server.__aexit__(None, None, None))
+        loop.close()
+
+
+@pytest.fixture
+async def empty_dsn(server_dsn: str) -> AsyncIterator[str]:
+    """A database of the test's own with nothing in it."""
+    async for dsn in _database(server_dsn, "template0"):
+        yield dsn
+
+
+@pytest.fixture
+async def dsn(server_dsn: str) -> AsyncIterator[str]:
+    """A database of the test's own with the present schema."""
+    async for dsn in _database(server_dsn, _TEMPLATE):
+        yield dsn
+
+
+@pytest.fixture
+async def pool(dsn: str) -> AsyncIterator[asyncpg.Pool]:
+    """A pool on the test's own database."""
+    pool = await open_pool(dsn, PostgresSettings())
+    yield pool
+    await close_pool(pool)
+
+
+async def _database(server_dsn: str, template: str) -> AsyncIterator[str]:
+    name = f"test_{next(_numbers)}"
+    await _execute(server_dsn, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield _named(server_dsn, name)
+    finally:
+        await _execute(server_dsn, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _make_template(server_dsn: str) -> None:
+    await _execute(server_dsn, f"CREATE DATABASE {_TEMPLATE}")
+    await migrate(_named(server_dsn, _TEMPLATE))
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _named(dsn: str, database: str) -> str:
+    return dsn.replace("@/gputel?", f"@/{database}?")

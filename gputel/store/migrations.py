@@ -14,7 +14,7 @@ from importlib import resources
 import asyncpg
 
 from gputel.errors import SchemaTooNew, StoreError
-from gputel.store.pool import SESSION_SETTINGS, store_errors
+from gputel.store.pool import SESSION_SETTINGS, store_errors, translated
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 _LOCK_KEY = int.from_bytes(b"gputel", "big")  # of the advisory lock that one migrator holds
@@ -94,8 +94,8 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
                 migration.checksum,
             )
     except asyncpg.PostgresError as error:
-        error.add_note(f"in migration {migration.name}")
-        raise
+        failure = translated(error)
+        raise type(failure)(f"migration {migration.name}: {failure.message}") from error
 
 
 def _refuse_unknown(applied: Mapping[int, Mapping[str, str]], known: Sequence[Migration]) -> None:

@@ -1,0 +1,43 @@
+"""The store as a process opens it: a server, a pool, and the schema brought up to date."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from gputel.config import Settings
+from gputel.store.embedded import embedded_postgres
+from gputel.store.migrations import migrate
+from gputel.store.pool import close_pool, open_pool, store_errors
+
+
+@asynccontextmanager
+async def open_dsn(settings: Settings) -> AsyncIterator[str]:
+    """The DSN to use: the one that was set, else that of the embedded Postgres, which runs inside.
+
+    Enter it on the main thread. Raises StoreError.
+    """
+    if settings.postgres.postgres_dsn is not None:
+        yield settings.postgres.postgres_dsn
+        return
+    bin_dir = settings.postgres.postgres_bin_dir
+    async with embedded_postgres(settings.common.data_dir, bin_dir) as dsn:
+        yield dsn
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    """A pool on a database whose schema is this gputel's.
+
+    Enter it on the main thread. Raises StoreError, or ConfigError for a DSN that cannot be read.
+    """
+    async with open_dsn(settings) as dsn:
+        pool = await open_pool(dsn, settings.postgres)
+        try:
+            async with store_errors(), pool.acquire() as connection:
+                await migrate(connection)
+            yield pool
+        finally:
+            await close_pool(pool)

@@ -1,0 +1,172 @@
+"""The embedded server's files: its cluster, its socket's directory, and what its pid file says."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from gputel.errors import StoreError
+from gputel.store.postgres_account import Account, give
+from gputel.store.postgres_binaries import Binaries
+from gputel.store.postgres_process import run
+
+USER = DATABASE = "gputel"
+PORT = 5432  # names the socket; no network port is opened
+_SOCKET_NAME = f".s.PGSQL.{PORT}"
+_LONGEST_SOCKET_PATH = 106  # bytes: sun_path holds 108 on Linux, 104 and less elsewhere
+_HALF_MADE = "postgres.new-"
+_READY = "ready"
+
+
+@dataclass(frozen=True)
+class PidFile:
+    """``postmaster.pid``: the server's process, the directory of its socket, how far it is."""
+
+    pid: int
+    socket_dir: Path
+    ready: bool
+
+
+def read_pid_file(cluster: Path) -> PidFile | None:
+    """What the cluster's pid file says, or None when there is none or it is not yet whole.
+
+    Lines, from miscadmin.h: pid, data directory, start time, port, socket directory, listen
+    address, shared memory key, status.
+    """
+    try:
+        lines = (cluster / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    if not lines or not lines[0].strip().isdigit():
+        return None
+    status = lines[7].strip() if len(lines) > 7 else ""
+    return PidFile(int(lines[0]), Path(lines[4] if len(lines) > 4 else ""), status == _READY)
+
+
+def dsn_of(socket_dir: Path) -> str:
+    """The DSN of a server whose socket is in the directory; for asyncpg and for psql."""
+    return f"postgresql://{USER}@/{DATABASE}?host={quote(str(socket_dir))}&port={PORT}"
+
+
+def answers(socket_dir: Path) -> bool:
+    """Whether a server listens there; it may still be starting."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(socket_dir / _SOCKET_NAME))
+        except OSError:
+            return False
+    return True
+
+
+def make_socket_dir(data_dir: Path, account: Account | None) -> Path:
+    """A directory of mode 0700, the account's, of the same short name for every process.
+
+    In /tmp, because a data directory's path can be too long for a socket, and because
+    XDG_RUNTIME_DIR differs between logins and goes away with them; in the data directory where
+    /tmp cannot be written. Raises StoreError when the place is taken by another user.
+    """
+    name = "gputel-" + hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
+    place = Path("/tmp") / name  # noqa: S108 - checked below
+    try:
+        place.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        if place.is_symlink() or place.exists():
+            raise StoreError(_taken(place)) from None
+        place = data_dir / "postgres-socket"
+        place.mkdir(mode=0o700, exist_ok=True)
+    _check_owner(place, account)
+    give(place, account)
+    place.chmod(0o700)
+    if len(os.fsencode(place / _SOCKET_NAME)) > _LONGEST_SOCKET_PATH:
+        raise StoreError(f"{place} is too long for a socket: choose a shorter --data-dir")
+    return place
+
+
+def _check_owner(place: Path, account: Account | None) -> None:
+    status = place.lstat()
+    ours = {os.geteuid()} if account is None else {os.geteuid(), account.uid}
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in ours:
+        raise StoreError(_taken(place))
+
+
+def _taken(place: Path) -> str:
+    return (
+        f"{place}, where the socket of the embedded Postgres belongs, is not a directory of this "
+        "user's: remove it, or choose another --data-dir"
+    )
+
+
+async def ensure_cluster(cluster: Path, binaries: Binaries, account: Account | None) -> None:
+    """Make the cluster, with the database, unless it is there; whole or not at all."""
+    _remove_leftovers(cluster)
+    if _exists(cluster):
+        return
+    half_made = Path(tempfile.mkdtemp(prefix=_HALF_MADE, dir=cluster.parent))
+    try:
+        give(half_made, account)
+        await _initdb(half_made, binaries, account)
+        _put_in_place(half_made, cluster)
+    finally:
+        shutil.rmtree(half_made, ignore_errors=True)
+
+
+def _remove_leftovers(cluster: Path) -> None:
+    for leftover in cluster.parent.glob(_HALF_MADE + "*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _exists(cluster: Path) -> bool:
+    if (cluster / "PG_VERSION").exists():
+        return True
+    if cluster.exists() and any(cluster.iterdir()):
+        raise StoreError(
+            f"{cluster} holds something that is not a Postgres cluster: move it away, or choose "
+            "another --data-dir"
+        )
+    return False
+
+
+def _put_in_place(half_made: Path, cluster: Path) -> None:
+    half_made.rename(cluster)
+    with suppress(OSError):
+        descriptor = os.open(cluster.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+async def _initdb(place: Path, binaries: Binaries, account: Account | None) -> None:
+    options = [f"--username={USER}", "--encoding=UTF8", "--locale=C", "--auth=trust"]
+    create = f"CREATE DATABASE {DATABASE};\n".encode()
+    programs = binaries.bin_dir
+    steps: list[tuple[list[str | Path], bytes]] = [
+        ([programs / "initdb", "-D", place, *options], b""),
+        ([programs / "postgres", "--single", "-D", place, "postgres"], create),
+    ]
+    for command, stdin in steps:
+        code, printed = await run(command, account, stdin)
+        if code or "ERROR:" in printed:
+            raise StoreError(
+                f"cannot make a Postgres cluster in {place.parent}: {reason(printed)}; free space "
+                "there, or choose another --data-dir"
+            )
+
+
+def reason(printed: str) -> str:
+    """The lines of a server's or tool's output that say why it ended, as one."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    telling = [line for line in lines if any(f"{word}:" in line for word in _TELLING)]
+    return "; ".join((telling or lines)[-3:]) or "it printed nothing"
+
+
+_TELLING = ("PANIC", "FATAL", "ERROR", "error", "HINT")
