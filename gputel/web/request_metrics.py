@@ -27,10 +27,11 @@ def request_metrics(role: str) -> Middleware:
         try:
             response = await handler(request)
             status = response.status
-            return response
         except web.HTTPException as error:
             status = error.status
             raise
+        else:
+            return response
         finally:
             metrics.HTTP_SECONDS.labels(role, route).observe(time.perf_counter() - started)
             metrics.HTTP_REQUESTS.labels(role, route, str(status)).inc()

@@ -1,0 +1,71 @@
+"""One HTTP exchange: the body of a request in, the encoded reply out."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gputel.errors import PayloadTooLarge
+from gputel.mq.encoding import encode
+from gputel.mq.protocol import JSON, MSGPACK
+
+_MSGPACK_NAMES = {MSGPACK, "application/x-msgpack", "application/vnd.msgpack"}
+
+
+def request_type(request: web.Request) -> str:
+    """The encoding of the request's body: MessagePack where it says so, else JSON.
+
+    curl says ``application/x-www-form-urlencoded`` of whatever ``-d`` sends, so anything else is
+    taken to be JSON.
+    """
+    return MSGPACK if request.content_type in _MSGPACK_NAMES else JSON
+
+
+def reply_type(request: web.Request) -> str:
+    """The encoding of the reply: as Accept names it, else that of the request."""
+    accept = request.headers.get("Accept", "")
+    if any(name in accept for name in _MSGPACK_NAMES):
+        return MSGPACK
+    return JSON if JSON in accept else request_type(request)
+
+
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
+    """The whole body. Raises PayloadTooLarge as early as that is known."""
+    length = request.content_length
+    if length is not None and length > max_bytes:
+        raise _too_large(max_bytes)
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise _too_large(max_bytes) from None
+
+
+def reply(request: web.Request, value: object, status: int = 200) -> web.Response:
+    """A reply in the encoding that the request asks for."""
+    content_type = reply_type(request)
+    return web.Response(status=status, body=encode(value, content_type), content_type=content_type)
+
+
+async def send(request: web.Request, response: web.Response) -> bool:
+    """Write the reply to its last byte; whether the whole of it went to the client's machine.
+
+    Cancelled when the client goes away before that.
+    """
+    transport = request.transport
+    if transport is None:
+        return False
+    # With no room in the transport's buffer, drain() waits until the system has taken it all.
+    transport.set_write_buffer_limits(0)
+    writer = request.writer
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+        await writer.drain()
+    except ConnectionError:
+        return False
+    return not transport.is_closing()
+
+
+def _too_large(max_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"the body is over {max_bytes} bytes (--message-max-bytes of the broker): send less at once"
+    )

@@ -1,0 +1,182 @@
+"""The hot requests: publish, consume, ack, nack, extend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from aiohttp import web
+
+from gputel.broker import query
+from gputel.broker.consumers import Consumers
+from gputel.broker.exchange import read_body, reply, reply_type, request_type, send
+from gputel.broker.waiting_queue import Outcome, WaitingQueue
+from gputel.config import BrokerSettings
+from gputel.errors import BadRequest, RequestError
+from gputel.mq.encoding import decode_items, decode_publish, encode_deliveries
+from gputel.mq.message import Delivery, Message, State
+from gputel.mq.protocol import Ack, ErrorReply, Extend, Held, ItemResult, Nack, PublishResult
+
+T = TypeVar("T", Ack, Nack, Extend)
+
+_HELD: dict[State, Held] = {
+    State.READY: "ready",
+    State.DELAYED: "ready",
+    State.IN_FLIGHT: "in_flight",
+    State.DEAD: "dead",
+}
+
+
+class MessageHandlers:
+    """Answers what producers and consumers ask."""
+
+    def __init__(
+        self, waiting: WaitingQueue, settings: BrokerSettings, consumers: Consumers
+    ) -> None:
+        self._waiting = waiting
+        self._queue = waiting.queue
+        self._settings = settings
+        self._consumers = consumers
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes to an application."""
+        app.router.add_post("/publish", self.publish)
+        app.router.add_post("/consume", self.consume)
+        app.router.add_post("/ack", self.ack)
+        app.router.add_post("/nack", self.nack)
+        app.router.add_post("/extend", self.extend)
+
+    async def publish(self, request: web.Request) -> web.Response:
+        """``POST /publish?wait_s=``: one message, or a list of them."""
+        query.only(request.query, query.WAIT_S)
+        wait_s = query.WAIT_S.of(request.query)
+        longest_s = self._settings.publish_wait_s
+        body = await read_body(request, self._settings.message_max_bytes)
+        messages, listed = decode_publish(body, request_type(request))
+        del body
+        outcomes = await self._waiting.publish(
+            messages, longest_s if wait_s is None else min(wait_s, longest_s)
+        )
+        refusals = [outcome for outcome in outcomes if isinstance(outcome, RequestError)]
+        if refusals and not listed:
+            raise refusals[0]
+        results = [_published(m, o) for m, o in zip(messages, outcomes, strict=True)]
+        if refusals:
+            return _partly(request, refusals[0], results)
+        return reply(request, results if listed else results[0], status=202)
+
+    async def consume(self, request: web.Request) -> web.Response:
+        """``POST /consume``: the next message, or with ``max=`` a list of them."""
+        arguments = request.query
+        query.only(
+            arguments,
+            query.MAX,
+            query.MAX_BYTES_ARGUMENT,
+            query.WAIT_S,
+            query.VISIBILITY_TIMEOUT_S,
+        )
+        most = query.MAX.of(arguments)
+        max_bytes = query.MAX_BYTES_ARGUMENT.of(arguments) or self._settings.message_max_bytes
+        wait_s = query.WAIT_S.of(arguments)
+        timeout_s = query.VISIBILITY_TIMEOUT_S.of(arguments)
+        if (await read_body(request, self._settings.message_max_bytes)).strip():
+            raise BadRequest("consume takes no body; its arguments stand in the query")
+        self._consumers.seen(request)
+        deliveries = await self._waiting.consume(most or 1, max_bytes, wait_s, timeout_s)
+        if not deliveries and most is None:
+            return web.Response(status=204)
+        return await self._deliver(request, deliveries, listed=most is not None)
+
+    async def ack(self, request: web.Request) -> web.Response:
+        """``POST /ack``: messages that were processed."""
+        queue = self._queue
+        return await self._each(request, Ack, lambda item, now: queue.ack(item.id, item.lease, now))
+
+    async def nack(self, request: web.Request) -> web.Response:
+        """``POST /nack``: messages given back, or sent to the dead letters."""
+        queue = self._queue
+
+        def act(item: Nack, now: float) -> None:
+            queue.nack(
+                item.id,
+                item.lease,
+                now,
+                delay_s=item.delay_s,
+                reason=item.reason,
+                dead=item.dead,
+            )
+
+        return await self._each(request, Nack, act)
+
+    async def extend(self, request: web.Request) -> web.Response:
+        """``POST /extend``: leases that shall last longer."""
+        queue = self._queue
+        return await self._each(
+            request,
+            Extend,
+            lambda item, now: queue.extend(item.id, item.lease, now, item.visibility_timeout_s),
+        )
+
+    async def _deliver(
+        self, request: web.Request, deliveries: Sequence[Delivery], *, listed: bool
+    ) -> web.Response:
+        content_type = reply_type(request)
+        try:
+            body = encode_deliveries(deliveries, content_type, listed)
+        except BaseException:
+            self._waiting.give_back(deliveries)
+            raise
+        response = web.Response(body=body, content_type=content_type)
+        arrived = False
+        try:
+            arrived = await send(request, response)
+        finally:
+            if not arrived:
+                self._take_back(deliveries)
+        return response
+
+    def _take_back(self, deliveries: Sequence[Delivery]) -> None:
+        # Counted as an attempt, unlike a delivery that never left: a message that no client can
+        # read to its end must become a dead letter some day.
+        self._waiting.each(
+            lambda delivery, now: self._queue.nack(
+                delivery.message.id, delivery.lease, now, reason="the reply was not received"
+            ),
+            deliveries,
+        )
+
+    async def _each(
+        self, request: web.Request, kind: type[T], act: Callable[[T, float], None]
+    ) -> web.Response:
+        query.only(request.query)
+        body = await read_body(request, self._settings.message_max_bytes)
+        items, listed = decode_items(body, request_type(request), kind)
+        self._consumers.seen(request)
+        errors = self._waiting.each(act, items)
+        if not listed and errors[0] is not None:
+            raise errors[0]
+        results = [_result(item.id, error) for item, error in zip(items, errors, strict=True)]
+        return reply(request, results if listed else results[0])
+
+
+def _published(message: Message, outcome: Outcome) -> PublishResult:
+    if outcome is None:
+        return PublishResult(message.id, "accepted")
+    if isinstance(outcome, State):
+        return PublishResult(message.id, "duplicate", held=_HELD[outcome])
+    return PublishResult(message.id, "refused", code=outcome.code)
+
+
+def _partly(
+    request: web.Request, error: RequestError, results: list[PublishResult]
+) -> web.Response:
+    response = reply(request, ErrorReply(error.code, error.message, results), status=error.status)
+    if error.status == 503:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _result(id_: str, error: RequestError | None) -> ItemResult:
+    if error is None:
+        return ItemResult(id_, ok=True)
+    return ItemResult(id_, ok=False, code=error.code, message=error.message)

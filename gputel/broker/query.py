@@ -1,0 +1,74 @@
+"""Arguments in a request's query, each within its bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from gputel.errors import BadRequest
+from gputel.mq.protocol import MAX_BYTES, MAX_CONSUME, MAX_TIMEOUT_S, MAX_WAIT_S, MIN_TIMEOUT_S
+
+N = TypeVar("N", int, float)
+
+_MAX_DIGITS = 20
+
+
+@dataclass(frozen=True)
+class Argument(Generic[N]):
+    """One argument: its name, how it is read, and the least and greatest that it may be."""
+
+    name: str
+    parse: Callable[[str], N]
+    least: N
+    greatest: N
+
+    def of(self, query: Mapping[str, str]) -> N | None:
+        """Its value, or None where it is absent. Raises BadRequest, naming it."""
+        text = query.get(self.name)
+        if text is None:
+            return None
+        try:
+            value = self.parse(text)
+        except ValueError:
+            kind = "a whole number" if self.parse is whole else "a number"
+            raise BadRequest(f"{self.name}: {text[:40]!r} is not {kind}") from None
+        if not self.least <= value <= self.greatest:
+            raise BadRequest(
+                f"{self.name}: {text[:40]} is not between {self.least:g} and {self.greatest:g}"
+            )
+        return value
+
+
+def whole(text: str) -> int:
+    """Read a whole number in plain digits."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()):
+        raise ValueError(text)
+    return int(text) if len(digits) <= _MAX_DIGITS else MAX_BYTES * (-2 if text[0] == "-" else 2)
+
+
+def number(text: str) -> float:
+    """Read a finite number; neither underscores nor blanks are taken."""
+    value = float(text)
+    if not math.isfinite(value) or not text.isascii() or "_" in text or text != text.strip():
+        raise ValueError(text)
+    return value
+
+
+MAX = Argument("max", whole, 1, MAX_CONSUME)
+MAX_BYTES_ARGUMENT = Argument("max_bytes", whole, 1, MAX_BYTES)
+WAIT_S = Argument("wait_s", number, 0.0, MAX_WAIT_S)
+VISIBILITY_TIMEOUT_S = Argument("visibility_timeout_s", number, MIN_TIMEOUT_S, MAX_TIMEOUT_S)
+OFFSET = Argument("offset", whole, 0, MAX_BYTES)
+LIMIT = Argument("limit", whole, 1, 1_000)
+
+
+def only(query: Mapping[str, str], *arguments: Argument[int] | Argument[float]) -> None:
+    """Raise BadRequest when the query names anything else: a typing error is not ignored."""
+    known = [argument.name for argument in arguments]
+    for name in query:
+        if name not in known:
+            takes = ", ".join(known) or "none"
+            raise BadRequest(f"there is no argument {name[:40]!r} here; known: {takes}")

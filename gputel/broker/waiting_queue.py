@@ -1,0 +1,266 @@
+"""The queue with its waiting rooms: publishers wait for room, consumers for messages, in order.
+
+Everything happens on the event loop and nothing polls. After each change ``_settle`` serves the
+waiters that can be served, and one timer stands at the queue's next deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from gputel.broker.queue_metrics import QueueMetrics
+from gputel.errors import QueueClosed, QueueFull, RequestError
+from gputel.mq.message import Delivery, Message, State
+from gputel.mq.queue import MessageQueue
+
+T = TypeVar("T")
+Outcome = State | RequestError | None
+"""Of one published message: accepted (None), held already in that state, or refused."""
+
+
+@dataclass(eq=False)
+class _Publisher:
+    messages: Sequence[Message]
+    done: asyncio.Future[None]
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Consumer:
+    max_messages: int
+    max_bytes: int | None
+    visibility_timeout_s: float | None
+    done: asyncio.Future[list[Delivery]]
+
+
+class WaitingQueue:
+    """A message queue whose publishers and consumers wait. Use it from one event loop only."""
+
+    def __init__(self, queue: MessageQueue) -> None:
+        self.queue = queue
+        self._loop = asyncio.get_running_loop()
+        self._publishers: OrderedDict[_Publisher, None] = OrderedDict()
+        self._consumers: OrderedDict[_Consumer, None] = OrderedDict()
+        self._waiting_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._changed: asyncio.Future[None] | None = None
+        self._stopped = False
+        self._metrics = QueueMetrics(queue.counters)
+
+    def now(self) -> float:
+        """The queue's time: the event loop's monotonic seconds."""
+        return self._loop.time()
+
+    @property
+    def waiting_publishers(self) -> int:
+        """Publishes that wait for room."""
+        return len(self._publishers)
+
+    @property
+    def waiting_consumers(self) -> int:
+        """Consumers that wait for a message."""
+        return len(self._consumers)
+
+    # ------------------------------------------------------------------ producers
+
+    async def publish(self, messages: Sequence[Message], wait_s: float) -> list[Outcome]:
+        """Take the messages in their order, waiting up to ``wait_s`` for room.
+
+        Gives one outcome a message. What was accepted stays so, whatever becomes of the rest and
+        when the caller is cancelled. Raises PayloadTooLarge, with nothing accepted, when one of
+        them can never fit.
+        """
+        for message in messages:
+            self.queue.check_size(message)
+        publisher = _Publisher(messages, self._loop.create_future())
+        through = not self._publishers and self._advance(publisher)
+        if not through:
+            await self._wait_for_room(publisher, wait_s)
+        self._settle()
+        return publisher.outcomes
+
+    async def _wait_for_room(self, publisher: _Publisher, wait_s: float) -> None:
+        size = sum(message.size for message in publisher.messages[len(publisher.outcomes) :])
+        if self._waiting_bytes + size > max(size, self.queue.limits.max_bytes):
+            wait_s = 0  # waiting bodies are memory too: as much may wait as may be held
+        self._publishers[publisher] = None
+        self._waiting_bytes += size
+        self._settle()
+        try:
+            await self._wait(publisher.done, wait_s, None)
+        finally:
+            self._publishers.pop(publisher, None)
+            self._waiting_bytes -= size
+            self._settle()
+        missing = len(publisher.messages) - len(publisher.outcomes)
+        publisher.outcomes.extend([self.queue.full_error()] * missing)
+
+    def _advance(self, publisher: _Publisher) -> bool:
+        """Publish what there is room for; whether the publisher is through."""
+        outcomes = publisher.outcomes
+        now = self.now()
+        while len(outcomes) < len(publisher.messages):
+            try:
+                outcomes.append(self.queue.publish(publisher.messages[len(outcomes)], now))
+            except QueueFull:
+                return False
+            except QueueClosed as error:
+                outcomes.append(error)
+        return True
+
+    # ------------------------------------------------------------------ consumers
+
+    async def consume(
+        self,
+        max_messages: int,
+        max_bytes: int | None,
+        wait_s: float | None,
+        visibility_timeout_s: float | None = None,
+    ) -> list[Delivery]:
+        """Lease up to ``max_messages``, waiting up to ``wait_s`` for the first (None: for ever).
+
+        Empty when none came. Cancelled, it holds no lease. Raises QueueClosed when the queue is
+        closed and nothing is left to wait for.
+        """
+        if self._stopped:
+            raise QueueClosed("the broker is stopping")
+        consumer = _Consumer(
+            max_messages, max_bytes, visibility_timeout_s, self._loop.create_future()
+        )
+        self._consumers[consumer] = None
+        self._settle()
+        try:
+            return await self._wait(consumer.done, wait_s, [])
+        except asyncio.CancelledError:
+            done = consumer.done
+            if done.done() and not done.cancelled() and done.exception() is None:
+                self.give_back(done.result())
+            raise
+        finally:
+            self._consumers.pop(consumer, None)
+
+    def give_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Undo deliveries that never left the broker; their attempts are not counted."""
+        now = self.now()
+        for delivery in deliveries:
+            self.queue.give_back(delivery.message.id, delivery.lease, now)
+        self._settle()
+
+    def each(
+        self, act: Callable[[T, float], None], items: Iterable[T]
+    ) -> list[RequestError | None]:
+        """Call ``act(item, now)`` for every item; what each one raised, or None."""
+        now = self.now()
+        errors: list[RequestError | None] = []
+        for item in items:
+            try:
+                act(item, now)
+                errors.append(None)
+            except RequestError as error:
+                errors.append(error)
+        self._settle()
+        return errors
+
+    # ------------------------------------------------------------------ the end
+
+    def close(self) -> None:
+        """Refuse publishes, those that wait included; consumers empty what is there."""
+        self.queue.close()
+        self._settle()
+
+    def stop(self) -> None:
+        """Close, and send every waiter away."""
+        self._stopped = True
+        self.close()
+        for consumer in self._consumers:
+            if not consumer.done.done():
+                consumer.done.set_exception(QueueClosed("the broker is stopping"))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def changed(self, at_most_s: float) -> None:
+        """Wait for the next change of the queue, but no longer than ``at_most_s``."""
+        if self._changed is None or self._changed.done():
+            self._changed = self._loop.create_future()
+        await self._wait(self._changed, at_most_s, None)
+
+    # ------------------------------------------------------------------ inside
+
+    async def _wait(self, future: asyncio.Future[T], wait_s: float | None, otherwise: T) -> T:
+        if future.done():
+            return await future
+        if wait_s is None:
+            return await future
+        if wait_s <= 0:
+            future.cancel()
+            return otherwise
+        timer = self._loop.call_later(wait_s, _resolve, future, otherwise)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def _settle(self) -> None:
+        self._serve_publishers()
+        self._serve_consumers()
+        self._metrics.update()
+        self._set_timer()
+        if self._changed is not None:
+            _resolve(self._changed, None)
+
+    def _serve_publishers(self) -> None:
+        while self._publishers:
+            publisher = next(iter(self._publishers))
+            if not publisher.done.done():
+                if not self._advance(publisher):
+                    return
+                publisher.done.set_result(None)
+            del self._publishers[publisher]
+
+    def _serve_consumers(self) -> None:
+        while self._consumers:
+            consumer = next(iter(self._consumers))
+            if not consumer.done.done() and not self._serve(consumer):
+                return
+            del self._consumers[consumer]
+
+    def _serve(self, consumer: _Consumer) -> bool:
+        try:
+            deliveries = self.queue.lease(
+                consumer.max_messages,
+                consumer.max_bytes,
+                self.now(),
+                consumer.visibility_timeout_s,
+            )
+        except QueueClosed as error:
+            consumer.done.set_exception(error)
+            return True
+        if deliveries:
+            consumer.done.set_result(deliveries)
+        return bool(deliveries)
+
+    def _set_timer(self) -> None:
+        deadline = self.queue.next_deadline()
+        if deadline is None or self._stopped:
+            return
+        # A timer that fires too early sets itself again, so an ack need not move it.
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.queue.expire(self.now())
+        self._settle()
+
+
+def _resolve(future: asyncio.Future[T], value: T) -> None:
+    if not future.done():
+        future.set_result(value)

@@ -1,0 +1,213 @@
+"""The client of the broker that streamers and collectors use; MessagePack both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+
+import aiohttp
+import msgspec
+
+from gputel.errors import (
+    BadRequest,
+    BrokerUnavailable,
+    GputelError,
+    NotFound,
+    PayloadTooLarge,
+    QueueClosed,
+    QueueFull,
+    Unauthorized,
+)
+from gputel.mq.protocol import (
+    MSGPACK,
+    Ack,
+    Delivery,
+    ErrorReply,
+    Extend,
+    ItemResult,
+    Nack,
+    Outgoing,
+    PublishResult,
+)
+
+__all__ = ["Delivery", "ItemResult", "OutgoingMessage", "PublishIncomplete", "PublishResult"]
+__all__ += ["QueueClient"]
+
+T = TypeVar("T")
+OutgoingMessage = Outgoing
+"""A message to publish: ``payload``, ``id``, ``key``, ``metadata``."""
+
+_CONNECT_TIMEOUT_S = 5.0
+_GRACE_S = 30.0  # beyond the wait that the broker was asked for
+_LONGEST_WAIT_S = 3_600.0
+_HEADERS = {"Content-Type": MSGPACK, "Accept": MSGPACK}
+_ERRORS: dict[str, type[GputelError]] = {
+    kind.code: kind
+    for kind in (BadRequest, Unauthorized, NotFound, PayloadTooLarge, QueueClosed, QueueFull)
+}
+_ERROR = msgspec.msgpack.Decoder(ErrorReply)
+_JSON_ERROR = msgspec.json.Decoder(ErrorReply)
+
+
+class PublishIncomplete(QueueFull):
+    """The queue stayed full, or closed, before a list was through; ``results`` tells of each."""
+
+    def __init__(self, message: str, results: list[PublishResult]) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+class QueueClient:
+    """A client of one broker, as an async context manager. Calls may run side by side.
+
+    Every call raises BrokerUnavailable when the broker cannot be reached or does not answer in
+    time; trying again is safe, because the broker refuses an id that it holds.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            headers=_HEADERS,
+            auto_decompress=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def publish(
+        self, messages: Sequence[OutgoingMessage], wait_s: float | None = None
+    ) -> list[PublishResult]:
+        """Publish the messages in their order; gives one result each.
+
+        Waits in the broker for room up to ``wait_s`` (default and limit: the broker's own).
+        Raises QueueFull; PublishIncomplete, which is one, when some of the list was accepted;
+        QueueClosed; PayloadTooLarge.
+        """
+        arguments = {} if wait_s is None else {"wait_s": _text(wait_s)}
+        waits_s = _LONGEST_WAIT_S if wait_s is None else wait_s
+        body = msgspec.msgpack.encode(list(messages))
+        return await self._call("/publish", arguments, body, list[PublishResult], waits_s)
+
+    async def consume(
+        self,
+        max_messages: int,
+        max_bytes: int | None = None,
+        wait_s: float = 0.0,
+        visibility_timeout_s: float | None = None,
+    ) -> list[Delivery]:
+        """Lease up to ``max_messages``, and of them at least one whatever ``max_bytes`` is.
+
+        Waits up to ``wait_s`` for the first; empty when none came. Raises QueueClosed once the
+        broker is closed and empty. Cancelled, it closes its connection, so that the broker takes
+        back what it was about to deliver.
+        """
+        arguments = {"max": str(max_messages), "wait_s": _text(wait_s)}
+        if max_bytes is not None:
+            arguments["max_bytes"] = str(max_bytes)
+        if visibility_timeout_s is not None:
+            arguments["visibility_timeout_s"] = _text(visibility_timeout_s)
+        return await self._call("/consume", arguments, b"", list[Delivery], wait_s)
+
+    async def ack(self, items: Sequence[tuple[str, str]]) -> list[ItemResult]:
+        """Drop messages that were processed, each as (id, lease); gives one result each."""
+        return await self._each("/ack", [Ack(id_, lease) for id_, lease in items])
+
+    async def nack(
+        self,
+        items: Sequence[tuple[str, str]],
+        delay_s: float = 0.0,
+        reason: str = "",
+        dead: bool = False,
+    ) -> list[ItemResult]:
+        """Give messages back, after ``delay_s``; with ``dead``, send them to the dead letters."""
+        return await self._each(
+            "/nack", [Nack(id_, lease, delay_s, reason, dead) for id_, lease in items]
+        )
+
+    async def extend(
+        self, items: Sequence[tuple[str, str]], visibility_timeout_s: float
+    ) -> list[ItemResult]:
+        """Let leases last ``visibility_timeout_s`` from now; gives one result each."""
+        return await self._each(
+            "/extend", [Extend(id_, lease, visibility_timeout_s) for id_, lease in items]
+        )
+
+    async def stats(self) -> dict[str, Any]:
+        """What the queue holds and has counted, as ``GET /stats`` tells it."""
+        return await self._call("/stats", {}, None, dict[str, Any])
+
+    async def _each(self, path: str, items: Sequence[Ack | Nack | Extend]) -> list[ItemResult]:
+        if not items:
+            return []
+        return await self._call(path, {}, msgspec.msgpack.encode(items), list[ItemResult])
+
+    async def _call(
+        self,
+        path: str,
+        arguments: dict[str, str],
+        body: bytes | None,
+        kind: type[T],
+        waits_s: float = 0.0,
+    ) -> T:
+        method = "GET" if body is None else "POST"
+        status, reply = await self._exchange(method, path, arguments, body, waits_s + _GRACE_S)
+        if status >= 400:
+            self._refused(status, reply)
+        try:
+            return msgspec.msgpack.decode(reply, type=kind)
+        except msgspec.DecodeError as error:
+            raise BrokerUnavailable(f"what answers at {self.url} is no broker: {error}") from None
+
+    async def _exchange(
+        self, method: str, path: str, arguments: dict[str, str], body: bytes | None, limit_s: float
+    ) -> tuple[int, bytes]:
+        """One request and its reply: status and body. All of the transport is here."""
+        if self._session is None:
+            raise RuntimeError("use the QueueClient in an async with block")
+        timeout = aiohttp.ClientTimeout(total=limit_s, sock_connect=_CONNECT_TIMEOUT_S)
+        try:
+            async with self._session.request(
+                method, self.url + path, params=arguments, data=body, timeout=timeout
+            ) as response:
+                return response.status, await response.read()
+        except TimeoutError:
+            raise BrokerUnavailable(f"the broker at {self.url} did not answer in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise BrokerUnavailable(f"cannot reach the broker at {self.url}: {error}") from None
+
+    def _refused(self, status: int, body: bytes) -> NoReturn:
+        error = _error_reply(body)
+        if error is None or error.code not in _ERRORS:
+            text = error.message if error else f"status {status}"
+            raise BrokerUnavailable(f"the broker at {self.url} answered {status}: {text}")
+        if error.results and any(result.state != "refused" for result in error.results):
+            raise PublishIncomplete(error.message, error.results)
+        raise _ERRORS[error.code](error.message)
+
+
+def _error_reply(body: bytes) -> ErrorReply | None:
+    decoder: Any
+    for decoder in (_JSON_ERROR, _ERROR):
+        try:
+            reply: ErrorReply = decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        return reply
+    return None
+
+
+def _text(seconds: float) -> str:
+    return f"{seconds:.6f}".rstrip("0").rstrip(".")

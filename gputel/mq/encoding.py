@@ -1,0 +1,177 @@
+"""Bodies of requests to messages, and messages to bodies of replies: the broker's side."""
+
+from __future__ import annotations
+
+import binascii
+import uuid
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from gputel.errors import BadRequest
+from gputel.mq.message import Delivery, Message
+from gputel.mq.protocol import (
+    JSON,
+    MAX_METADATA_BYTES,
+    MSGPACK,
+    Ack,
+    DeliveryOut,
+    Extend,
+    JsonDelivery,
+    JsonOutgoing,
+    Nack,
+    Outgoing,
+    Selection,
+)
+
+T = TypeVar("T", Ack, Nack, Extend, Selection)
+
+_NO_METADATA = b"\x80"
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, OverflowError)
+
+
+def _refuse_extension(code: int, _data: memoryview) -> NoReturn:
+    raise msgspec.DecodeError(f"MessagePack extension type {code} is not understood")
+
+
+_ENCODE = {JSON: msgspec.json.Encoder().encode, MSGPACK: msgspec.msgpack.Encoder().encode}
+_PUBLISH_JSON = msgspec.json.Decoder(JsonOutgoing | list[JsonOutgoing])
+_PUBLISH_MSGPACK = msgspec.msgpack.Decoder(Outgoing | list[Outgoing], ext_hook=_refuse_extension)
+_METADATA = msgspec.msgpack.Decoder(dict[str, Any])
+
+
+def encode(value: object, content_type: str) -> bytes:
+    """A reply's body in the encoding asked for."""
+    return _ENCODE[content_type](value)
+
+
+def decode_publish(body: bytes, content_type: str) -> tuple[list[Message], bool]:
+    """The messages of a publish, and whether they came as a list.
+
+    Raises BadRequest, naming the field; a publish is understood whole or refused whole.
+    """
+    decoder: Any = _PUBLISH_MSGPACK if content_type == MSGPACK else _PUBLISH_JSON
+    decoded = _decode(decoder, body)
+    listed = isinstance(decoded, list)
+    items: Sequence[Outgoing | JsonOutgoing] = decoded if listed else [decoded]
+    messages = [_message(item, f"$[{n}]" if listed else "$") for n, item in enumerate(items)]
+    return messages, listed
+
+
+def decode_items(body: bytes, content_type: str, kind: type[T]) -> tuple[list[T], bool]:
+    """The items of an ack, nack or extend, and whether they came as a list. Raises BadRequest."""
+    decoded = _decode(_item_decoder(kind, content_type), body)
+    return (decoded, True) if isinstance(decoded, list) else ([decoded], False)
+
+
+def decode_selection(body: bytes, content_type: str) -> Selection:
+    """Which dead letters a replay or purge names. Raises BadRequest unless it is one way only."""
+    items, listed = decode_items(body or b"{}", content_type, Selection)
+    chosen = items[0] if len(items) == 1 and not listed else None
+    if (
+        chosen is None
+        or [chosen.id is not None, chosen.ids is not None, chosen.all].count(True) != 1
+    ):
+        raise BadRequest('name the dead letters: one of "id", "ids" or "all": true')
+    return chosen
+
+
+def encode_deliveries(deliveries: Sequence[Delivery], content_type: str, listed: bool) -> bytes:
+    """The body of a consume's reply: a list, or its only delivery as one object."""
+    make: Any = _delivery_out if content_type == MSGPACK else _json_delivery
+    made = [make(delivery) for delivery in deliveries]
+    return encode(made if listed else made[0], content_type)
+
+
+def metadata_of(message: Message) -> dict[str, Any]:
+    """The metadata of a message as an object."""
+    return _METADATA.decode(message.metadata)
+
+
+def payload_text(payload: bytes) -> tuple[str, str]:
+    """A payload as JSON holds it: its text and ``text``, or base64 and ``base64``."""
+    try:
+        return payload.decode(), "text"
+    except UnicodeDecodeError:
+        return b64encode(payload).decode(), "base64"
+
+
+_item_decoders: dict[tuple[type, str], Any] = {}
+
+
+def _item_decoder(kind: type, content_type: str) -> Any:
+    decoder = _item_decoders.get((kind, content_type))
+    if decoder is None:
+        module: Any = msgspec.msgpack if content_type == MSGPACK else msgspec.json
+        decoder = _item_decoders[kind, content_type] = module.Decoder(kind | list[kind])  # type: ignore[valid-type]
+    return decoder
+
+
+def _decode(decoder: Any, body: bytes) -> Any:
+    try:
+        return decoder.decode(body)
+    except _UNREADABLE as error:
+        text = str(error) or type(error).__name__
+        raise BadRequest(f"the body is not understood: {text}") from None
+
+
+def _message(item: Outgoing | JsonOutgoing, path: str) -> Message:
+    id_ = uuid.uuid4().hex if item.id is None else item.id
+    if "\0" in id_ or "\0" in item.key:
+        raise BadRequest(f"id and key may not hold the character U+0000 - at `{path}`")
+    payload = item.payload if isinstance(item, Outgoing) else _json_payload(item, path)
+    try:
+        return Message(id_, item.key, payload, _pack_metadata(item.metadata, path))
+    except UnicodeEncodeError:
+        raise BadRequest(f"a string holds half a surrogate pair - at `{path}`") from None
+
+
+def _json_payload(item: JsonOutgoing, path: str) -> bytes:
+    raw = bytes(item.payload)
+    if not raw.startswith(b'"'):
+        if item.encoding == "base64":
+            raise BadRequest(f"a base64 payload is a string - at `{path}.payload`")
+        return msgspec.json.format(raw, indent=-1)
+    try:
+        text: str = msgspec.json.decode(raw)
+        return b64decode(text, validate=True) if item.encoding == "base64" else text.encode()
+    except (binascii.Error, ValueError) as error:
+        raise BadRequest(
+            f"the payload is not {item.encoding}: {error} - at `{path}.payload`"
+        ) from None
+
+
+def _pack_metadata(metadata: dict[str, Any], path: str) -> bytes:
+    if not metadata:
+        return _NO_METADATA
+    try:
+        packed = msgspec.msgpack.encode(metadata)
+        if any(isinstance(value, (dict, list)) for value in metadata.values()):
+            msgspec.json.encode(metadata)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.EncodeError) as error:
+        raise BadRequest(f"metadata: {error} - at `{path}.metadata`") from None
+    if len(packed) > MAX_METADATA_BYTES:
+        raise BadRequest(f"metadata is over {MAX_METADATA_BYTES} bytes - at `{path}.metadata`")
+    return packed
+
+
+def _delivery_out(delivery: Delivery) -> DeliveryOut:
+    message, lease, attempts = delivery
+    metadata = msgspec.Raw(message.metadata)
+    return DeliveryOut(message.id, message.key, message.payload, metadata, lease, attempts)
+
+
+def _json_delivery(delivery: Delivery) -> JsonDelivery:
+    message, lease, attempts = delivery
+    text, encoding = payload_text(message.payload)
+    return JsonDelivery(
+        id=message.id,
+        key=message.key,
+        payload=text,
+        encoding="text" if encoding == "text" else "base64",
+        metadata=metadata_of(message),
+        lease=lease,
+        attempts=attempts,
+    )

@@ -1,0 +1,148 @@
+"""The broker's requests and replies as both ends see them; ``docs/protocol.md`` is their text.
+
+One protocol in two encodings: JSON for people, MessagePack for gputel's own client. The structs
+whose name starts with ``Json`` differ from their MessagePack twins in the payload alone, which is
+text there and raw bytes here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+
+MAX_TEXT_LENGTH = 512
+MAX_METADATA_BYTES = 65_536
+MAX_CONSUME = 10_000
+MAX_WAIT_S = 3_600.0
+MAX_TIMEOUT_S = 86_400.0
+MIN_TIMEOUT_S = 0.05
+MAX_BYTES = 2**53
+
+Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_LENGTH)]
+Key = Annotated[str, Meta(max_length=MAX_TEXT_LENGTH)]
+Timeout = Annotated[float, Meta(ge=MIN_TIMEOUT_S, le=MAX_TIMEOUT_S)]
+Delay = Annotated[float, Meta(ge=0, le=MAX_TIMEOUT_S)]
+Held = Literal["ready", "in_flight", "dead"]
+Encoding = Literal["text", "base64"]
+
+
+class Outgoing(Struct, forbid_unknown_fields=True):
+    """A message as its producer sends it. Without an id, the broker makes one."""
+
+    payload: bytes
+    id: Text | None = None
+    key: Key = ""
+    metadata: dict[str, Any] = {}
+
+
+class JsonOutgoing(Struct, forbid_unknown_fields=True):
+    """The same in JSON. A payload that is no string is stored as its compact JSON text."""
+
+    payload: msgspec.Raw
+    id: Text | None = None
+    key: Key = ""
+    encoding: Encoding = "text"
+    metadata: dict[str, Any] = {}
+
+
+class PublishResult(Struct, omit_defaults=True):
+    """What became of one published message.
+
+    ``held`` says where the queue holds the message whose id was published again; ``code`` and
+    ``message`` say why one was refused.
+    """
+
+    id: str
+    state: Literal["accepted", "duplicate", "refused"]
+    held: Held | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+class Delivery(Struct):
+    """A message as its consumer receives it."""
+
+    id: str
+    key: str
+    payload: bytes
+    metadata: dict[str, Any]
+    lease: str
+    attempts: int
+
+
+class DeliveryOut(Struct):
+    """The same as the broker sends it: the metadata as it was stored."""
+
+    id: str
+    key: str
+    payload: bytes
+    metadata: msgspec.Raw
+    lease: str
+    attempts: int
+
+
+class JsonDelivery(Struct):
+    """The same in JSON."""
+
+    id: str
+    key: str
+    payload: str
+    encoding: Encoding
+    metadata: dict[str, Any]
+    lease: str
+    attempts: int
+
+
+class Ack(Struct, forbid_unknown_fields=True):
+    """A message that was processed. Without a lease, whichever delivery is in flight."""
+
+    id: Text
+    lease: str | None = None
+
+
+class Nack(Struct, forbid_unknown_fields=True):
+    """A message given back: at once, after a delay, or to the dead letters."""
+
+    id: Text
+    lease: str | None = None
+    delay_s: Delay = 0.0
+    reason: str = ""
+    dead: bool = False
+
+
+class Extend(Struct, forbid_unknown_fields=True):
+    """A lease that shall run out ``visibility_timeout_s`` from now; default: the broker's."""
+
+    id: Text
+    lease: str | None = None
+    visibility_timeout_s: Timeout | None = None
+
+
+class ItemResult(Struct, omit_defaults=True):
+    """What became of one ack, nack or extend; ``code`` and ``message`` say why it failed."""
+
+    id: str
+    ok: bool
+    code: str | None = None
+    message: str | None = None
+
+
+class Selection(Struct, forbid_unknown_fields=True):
+    """Which dead letters to replay or purge: one, some, or all."""
+
+    id: Text | None = None
+    ids: list[Text] | None = None
+    all: bool = False
+
+
+class ErrorReply(Struct, omit_defaults=True):
+    """Every refusal. ``results`` is there when a list of messages was accepted in part."""
+
+    code: str
+    message: str
+    results: list[PublishResult] | None = None
