@@ -38,6 +38,13 @@ lint: $(VENV)/.dev  ## Check style and types.
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
+coverage: $(VENV)/.dev  ## Run every test and print how many lines they reach.
+	@rm -rf .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest $(ARGS); status=$$?; $(BIN)/coverage combine -q; $(BIN)/coverage report; exit $$status
+
+docs: $(VENV)/.dev  ## Write the generated pages of docs/.
+	@$(BIN)/python -m gputel.cli.reference docs
+
 format: $(VENV)/.dev  ## Put the code in its standard shape.
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format .
 

@@ -1,0 +1,81 @@
+"""The generated pages of docs/: settings and metrics. ``make docs`` writes them.
+
+Run as a program, ``python -m gputel.cli.reference docs``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from gputel import config
+from gputel.metrics import REGISTRY
+
+_TITLES = {
+    "common": "Every process",
+    "postgres": "Postgres",
+    "broker": "Broker",
+    "streamer": "Streamer",
+    "collector": "Collector",
+    "api": "API",
+}
+
+
+def configuration_page() -> str:
+    """docs/configuration.md, from the settings themselves."""
+    lines = [
+        "# Settings",
+        "",
+        "Flags win over the environment, the environment wins over defaults. `gputel config` shows",
+        "what a process would use and where each value came from. This page is made from",
+        "`gputel/config.py` by `make docs`.",
+        "",
+    ]
+    for component, title in _TITLES.items():
+        lines += [f"## {title}", "", "| flag | environment | default | |", "|---|---|---|---|"]
+        lines += [_setting(spec) for spec in config.specs() if spec.component == component]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _setting(spec: config.SettingSpec) -> str:
+    default = "" if spec.default is None else f"`{spec.default}`"
+    if spec.name == "data_dir":
+        default = "the user data directory; `/var/lib/gputel` for root"
+    text = spec.meta.help
+    if spec.meta.choices:
+        text += " One of " + ", ".join(f"`{choice}`" for choice in spec.meta.choices) + "."
+    flag = f"`{spec.flag}`" + (f" / `--no-{spec.flag[2:]}`" if spec.type is bool else "")
+    return f"| {flag} | `{spec.env}` | {default} | {text} |"
+
+
+def metrics_page() -> str:
+    """docs/metrics.md, from the metrics themselves."""
+    lines = [
+        "# Metrics",
+        "",
+        "What `GET /metrics` of every process exports, in Prometheus' text format. This page is",
+        "made from `gputel/metrics.py` by `make docs`.",
+        "",
+        "| metric | type | labels | |",
+        "|---|---|---|---|",
+    ]
+    for collector in REGISTRY._collector_to_names:
+        for metric in collector.describe() or collector.collect():
+            name = metric.name + ("_total" if metric.type == "counter" else "")
+            labels = ", ".join(f"`{label}`" for label in getattr(collector, "_labelnames", ()))
+            lines.append(f"| `{name}` | {metric.type} | {labels} | {metric.documentation} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"configuration.md": configuration_page, "metrics.md": metrics_page}
+
+
+def main(directory: str) -> None:
+    """Write every page into ``directory``."""
+    for name, page in PAGES.items():
+        (Path(directory) / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
