@@ -1,0 +1,36 @@
+"""The API as an aiohttp application: its routes, and what every request passes through."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from aiohttp_apispec import validation_middleware
+
+from gputel.api.gpus import list_gpus
+from gputel.api.keys import DOCUMENT, READER
+from gputel.api.openapi import build_document
+from gputel.api.pages import add_page_routes
+from gputel.api.parser import Parser
+from gputel.api.service import add_service_routes
+from gputel.api.telemetry import list_gpu_telemetry
+from gputel.store.reader import Reader
+from gputel.web.errors import error_middleware
+from gputel.web.health import Health
+from gputel.web.request_metrics import request_metrics
+
+
+def build_app(reader: Reader | None, health: Health) -> web.Application:
+    """The application; without a reader it only describes itself, as ``gputel openapi`` needs."""
+    app = web.Application(
+        middlewares=[request_metrics("api"), error_middleware, validation_middleware]
+    )
+    # The two keys that aiohttp_apispec.validation_middleware reads.
+    app["_apispec_parser"] = Parser()
+    app["_apispec_request_data_name"] = "data"
+    if reader is not None:
+        app[READER] = reader
+    app.router.add_get("/api/v1/gpus", list_gpus)
+    app.router.add_get("/api/v1/gpus/{uuid}/telemetry", list_gpu_telemetry)
+    add_service_routes(app, health)
+    add_page_routes(app)
+    app[DOCUMENT] = build_document(app)
+    return app

@@ -1,0 +1,108 @@
+"""The OpenAPI 3.0.3 document of an application, from what aiohttp-apispec's decorators recorded.
+
+The decorators leave ``__apispec__`` on each handler: parameters, request schemas with their
+location, responses by status, and whatever ``docs`` was given. It is read here and never written,
+so that any number of applications in one process give the same document.
+
+Format: https://spec.openapis.org/oas/v3.0.3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aiohttp import web
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin, resolver
+
+from gputel import __version__
+
+JSON = "application/json"
+_LOCATIONS = {
+    "querystring": "query",
+    "query": "query",
+    "match_info": "path",
+    "path": "path",
+    "headers": "header",
+    "cookies": "cookie",
+}
+_COPIED = ("operationId", "tags", "summary", "description", "deprecated", "security")
+_TAGS = [
+    {"name": "telemetry", "description": "GPUs and what was measured on them."},
+    {"name": "service", "description": "The state of this process."},
+]
+_DESCRIPTION = (
+    "GPU telemetry as gputel collected it. Times are RFC 3339; a `+` in a query may be written as "
+    "it is or as `%2B`. Every refusal is a JSON object with a `code` for programs and a `message` "
+    "for people."
+)
+
+
+def build_document(app: web.Application) -> dict[str, Any]:
+    """The document of every documented route of ``app``, ready for JSON."""
+    plugin = MarshmallowPlugin(schema_name_resolver=_schema_name)
+    spec = APISpec(
+        title="gputel API",
+        version=__version__,
+        openapi_version="3.0.3",
+        plugins=[plugin],
+        info={
+            "description": _DESCRIPTION,
+            "license": {
+                "name": "Apache-2.0",
+                "url": "https://www.apache.org/licenses/LICENSE-2.0",
+            },
+        },
+        servers=[{"url": "/", "description": "The server that this document came from."}],
+        tags=_TAGS,
+    )
+    for path, method, recorded in documented_routes(app):
+        spec.path(path=path, operations={method: _operation(recorded, plugin)})
+    document: dict[str, Any] = spec.to_dict()
+    return document
+
+
+def documented_routes(app: web.Application) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Path template, method and recorded documentation of each route; HEAD follows from GET."""
+    for route in app.router.routes():
+        recorded = getattr(route.handler, "__apispec__", None)
+        if recorded is not None and route.method != "HEAD" and route.resource is not None:
+            yield route.resource.canonical, route.method.lower(), recorded
+
+
+def _schema_name(schema: Any) -> str:
+    name: str = resolver(schema)
+    return name
+
+
+def _operation(recorded: Mapping[str, Any], plugin: MarshmallowPlugin) -> dict[str, Any]:
+    assert plugin.converter is not None  # it is there once the plugin is part of a document
+    operation = {key: recorded[key] for key in _COPIED if key in recorded}
+    parameters = list(recorded["parameters"])
+    for entry in recorded["schemas"]:
+        if entry["location"] in _LOCATIONS:
+            parameters += plugin.converter.schema2parameters(
+                entry["schema"], location=_LOCATIONS[entry["location"]]
+            )
+        else:
+            operation["requestBody"] = {
+                "required": True,
+                "content": {JSON: {"schema": entry["schema"]}},
+            }
+    if parameters:
+        operation["parameters"] = parameters
+    media_type = recorded["produces"][0]
+    operation["responses"] = {
+        status: _response(status, response, media_type)
+        for status, response in sorted(recorded["responses"].items())
+    }
+    return operation
+
+
+def _response(status: str, response: Mapping[str, Any], media_type: str) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": response["description"]}
+    if "schema" in response:
+        answered = media_type if status.startswith("2") else JSON
+        described["content"] = {answered: {"schema": response["schema"]}}
+    return described

@@ -1,0 +1,45 @@
+"""Pages for people and the document for programs: ``/``, ``/swagger``, ``/openapi.json``."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+
+from gputel.api.documented import errors, operation
+from gputel.api.keys import DOCUMENT
+from gputel.web import static_files
+
+PAGES = ("/", "/swagger")
+"""Paths that answer HTML to a browser; the document leaves them out."""
+
+_SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js")
+
+
+def add_page_routes(app: web.Application) -> None:
+    """Add the pages, the document and the static files that the pages load."""
+    app.router.add_get("/", landing)
+    app.router.add_get("/swagger", swagger)
+    app.router.add_get("/openapi.json", openapi_document)
+    static_files.add_static_routes(app)
+
+
+async def landing(_request: web.Request) -> web.FileResponse:
+    """What a browser sees first: where things are."""
+    return static_files.page("landing.html")
+
+
+async def swagger(_request: web.Request) -> web.FileResponse:
+    """Swagger UI; where its files are missing, how to fetch them."""
+    if all(static_files.vendored(f"swagger-ui/{name}") for name in _SWAGGER_UI):
+        return static_files.page("swagger.html")
+    return static_files.page("swagger-missing.html")
+
+
+@operation(
+    "get_openapi_document", "service", "Read this document", "The API as an OpenAPI 3.0.3 document."
+)
+@errors()
+async def openapi_document(request: web.Request) -> web.Response:
+    """Answer the document of this application."""
+    body = msgspec.json.encode(request.app[DOCUMENT])
+    return web.Response(body=body, content_type="application/json")

@@ -1,0 +1,26 @@
+"""The api role: serve the API until told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gputel.api.app import build_app
+from gputel.config import ApiSettings
+from gputel.store.reader import Reader
+from gputel.web.health import Health
+from gputel.web.listener import Listener, listen
+
+
+@asynccontextmanager
+async def serve(
+    settings: ApiSettings, host: str, reader: Reader, health: Health
+) -> AsyncIterator[Listener]:
+    """Answer questions on ``api_port``; the process is ready only while Postgres answers.
+
+    Raises PortTaken or UsageError where it cannot listen.
+    """
+    health.add("postgres", reader.check)
+    app = build_app(reader, health)
+    async with listen(app, host, settings.api_port, "--api-port") as listener:
+        yield listener

@@ -1,0 +1,92 @@
+"""``GET /api/v1/gpus/{uuid}/telemetry``: the records of one GPU, streamed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import msgspec
+from aiohttp import web
+
+from gputel.api.documented import answer, errors, operation, path, query
+from gputel.api.keys import READER
+from gputel.api.schemas import GpuPath, RecordSchema, TelemetryQuery
+from gputel.errors import GputelError, NotFound
+from gputel.store.records import Record
+
+log = logging.getLogger("gputel.api")
+
+_ENCODER = msgspec.json.Encoder()
+_STALL_TIMEOUT_S = 60.0
+
+
+@operation(
+    "list_gpu_telemetry",
+    "telemetry",
+    "Read the telemetry of a GPU",
+    "All records from `start_time` to `end_time`, both inclusive, newest first, as one JSON array "
+    "that is sent while it is read: however many there are, none is left out. Should the database "
+    "fail on the way, the transfer breaks off, so that a part is never taken for the whole.",
+)
+@path(GpuPath)
+@query(TelemetryQuery)
+@answer(RecordSchema(many=True), 200, "The records; an empty array if none.")
+@errors(400, 404, 503)
+async def list_gpu_telemetry(request: web.Request) -> web.StreamResponse:
+    """Answer the records of one GPU as one JSON array, in memory that does not grow with them."""
+    reader = request.app[READER]
+    uuid = request["match_info"]["uuid"]
+    wanted = request["querystring"]
+    if not await reader.gpu_exists(uuid):
+        raise NotFound(
+            f"no telemetry of GPU {uuid!r} has landed; GET /api/v1/gpus lists those that have some"
+        )
+    response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
+    if request.method == "HEAD":
+        return response
+    pieces = reader.telemetry(
+        uuid,
+        wanted.get("start_time"),
+        wanted.get("end_time"),
+        wanted.get("metric"),
+        wanted.get("limit"),
+    )
+    async with aclosing(pieces):
+        # The first piece comes before the status line, so that a failure can still be a 503.
+        first = await anext(pieces, None)
+        await response.prepare(request)
+        try:
+            await _write_array(response, first, pieces)
+        except (GputelError, TimeoutError) as error:
+            _break_off(request, error)
+    return response
+
+
+async def _write_array(
+    response: web.StreamResponse, first: list[Record] | None, pieces: AsyncIterator[list[Record]]
+) -> None:
+    await _write(response, b"[" + (_inner(first) if first else b""))
+    async for records in pieces:
+        await _write(response, b"," + _inner(records))
+    await _write(response, b"]\n")
+
+
+def _inner(records: list[Record]) -> bytes:
+    """Their JSON array without its brackets."""
+    return _ENCODER.encode(records)[1:-1]
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    """Write, and wait for the client to take it: but not for ever, with a database session held."""
+    async with asyncio.timeout(_STALL_TIMEOUT_S):
+        await response.write(data)
+
+
+def _break_off(request: web.Request, error: Exception) -> None:
+    """Cut the connection without the end of the transfer, so that the client sees it is broken."""
+    reason = str(error) or f"the client took nothing for {_STALL_TIMEOUT_S:g} s"
+    log.warning("broke off the answer to %s: %s", request.path, reason)
+    if request.transport is not None:
+        request.transport.abort()
