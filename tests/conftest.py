@@ -41,7 +41,8 @@ def data_dir(open_dir: Path) -> Path:
 def server_dsn(open_dir: Path) -> Iterator[str]:
     """One Postgres for all tests: ours, of the release in TEST_POSTGRES_BIN_DIR when it is set."""
     bin_dir = os.environ.get("TEST_POSTGRES_BIN_DIR")
-    server = embedded_postgres(open_dir / "session", Path(bin_dir) if bin_dir else None)
+    quick = {"fsync": "off", "full_page_writes": "off"}
+    server = embedded_postgres(open_dir / "session", Path(bin_dir) if bin_dir else None, quick)
     # A loop of its own, which rests while tests run in theirs: the server is our child all along.
     loop = asyncio.new_event_loop()
     dsn = loop.run_until_complete(server.__aenter__())
@@ -77,7 +78,7 @@ async def pool(dsn: str) -> AsyncIterator[asyncpg.Pool]:
 
 async def _database(server_dsn: str, template: str) -> AsyncIterator[str]:
     name = f"test_{next(_numbers)}"
-    await _execute(server_dsn, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await _execute(server_dsn, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     try:
         yield _named(server_dsn, name)
     finally:

@@ -34,13 +34,16 @@ _LONGEST_PAUSE_S = 5.0
 
 
 @asynccontextmanager
-async def embedded_postgres(data_dir: Path, bin_dir: Path | None = None) -> AsyncIterator[str]:
+async def embedded_postgres(
+    data_dir: Path, bin_dir: Path | None = None, overrides: dict[str, str] | None = None
+) -> AsyncIterator[str]:
     """The DSN of the data directory's server, started by us or by another gputel.
 
     Enter it on the main thread. On leaving, the server is stopped if it is ours; another gputel
-    that still uses it starts it again within a second. Raises StoreError, saying what to do.
+    that still uses it starts it again within a second. ``overrides`` are server settings in place
+    of gputel's, for tests. Raises StoreError, saying what to do.
     """
-    server = EmbeddedPostgres(data_dir, bin_dir)
+    server = EmbeddedPostgres(data_dir, bin_dir, overrides)
     try:
         yield await server.start()
     finally:
@@ -63,9 +66,15 @@ def running_dsn(data_dir: Path) -> str:
 class EmbeddedPostgres:
     """A process's part in the one server of ``data_dir``; see embedded_postgres."""
 
-    def __init__(self, data_dir: Path, bin_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        bin_dir: Path | None = None,
+        overrides: dict[str, str] | None = None,
+    ) -> None:
         self._data_dir = data_dir.absolute()
         self._bin_dir = bin_dir
+        self._overrides = overrides or {}
         self._lock: _Lock | None = None
         self._server: PostgresServer | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -113,7 +122,7 @@ class EmbeddedPostgres:
 
     async def _start_server(self) -> Path:
         if self._server is None:
-            self._server = PostgresServer(self._data_dir, self._bin_dir)
+            self._server = PostgresServer(self._data_dir, self._bin_dir, self._overrides)
         return await self._server.start()
 
     async def _watch(self, lock: _Lock) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,11 +48,12 @@ _NO_LZ4 = {"wal_compression": "on"}  # the server was built without lz4
 class PostgresServer:
     """The server of ``<data_dir>/postgres``; its caller holds the lock of the data directory."""
 
-    def __init__(self, data_dir: Path, bin_dir: Path | None) -> None:
+    def __init__(self, data_dir: Path, bin_dir: Path | None, overrides: dict[str, str]) -> None:
         self.cluster = data_dir / "postgres"
         self.log_path = data_dir / "postgres.log"
         self._data_dir = data_dir
         self._bin_dir = bin_dir
+        self._overrides = overrides
         self._socket_dir: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -108,7 +110,7 @@ class PostgresServer:
         probe = [program, "-C", "wal_compression", *place, *_flags(_LZ4)]
         code, _ = await run(probe, account)
         settings = _SETTINGS | (_LZ4 if code == 0 else _NO_LZ4)
-        settings["unix_socket_directories"] = str(self._socket_dir)
+        settings |= {"unix_socket_directories": str(self._socket_dir)} | self._overrides
         return [program, *place, *_flags(settings)]
 
     async def _try(self, command: list[str], account: Account | None) -> str | None:
@@ -157,7 +159,7 @@ class PostgresServer:
         return True
 
 
-def _flags(settings: dict[str, str]) -> list[str]:
+def _flags(settings: Mapping[str, str]) -> list[str]:
     return [flag for name, value in settings.items() for flag in ("-c", f"{name}={value}")]
 
 
