@@ -120,7 +120,9 @@ class BrokerSettings:
     )
     queue_max_messages: int = _setting(100_000, "Most messages that the queue holds.", minimum=1)
     queue_max_bytes: int = _setting(
-        256 * MIB, "Most payload bytes that the queue holds.", minimum=1
+        256 * MIB,
+        "Most bytes that the queue holds: payloads, metadata and 512 a message.",
+        minimum=1,
     )
     message_max_bytes: int = _setting(64 * MIB, "Largest request body that is taken.", minimum=1)
     visibility_timeout_s: float = _setting(

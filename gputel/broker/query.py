@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from gputel.errors import BadRequest
-from gputel.mq.protocol import MAX_BYTES, MAX_CONSUME, MAX_TIMEOUT_S, MAX_WAIT_S, MIN_TIMEOUT_S
+from gputel.mq.protocol import MAX_BYTES, MAX_LIST, MAX_TIMEOUT_S, MAX_WAIT_S, MIN_TIMEOUT_S
 
 N = TypeVar("N", int, float)
 
@@ -57,7 +57,7 @@ def number(text: str) -> float:
     return value
 
 
-MAX = Argument("max", whole, 1, MAX_CONSUME)
+MAX = Argument("max", whole, 1, MAX_LIST)
 MAX_BYTES_ARGUMENT = Argument("max_bytes", whole, 1, MAX_BYTES)
 WAIT_S = Argument("wait_s", number, 0.0, MAX_WAIT_S)
 VISIBILITY_TIMEOUT_S = Argument("visibility_timeout_s", number, MIN_TIMEOUT_S, MAX_TIMEOUT_S)

@@ -6,14 +6,16 @@ import binascii
 import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from gputel.errors import BadRequest
 from gputel.mq.message import Delivery, Message
 from gputel.mq.protocol import (
     JSON,
+    MAX_LIST,
     MAX_METADATA_BYTES,
     MSGPACK,
     Ack,
@@ -26,7 +28,7 @@ from gputel.mq.protocol import (
     Selection,
 )
 
-T = TypeVar("T", Ack, Nack, Extend, Selection)
+T = TypeVar("T", Ack, Nack, Extend)
 
 _NO_METADATA = b"\x80"
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, OverflowError)
@@ -37,8 +39,21 @@ def _refuse_extension(code: int, _data: memoryview) -> NoReturn:
 
 
 _ENCODE = {JSON: msgspec.json.Encoder().encode, MSGPACK: msgspec.msgpack.Encoder().encode}
-_PUBLISH_JSON = msgspec.json.Decoder(JsonOutgoing | list[JsonOutgoing])
-_PUBLISH_MSGPACK = msgspec.msgpack.Decoder(Outgoing | list[Outgoing], ext_hook=_refuse_extension)
+_LIST = Meta(max_length=MAX_LIST)
+_PUBLISH_JSON = msgspec.json.Decoder(JsonOutgoing | Annotated[list[JsonOutgoing], _LIST])
+_PUBLISH_MSGPACK = msgspec.msgpack.Decoder(
+    Outgoing | Annotated[list[Outgoing], _LIST], ext_hook=_refuse_extension
+)
+_FORMS: dict[type, Any] = {
+    Ack: Ack | Annotated[list[Ack], _LIST],
+    Nack: Nack | Annotated[list[Nack], _LIST],
+    Extend: Extend | Annotated[list[Extend], _LIST],
+    Selection: Selection,
+}
+_ITEMS: dict[tuple[type, str], Any] = {
+    **{(kind, JSON): msgspec.json.Decoder(form) for kind, form in _FORMS.items()},
+    **{(kind, MSGPACK): msgspec.msgpack.Decoder(form) for kind, form in _FORMS.items()},
+}
 _METADATA = msgspec.msgpack.Decoder(dict[str, Any])
 
 
@@ -62,18 +77,15 @@ def decode_publish(body: bytes, content_type: str) -> tuple[list[Message], bool]
 
 def decode_items(body: bytes, content_type: str, kind: type[T]) -> tuple[list[T], bool]:
     """The items of an ack, nack or extend, and whether they came as a list. Raises BadRequest."""
-    decoded = _decode(_item_decoder(kind, content_type), body)
+    decoded = _decode(_ITEMS[kind, content_type], body)
     return (decoded, True) if isinstance(decoded, list) else ([decoded], False)
 
 
 def decode_selection(body: bytes, content_type: str) -> Selection:
     """Which dead letters a replay or purge names. Raises BadRequest unless it is one way only."""
-    items, listed = decode_items(body or b"{}", content_type, Selection)
-    chosen = items[0] if len(items) == 1 and not listed else None
-    if (
-        chosen is None
-        or [chosen.id is not None, chosen.ids is not None, chosen.all].count(True) != 1
-    ):
+    chosen: Selection = _decode(_ITEMS[Selection, content_type], body or b"{}")
+    ways = [chosen.id is not None, chosen.ids is not None, chosen.all]
+    if ways.count(True) != 1:
         raise BadRequest('name the dead letters: one of "id", "ids" or "all": true')
     return chosen
 
@@ -96,17 +108,6 @@ def payload_text(payload: bytes) -> tuple[str, str]:
         return payload.decode(), "text"
     except UnicodeDecodeError:
         return b64encode(payload).decode(), "base64"
-
-
-_item_decoders: dict[tuple[type, str], Any] = {}
-
-
-def _item_decoder(kind: type, content_type: str) -> Any:
-    decoder = _item_decoders.get((kind, content_type))
-    if decoder is None:
-        module: Any = msgspec.msgpack if content_type == MSGPACK else msgspec.json
-        decoder = _item_decoders[kind, content_type] = module.Decoder(kind | list[kind])  # type: ignore[valid-type]
-    return decoder
 
 
 def _decode(decoder: Any, body: bytes) -> Any:

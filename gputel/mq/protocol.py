@@ -17,7 +17,7 @@ MSGPACK = "application/msgpack"
 
 MAX_TEXT_LENGTH = 512
 MAX_METADATA_BYTES = 65_536
-MAX_CONSUME = 10_000
+MAX_LIST = 10_000
 MAX_WAIT_S = 3_600.0
 MAX_TIMEOUT_S = 86_400.0
 MIN_TIMEOUT_S = 0.05
@@ -31,21 +31,21 @@ Held = Literal["ready", "in_flight", "dead"]
 Encoding = Literal["text", "base64"]
 
 
-class Outgoing(Struct, forbid_unknown_fields=True):
+class Outgoing(Struct, kw_only=True, forbid_unknown_fields=True):
     """A message as its producer sends it. Without an id, the broker makes one."""
 
-    payload: bytes
     id: Text | None = None
     key: Key = ""
+    payload: bytes
     metadata: dict[str, Any] = {}
 
 
-class JsonOutgoing(Struct, forbid_unknown_fields=True):
+class JsonOutgoing(Struct, kw_only=True, forbid_unknown_fields=True):
     """The same in JSON. A payload that is no string is stored as its compact JSON text."""
 
-    payload: msgspec.Raw
     id: Text | None = None
     key: Key = ""
+    payload: msgspec.Raw
     encoding: Encoding = "text"
     metadata: dict[str, Any] = {}
 
@@ -136,7 +136,7 @@ class Selection(Struct, forbid_unknown_fields=True):
     """Which dead letters to replay or purge: one, some, or all."""
 
     id: Text | None = None
-    ids: list[Text] | None = None
+    ids: Annotated[list[Text], Meta(max_length=MAX_LIST)] | None = None
     all: bool = False
 
 

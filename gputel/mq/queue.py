@@ -10,40 +10,16 @@ Everything held counts against both bounds, in flight and dead letters included.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 
 from gputel.errors import PayloadTooLarge, QueueClosed, QueueFull, StaleLease, UnknownMessage
+from gputel.mq.counters import Counters, QueueLimits
 from gputel.mq.dead_letters import DeadLetters
 from gputel.mq.in_flight import Deadlines
 from gputel.mq.message import REASON_LENGTH, Delivery, Failure, Message, State
+from gputel.mq.ready import ReadyLine
 
-
-@dataclass(frozen=True)
-class QueueLimits:
-    """The bounds of a queue, and what a delivery gets when its consumer asks for nothing else."""
-
-    max_messages: int = 100_000
-    max_bytes: int = 256 * 1024 * 1024
-    visibility_timeout_s: float = 30.0
-    max_attempts: int = 16
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened since the queue was made; none of them ever falls."""
-
-    published: int = 0
-    duplicates: int = 0
-    delivered: int = 0
-    redelivered: int = 0
-    acked: int = 0
-    nacked: int = 0
-    expired: int = 0  # leases that ran out
-    dead_lettered: int = 0
-    replayed: int = 0
-    purged: int = 0
+__all__ = ["Counters", "MessageQueue", "QueueLimits"]
 
 
 @dataclass
@@ -63,11 +39,9 @@ class MessageQueue:
     def __post_init__(self) -> None:
         self.dead_letters = DeadLetters()
         self._held: dict[str, Message] = {}
-        self._fresh: deque[Message] = deque()
-        self._returned: list[tuple[int, Message]] = []
+        self._ready = ReadyLine()
         self._deadlines = Deadlines()
         self._delayed = 0
-        self._sequence = 0
 
     # ------------------------------------------------------------------ what it holds
 
@@ -78,7 +52,7 @@ class MessageQueue:
     @property
     def ready(self) -> int:
         """Messages that a consumer would get now."""
-        return len(self._fresh) + len(self._returned)
+        return len(self._ready)
 
     @property
     def delayed(self) -> int:
@@ -93,13 +67,11 @@ class MessageQueue:
     @property
     def drained(self) -> bool:
         """Whether nothing is left that a consumer could get, now or later."""
-        return not self._fresh and not self._returned and not self._deadlines
+        return not self._ready and not self._deadlines
 
     def oldest_ready(self) -> Message | None:
         """The message that would be delivered next, or None."""
-        if self._returned:
-            return self._returned[0][1]
-        return self._fresh[0] if self._fresh else None
+        return self._ready.first()
 
     def next_deadline(self) -> float | None:
         """When ``expire`` has work to do next, or None."""
@@ -125,7 +97,7 @@ class MessageQueue:
         self._held[message.id] = message
         self.held_bytes += message.size
         message.since = now
-        self._append(message)
+        self._ready.append(message)
         self.counters.published += 1
         return None
 
@@ -169,12 +141,12 @@ class MessageQueue:
         timeout_s = visibility_timeout_s or self.limits.visibility_timeout_s
         deliveries: list[Delivery] = []
         room = max_bytes
-        while len(deliveries) < max_messages and (message := self.oldest_ready()) is not None:
+        while len(deliveries) < max_messages and (message := self._ready.first()) is not None:
             if room is not None:
                 room -= message.content_bytes
                 if room < 0 and deliveries:
                     break
-            self._pop_ready()
+            self._ready.pop()
             deliveries.append(self._deliver(message, now + timeout_s))
         return deliveries
 
@@ -219,7 +191,7 @@ class MessageQueue:
             return
         self._deadlines.remove(message)
         message.attempts -= 1
-        self._return(message)
+        self._ready.put_back(message)
 
     def extend(
         self, id_: str, lease: str | None, now: float, visibility_timeout_s: float | None = None
@@ -234,7 +206,7 @@ class MessageQueue:
         for message in self._deadlines.pop_due(now):
             if message.state is State.DELAYED:
                 self._delayed -= 1
-                self._return(message)
+                self._ready.put_back(message)
             else:
                 self.counters.expired += 1
                 self._fail(message, now, "the lease ran out")
@@ -251,7 +223,7 @@ class MessageQueue:
             raise QueueClosed("the queue is closed: dead letters cannot be replayed")
         message = self.dead_letters.take(id_)
         message.attempts = 0
-        self._append(message)
+        self._ready.append(message)
         self.counters.replayed += 1
 
     def purge(self, id_: str) -> None:
@@ -267,25 +239,6 @@ class MessageQueue:
             len(self._held) < limits.max_messages
             and self.held_bytes + message.size <= limits.max_bytes
         )
-
-    def _append(self, message: Message) -> None:
-        self._sequence += 1
-        message.sequence = self._sequence
-        message.state = State.READY
-        self._fresh.append(message)
-
-    def _return(self, message: Message) -> None:
-        # Whatever was once leased is older than all that is fresh, so a small heap of the
-        # returned in front of the deque keeps the order of publishing exactly.
-        message.state = State.READY
-        message.lease = ""
-        heappush(self._returned, (message.sequence, message))
-
-    def _pop_ready(self) -> None:
-        if self._returned:
-            heappop(self._returned)
-        else:
-            self._fresh.popleft()
 
     def _deliver(self, message: Message, deadline: float) -> Delivery:
         serial = self._deadlines.add(message, deadline)
@@ -324,7 +277,7 @@ class MessageQueue:
             self._deadlines.add(message, now + delay_s)
             self._delayed += 1
         else:
-            self._return(message)
+            self._ready.put_back(message)
 
     def _bury(self, message: Message, now: float) -> None:
         message.state = State.DEAD
