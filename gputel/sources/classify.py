@@ -1,0 +1,186 @@
+"""Lines looked at one by one: which of them are well formed, and what is wrong with the others.
+
+The rules are the ones that ``parse`` goes by, spelled out: a line is accepted by both or by none.
+Quoting is RFC 4180's on one line: a quote opens a field, closes it, or is doubled within it.
+Text between a closing quote and the comma belongs to the field, as in Python's csv module.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+
+from gputel.model.columns import TIMESTAMP, VALUE
+from gputel.sources.header import Layout
+from gputel.sources.lines import Piece
+
+_FIELD = re.compile(r'"[^"]*+(?:""[^"]*+)*+"[^",]*+|[^",]*+')
+_NUMBER = re.compile(
+    r"[ \t]*+[+-]?(?:[0-9]++\.?[0-9]*+(?:[eE][+-]?[0-9]++)?|\.[0-9]++(?:[eE][+-]?[0-9]++)?"
+    r"|inf|infinity|nan(?:\([0-9A-Za-z_]*\))?)[ \t]*+",
+    re.IGNORECASE,
+)
+_TIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
+    r"(?:[T ]([0-9]{2})(?::([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?)?"
+    r"(?:(Z)|([+-])([0-9]{2})(?::?([0-9]{2}))?)?)?"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_CUT_OFF = "the file looks cut off in this line: "
+
+
+class Malformed(Exception):
+    """What is wrong with a line, and in which column (gputel's name), if in one."""
+
+    def __init__(self, reason: str, column: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.column = reason, column
+
+
+@dataclass
+class Sorted:
+    """The lines of a piece, sorted: indices of good ones, their text and their timestamps."""
+
+    indices: list[int] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+    times_us: list[int] = field(default_factory=list)
+    malformed: list[tuple[int, Malformed]] = field(default_factory=list)
+
+
+def sort_lines(piece: Piece, layout: Layout) -> Sorted:
+    """Tell the well-formed lines of a piece from the others; blank ones are in neither."""
+    result = Sorted()
+    known_times: dict[str, int] = {}
+    for index in range(len(piece.ends)):
+        line = piece.line(index)
+        whole = line.endswith(b"\n")
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        if not line:
+            continue
+        try:
+            time_us = check_line(line, layout, known_times)
+        except Malformed as problem:
+            if not whole:
+                problem = Malformed(_CUT_OFF + problem.reason, problem.column)
+            result.malformed.append((index, problem))
+        else:
+            result.indices.append(index)
+            result.lines.append(line)
+            result.times_us.append(time_us)
+    return result
+
+
+def check_line(line: bytes, layout: Layout, known_times: dict[str, int]) -> int:
+    """The timestamp of one line without its line end, in microseconds; raises Malformed."""
+    if b"\0" in line:
+        raise Malformed("NUL character")
+    if b"\r" in line:
+        raise Malformed("carriage return within the line")
+    text = line.decode("utf-8", "surrogateescape")
+    fields = _split(text, layout)
+    if len(fields) != layout.width:
+        raise Malformed(f"wrong number of fields: found {len(fields)}, expected {layout.width}")
+    if not _is_utf8(line):
+        _check_utf8(fields, layout)
+    time_text = _unquote(fields[layout.places[TIMESTAMP]])
+    if time_text not in known_times:
+        known_times[time_text] = parse_time(time_text)
+    _check_number(_unquote(fields[layout.places[VALUE]]))
+    return known_times[time_text]
+
+
+def parse_time(text: str) -> int:
+    """A timestamp in microseconds since 1970 UTC, cut to whole ones; raises Malformed."""
+    if not text.strip():
+        raise Malformed("timestamp is blank", TIMESTAMP)
+    match = _TIME.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError  # noqa: TRY301
+        year, month, day = (int(part) for part in match.group(1, 2, 3))
+        hour, minute, second = (int(part or 0) for part in match.group(4, 5, 6))
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=_zone(match))
+    except ValueError:
+        raise Malformed(
+            f"timestamp is not like 2025-07-18T20:42:34Z: {_short(text)}", TIMESTAMP
+        ) from None
+    fraction_us = int((match.group(7) or "").ljust(6, "0")[:6])
+    return (moment - _EPOCH) // _MICROSECOND + fraction_us
+
+
+def _zone(match: re.Match[str]) -> timezone:
+    sign, hours, minutes = match.group(9), int(match.group(10) or 0), int(match.group(11) or 0)
+    if hours > 23 or minutes > 59:
+        raise ValueError
+    offset = timedelta(hours=hours, minutes=minutes)
+    return timezone(-offset if sign == "-" else offset)
+
+
+def _split(text: str, layout: Layout) -> list[str]:
+    """The fields of a line as they are written, quotes and all."""
+    if '"' not in text:
+        return text.split(",")
+    fields: list[str] = []
+    place = 0
+    while True:
+        match = _FIELD.match(text, place)
+        assert match is not None  # it matches the empty string
+        end = match.end()
+        if end < len(text) and text[end] != ",":
+            name = layout.names[len(fields)] if len(fields) < layout.width else None
+            raise Malformed("unclosed quote" if end == place else "stray quote", name)
+        fields.append(match.group())
+        if end == len(text):
+            return fields
+        place = end + 1
+
+
+def _unquote(text: str) -> str:
+    if not text.startswith('"'):
+        return text
+    inner, _, rest = text[1:].rpartition('"')
+    return inner.replace('""', '"') + rest
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _check_utf8(fields: list[str], layout: Layout) -> None:
+    for name, place in layout.places.items():
+        try:
+            fields[place].encode()
+        except UnicodeEncodeError:
+            raise Malformed("text is not UTF-8", name) from None
+
+
+def _check_number(text: str) -> None:
+    if not text:
+        return
+    if not text.strip():
+        raise Malformed("value is blank", VALUE)
+    if not _NUMBER.fullmatch(text):
+        raise Malformed(f"value is not a number: {_short(text)}", VALUE)
+
+
+def _short(text: str) -> str:
+    shown = repr(text[:40]).encode("utf-8", "backslashreplace").decode()
+    return shown + ("…" if len(text) > 40 else "")
+
+
+def isolate(suspects: list[int], refused: Callable[[list[int]], bool]) -> list[int]:
+    """The ones among the suspects that are refused, found by halving."""
+    if not suspects or not refused(suspects):
+        return []
+    if len(suspects) == 1:
+        return suspects
+    half = len(suspects) // 2
+    return isolate(suspects[:half], refused) + isolate(suspects[half:], refused)

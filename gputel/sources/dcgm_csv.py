@@ -1,0 +1,144 @@
+"""The DCGM CSV as a source: any range of its rows as a record batch, and what was left out.
+
+A row is a line below the header, so row N is line N + 2 of the file whatever stands in between:
+blank lines are numbered and skipped, and a damaged line is rejected alone. A line break within
+quotes is therefore not supported; it makes two damaged lines.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from gputel.errors import SourceError
+from gputel.sources.byte_stream import ByteStream, fingerprint, open_bytes
+from gputel.sources.chunk import Reject, SourceChunk, concatenate, excerpt, stamp
+from gputel.sources.header import Layout, parse_header
+from gputel.sources.lines import LineReader, Piece, count_lines
+from gputel.sources.looping import LoopingSource
+from gputel.sources.piece import PieceParser
+
+__all__ = ["DcgmCsv", "LoopingSource", "Reject", "SourceChunk"]
+
+Timestamps = Literal["source", "processing"]
+HEADER_LIMIT = 64 * 1024
+
+
+class DcgmCsv:
+    """A DCGM CSV file, plain or gzipped. Its methods block; call them one at a time.
+
+    ``timestamps`` is ``source`` for the file's own (without a zone they count as UTC), or
+    ``processing`` for the time of the read: row i of a chunk gets that time plus i microseconds,
+    and time never goes backward from one chunk to the next. Both accept the same rows.
+    """
+
+    def __init__(
+        self, path: Path, timestamps: str, clock_ns: Callable[[], int] = time.time_ns
+    ) -> None:
+        """Use ``open``, which says what it does."""
+        self.path = path
+        self.name = path.name
+        self._own_times = timestamps == "source"
+        self._clock_ns = clock_ns
+        self._last_us = 0
+        self._rows: int | None = None
+        stream = open_bytes(path)
+        self._layout, self._data_offset = _read_header(stream, path)
+        self._lines = LineReader(stream, self._data_offset)
+        self._parser = PieceParser(self._layout)
+        self.fingerprint = fingerprint(path)
+
+    @classmethod
+    def open(
+        cls, path: Path, timestamps: str, clock_ns: Callable[[], int] = time.time_ns
+    ) -> DcgmCsv:
+        """Open a file and check its header; raises SourceError naming it and what to do.
+
+        A file with a header and no rows is valid, see ``is_empty``.
+        """
+        return cls(path, timestamps, clock_ns)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing but blank lines stands below the header."""
+        lines = LineReader(open_bytes(self.path), self._data_offset)
+        while piece := lines.next_piece(1024):
+            if piece.problem or bytes(piece.data).strip(b"\r\n"):
+                return False
+        return True
+
+    def read(self, first_row: int, row_count: int) -> SourceChunk:
+        """Rows from first_row on, at most row_count; fewer only at the end of the file.
+
+        Reading on where the last read ended costs nothing extra; a jump costs a scan of lines
+        from the last known place, in a gzip file from its start. Raises SourceError when the
+        file cannot be read on.
+        """
+        chunk = self.read_unstamped(first_row, row_count)
+        return chunk if self._own_times else self.stamped(chunk)
+
+    def read_unstamped(self, first_row: int, row_count: int) -> SourceChunk:
+        """As ``read``, with the file's own timestamps in any case."""
+        self._lines.go_to_line(first_row)
+        batches: list[pa.RecordBatch] = []
+        rejects: list[Reject] = []
+        end = first_row + row_count
+        while self._lines.next_line < end:
+            piece = self._lines.next_piece(end - self._lines.next_line)
+            if piece is None:
+                break
+            batches += self._take(piece, rejects)
+        covered = max(0, self._lines.next_line - first_row)
+        return SourceChunk(concatenate(batches), first_row, covered, rejects, self._lines.at_end)
+
+    def stamped(self, chunk: SourceChunk) -> SourceChunk:
+        """The chunk with the time of processing, unless the file's own times are asked for."""
+        if self._own_times:
+            return chunk
+        first_us = max(self._clock_ns() // 1000, self._last_us + 1)
+        self._last_us = first_us + max(0, chunk.batch.num_rows - 1)
+        chunk.batch = stamp(chunk.batch, first_us)
+        return chunk
+
+    def count_rows(self) -> int:
+        """All rows, blank and damaged ones too; scans the file to its end, once."""
+        if self._rows is None:
+            stream = open_bytes(self.path)
+            self._rows = count_lines(stream, self._data_offset)
+            stream.close()
+        return self._rows
+
+    def _take(self, piece: Piece, rejects: list[Reject]) -> Iterator[pa.RecordBatch]:
+        if piece.problem:
+            rejects.append(_reject(piece, 0, piece.problem, None))
+            return
+        for parsed in self._parser.parse(piece):
+            yield parsed.batch
+            for index, problem in parsed.problems:
+                column = self._layout.titles.get(problem.column or "")
+                rejects.append(_reject(parsed.piece, index, problem.reason, column))
+
+
+def _reject(piece: Piece, index: int, reason: str, column: str | None) -> Reject:
+    row = piece.first_line + index
+    return Reject(row, row + 2, column, reason, excerpt(piece.line(index)))
+
+
+def _read_header(stream: ByteStream, path: Path) -> tuple[Layout, int]:
+    buffer = bytearray(HEADER_LIMIT)
+    view, held = memoryview(buffer), 0
+    while b"\n" not in buffer[:held] and held < HEADER_LIMIT:
+        count = stream.read_into(view[held:])
+        if not count:
+            break
+        held += count
+    if not held:
+        raise SourceError(f"{path}: {stream.damage or 'is empty'}; a CSV starts with a header line")
+    line, newline, _ = bytes(buffer[:held]).partition(b"\n")
+    if not newline and held == HEADER_LIMIT:
+        raise SourceError(f"{path}: the first line is over {HEADER_LIMIT} bytes; is it a CSV?")
+    return parse_header(line, path), len(line) + len(newline)

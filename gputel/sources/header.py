@@ -1,0 +1,117 @@
+"""The header of a DCGM CSV: which column stands where.
+
+Required are ``timestamp``, ``metric_name``, ``uuid`` and ``value``: what a reading cannot be
+without. Any other column that is not there is empty; columns that gputel does not know are
+ignored. A name matches as DCGM writes it, else as gputel writes it (``model_name``), else
+without regard to case.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gputel.errors import SourceError
+from gputel.model.columns import CSV_NAMES, TIMESTAMP, VALUE
+
+REQUIRED = (TIMESTAMP, "metric_name", "uuid", VALUE)
+BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_SHOWN = 300
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the columns of a file stand.
+
+    ``names`` has one entry a field: gputel's name of the column, or a made-up one where the
+    column is ignored. ``places`` is its inverse for the columns that gputel knows. ``titles``
+    maps gputel's names to the header's own.
+    """
+
+    names: tuple[str, ...]
+    places: dict[str, int]
+    titles: dict[str, str]
+
+    @property
+    def width(self) -> int:
+        """Fields in a line."""
+        return len(self.names)
+
+    @property
+    def ignores(self) -> bool:
+        """Whether the file has columns that gputel does not know."""
+        return len(self.places) < self.width
+
+
+def parse_header(line: bytes, path: Path) -> Layout:
+    """Read the first line of a file; raises SourceError naming the file and what to do."""
+    titles = _split(_decode(line, path), path)
+    places = _match(titles, path)
+    missing = [CSV_NAMES[name] for name in REQUIRED if name not in places]
+    if missing:
+        raise SourceError(_missing(path, missing, titles))
+    names = [f"ignored {place}" for place in range(len(titles))]
+    for name, place in places.items():
+        names[place] = name
+    return Layout(tuple(names), places, {name: titles[at] for name, at in places.items()})
+
+
+def _decode(line: bytes, path: Path) -> str:
+    if line.startswith(_UTF16_BOMS):
+        raise SourceError(f"{path}: is UTF-16 text; save it as UTF-8")
+    if b"\0" in line:
+        raise SourceError(f"{path}: is a binary file, not a CSV")
+    try:
+        text = line.removeprefix(BOM).decode()
+    except UnicodeDecodeError:
+        raise SourceError(f"{path}: the header is not UTF-8 text; is it a CSV?") from None
+    text = text.rstrip("\r\n")
+    if not text.strip():
+        raise SourceError(f"{path}: the first line is blank; it must be the header of a DCGM CSV")
+    return text
+
+
+def _split(text: str, path: Path) -> list[str]:
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise SourceError(f"{path}: the header is not CSV: {error}") from None
+
+
+def _match(titles: list[str], path: Path) -> dict[str, int]:
+    places: dict[str, int] = {}
+    rules: tuple[Callable[[str, str], bool], ...] = (
+        lambda name, title: title == CSV_NAMES[name],
+        lambda name, title: title == name,
+        lambda name, title: title.casefold() in (name, CSV_NAMES[name].casefold()),
+    )
+    for name in CSV_NAMES:
+        for rule in rules:
+            found = [place for place, title in enumerate(titles) if rule(name, title)]
+            if len(found) > 1:
+                raise SourceError(_duplicate(path, [titles[place] for place in found]))
+            if found:
+                places[name] = found[0]
+                break
+    return places
+
+
+def _duplicate(path: Path, titles: list[str]) -> str:
+    (title, count), *others = Counter(titles).items()
+    what = f"column {title} {count} times" if not others else f"columns {', '.join(titles)}"
+    return f"{path}: the header has {what}; keep one of them"
+
+
+def _missing(path: Path, missing: list[str], titles: list[str]) -> str:
+    found = ", ".join(titles)
+    if len(found) > _SHOWN:
+        found = found[:_SHOWN] + "…"
+    hint = ""
+    if len(titles) == 1 and any(mark in found for mark in ";\t|"):
+        hint = "; fields must be separated by commas"
+    columns = "column" if len(missing) == 1 else "columns"
+    return f"{path}: the header lacks {columns} {', '.join(missing)} (found: {found}){hint}"

@@ -1,0 +1,233 @@
+"""Lines to columns, many at a time: no Python runs per row.
+
+``parse`` answers None where it cannot vouch for every line; ``classify`` then looks at them one
+by one. What can be told from the columns alone (blank, infinite, sentinel and out-of-range
+values) is found here for both.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+
+from gputel.model.columns import LABEL_TYPE, LABELS, SCHEMA, TIMESTAMP, TIMESTAMP_TYPE, VALUE
+from gputel.sources.header import BOM, Layout
+from gputel.sources.lines import Int64, Piece, UInt8
+
+Flaw = tuple[str, str]
+"""A column, by gputel's name, and what is wrong with its value."""
+
+_LF, _CR, _SPACE, _QUOTE, _COMMA, _TILDE = b'\n\r ",~'
+_NAIVE, _ZONED = pa.timestamp("ns"), pa.timestamp("ns", tz="UTC")
+_OLDEST_US = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+_NEWEST_US = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+
+# dcgm_structs.h: DCGM_INT32_BLANK, DCGM_INT64_BLANK, DCGM_FP64_BLANK, each with its next three
+# (not found, not supported, not permissioned). The int64 ones are one and the same float64.
+_BLANK_MEANINGS = ("blank", "not found", "not supported", "not permissioned")
+SENTINELS: dict[float, str] = {
+    **{0x7FFFFFF0 + place: f"int32, {text}" for place, text in enumerate(_BLANK_MEANINGS)},
+    **{140737488355328.0 + place: f"fp64, {text}" for place, text in enumerate(_BLANK_MEANINGS)},
+    float(0x7FFFFFFFFFFFFFF0): "int64",
+}
+_SENTINELS = np.array(sorted(SENTINELS))
+
+
+class ColumnParser:
+    """Parses lines of one layout; remembers whether the file's timestamps name a zone."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._time_type = _ZONED
+
+    def parse(self, piece: Piece) -> pa.RecordBatch | None:
+        """All lines of a piece but blank ones, as a batch of SCHEMA that may hold nulls.
+
+        None if any line is not well formed: then nothing is said about the others.
+        """
+        quotes = _count_quotes(piece.text)
+        if quotes % 2 or not _is_plain_text(piece):
+            return None
+        batch = self._read(piece.data)
+        if batch is None or batch.num_rows != len(piece.ends) - _blank_lines(piece, batch):
+            return None
+        if not self._quotes_are_in_place(piece, batch, quotes):
+            return None
+        return batch
+
+    def parse_lines(self, lines: list[bytes], times_us: list[int]) -> pa.RecordBatch | None:
+        """Lines that were found well formed, with their timestamps; None if Arrow disagrees."""
+        # The line feed in front keeps Arrow from taking a first character U+FEFF for a BOM.
+        columns = self._read_csv(memoryview(b"\n" + b"\n".join(lines) + b"\n"), with_time=False)
+        if columns is None or columns.num_rows != len(lines):
+            return None
+        return self._to_batch(columns, pa.array(times_us, pa.int64()).cast(TIMESTAMP_TYPE))
+
+    def _read(self, data: memoryview) -> pa.RecordBatch | None:
+        columns = self._read_csv(data, with_time=True)
+        if columns is None:
+            return None
+        times = _only_chunk(columns, TIMESTAMP).cast(TIMESTAMP_TYPE, safe=False)
+        return self._to_batch(columns, times)
+
+    def _to_batch(self, columns: pa.Table, times: pa.Array) -> pa.RecordBatch:
+        arrays = [times]
+        for name in LABELS:
+            if name in self._layout.places:
+                arrays.append(_only_chunk(columns, name))
+            else:
+                arrays.append(_empty_labels(columns.num_rows))
+        arrays.append(_only_chunk(columns, VALUE))
+        return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+    def _read_csv(self, data: memoryview, *, with_time: bool) -> pa.Table | None:
+        try:
+            return self._call_arrow(data, with_time=with_time)
+        except pa.ArrowInvalid as error:
+            if not with_time or "zone offset" not in str(error):
+                return None
+        seen, self._time_type = self._time_type, _NAIVE if self._time_type == _ZONED else _ZONED
+        try:
+            return self._call_arrow(data, with_time=with_time)
+        except pa.ArrowInvalid:
+            self._time_type = seen
+            return None
+
+    def _call_arrow(self, data: memoryview, *, with_time: bool) -> pa.Table:
+        known = [name for name in self._layout.places if with_time or name != TIMESTAMP]
+        types = dict.fromkeys(known, LABEL_TYPE)
+        types |= {TIMESTAMP: self._time_type, VALUE: pa.float64()}
+        return pa.csv.read_csv(
+            pa.BufferReader(pa.py_buffer(data)),
+            read_options=pa.csv.ReadOptions(
+                use_threads=False, block_size=len(data) + 1, column_names=self._layout.names
+            ),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=types, include_columns=known, null_values=[""]
+            ),
+        )
+
+    def _quotes_are_in_place(self, piece: Piece, batch: pa.RecordBatch, quotes: int) -> bool:
+        """Whether no quote stands within an unquoted field, where Arrow would keep it.
+
+        Where all fields are quoted, the numbers add up: two quotes a field, and two for each
+        quote in a value. A quote out of place only ever makes it fewer.
+        """
+        if not quotes:
+            return True
+        if not self._layout.ignores:
+            expected = 2 * self._layout.width * batch.num_rows + 2 * _quotes_in_labels(batch)
+            if quotes == expected:
+                return True
+        text = piece.text
+        opening = np.flatnonzero(text == _QUOTE)[::2]
+        before = text[opening - (opening > 0)]
+        fits = (before == _COMMA) | (before == _LF) | (before == _QUOTE)
+        return bool(fits.all())
+
+
+def find_flaws(batch: pa.RecordBatch) -> dict[int, Flaw]:
+    """Rows of a parsed batch that hold no reading, each with its first flaw from the left."""
+    flaws: dict[int, Flaw] = {}
+    _note(flaws, TIMESTAMP, batch.column(TIMESTAMP).is_null(), "timestamp is blank")
+    times = batch.column(TIMESTAMP).cast(pa.int64()).fill_null(_OLDEST_US).to_numpy()
+    outside = (times < _OLDEST_US) | (times >= _NEWEST_US)
+    _note(flaws, TIMESTAMP, outside, "timestamp is not within the years 2000 to 2099")
+    for name in ("metric_name", "uuid"):
+        column = batch.column(name)
+        blank = _blank_entries(column.dictionary)
+        if blank:
+            _note(flaws, name, np.isin(column.indices.to_numpy(), blank), f"{name} is blank")
+    _note_values(flaws, batch.column(VALUE))
+    return flaws
+
+
+def _note_values(flaws: dict[int, Flaw], column: pa.Array) -> None:
+    _note(flaws, VALUE, column.is_null(), "value is blank")
+    values = column.fill_null(0.0).to_numpy()
+    _note(flaws, VALUE, ~np.isfinite(values), "value is not finite")
+    if (values >= _SENTINELS[0]).any():
+        for row in np.flatnonzero(np.isin(values, _SENTINELS)):
+            text = SENTINELS[float(values[row])]
+            flaws.setdefault(int(row), (VALUE, f"value is DCGM's blank sentinel ({text})"))
+
+
+def _note(
+    flaws: dict[int, Flaw], name: str, rows: pa.Array | npt.NDArray[np.bool_], reason: str
+) -> None:
+    for row in np.flatnonzero(np.asarray(rows)):
+        flaws.setdefault(int(row), (name, reason))
+
+
+def _is_plain_text(piece: Piece) -> bool:
+    """Whether nothing is in there that Arrow would take for something else than text."""
+    buffer, start, stop = piece.buffer, piece.start, piece.stop
+    if buffer.find(0, start, stop) >= 0 or buffer.startswith(BOM, start, stop):
+        return False
+    if buffer.find(_CR, start, stop) < 0:
+        return True
+    in_line_ends = buffer.count(b"\r\n", start, stop) + buffer.endswith(b"\r", start, stop)
+    return buffer.count(_CR, start, stop) == in_line_ends
+
+
+def _count_quotes(text: UInt8) -> int:
+    return int(np.count_nonzero(text == _QUOTE))
+
+
+def _blank_lines(piece: Piece, batch: pa.RecordBatch) -> int:
+    if batch.num_rows == len(piece.ends):
+        return 0
+    return int(np.count_nonzero(blank_lines(piece)))
+
+
+def blank_lines(piece: Piece) -> npt.NDArray[np.bool_]:
+    """Which lines hold nothing but their line end."""
+    sizes: Int64 = np.diff(piece.ends, prepend=piece.start)
+    first = piece.text[piece.ends - sizes - piece.start]
+    bare = (sizes == 1) & ((first == _LF) | (first == _CR))
+    blank: npt.NDArray[np.bool_] = bare | ((sizes == 2) & (first == _CR))
+    return blank
+
+
+def _quotes_in_labels(batch: pa.RecordBatch) -> int:
+    total = 0
+    for name in LABELS:
+        column = batch.column(name)
+        offsets, text = _text_of(column.dictionary)
+        quotes = np.flatnonzero(text == _QUOTE)
+        if len(quotes):
+            counts = np.diff(np.searchsorted(quotes, offsets))
+            total += int(counts[column.indices.to_numpy()].sum())
+    return total
+
+
+def _blank_entries(dictionary: pa.StringArray) -> list[int]:
+    """Entries that are empty, or nothing but white space."""
+    offsets, text = _text_of(dictionary)
+    sizes = np.diff(offsets)
+    first = np.append(text, np.uint8(0))[offsets[:-1]]
+    suspects = np.flatnonzero((sizes == 0) | (first <= _SPACE) | (first > _TILDE))
+    return [int(entry) for entry in suspects if not dictionary[int(entry)].as_py().strip()]
+
+
+def _text_of(dictionary: pa.StringArray) -> tuple[npt.NDArray[np.int32], UInt8]:
+    """The offsets and the bytes of a string array.
+
+    Format: https://arrow.apache.org/docs/format/Columnar.html#variable-size-binary-layout
+    """
+    _, offsets, text = dictionary.buffers()
+    begin, end = dictionary.offset, dictionary.offset + len(dictionary) + 1
+    return np.frombuffer(offsets, np.int32)[begin:end], np.frombuffer(text or b"", np.uint8)
+
+
+def _only_chunk(columns: pa.Table, name: str) -> pa.Array:
+    column = columns.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _empty_labels(rows: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([""]))

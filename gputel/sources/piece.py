@@ -1,0 +1,91 @@
+"""One piece of lines to record batches: in one go where all is well, line by line elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from gputel.model.columns import SCHEMA
+from gputel.sources.classify import Malformed, Sorted, isolate, sort_lines
+from gputel.sources.header import Layout
+from gputel.sources.lines import Int64, Piece
+from gputel.sources.parse import ColumnParser, blank_lines, find_flaws
+
+_LINES_AROUND_DAMAGE = 1024
+
+Problems = list[tuple[int, Malformed]]
+"""Lines, by their index in the piece, and what is wrong with them, in order."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The good lines of a piece as a batch of SCHEMA, and the problems of the others."""
+
+    piece: Piece
+    batch: pa.RecordBatch
+    problems: Problems = field(default_factory=list)
+
+
+class PieceParser:
+    """Parses pieces of one file."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._columns = ColumnParser(layout)
+
+    def parse(self, piece: Piece) -> Iterator[Parsed]:
+        """Parse every line; only the surroundings of a damage are gone through one by one."""
+        batch = self._columns.parse(piece)
+        if batch is not None:
+            yield _without_flaws(batch, None, piece)
+        elif len(piece.ends) > _LINES_AROUND_DAMAGE:
+            for part in piece.split(_LINES_AROUND_DAMAGE):
+                yield from self.parse(part)
+        else:
+            yield self._parse_by_line(piece)
+
+    def _parse_by_line(self, piece: Piece) -> Parsed:
+        lines = sort_lines(piece, self._layout)
+        batch = self._columns.parse_lines(lines.lines, lines.times_us)
+        if batch is None:
+            lines = self._drop_refused(lines)
+            batch = self._columns.parse_lines(lines.lines, lines.times_us)
+        assert batch is not None  # every line of it was accepted on its own
+        parsed = _without_flaws(batch, np.array(lines.indices, np.int64), piece)
+        problems = sorted(parsed.problems + lines.malformed, key=lambda problem: problem[0])
+        return Parsed(piece, parsed.batch, problems)
+
+    def _drop_refused(self, lines: Sorted) -> Sorted:
+        """Arrow has the last word on what it can parse."""
+
+        def refused(places: list[int]) -> bool:
+            some = [lines.lines[place] for place in places]
+            return self._columns.parse_lines(some, [lines.times_us[at] for at in places]) is None
+
+        bad = isolate(list(range(len(lines.lines))), refused)
+        kept = sorted(set(range(len(lines.lines))) - set(bad))
+        return Sorted(
+            [lines.indices[place] for place in kept],
+            [lines.lines[place] for place in kept],
+            [lines.times_us[place] for place in kept],
+            lines.malformed + [(lines.indices[at], Malformed("cannot be parsed")) for at in bad],
+        )
+
+
+def _without_flaws(batch: pa.RecordBatch, lines: Int64 | None, piece: Piece) -> Parsed:
+    """Drop the rows with flaws; ``lines`` tells each row's line, None for all but blank ones."""
+    flaws = find_flaws(batch)
+    if not flaws:
+        return Parsed(piece, batch)
+    if lines is None:
+        lines = np.flatnonzero(~blank_lines(piece))
+    keep = np.ones(batch.num_rows, np.bool_)
+    keep[list(flaws)] = False
+    problems = [
+        (int(lines[row]), Malformed(reason, name)) for row, (name, reason) in sorted(flaws.items())
+    ]
+    good = batch.filter(pa.array(keep))
+    return Parsed(piece, pa.RecordBatch.from_arrays(good.columns, schema=SCHEMA), problems)
