@@ -15,6 +15,7 @@
         BadRequest 400, Unauthorized 401, NotFound 404, UnknownMessage 404,
         StaleLease 409, QueueClosed 410, PayloadTooLarge 413, QueueFull 503
       BrokerUnavailable      the broker is away for now                 (retried)
+      ApiError               the API is away, or refused a question     (exit 1)
 
 Each has a machine-readable ``code``, the HTTP ``status`` it is answered with, the ``exit_code``
 of a command that ends on it, whether trying again can help (``retriable``), and a message that
@@ -174,3 +175,9 @@ class BrokerUnavailable(GputelError):
     code = "broker_unavailable"
     status = 503
     retriable = True
+
+
+class ApiError(GputelError):
+    """The API cannot be reached, refused the question, or broke off its answer."""
+
+    code = "api_error"

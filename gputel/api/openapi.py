@@ -91,7 +91,7 @@ def _operation(recorded: Mapping[str, Any], plugin: MarshmallowPlugin) -> dict[s
                 "content": {JSON: {"schema": entry["schema"]}},
             }
     if parameters:
-        operation["parameters"] = parameters
+        operation["parameters"] = sorted(parameters, key=lambda given: given["in"] != "path")
     media_type = recorded["produces"][0]
     operation["responses"] = {
         status: _response(status, response, media_type)

@@ -1,0 +1,104 @@
+"""Questions to the API from the command line: one request, an answer that is read as it comes."""
+
+from __future__ import annotations
+
+import codecs
+import http.client
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from gputel.errors import ApiError, UsageError
+
+_TIMEOUT_S = 60.0
+_READ_BYTES = 1 << 16
+
+
+@contextmanager
+def get(
+    api_url: str, path: tuple[str, ...], query: Mapping[str, str | int | None]
+) -> Iterator[Iterator[bytes]]:
+    """The body of ``GET <api_url>/<path>?<query>``, in pieces; a query item of None is left out.
+
+    Blocks. Raises UsageError for a URL that is none, and ApiError when the API is away, refuses,
+    or breaks off; the message says what to do.
+    """
+    connection = _connection(api_url)
+    given = {name: value for name, value in query.items() if value is not None}
+    target = urlsplit(api_url).path.rstrip("/") + "".join(f"/{quote(part, '')}" for part in path)
+    try:
+        response = _answer(connection, api_url, f"{target}?{urlencode(given)}" if given else target)
+        if response.status != http.client.OK:
+            raise ApiError(_refusal(api_url, response))
+        yield _body(api_url, response)
+    finally:
+        connection.close()
+
+
+def _connection(api_url: str) -> http.client.HTTPConnection:
+    try:
+        parts = urlsplit(api_url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), None, None
+    if parts.scheme not in ("http", "https") or not host:
+        raise UsageError(f"--api-url: {api_url!r} must look like http://127.0.0.1:8080")
+    secure = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    return kind(host, port, timeout=_TIMEOUT_S)
+
+
+def _answer(
+    connection: http.client.HTTPConnection, api_url: str, target: str
+) -> http.client.HTTPResponse:
+    try:
+        connection.request("GET", target, headers={"Accept": "application/json"})
+        return connection.getresponse()
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ApiError(
+            f"no API answers at {api_url} ({reason}): start it with `gputel run --role all`, "
+            "or name another with --api-url"
+        ) from None
+
+
+def _refusal(api_url: str, response: http.client.HTTPResponse) -> str:
+    try:
+        return str(json.loads(response.read())["message"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return f"{api_url} answered {response.status} {response.reason}: is it gputel's API?"
+
+
+def _body(api_url: str, response: http.client.HTTPResponse) -> Iterator[bytes]:
+    while True:
+        try:
+            piece = response.read(_READ_BYTES)
+        except (OSError, http.client.HTTPException):
+            raise ApiError(
+                f"the API at {api_url} broke off its answer, which is not whole: try again, and "
+                "see its log if it happens again"
+            ) from None
+        if not piece:
+            return
+        yield piece
+
+
+def objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON array that comes in pieces, each as soon as it is whole."""
+    decoder, utf8 = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")()
+    text = ""
+    for piece in pieces:
+        text += utf8.decode(piece)
+        place = 0
+        while True:
+            start = text.find("{", place)
+            if start < 0:
+                break
+            try:
+                found, place = decoder.raw_decode(text, start)
+            except json.JSONDecodeError:
+                break
+            yield found
+        text = text[place:]

@@ -1,0 +1,18 @@
+"""``gputel openapi``: the API's document."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from gputel.api.app import build_app
+from gputel.api.keys import DOCUMENT
+from gputel.web.health import Health
+
+
+@click.command("openapi")
+def openapi_command() -> None:
+    """Print the API's OpenAPI 3.0.3 document as JSON."""
+    document = build_app(None, Health())[DOCUMENT]
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
