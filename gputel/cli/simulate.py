@@ -1,0 +1,77 @@
+"""``gputel simulate``: the DCGM CSV of a made-up fleet."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from gputel.errors import GputelError
+from gputel.sources.classify import Malformed, parse_time
+from gputel.sources.simulator import simulate
+
+
+class _Moment(click.ParamType[datetime]):
+    """A timestamp as a DCGM CSV holds it."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Parse it, or fail with the reason."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            micros = parse_time(str(value))
+        except Malformed as problem:
+            self.fail(problem.reason, param, ctx)
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+
+
+@click.command("simulate")
+@click.option("--hosts", type=click.IntRange(1, 100_000), default=31, show_default=True)
+@click.option("--gpus", type=click.IntRange(1, 64), default=8, show_default=True, help="Per host.")
+@click.option("--rows", type=click.IntRange(0), required=True, help="Readings to write.")
+@click.option("--seed", type=click.IntRange(0), default=7, show_default=True)
+@click.option("--start", type=_Moment(), help="First timestamp. Default: so that it ends now.")
+@click.option(
+    "--interval-s",
+    type=click.FloatRange(0.000001, 86400),
+    default=10,
+    show_default=True,
+    help="Seconds between two readings of one metric.",
+)
+@click.option("--pods", is_flag=True, help="Half of the GPUs belong to Kubernetes pods.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="File to write. Default: standard output."
+)
+def simulate_command(output: Path | None, **fleet: Any) -> None:
+    """Write the DCGM CSV of a made-up fleet with believable values.
+
+    The same seed and start give the same file on every machine.
+    """
+    if output is None:
+        _to_standard_output(fleet)
+        return
+    try:
+        with output.open("wb") as out:
+            simulate(out, **fleet)
+    except OSError as error:
+        raise GputelError(f"{output}: cannot be written: {error.strerror}") from None
+
+
+def _to_standard_output(fleet: dict[str, Any]) -> None:
+    out: BinaryIO = click.get_binary_stream("stdout")
+    try:
+        simulate(out, **fleet)
+        out.flush()
+    except BrokenPipeError:
+        # The reader has seen enough; keep the interpreter from complaining on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise GputelError(f"standard output cannot be written: {error.strerror}") from None

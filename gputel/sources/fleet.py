@@ -1,0 +1,115 @@
+"""A made-up fleet: hosts, GPUs, and the text around a value in each of their DCGM CSV lines.
+
+Everything is drawn from hashes of the seed, so it is the same on every machine and with every
+version of every library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gputel.model.columns import CSV_NAMES
+
+UInt64 = npt.NDArray[np.uint64]
+Int64 = npt.NDArray[np.int64]
+
+HEADER = (",".join(CSV_NAMES.values()) + "\n").encode()
+METRICS = (
+    "DCGM_FI_DEV_GPU_UTIL",
+    "DCGM_FI_DEV_MEM_COPY_UTIL",
+    "DCGM_FI_DEV_POWER_USAGE",
+    "DCGM_FI_DEV_GPU_TEMP",
+    "DCGM_FI_DEV_FB_USED",
+    "DCGM_FI_DEV_FB_FREE",
+    "DCGM_FI_DEV_DEC_UTIL",
+    "DCGM_FI_DEV_ENC_UTIL",
+    "DCGM_FI_DEV_SM_CLOCK",
+    "DCGM_FI_DEV_MEM_CLOCK",
+)
+_MODEL = "NVIDIA H100 80GB HBM3"
+_DRIVER = "535.129.03"
+_WORKLOADS = (("train", "llm-pretrain"), ("serve", "vllm"), ("notebooks", "jupyter"))
+_MASK = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU of the fleet, by its labels."""
+
+    index: int
+    host: str
+    uuid: str
+    container: str = ""
+    pod: str = ""
+    namespace: str = ""
+
+
+def draw(seed: int, lane: int, units: Int64, moment: Int64 | int = 0) -> UInt64:
+    """A 64-bit hash for each unit at a moment: splitmix64's finalizer, twice.
+
+    https://prng.di.unimi.it/splitmix64.c
+    """
+    start = np.uint64((seed * 0x9E3779B97F4A7C15 + lane * 0xD1342543DE82EF95) & _MASK)
+    return _mix(_mix(units.astype(np.uint64) ^ start) + np.asarray(moment).astype(np.uint64))
+
+
+def _mix(state: UInt64) -> UInt64:
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: UInt64 = state ^ (state >> np.uint64(31))
+    return mixed
+
+
+def make_gpus(hosts: int, gpus: int, seed: int, *, pods: bool) -> list[Gpu]:
+    """All GPUs, host by host. With ``pods``, about half of them belong to a Kubernetes pod."""
+    units = np.arange(hosts * gpus, dtype=np.int64)
+    high, low, place = (draw(seed, lane, units).tolist() for lane in (1, 2, 3))
+    fleet = []
+    for unit in units.tolist():
+        host = f"dgx-{unit // gpus + 1:03d}"
+        hex_ = f"{high[unit]:016x}{low[unit]:016x}"
+        uuid = f"GPU-{hex_[:8]}-{hex_[8:12]}-{hex_[12:16]}-{hex_[16:20]}-{hex_[20:]}"
+        owner: tuple[str, ...] = ("", "", "")
+        if pods and place[unit] % 2:
+            namespace, container = _WORKLOADS[place[unit] // 2 % len(_WORKLOADS)]
+            owner = (container, f"{container}-{place[unit] >> 40:06x}", namespace)
+        fleet.append(Gpu(unit % gpus, host, uuid, *owner))
+    return fleet
+
+
+def around_value(gpu: Gpu, metric: str) -> tuple[bytes, bytes]:
+    """A line's text between timestamp and value, and behind the value, line feed included."""
+    before = (
+        metric,
+        str(gpu.index),
+        f"nvidia{gpu.index}",
+        gpu.uuid,
+        _MODEL,
+        gpu.host,
+        gpu.container,
+        gpu.pod,
+        gpu.namespace,
+    )
+    middle = '","' + '","'.join(before) + '","'
+    raw = ",".join(f'{name}=""{value}""' for name, value in _raw_labels(gpu, metric) if value)
+    return middle.encode(), f'","{raw}"\n'.encode()
+
+
+def _raw_labels(gpu: Gpu, metric: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("DCGM_FI_DRIVER_VERSION", _DRIVER),
+        ("Hostname", gpu.host),
+        ("UUID", gpu.uuid),
+        ("__name__", metric),
+        ("container", gpu.container),
+        ("device", f"nvidia{gpu.index}"),
+        ("gpu", str(gpu.index)),
+        ("instance", f"{gpu.host}:9400"),
+        ("job", "dgx_dcgm_exporter"),
+        ("modelName", _MODEL),
+        ("namespace", gpu.namespace),
+        ("pod", gpu.pod),
+    )
