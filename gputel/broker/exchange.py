@@ -45,24 +45,34 @@ def reply(request: web.Request, value: object, status: int = 200) -> web.Respons
     return web.Response(status=status, body=encode(value, content_type), content_type=content_type)
 
 
-async def send(request: web.Request, response: web.Response) -> bool:
-    """Write the reply to its last byte; whether the whole of it went to the client's machine.
+class Sending:
+    """The writing of one reply, and how far it came, cancelled or not.
 
-    Cancelled when the client goes away before that.
+    ``begun``: the client's machine took some of it and then no more for a while. ``whole``: it
+    took all of it.
     """
-    transport = request.transport
-    if transport is None:
-        return False
-    # With no room in the transport's buffer, drain() waits until the system has taken it all.
-    transport.set_write_buffer_limits(0)
-    writer = request.writer
-    try:
-        await response.prepare(request)
-        await response.write_eof()
-        await writer.drain()
-    except ConnectionError:
-        return False
-    return not transport.is_closing()
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.whole = False
+
+    async def send(self, request: web.Request, response: web.Response) -> None:
+        """Write the reply to its last byte. Cancelled when the client goes away before that."""
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            return
+        # With no room in the transport's buffer, drain() waits until the system has taken it all.
+        transport.set_write_buffer_limits(0)
+        writer = request.writer
+        try:
+            await response.prepare(request)
+            await response.write_eof()
+            await writer.drain()
+            self.whole = not transport.is_closing()
+        except ConnectionError:
+            return
+        finally:
+            self.begun = self.whole or request.protocol.writing_paused
 
 
 def _too_large(max_bytes: int) -> PayloadTooLarge:

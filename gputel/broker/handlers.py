@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gputel.broker import query
 from gputel.broker.consumers import Consumers
-from gputel.broker.exchange import read_body, reply, reply_type, request_type, send
+from gputel.broker.exchange import Sending, read_body, reply, reply_type, request_type
 from gputel.broker.waiting_queue import Outcome, WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import BadRequest, RequestError
@@ -127,20 +127,22 @@ class MessageHandlers:
             self._waiting.give_back(deliveries)
             raise
         response = web.Response(body=body, content_type=content_type)
-        arrived = False
+        sending = Sending()
         try:
-            arrived = await send(request, response)
+            await sending.send(request, response)
         finally:
-            if not arrived:
-                self._take_back(deliveries)
+            if not sending.whole:
+                self._take_back(deliveries, count=sending.begun)
         return response
 
-    def _take_back(self, deliveries: Sequence[Delivery]) -> None:
-        # Counted as an attempt, unlike a delivery that never left: a message that no client can
-        # read to its end must become a dead letter some day.
+    def _take_back(self, deliveries: Sequence[Delivery], *, count: bool) -> None:
+        if not count:
+            self._waiting.give_back(deliveries)
+            return
+        # A message that no client can read to its end must become a dead letter some day.
         self._waiting.each(
             lambda delivery, now: self._queue.nack(
-                delivery.message.id, delivery.lease, now, reason="the reply was not received"
+                delivery.message.id, delivery.lease, now, reason="the reply was cut off"
             ),
             deliveries,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
@@ -41,6 +42,7 @@ OutgoingMessage = Outgoing
 _CONNECT_TIMEOUT_S = 5.0
 _GRACE_S = 30.0  # beyond the wait that the broker was asked for
 _LONGEST_WAIT_S = 3_600.0
+_LARGE_BYTES = 256 * 1024
 _HEADERS = {"Content-Type": MSGPACK, "Accept": MSGPACK}
 _ERRORS: dict[str, type[GputelError]] = {
     kind.code: kind
@@ -180,7 +182,7 @@ class QueueClient:
         timeout = aiohttp.ClientTimeout(total=limit_s, sock_connect=_CONNECT_TIMEOUT_S)
         try:
             async with self._session.request(
-                method, self.url + path, params=arguments, data=body, timeout=timeout
+                method, self.url + path, params=arguments, data=_sendable(body), timeout=timeout
             ) as response:
                 return response.status, await response.read()
         except TimeoutError:
@@ -207,6 +209,11 @@ def _error_reply(body: bytes) -> ErrorReply | None:
             continue
         return reply
     return None
+
+
+def _sendable(body: bytes | None) -> bytes | io.BytesIO | None:
+    # aiohttp writes bytes in one go; a stream it sends in pieces, between which others get a turn.
+    return io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
 
 
 def _text(seconds: float) -> str:

@@ -1,0 +1,76 @@
+"""A broker on a loopback socket, a client of it, and plain HTTP beside it."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from gputel.broker.server import serve
+from gputel.config import BrokerSettings
+from gputel.mq.client import QueueClient
+from gputel.web.health import Health
+
+
+@dataclass
+class Broker:
+    """A running broker: its address, and requests to it."""
+
+    url: str
+    port: int
+    http: aiohttp.ClientSession
+    client: QueueClient
+
+    async def post(self, path: str, body: Any = b"", **headers: str) -> tuple[int, Any]:
+        """POST a body (bytes as they are, anything else as JSON); status and decoded reply."""
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        async with self.http.post(self.url + path, data=data, headers=headers) as reply:
+            return reply.status, decoded(reply, await reply.read())
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        async with self.http.get(self.url + path) as reply:
+            return reply.status, decoded(reply, await reply.read())
+
+    async def publish(self, *ids: str, **more: Any) -> None:
+        for id_ in ids:
+            status, _ = await self.post("/publish", {"id": id_, "payload": id_, **more})
+            assert status == 202
+
+
+def decoded(reply: aiohttp.ClientResponse, body: bytes) -> Any:
+    if reply.content_type == "application/msgpack":
+        return msgspec.msgpack.decode(body)
+    return msgspec.json.decode(body) if body else None
+
+
+Start = Callable[..., AbstractAsyncContextManager[Broker]]
+DEFAULTS = BrokerSettings(broker_port=0)
+
+
+@contextlib.asynccontextmanager
+async def running(*, drain_deadline_s: float = 5.0, **settings: Any) -> AsyncIterator[Broker]:
+    """A broker with some settings changed."""
+    changed = replace(DEFAULTS, **settings)
+    async with (
+        serve(changed, "127.0.0.1", Health(), drain_deadline_s=drain_deadline_s) as listener,
+        aiohttp.ClientSession() as http,
+        QueueClient(listener.url) as client,
+    ):
+        yield Broker(listener.url, listener.port, http, client)
+
+
+@pytest.fixture
+def start() -> Start:
+    """Start a broker with settings of one's own."""
+    return running
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[Broker]:
+    """A broker with the default settings."""
+    async with running() as started:
+        yield started
