@@ -1,0 +1,98 @@
+"""Races of the waiting queue that a socket cannot time: everything here is one event loop."""
+
+import asyncio
+
+import pytest
+
+from gputel.broker.waiting_queue import WaitingQueue
+from gputel.errors import QueueClosed
+from gputel.mq.message import Message
+from gputel.mq.queue import MessageQueue, QueueLimits
+
+
+def message(id_: str) -> Message:
+    return Message(id_, "", b"x", b"\x80")
+
+
+async def turn() -> None:
+    await asyncio.sleep(0)
+
+
+def waiting_queue(**limits: float) -> WaitingQueue:
+    return WaitingQueue(MessageQueue(QueueLimits(**limits)))  # type: ignore[arg-type]
+
+
+async def test_consumer_cancelled_after_it_was_served_gives_the_message_back() -> None:
+    waiting = waiting_queue()
+    consumer = asyncio.create_task(waiting.consume(1, None, None))
+    await turn()
+    publisher = asyncio.create_task(waiting.publish([message("a")], 0))
+    await turn()
+    assert waiting.queue.in_flight == 1
+    consumer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer
+    assert (waiting.queue.in_flight, waiting.queue.ready) == (0, 1)
+    assert await publisher == [None]
+    (delivery,) = await waiting.consume(1, None, 0)
+    assert delivery.attempts == 1
+
+
+async def test_message_given_back_goes_to_the_next_waiting_consumer() -> None:
+    waiting = waiting_queue()
+    first, second = [asyncio.create_task(waiting.consume(1, None, None)) for _ in range(2)]
+    await turn()
+    await waiting.publish([message("a")], 0)
+    first.cancel()
+    assert [delivery.message.id for delivery in await second] == ["a"]
+    assert first.cancelled()
+
+
+async def test_cancelled_publisher_leaves_its_place_to_the_next() -> None:
+    waiting = waiting_queue(max_messages=1)
+    await waiting.publish([message("a")], 0)
+    first = asyncio.create_task(waiting.publish([message("b")], 10))
+    second = asyncio.create_task(waiting.publish([message("c")], 10))
+    await turn()
+    await waiting.consume(1, None, 0)
+    first.cancel()
+    waiting.each(lambda id_, now: waiting.queue.ack(id_, None, now), ["a"])
+    assert await second == [None]
+    assert waiting.queue.oldest_ready().id == "c"  # type: ignore[union-attr]
+    assert first.cancelled()
+
+
+async def test_stop_sends_every_waiter_away() -> None:
+    waiting = waiting_queue(max_messages=1)
+    await waiting.publish([message("a")], 0)
+    publisher = asyncio.create_task(waiting.publish([message("b")], 10))
+    await waiting.consume(1, None, 0)
+    consumer = asyncio.create_task(waiting.consume(1, None, None))
+    await turn()
+    waiting.stop()
+    assert isinstance((await publisher)[0], QueueClosed)
+    with pytest.raises(QueueClosed):
+        await consumer
+    with pytest.raises(QueueClosed):
+        await waiting.consume(1, None, 0)
+
+
+async def test_thousands_of_idle_consumers_that_time_out_leave_nothing_behind() -> None:
+    waiting = waiting_queue()
+    waiters = [waiting.consume(1, None, 0.01) for _ in range(3000)]
+    assert await asyncio.gather(*waiters) == [[]] * 3000
+    assert waiting.waiting_consumers == 0
+
+
+async def test_a_closed_queue_sends_consumers_away_when_the_last_lease_is_acked() -> None:
+    waiting = waiting_queue()
+    await waiting.publish([message("a")], 0)
+    await waiting.consume(1, None, 0)
+    consumer = asyncio.create_task(waiting.consume(1, None, None))
+    await turn()
+    waiting.close()
+    await turn()
+    assert not consumer.done()
+    waiting.each(lambda id_, now: waiting.queue.ack(id_, None, now), ["a"])
+    with pytest.raises(QueueClosed):
+        await consumer
