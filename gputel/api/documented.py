@@ -50,8 +50,10 @@ def path(schema: type[Schema]) -> Callable[[Handler], Handler]:
     return decorate
 
 
-def answer(schema: Schema, status: int, description: str) -> Callable[[Handler], Handler]:
-    """Describe what the handler answers."""
+def answer(
+    schema: Schema | dict[str, Any], status: int, description: str
+) -> Callable[[Handler], Handler]:
+    """Describe what the handler answers, by a schema of marshmallow or of OpenAPI."""
     decorate: Callable[[Handler], Handler] = response_schema(
         schema, status, description=description
     )

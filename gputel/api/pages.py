@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from gputel.api.documented import errors, operation
+from gputel.api.documented import answer, errors, operation
 from gputel.api.keys import DOCUMENT
 from gputel.web import static_files
 
@@ -38,6 +38,7 @@ async def swagger(_request: web.Request) -> web.FileResponse:
 @operation(
     "get_openapi_document", "service", "Read this document", "The API as an OpenAPI 3.0.3 document."
 )
+@answer({"type": "object"}, 200, "The document.")
 @errors()
 async def openapi_document(request: web.Request) -> web.Response:
     """Answer the document of this application."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
-from aiohttp_apispec import docs
 
 from gputel.api.documented import answer, errors, operation
 from gputel.api.schemas import HealthSchema, ReadinessSchema
@@ -54,6 +53,5 @@ def _metrics(handler: Handler) -> None:
         "Counters and durations of this process in Prometheus' text format.",
         produces="text/plain",
     )(handler)
-    text = {"description": "The metrics.", "schema": {"type": "string"}}
-    docs(responses={"200": text}, produces=["text/plain"])(handler)
+    answer({"type": "string"}, 200, "The metrics.")(handler)
     errors()(handler)

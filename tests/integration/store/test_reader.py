@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import math
+import tracemalloc
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from gputel.errors import StoreUnavailable
+from gputel.store.reader import RECORDS_PER_PIECE, Reader
+from gputel.store.records import Record
+from tests.telemetry_rows import Labels, add_block, add_many, add_series, every
+
+NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+TEMP = Labels()
+POWER = Labels(metric="POWER")
+
+
+@pytest.fixture
+def reader(pool: asyncpg.Pool) -> Reader:
+    return Reader(pool)
+
+
+async def read(reader: Reader, uuid: str = "GPU-a", **wanted: object) -> list[Record]:
+    found: list[Record] = []
+    async for records in reader.telemetry(uuid, **wanted):  # type: ignore[arg-type]
+        assert 1 <= len(records) <= RECORDS_PER_PIECE
+        found += records
+    return found
+
+
+async def test_an_empty_store_knows_no_gpu(reader: Reader) -> None:
+    assert await reader.gpus() == []
+    assert not await reader.gpu_exists("GPU-a")
+    assert await read(reader) == []
+    assert await reader.check() is None
+
+
+async def test_a_gpu_on_which_nothing_has_landed_is_left_out(
+    pool: asyncpg.Pool, reader: Reader
+) -> None:
+    await add_series(pool, TEMP)
+    assert await reader.gpus() == []
+    assert not await reader.gpu_exists("GPU-a")
+
+
+async def test_a_gpu_was_seen_from_its_oldest_to_its_newest_sample(
+    pool: asyncpg.Pool, reader: Reader
+) -> None:
+    await add_block(pool, TEMP, every(NOON, 1, 3), [1, 2, 3])
+    await add_block(pool, POWER, every(NOON - timedelta(days=3), 1, 2), [1, 2])
+    await add_block(pool, Labels(uuid="GPU-b"), [NOON], [1])
+    first, second = await reader.gpus()
+    assert (first.uuid, second.uuid) == ("GPU-a", "GPU-b")
+    assert first.first_seen == NOON - timedelta(days=3)
+    assert first.last_seen == NOON + timedelta(seconds=2)
+    assert second.first_seen == second.last_seen == NOON
+
+
+async def test_a_gpu_that_moved_is_one_gpu_on_its_newest_host(
+    pool: asyncpg.Pool, reader: Reader
+) -> None:
+    old, new = Labels(hostname="host-9", pod="train-0"), Labels(hostname="host-2")
+    await add_block(pool, new, [NOON], [1])
+    await add_block(pool, old, [NOON - timedelta(hours=1)], [2])
+    (gpu,) = await reader.gpus()
+    assert gpu.hostname == "host-2"
+    assert gpu.first_seen == NOON - timedelta(hours=1)
+    assert gpu.last_seen == NOON
+    found = await read(reader)
+    assert [(record.hostname, record.pod, record.value) for record in found] == [
+        ("host-2", "", 1),
+        ("host-9", "train-0", 2),
+    ]
+
+
+async def test_a_record_has_every_label_and_its_value(pool: asyncpg.Pool, reader: Reader) -> None:
+    await add_block(pool, TEMP, [NOON], [41.5])
+    assert await read(reader) == [
+        Record(
+            timestamp=NOON,
+            metric_name="TEMP",
+            gpu_id="0",
+            device="nvidia0",
+            uuid="GPU-a",
+            model_name="NVIDIA H100 80GB HBM3",
+            hostname="host-1",
+            container="",
+            pod="",
+            namespace="",
+            value=41.5,
+            labels_raw='gpu="0"',
+        )
+    ]
+
+
+async def test_values_that_no_number_can_show_are_kept(pool: asyncpg.Pool, reader: Reader) -> None:
+    await add_block(pool, TEMP, every(NOON, 1, 3), [math.nan, math.inf, -math.inf])
+    low, high, nan = [record.value for record in await read(reader)]
+    assert (low, high) == (-math.inf, math.inf)
+    assert math.isnan(nan)
+
+
+async def test_both_ends_of_the_range_are_included_to_the_microsecond(
+    pool: asyncpg.Pool, reader: Reader
+) -> None:
+    times = [NOON - MICROSECOND, NOON, NOON + MICROSECOND]
+    await add_block(pool, TEMP, times, [1, 2, 3])
+
+    async def values(**wanted: datetime) -> list[float]:
+        return [record.value for record in await read(reader, **wanted)]
+
+    assert await values(start=NOON, end=NOON) == [2]
+    assert await values(start=NOON) == [3, 2]
+    assert await values(end=NOON) == [2, 1]
+    assert await values(start=times[0], end=times[2]) == [3, 2, 1]
+    assert await values(start=times[2] + MICROSECOND) == []
+    assert await values(end=times[0] - MICROSECOND) == []
+    assert await values(start=NOON, end=NOON - MICROSECOND) == []
+
+
+async def test_midnight_belongs_to_the_range_on_either_side(
+    pool: asyncpg.Pool, reader: Reader
+) -> None:
+    midnight = datetime(2025, 7, 19, tzinfo=UTC)
+    await add_block(pool, TEMP, [midnight - 2 * MICROSECOND, midnight - MICROSECOND], [1, 2])
+    await add_block(pool, TEMP, [midnight, midnight + MICROSECOND], [3, 4])
+
+    async def values(start: datetime, end: datetime) -> list[float]:
+        return [record.value for record in await read(reader, start=start, end=end)]
+
+    assert await values(midnight, midnight) == [3]
+    assert await values(midnight - MICROSECOND, midnight) == [3, 2]
+    assert await values(midnight - timedelta(days=1), midnight - MICROSECOND) == [2, 1]
+
+
+async def test_records_come_newest_first_across_series_blocks_and_days(
+    pool: asyncpg.Pool, reader: Reader
+) -> None:
+    await add_block(pool, TEMP, every(NOON, 10, 50), range(50))
+    await add_block(pool, TEMP, every(NOON + timedelta(seconds=5), 10, 30), range(30))
+    await add_block(pool, POWER, every(NOON + timedelta(seconds=60), 1, 100), range(100))
+    await add_block(pool, POWER, every(NOON - timedelta(days=40), 7, 20), range(20))
+    await add_block(pool, Labels(uuid="GPU-b"), every(NOON, 1, 5), range(5))
+    found = await read(reader)
+    assert len(found) == 200
+    times = [record.timestamp for record in found]
+    assert times == sorted(times, reverse=True)
+    assert {record.uuid for record in found} == {"GPU-a"}
+    assert await read(reader) == found
+
+
+async def test_only_the_metric_asked_for_comes(pool: asyncpg.Pool, reader: Reader) -> None:
+    await add_block(pool, TEMP, every(NOON, 1, 3), [1, 2, 3])
+    await add_block(pool, POWER, every(NOON, 1, 3), [4, 5, 6])
+    assert [record.value for record in await read(reader, metric="POWER")] == [6, 5, 4]
+    assert await read(reader, metric="power") == []
+
+
+@pytest.mark.parametrize("limit", [1, 999, 1000, 1001, 4999, 5000, 5001])
+async def test_a_limit_keeps_the_newest(pool: asyncpg.Pool, reader: Reader, limit: int) -> None:
+    await add_many(pool, TEMP, NOON, blocks=50, samples=100)
+    found = await read(reader, limit=limit)
+    assert [record.value for record in found] == list(range(4999, -1, -1))[:limit]
+
+
+@pytest.mark.parametrize("name", ["\x00", "GPU-\ud800", "", "%"])
+async def test_names_that_postgres_cannot_hold_are_only_unknown(reader: Reader, name: str) -> None:
+    assert not await reader.gpu_exists(name)
+    assert await read(reader, name) == []
+    assert await read(reader, "GPU-a", metric=name) == []
+
+
+async def test_two_hundred_thousand_records_need_no_more_memory_than_twenty_thousand(
+    pool: asyncpg.Pool, reader: Reader
+) -> None:
+    await add_many(pool, TEMP, NOON, blocks=1000, samples=200)
+    await add_many(pool, POWER, NOON, blocks=1, samples=20_000)
+
+    async def peak(metric: str, count: int) -> int:
+        seen, last = 0, math.inf
+        tracemalloc.start()
+        async with aclosing(reader.telemetry("GPU-a", metric=metric)) as pieces:
+            async for records in pieces:
+                assert records[0].value < last
+                seen, last = seen + len(records), records[-1].value
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert seen == count
+        return highest
+
+    await peak("POWER", 20_000)
+    assert await peak("TEMP", 200_000) < 2 * await peak("POWER", 20_000)
+
+
+async def test_a_read_sees_one_state_of_the_store(pool: asyncpg.Pool, reader: Reader) -> None:
+    await add_many(pool, TEMP, NOON, blocks=200, samples=100)
+    async with aclosing(reader.telemetry("GPU-a")) as pieces:
+        seen = len(await anext(pieces))
+        await add_block(pool, TEMP, [NOON - timedelta(hours=1)], [-1])
+        await pool.execute("DELETE FROM sample_block WHERE first_ts = $1", NOON)
+        async for records in pieces:
+            seen += len(records)
+    assert seen == 20_000
+
+
+async def test_a_closed_read_gives_its_session_back(pool: asyncpg.Pool, reader: Reader) -> None:
+    await add_many(pool, TEMP, NOON, blocks=200, samples=100)
+    for _ in range(2 * pool.get_max_size()):
+        async with aclosing(reader.telemetry("GPU-a")) as pieces:
+            await anext(pieces)
+    assert pool.get_idle_size() == pool.get_size()
+
+
+async def test_more_long_reads_than_sessions_are_told_to_come_back(
+    pool: asyncpg.Pool, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gputel.store.reader._BUSY_WAIT_S", 0.05)
+    await add_many(pool, TEMP, NOON, blocks=200, samples=100)
+    open_reads = [reader.telemetry("GPU-a") for _ in range(pool.get_max_size() // 2)]
+    for pieces in open_reads:
+        await anext(pieces)
+    with pytest.raises(StoreUnavailable, match="as many telemetry requests as may run"):
+        await read(reader)
+    assert await reader.check() is None
+    for pieces in open_reads:
+        await pieces.aclose()
+    assert len(await read(reader, limit=1)) == 1
+
+
+async def test_a_closed_pool_is_a_store_that_is_away(pool: asyncpg.Pool, reader: Reader) -> None:
+    await pool.close()
+    with pytest.raises(StoreUnavailable):
+        await reader.gpus()
+    with pytest.raises(StoreUnavailable):
+        await read(reader)
+    assert "Postgres is away" in (await reader.check() or "")

@@ -1,0 +1,81 @@
+"""Puts telemetry into the store by plain SQL, a block at a time, as no writer would have to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+
+_SERIES = """
+INSERT INTO series (digest, metric_name, gpu_id, device, uuid, model_name, hostname, container,
+                    pod, namespace, labels_raw, first_ts)
+VALUES (decode(md5(concat_ws('|', $1::text, $2::text, $3::text, $4::text)), 'hex'),
+        $2, '0', 'nvidia0', $1, 'NVIDIA H100 80GB HBM3', $3, '', $4, '', 'gpu="0"', 'infinity')
+ON CONFLICT (digest) DO UPDATE SET digest = excluded.digest
+RETURNING series_id
+"""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What tells the series of a test apart."""
+
+    uuid: str = "GPU-a"
+    metric: str = "TEMP"
+    hostname: str = "host-1"
+    pod: str = ""
+
+
+async def add_series(pool: asyncpg.Pool, labels: Labels) -> int:
+    """Make the series, on which nothing has landed, and return its id."""
+    return await pool.fetchval(_SERIES, labels.uuid, labels.metric, labels.hostname, labels.pod)
+
+
+async def add_block(
+    pool: asyncpg.Pool, labels: Labels, times: Sequence[datetime], values: Sequence[float]
+) -> None:
+    """Land one block: times of one UTC day, in order."""
+    series_id = await add_series(pool, labels)
+    await pool.execute("SELECT ensure_sample_block_day($1)", times[0].date())
+    await pool.execute(
+        "INSERT INTO sample_block VALUES ($1, $2, $3, $4, $5)",
+        series_id,
+        times[0],
+        times[-1],
+        list(times),
+        list(values),
+    )
+    await pool.execute(
+        "UPDATE series SET first_ts = least(first_ts, $2) WHERE series_id = $1",
+        series_id,
+        times[0],
+    )
+
+
+async def add_many(
+    pool: asyncpg.Pool, labels: Labels, start: datetime, blocks: int, samples: int
+) -> None:
+    """Land ``blocks`` blocks of ``samples`` samples, 10 ms apart, within one UTC day."""
+    series_id = await add_series(pool, labels)
+    await pool.execute("SELECT ensure_sample_block_day($1)", start.date())
+    await pool.execute(
+        """
+        INSERT INTO sample_block
+        SELECT $1, min(t), max(t), array_agg(t ORDER BY t), array_agg(n::float8 ORDER BY t)
+        FROM generate_series(0, $3::int - 1) AS n,
+             LATERAL (SELECT $2::timestamptz + n * interval '10 ms') AS moment (t)
+        GROUP BY n / $4::int
+        """,
+        series_id,
+        start,
+        blocks * samples,
+        samples,
+    )
+    await pool.execute("UPDATE series SET first_ts = $2 WHERE series_id = $1", series_id, start)
+
+
+def every(start: datetime, step_s: float, count: int) -> list[datetime]:
+    """``count`` moments, ``step_s`` seconds apart."""
+    return [start + timedelta(seconds=step_s * place) for place in range(count)]

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+import struct
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gputel.store.newest_first import (
+    EMPTY,
+    PG_EPOCH_US,
+    NewestFirst,
+    Samples,
+    concatenate,
+    decode_blocks,
+    numbers,
+)
+
+
+def array_send(kind: str, elements: list[float] | list[int]) -> bytes:
+    if not elements:
+        return struct.pack(">iii", 0, 0, 0)
+    head = struct.pack(">iiiii", 1, 0, 0, len(elements), 1)
+    return head + b"".join(struct.pack(f">i{kind}", 8, element) for element in elements)
+
+
+def samples(*rows: tuple[int, int, float]) -> Samples:
+    series, ts, value = zip(*rows, strict=True)
+    return Samples(np.array(series), np.array(ts), np.array(value, np.float64))
+
+
+def rows(found: Samples) -> list[tuple[int, int, float]]:
+    return list(zip(found.series_id.tolist(), found.ts.tolist(), found.value.tolist(), strict=True))
+
+
+def test_blocks_decode_from_their_binary_form() -> None:
+    found = decode_blocks(
+        [7, 8, 9],
+        [array_send("q", [0, 1]), array_send("q", []), array_send("q", [-5])],
+        [array_send("d", [1.5, math.inf]), array_send("d", []), array_send("d", [0.0])],
+    )
+    assert rows(found) == [
+        (7, PG_EPOCH_US, 1.5),
+        (7, PG_EPOCH_US + 1, math.inf),
+        (9, PG_EPOCH_US - 5, 0.0),
+    ]
+
+
+def test_no_blocks_decode_to_nothing() -> None:
+    assert len(decode_blocks([], [], [])) == 0
+    assert len(concatenate([])) == len(EMPTY) == 0
+
+
+def test_a_sample_is_held_until_no_later_block_can_overtake_it() -> None:
+    merge = NewestFirst(0, 100)
+    assert rows(merge.push(samples((1, 10, 0.0), (1, 50, 1.0)), 50)) == []
+    assert rows(merge.push(samples((2, 20, 2.0), (2, 30, 3.0)), 30)) == [(1, 50, 1.0)]
+    assert rows(merge.rest()) == [(2, 30, 3.0), (2, 20, 2.0), (1, 10, 0.0)]
+    assert rows(merge.rest()) == []
+
+
+def test_only_the_range_is_kept_both_ends_included() -> None:
+    merge = NewestFirst(10, 12)
+    merge.push(samples(*((1, ts, 0.0) for ts in range(9, 14))), 13)
+    assert [row[1] for row in rows(merge.rest())] == [12, 11, 10]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.lists(st.integers(0, 60), min_size=1, max_size=8)),
+        max_size=12,
+    ),
+    st.integers(1, 4),
+)
+def test_the_merge_is_the_sort_of_everything(
+    blocks: list[tuple[int, list[int]]], per_push: int
+) -> None:
+    blocks.sort(key=lambda block: -max(block[1]))
+    merge, found = NewestFirst(5, 55), []
+    for place in range(0, len(blocks), per_push):
+        pushed = blocks[place : place + per_push]
+        piece = samples(*((series, ts, 0.0) for series, times in pushed for ts in times))
+        found += rows(merge.push(piece, max(pushed[-1][1])))
+    found += rows(merge.rest())
+    wanted = [(series, ts, 0.0) for series, times in blocks for ts in times if 5 <= ts <= 55]
+    assert found == sorted(wanted, key=lambda row: (-row[1], row[0]))
+
+
+def test_whole_numbers_lose_their_fraction_and_others_keep_it() -> None:
+    found = numbers(np.array([0.0, -3.0, 0.5, 1e300, math.nan, math.inf, 2.0**53]))
+    assert [repr(value) for value in found] == [
+        "0",
+        "-3",
+        "0.5",
+        "1e+300",
+        "nan",
+        "inf",
+        "9007199254740992",
+    ]
