@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 from aiohttp import web
 
 from gputel.errors import PayloadTooLarge
 from gputel.mq.encoding import encode
 from gputel.mq.protocol import JSON, MSGPACK
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_LARGE_BYTES = 256 * 1024
 _MSGPACK_NAMES = {MSGPACK, "application/x-msgpack", "application/vnd.msgpack"}
 
 
@@ -37,6 +45,13 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(max_bytes) from None
+
+
+async def converted(size: int, convert: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call ``convert``, in a thread when ``size`` bytes would hold the event loop too long."""
+    if size < _LARGE_BYTES:
+        return convert(*args, **kwargs)
+    return await asyncio.to_thread(convert, *args, **kwargs)
 
 
 def reply(request: web.Request, value: object, status: int = 200) -> web.Response:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gputel.broker import query
 from gputel.broker.consumers import Consumers
-from gputel.broker.exchange import Sending, read_body, reply, reply_type, request_type
+from gputel.broker.exchange import Sending, converted, read_body, reply, reply_type, request_type
 from gputel.broker.waiting_queue import Outcome, WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import BadRequest, RequestError
@@ -52,7 +52,7 @@ class MessageHandlers:
         wait_s = query.WAIT_S.of(request.query)
         longest_s = self._settings.publish_wait_s
         body = await read_body(request, self._settings.message_max_bytes)
-        messages, listed = decode_publish(body, request_type(request))
+        messages, listed = await converted(len(body), decode_publish, body, request_type(request))
         del body
         outcomes = await self._waiting.publish(
             messages, longest_s if wait_s is None else min(wait_s, longest_s)
@@ -122,7 +122,8 @@ class MessageHandlers:
     ) -> web.Response:
         content_type = reply_type(request)
         try:
-            body = encode_deliveries(deliveries, content_type, listed)
+            size = sum(delivery.message.content_bytes for delivery in deliveries)
+            body = await converted(size, encode_deliveries, deliveries, content_type, listed)
         except BaseException:
             self._waiting.give_back(deliveries)
             raise
@@ -152,7 +153,7 @@ class MessageHandlers:
     ) -> web.Response:
         query.only(request.query)
         body = await read_body(request, self._settings.message_max_bytes)
-        items, listed = decode_items(body, request_type(request), kind)
+        items, listed = await converted(len(body), decode_items, body, request_type(request), kind)
         self._consumers.seen(request)
         errors = self._waiting.each(act, items)
         if not listed and errors[0] is not None:
