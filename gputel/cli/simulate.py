@@ -66,7 +66,7 @@ def simulate_command(output: Path | None, **fleet: Any) -> None:
 
 
 def _to_standard_output(fleet: dict[str, Any]) -> None:
-    out: BinaryIO = click.get_binary_stream("stdout")
+    out: BinaryIO = sys.stdout.buffer
     try:
         simulate(out, **fleet)
         out.flush()

@@ -189,9 +189,9 @@ class LineReader:
         self._offset += self._start
         self._start, self._end = 0, held
         while self._end < _BUFFER_BYTES and not self._exhausted:
-            count = self._stream.read_into(self._view[self._end :])
-            self._end += count
-            self._exhausted = not count
+            size = self._stream.read_into(self._view[self._end :])
+            self._end += size
+            self._exhausted = not size
         self._ends = np.flatnonzero(self._bytes[held : self._end] == _LF) + (held + 1)
 
 
@@ -201,7 +201,7 @@ def count_lines(stream: ByteStream, data_offset: int) -> int:
     buffer = bytearray(LINE_LIMIT)
     view, bytes_ = memoryview(buffer), np.frombuffer(buffer, np.uint8)
     lines, last = 0, _LF
-    while count := stream.read_into(view):
-        lines += int(np.count_nonzero(bytes_[:count] == _LF))
-        last = int(bytes_[count - 1])
+    while size := stream.read_into(view):
+        lines += int(np.count_nonzero(bytes_[:size] == _LF))
+        last = int(bytes_[size - 1])
     return lines + (last != _LF or stream.damage is not None)

@@ -49,7 +49,7 @@ class ColumnParser:
 
         None if any line is not well formed: then nothing is said about the others.
         """
-        quotes = _count_quotes(piece.text)
+        quotes = int(np.count_nonzero(piece.text == _QUOTE))
         if quotes % 2 or not _is_plain_text(piece):
             return None
         batch = self._read(piece.data)
@@ -74,7 +74,7 @@ class ColumnParser:
         times = _only_chunk(columns, TIMESTAMP).cast(TIMESTAMP_TYPE, safe=False)
         return self._to_batch(columns, times)
 
-    def _to_batch(self, columns: pa.Table, times: pa.Array) -> pa.RecordBatch:
+    def _to_batch(self, columns: pa.Table, times: pa.Array) -> pa.RecordBatch | None:
         arrays = [times]
         for name in LABELS:
             if name in self._layout.places:
@@ -82,6 +82,11 @@ class ColumnParser:
             else:
                 arrays.append(_empty_labels(columns.num_rows))
         arrays.append(_only_chunk(columns, VALUE))
+        try:
+            for labels in arrays[1:-1]:
+                labels.dictionary.validate(full=True)
+        except pa.ArrowInvalid:  # not UTF-8
+            return None
         return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
     def _read_csv(self, data: memoryview, *, with_time: bool) -> pa.Table | None:
@@ -107,7 +112,11 @@ class ColumnParser:
                 use_threads=False, block_size=len(data) + 1, column_names=self._layout.names
             ),
             convert_options=pa.csv.ConvertOptions(
-                column_types=types, include_columns=known, null_values=[""]
+                # Text is checked once a distinct value instead, see _to_batch.
+                check_utf8=False,
+                column_types=types,
+                include_columns=known,
+                null_values=[""],
             ),
         )
 
@@ -133,33 +142,41 @@ class ColumnParser:
 def find_flaws(batch: pa.RecordBatch) -> dict[int, Flaw]:
     """Rows of a parsed batch that hold no reading, each with its first flaw from the left."""
     flaws: dict[int, Flaw] = {}
-    _note(flaws, TIMESTAMP, batch.column(TIMESTAMP).is_null(), "timestamp is blank")
-    times = batch.column(TIMESTAMP).cast(pa.int64()).fill_null(_OLDEST_US).to_numpy()
-    outside = (times < _OLDEST_US) | (times >= _NEWEST_US)
-    _note(flaws, TIMESTAMP, outside, "timestamp is not within the years 2000 to 2099")
+    times = _numbers(batch.column(TIMESTAMP).view(pa.int64()), flaws, TIMESTAMP, _OLDEST_US)
+    if len(times) and not _OLDEST_US <= times.min() <= times.max() < _NEWEST_US:
+        outside = (times < _OLDEST_US) | (times >= _NEWEST_US)
+        _note(flaws, TIMESTAMP, outside, "timestamp is not within the years 2000 to 2099")
     for name in ("metric_name", "uuid"):
         column = batch.column(name)
         blank = _blank_entries(column.dictionary)
         if blank:
             _note(flaws, name, np.isin(column.indices.to_numpy(), blank), f"{name} is blank")
-    _note_values(flaws, batch.column(VALUE))
+    values = _numbers(batch.column(VALUE), flaws, VALUE, 0).astype(np.float64, copy=False)
+    if len(values) and not -np.inf < values.min() <= values.max() < _SENTINELS[0]:
+        _note_values(flaws, values)
     return flaws
 
 
-def _note_values(flaws: dict[int, Flaw], column: pa.Array) -> None:
-    _note(flaws, VALUE, column.is_null(), "value is blank")
-    values = column.fill_null(0.0).to_numpy()
+def _note_values(flaws: dict[int, Flaw], values: npt.NDArray[np.float64]) -> None:
     _note(flaws, VALUE, ~np.isfinite(values), "value is not finite")
-    if (values >= _SENTINELS[0]).any():
-        for row in np.flatnonzero(np.isin(values, _SENTINELS)):
-            text = SENTINELS[float(values[row])]
-            flaws.setdefault(int(row), (VALUE, f"value is DCGM's blank sentinel ({text})"))
+    for row in np.flatnonzero(np.isin(values, _SENTINELS)):
+        text = SENTINELS[float(values[row])]
+        flaws.setdefault(int(row), (VALUE, f"value is DCGM's blank sentinel ({text})"))
 
 
-def _note(
-    flaws: dict[int, Flaw], name: str, rows: pa.Array | npt.NDArray[np.bool_], reason: str
-) -> None:
-    for row in np.flatnonzero(np.asarray(rows)):
+def _numbers(
+    column: pa.Array, flaws: dict[int, Flaw], name: str, instead: float
+) -> npt.NDArray[np.number]:
+    """A column's numbers, with ``instead`` where it is blank, which is a flaw."""
+    if column.null_count:
+        _note(flaws, name, column.is_null().to_numpy(zero_copy_only=False), f"{name} is blank")
+        column = column.fill_null(instead)
+    numbers: npt.NDArray[np.number] = column.to_numpy()
+    return numbers
+
+
+def _note(flaws: dict[int, Flaw], name: str, rows: npt.NDArray[np.bool_], reason: str) -> None:
+    for row in np.flatnonzero(rows):
         flaws.setdefault(int(row), (name, reason))
 
 
@@ -172,10 +189,6 @@ def _is_plain_text(piece: Piece) -> bool:
         return True
     in_line_ends = buffer.count(b"\r\n", start, stop) + buffer.endswith(b"\r", start, stop)
     return buffer.count(_CR, start, stop) == in_line_ends
-
-
-def _count_quotes(text: UInt8) -> int:
-    return int(np.count_nonzero(text == _QUOTE))
 
 
 def _blank_lines(piece: Piece, batch: pa.RecordBatch) -> int:
