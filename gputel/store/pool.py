@@ -33,8 +33,9 @@ _PASSING_CODES = frozenset(
 _PASSING_TYPES = (
     OSError,  # refused, reset, no such socket, unknown host, and TimeoutError
     asyncpg.InvalidCachedStatementError,
-    asyncpg.OutdatedSchemaCacheError,
-    asyncpg.TargetServerAttributeNotMatched,
+    # The client's state is wrong, as when a server's farewell came while a session was idle
+    # (asyncpg issue 784: "another operation (2) is in progress"); a new session's is not.
+    asyncpg.InternalClientError,
 )
 _DATABASE_ERRORS = (
     OSError,
@@ -133,7 +134,8 @@ async def open_pool(dsn: str, settings: PostgresSettings) -> asyncpg.Pool:
 async def _create_pool(dsn: str, size: int) -> asyncpg.Pool:
     return await asyncpg.create_pool(
         dsn,
-        min_size=1,
+        min_size=0,  # else asyncpg logs a traceback for each try while the server is away
+        init_size=1,
         max_size=size,
         timeout=_CONNECT_TIMEOUT_S,
         server_settings=SESSION_SETTINGS,

@@ -4,12 +4,15 @@ import asyncio
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
-import asyncpg
 import pytest
 
+from gputel.config import PostgresSettings
+from gputel.errors import StoreUnavailable
 from gputel.store.embedded import embedded_postgres, running_dsn
+from gputel.store.pool import close_pool, open_pool, store_errors
 from gputel.store.postgres_account import server_account
 from gputel.store.postgres_binaries import find_binaries
 from gputel.store.postgres_process import spawn
@@ -153,11 +156,16 @@ async def test_interrupt_from_the_terminal_does_not_reach_the_server(made_dir: P
 
 
 async def test_pool_outlives_a_restart_of_the_server(made_dir: Path) -> None:
-    async with embedded_postgres(made_dir) as dsn, asyncpg.create_pool(dsn, min_size=1) as pool:
-        before = postmaster(made_dir)
-        os.kill(before, signal.SIGKILL)
+    async with embedded_postgres(made_dir) as dsn:
+        pool = await open_pool(dsn, PostgresSettings())
+        for number in (signal.SIGKILL, signal.SIGINT):
+            before = postmaster(made_dir)
+            os.kill(before, number)
 
-        async def is_back() -> bool:
-            return await pool.fetchval("SELECT 1") == 1 and postmaster(made_dir) != before
+            async def is_back(before: int = before) -> bool:
+                with suppress(StoreUnavailable), store_errors():
+                    return await pool.fetchval("SELECT 1") == 1 and postmaster(made_dir) != before
+                return False
 
-        await eventually(is_back)
+            await eventually(is_back)
+        await close_pool(pool)
