@@ -8,8 +8,9 @@
       SourceError            a source cannot be read as it is           (exit 1)
         StreamConflict       two different sources under one stream_id
       DecodeError            a payload is not a record batch            (never retried)
-      StoreError             Postgres refused                           (exit 1)
+      StoreError             Postgres refused; somebody must see to it  (exit 1)
         StoreUnavailable     Postgres is away for now                   (retried)
+        DataRefused          Postgres will never take this data         (never retried)
         SchemaTooNew         the database is ahead of this gputel
       RequestError           a request that cannot be answered as asked (4xx, 5xx)
         BadRequest 400, Unauthorized 401, NotFound 404, UnknownMessage 404,
@@ -89,7 +90,7 @@ class DecodeError(GputelError):
 
 
 class StoreError(GputelError):
-    """Postgres refused, and trying again will not help."""
+    """Postgres refused, and goes on refusing until somebody sees to it."""
 
     code = "store_error"
 
@@ -100,6 +101,13 @@ class StoreUnavailable(StoreError):
     code = "store_unavailable"
     status = 503
     retriable = True
+
+
+class DataRefused(StoreError):
+    """Postgres will never take this data: what carries it cannot land."""
+
+    code = "data_refused"
+    status = 400
 
 
 class SchemaTooNew(StoreError):

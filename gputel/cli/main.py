@@ -7,7 +7,12 @@ import sys
 import click
 
 from gputel import __version__
+from gputel.cli.db import db
+from gputel.cli.ingest import ingest_command
+from gputel.cli.openapi import openapi_command
+from gputel.cli.query import query
 from gputel.cli.run import config_command, roles_command, run_command
+from gputel.cli.simulate import simulate_command
 from gputel.errors import GputelError
 
 
@@ -17,7 +22,9 @@ def cli() -> None:
     """GPU telemetry from DCGM to Postgres, through gputel's own message queue."""
 
 
-for command in (run_command, roles_command, config_command):
+COMMANDS = (run_command, ingest_command, query, simulate_command, db)
+COMMANDS += (roles_command, config_command, openapi_command)
+for command in COMMANDS:
     cli.add_command(command)
 
 

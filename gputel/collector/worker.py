@@ -11,7 +11,7 @@ from gputel import metrics
 from gputel.backoff import Backoff, pause
 from gputel.collector.intake import Decoded, Undecodable, decode_all
 from gputel.config import CollectorSettings
-from gputel.errors import BrokerUnavailable, GputelError, QueueClosed, StoreError, StoreUnavailable
+from gputel.errors import BrokerUnavailable, DataRefused, GputelError, QueueClosed, StoreError
 from gputel.mq.client import QueueClient
 from gputel.mq.protocol import Delivery
 from gputel.store.writer import Writer
@@ -95,17 +95,18 @@ class Worker:
                 with metrics.COLLECTOR_COMMIT_SECONDS.time():
                     landed = await self._writer.land([item.arrival for item in good])
                 break
-            except StoreUnavailable as error:
-                metrics.COLLECTOR_RETRIES.labels(reason="store").inc()
-                log.warning("database away, landing again soon: %s", error.message)
-                if await backoff.wait(stopping):
-                    return await self._give_back([item.delivery for item in good])
-            except StoreError as error:
+            except DataRefused as error:
                 if len(good) == 1:
                     return await self._bury([Undecodable(good[0].delivery, error.message)])
                 for item in good:
                     await self._land([item], stopping)
                 return None
+            except StoreError as error:
+                metrics.COLLECTOR_RETRIES.labels(reason="store").inc()
+                level = logging.WARNING if error.retriable else logging.ERROR
+                log.log(level, "rows not landed, trying again soon: %s", error.message)
+                if await backoff.wait(stopping):
+                    return await self._give_back([item.delivery for item in good])
         self._count(good, landed)
         await self._ack(good)
         return None

@@ -9,12 +9,13 @@ import time
 import asyncpg
 
 from gputel.config import PostgresSettings, mask_dsn
-from gputel.errors import ConfigError, StoreError, StoreUnavailable
+from gputel.errors import ConfigError, DataRefused, StoreError, StoreUnavailable
 
 log = logging.getLogger("gputel.store")
 
 # SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PASSING_CLASSES = ("08", "53")  # connection lost; out of disk, memory, connections
+_DATA_CLASSES = ("22", "23")  # a value that cannot be, a constraint that it breaks
 _PASSING_CODES = frozenset(
     {
         "25006",  # read-only transaction: a primary that has just become a standby
@@ -85,10 +86,19 @@ class store_errors:
         self.__exit__(kind, error, trace)
 
 
+def is_about_data(error: BaseException) -> bool:
+    """Whether the data that was sent is at fault, so that no repair of the server can help."""
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(
+        _DATA_CLASSES
+    )
+
+
 def translated(error: BaseException) -> StoreError:
-    """The StoreUnavailable (try again) or StoreError (do not) that stands for ``error``."""
+    """The StoreUnavailable, DataRefused or other StoreError that stands for ``error``."""
     if is_passing(error):
         return StoreUnavailable(f"Postgres is away for now: {describe(error)}")
+    if is_about_data(error):
+        return DataRefused(f"Postgres takes no such data: {describe(error)}")
     return StoreError(f"Postgres refused: {describe(error)}")
 
 

@@ -12,8 +12,7 @@ from gputel import metrics
 from gputel.backoff import Backoff
 from gputel.errors import BrokerUnavailable, QueueFull
 from gputel.model import record_batch
-from gputel.mq.client import QueueClient
-from gputel.mq.protocol import OutgoingMessage, PublishResult
+from gputel.mq.client import OutgoingMessage, PublishResult, QueueClient
 
 log = logging.getLogger("gputel.streamer")
 

@@ -39,7 +39,11 @@ BEGIN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('gputel.sample_block'));
-    IF to_regclass(partition) IS NOT NULL THEN
+    -- Not to_regclass again: it may answer from a cache older than the lock.
+    PERFORM FROM pg_class AS c
+    JOIN pg_class AS parent ON parent.relnamespace = c.relnamespace
+    WHERE c.relname = partition AND parent.oid = 'sample_block'::regclass;
+    IF FOUND THEN
         RETURN;
     END IF;
     -- ATTACH, unlike CREATE ... PARTITION OF, does not shut out readers and writers of the parent.
