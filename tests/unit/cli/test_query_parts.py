@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gputel.api import times
+from gputel.cli.api_client import objects
+from gputel.cli.moments import Moment
+from gputel.cli.query_output import cell
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"a": st.text(), "b": st.floats(allow_nan=False)}), max_size=8),
+    st.integers(1, 40),
+)
+def test_objects_of_an_array_are_found_wherever_it_is_cut(
+    wanted: list[dict[str, object]], size: int
+) -> None:
+    body = json.dumps(wanted, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+    pieces = [body[place : place + size] for place in range(0, len(body), size)]
+    assert list(objects(pieces)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"),
+    [
+        ("30s", timedelta(seconds=30)),
+        ("15m", timedelta(minutes=15)),
+        ("1h", timedelta(hours=1)),
+        ("7d", timedelta(days=7)),
+        ("2w", timedelta(weeks=2)),
+    ],
+)
+def test_a_duration_is_a_moment_before_now(text: str, ago: timedelta) -> None:
+    found = times.parse(Moment().convert(text, None, None))
+    assert abs(datetime.now(UTC) - ago - found) < timedelta(seconds=10)
+
+
+def test_a_moment_stays_as_it_was_written() -> None:
+    assert Moment().convert("2025-07-18T20:42:34+02:00", None, None) == "2025-07-18T20:42:34+02:00"
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "-1h", "1.5h", "1y", "yesterday", "999999w", "٣h"])
+def test_what_is_neither_is_refused_with_examples_of_both(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="15m, 1h or 7d nor an RFC 3339 time like 2025"):
+        Moment().convert(text, None, None)
+
+
+def test_values_print_as_people_write_them() -> None:
+    assert [cell(value) for value in (0.0, 0, -3.0, 0.5, None, 1e300, "x")] == [
+        "0",
+        "0",
+        "-3",
+        "0.5",
+        "",
+        "1e+300",
+        "x",
+    ]
