@@ -1,0 +1,178 @@
+"""What the writer lands, it lands once, whole and in order, on a real Postgres."""
+
+import asyncio
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from gputel.errors import DataRefused, StoreUnavailable
+from gputel.store import series_index
+from gputel.store.streams import Streams
+from gputel.store.writer import Arrival, Chunk, Writer
+from tests.batches import NOON, batch, labels, steady
+
+DAY = timedelta(days=1)
+
+
+async def flat(pool):
+    rows = await pool.fetch("SELECT timestamp, uuid, value FROM telemetry ORDER BY 2, 1, 3")
+    return [tuple(row) for row in rows]
+
+
+def loose(id_, rows):
+    return Arrival(id_, None, rows)
+
+
+async def leased(pool, rows, stream="s"):
+    streams = Streams(pool, stream, "owner")
+    await streams.register("f", "x.csv", looping=True)
+    lease = await streams.reserve(rows, 60)
+    return Chunk(stream, lease.first_row)
+
+
+async def test_landed_rows_come_back_through_the_flat_view(pool):
+    full = labels("GPU-x", "POWER", gpu_id="3", device="nvidia3", hostname="h", pod="p",
+                  model_name="H100", container="c", namespace="n", labels_raw='a="b"')  # fmt: skip
+    assert await Writer(pool).land([loose("1", batch([(full, NOON, 156.596)]))]) == [True]
+    (row,) = await pool.fetch("SELECT * FROM telemetry")
+    assert dict(row) == full | {"timestamp": NOON, "value": 156.596}
+
+
+async def test_one_series_of_one_commit_is_one_block_across_messages(pool):
+    late, early = steady(5, start=NOON + timedelta(seconds=5)), steady(5)
+    await Writer(pool).land([loose("1", late), loose("2", early)])
+    (block,) = await pool.fetch("SELECT * FROM sample_block")
+    assert block["ts"] == [NOON + timedelta(seconds=i) for i in range(10)]
+    assert block["value"] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]
+    assert (block["first_ts"], block["last_ts"]) == (block["ts"][0], block["ts"][-1])
+
+
+async def test_samples_across_midnight_land_in_the_partition_of_their_day(pool):
+    midnight = NOON.replace(hour=0) + DAY
+    rows = batch([(labels(), midnight + timedelta(microseconds=us), 1.0) for us in (-1, 0)])
+    await Writer(pool).land([loose("1", rows)])
+    parts = await pool.fetch("SELECT tableoid::regclass::text AS part FROM sample_block ORDER BY 1")
+    assert [row["part"] for row in parts] == ["sample_block_20260301", "sample_block_20260302"]
+
+
+async def test_copy_of_a_message_without_a_lease_is_dropped_by_its_id(pool):
+    writer = Writer(pool)
+    assert await writer.land([loose("1", steady(3))]) == [True]
+    assert await Writer(pool).land([loose("1", steady(3)), loose("2", steady(1))]) == [False, True]
+    assert len(await flat(pool)) == 4
+
+
+async def test_two_copies_in_one_commit_land_once(pool):
+    chunk = await leased(pool, 3)
+    arrivals = [Arrival("s/0", chunk, steady(3)), Arrival("s/0", chunk, steady(3))]
+    arrivals += [loose("x", steady(2, "GPU-b")), loose("x", steady(2, "GPU-b"))]
+    assert await Writer(pool).land(arrivals) == [True, False, True, False]
+    assert len(await flat(pool)) == 5
+
+
+async def test_landing_a_chunk_ends_its_lease_and_its_copy_is_dropped(pool):
+    chunk = await leased(pool, 3)
+    assert await Writer(pool).land([Arrival("s/0", chunk, steady(3))]) == [True]
+    assert await pool.fetchval("SELECT count(*) FROM stream_lease") == 0
+    assert await Writer(pool).land([Arrival("s/0", chunk, steady(3))]) == [False]
+    assert len(await flat(pool)) == 3
+
+
+async def test_chunk_without_good_rows_still_ends_its_lease(pool):
+    chunk = await leased(pool, 3)
+    assert await Writer(pool).land([Arrival("s/0", chunk, steady(0))]) == [True]
+    assert await pool.fetchval("SELECT count(*) FROM stream_lease") == 0
+
+
+async def test_rows_and_lease_go_in_one_transaction(pool):
+    chunk = await leased(pool, 3)
+    bad = batch([(labels("GPU-\x00"), NOON, 1.0)])
+    with pytest.raises(DataRefused):
+        await Writer(pool).land([Arrival("s/0", chunk, steady(3)), loose("1", bad)])
+    assert await flat(pool) == []
+    assert await pool.fetchval("SELECT count(*) FROM stream_lease") == 1
+
+
+async def test_collectors_with_the_same_messages_side_by_side_land_each_once(pool):
+    chunks = [await leased(pool, 10) for _ in range(20)]
+    arrivals = [
+        Arrival(f"s/{chunk.first_row}", chunk, steady(10, f"GPU-{i}", NOON + i * DAY))
+        for i, chunk in enumerate(chunks)
+    ]
+    orders = [arrivals, arrivals[::-1], arrivals[10:] + arrivals[:10], arrivals[::2]]
+    writers = [Writer(pool) for _ in orders]
+    results = await asyncio.gather(
+        *(writer.land(order) for writer, order in zip(writers, orders, strict=True))
+    )
+    assert sum(map(sum, results)) == 20
+    assert len(await flat(pool)) == 200
+
+
+async def test_first_ts_of_a_series_is_that_of_its_oldest_sample_however_late_it_comes(pool):
+    writer = Writer(pool)
+    for id_, start in (("1", NOON), ("2", NOON - DAY), ("3", NOON + DAY)):
+        await writer.land([loose(id_, steady(2, start=start))])
+    assert await pool.fetchval("SELECT first_ts FROM series") == NOON - DAY
+    await Writer(pool).land([loose("4", steady(2, start=NOON - 2 * DAY))])
+    await writer.land([loose("5", steady(2, start=NOON - DAY))])
+    assert await pool.fetchval("SELECT first_ts FROM series") == NOON - 2 * DAY
+
+
+async def test_series_with_the_same_fingerprint_are_told_apart(pool, monkeypatch):
+    real = series_index.fingerprints
+
+    def colliding(groups):
+        lane_a, lane_b = real(groups)
+        return np.full_like(lane_a, 7), lane_b
+
+    monkeypatch.setattr(series_index, "fingerprints", colliding)
+    writer = Writer(pool)
+    rows = [(labels(f"GPU-{i % 5}"), NOON + timedelta(seconds=i), float(i)) for i in range(50)]
+    await writer.land([loose("1", batch(rows[:25]))])
+    await writer.land([loose("2", batch(rows))])
+    found = await pool.fetch(
+        "SELECT uuid, array_agg(DISTINCT value) AS v FROM telemetry GROUP BY 1"
+    )
+    assert {row["uuid"]: set(row["v"]) for row in found} == {
+        f"GPU-{i}": {float(v) for v in range(i, 50, 5)} for i in range(5)
+    }
+    assert await pool.fetchval("SELECT count(*) FROM series") == 5
+
+
+async def test_writers_that_meet_the_same_new_series_agree_on_its_id(pool):
+    batches = [batch([(labels(f"GPU-{i}"), NOON, 1.0) for i in order])
+               for order in (range(300), range(299, -1, -1), range(100, 400))]  # fmt: skip
+    writers = [Writer(pool) for _ in batches]
+    await asyncio.gather(
+        *(w.land([loose(str(n), rows)]) for n, (w, rows) in enumerate(zip(writers, batches)))  # noqa: B905
+    )
+    assert await pool.fetchval("SELECT count(*) FROM series") == 400
+    assert await pool.fetchval("SELECT count(*) FROM telemetry") == 900
+
+
+async def test_lost_connection_lands_nothing_and_trying_again_lands_all(pool, dsn):
+    chunk = await leased(pool, 3)
+    writer = Writer(pool)
+    await writer.land([loose("warm", steady(1))])
+    await pool.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    for _ in range(10):
+        try:
+            assert await writer.land([Arrival("s/0", chunk, steady(3, "GPU-b"))]) == [True]
+            break
+        except StoreUnavailable:
+            continue
+    assert len(await flat(pool)) == 4
+
+
+async def test_ledger_forgets_what_is_older_than_its_window(pool):
+    writer = Writer(pool)
+    await writer.land([loose("old", steady(1)), loose("new", steady(1))])
+    await pool.execute(
+        "UPDATE message_ledger SET landed_at = now() - interval '2 h' WHERE message_id = 'old'"
+    )
+    await writer.prune_ledger(3600)
+    assert await pool.fetchval("SELECT array_agg(message_id) FROM message_ledger") == ["new"]
