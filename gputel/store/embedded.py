@@ -133,10 +133,11 @@ class EmbeddedPostgres:
             try:
                 if self._server is None:
                     await self._take_over(lock)
-                elif not self._server.running:
-                    log.error("the embedded Postgres has died: starting it again")
+                elif not self._server.reachable:
+                    log.error("the embedded Postgres has died, or its socket: starting it again")
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_S)
+                    await self._server.stop()
                     await self._start_server()
                     log.info("the embedded Postgres is back")
                 elif time.monotonic() - trimmed > _TRIM_EVERY_S:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import socket
 import stat
@@ -20,9 +21,9 @@ from gputel.store.postgres_process import run
 
 USER = DATABASE = "gputel"
 PORT = 5432  # names the socket; no network port is opened
-_SOCKET_NAME = f".s.PGSQL.{PORT}"
 _LONGEST_SOCKET_PATH = 106  # bytes: sun_path holds 108 on Linux, 104 and less elsewhere
 _HALF_MADE = "postgres.new-"
+_TELLING = re.compile(r"(PANIC|FATAL|ERROR|error|HINT): .*")
 _READY = "ready"
 
 
@@ -56,12 +57,17 @@ def dsn_of(socket_dir: Path) -> str:
     return f"postgresql://{USER}@/{DATABASE}?host={quote(str(socket_dir))}&port={PORT}"
 
 
+def socket_in(socket_dir: Path) -> Path:
+    """The socket of a server whose sockets are in the directory."""
+    return socket_dir / f".s.PGSQL.{PORT}"
+
+
 def answers(socket_dir: Path) -> bool:
     """Whether a server listens there; it may still be starting."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
-            probe.connect(str(socket_dir / _SOCKET_NAME))
+            probe.connect(str(socket_in(socket_dir)))
         except OSError:
             return False
     return True
@@ -86,7 +92,7 @@ def make_socket_dir(data_dir: Path, account: Account | None) -> Path:
     _check_owner(place, account)
     give(place, account)
     place.chmod(0o700)
-    if len(os.fsencode(place / _SOCKET_NAME)) > _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(socket_in(place))) > _LONGEST_SOCKET_PATH:
         raise StoreError(f"{place} is too long for a socket: choose a shorter --data-dir")
     return place
 
@@ -157,16 +163,14 @@ async def _initdb(place: Path, binaries: Binaries, account: Account | None) -> N
         code, printed = await run(command, account, stdin)
         if code or "ERROR:" in printed:
             raise StoreError(
-                f"cannot make a Postgres cluster in {place.parent}: {reason(printed)}; free space "
-                "there, or choose another --data-dir"
+                f"cannot make a Postgres cluster in {place.parent}: {reason(printed)}; see to "
+                "that, or choose another --data-dir"
             )
 
 
 def reason(printed: str) -> str:
     """The lines of a server's or tool's output that say why it ended, as one."""
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
-    telling = [line for line in lines if any(f"{word}:" in line for word in _TELLING)]
-    return "; ".join((telling or lines)[-3:]) or "it printed nothing"
-
-
-_TELLING = ("PANIC", "FATAL", "ERROR", "error", "HINT")
+    telling = [match[0] for line in lines if (match := _TELLING.search(line))]
+    text = "; ".join((telling or lines)[-3:]) or "it printed nothing"
+    return text + (" (free space on that disk)" if "No space left" in text else "")

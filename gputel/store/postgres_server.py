@@ -16,7 +16,13 @@ from pathlib import Path
 from gputel.errors import StoreError
 from gputel.store.postgres_account import Account, check_reachable, give, server_account
 from gputel.store.postgres_binaries import Binaries, find_binaries, runnable
-from gputel.store.postgres_cluster import ensure_cluster, make_socket_dir, read_pid_file, reason
+from gputel.store.postgres_cluster import (
+    ensure_cluster,
+    make_socket_dir,
+    read_pid_file,
+    reason,
+    socket_in,
+)
 from gputel.store.postgres_process import POLL_S, exited, run, runs_in, spawn
 
 log = logging.getLogger("gputel.store")
@@ -58,9 +64,10 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def running(self) -> bool:
-        """Whether the child is alive."""
-        return self._process is not None and self._process.poll() is None
+    def reachable(self) -> bool:
+        """Whether the child is alive, and nobody has cleaned its socket out of /tmp."""
+        alive = self._process is not None and self._process.poll() is None
+        return alive and self._socket_dir is not None and socket_in(self._socket_dir).exists()
 
     async def start(self) -> Path:
         """Start it, and return its socket's directory once it takes connections.
@@ -80,7 +87,7 @@ class PostgresServer:
         while (failure := await self._try(command, account)) is not None:
             if _MEMORY_IN_USE not in failure or time.monotonic() > deadline:
                 raise StoreError(
-                    f"the embedded Postgres did not start: {failure}; its log is {self.log_path}"
+                    f"the embedded Postgres did not start: {failure}; see {self.log_path}"
                 )
             await asyncio.sleep(0.2)
         return self._socket_dir

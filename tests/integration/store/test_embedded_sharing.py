@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gputel.config import PostgresSettings
@@ -26,6 +28,10 @@ async def ended(pid: int) -> None:
         return not lives(pid)
 
     await eventually(check)
+
+
+def of(process: psutil.Process, data_dir: Path) -> bool:
+    return str(process.info["cwd"]).startswith(str(data_dir))
 
 
 async def test_ten_processes_at_once_share_one_server(data_dir: Path, hold) -> None:
@@ -120,6 +126,34 @@ async def test_server_that_is_killed_comes_back_with_what_was_committed(made_dir
 
             await eventually(is_back)
         assert await fetchval(dsn, "SELECT answer FROM kept") == 42
+
+
+async def test_socket_that_is_cleaned_away_comes_back(made_dir: Path) -> None:
+    async with embedded_postgres(made_dir) as dsn:
+        shutil.rmtree(dsn.partition("host=")[2].partition("&")[0])
+
+        async def is_back() -> bool:
+            return await fetchval(dsn, "SELECT 1") == 1
+
+        await eventually(is_back)
+
+
+async def test_start_that_is_cancelled_leaves_no_process_and_nothing_half_made(
+    data_dir: Path,
+) -> None:
+    starting = asyncio.create_task(embedded_postgres(data_dir).__aenter__())
+
+    async def halfway() -> bool:
+        return any(data_dir.glob("postgres.new-*/base"))
+
+    await eventually(halfway)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert [path.name for path in data_dir.iterdir()] == ["postgres.lock"]
+    assert not [each for each in psutil.process_iter(["cwd"]) if of(each, data_dir)]
+    async with embedded_postgres(data_dir) as dsn:
+        assert await fetchval(dsn, "SELECT 1") == 1
 
 
 async def test_server_without_an_owner_is_stopped_and_replaced(made_dir: Path) -> None:

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from gputel.store.postgres_cluster import reason
+
+
+def test_reason_is_the_telling_lines_without_their_prefix() -> None:
+    printed = "2026-01-01 UTC [7] LOG:  starting\n2026-01-01 UTC [7] FATAL:  bad\nHINT:  mend it\n"
+    assert reason(printed) == "FATAL:  bad; HINT:  mend it"
+
+
+def test_full_disk_says_what_to_do() -> None:
+    assert reason("FATAL:  write: No space left on device").endswith("(free space on that disk)")
+
+
+def test_output_without_a_telling_line_is_its_end() -> None:
+    assert reason("one\ntwo\nthree\nfour\n") == "two; three; four"
+    assert reason("") == "it printed nothing"
