@@ -15,7 +15,17 @@ from gputel.config import BrokerSettings
 from gputel.errors import BadRequest, RequestError
 from gputel.mq.encoding import decode_items, decode_publish, encode_deliveries
 from gputel.mq.message import Delivery, Message, State
-from gputel.mq.protocol import Ack, ErrorReply, Extend, Held, ItemResult, Nack, PublishResult
+from gputel.mq.protocol import (
+    Ack,
+    ErrorReply,
+    Extend,
+    Held,
+    Holding,
+    ItemResult,
+    Lookup,
+    Nack,
+    PublishResult,
+)
 
 T = TypeVar("T", Ack, Nack, Extend)
 
@@ -45,6 +55,7 @@ class MessageHandlers:
         app.router.add_post("/ack", self.ack)
         app.router.add_post("/nack", self.nack)
         app.router.add_post("/extend", self.extend)
+        app.router.add_post("/held", self.held)
 
     async def publish(self, request: web.Request) -> web.Response:
         """``POST /publish?wait_s=``: one message, or a list of them."""
@@ -116,6 +127,18 @@ class MessageHandlers:
             Extend,
             lambda item, now: queue.extend(item.id, item.lease, now, item.visibility_timeout_s),
         )
+
+    async def held(self, request: web.Request) -> web.Response:
+        """``POST /held``: where messages are held, if they are; nothing is changed by it."""
+        query.only(request.query)
+        body = await read_body(request, self._settings.message_max_bytes)
+        items, listed = decode_items(body, request_type(request), Lookup)
+        states = [self._queue.state_of(item.id) for item in items]
+        results = [
+            Holding(item.id, _HELD[state] if state else None)
+            for item, state in zip(items, states, strict=True)
+        ]
+        return reply(request, results if listed else results[0])
 
     async def _deliver(
         self, request: web.Request, deliveries: Sequence[Delivery], *, listed: bool

@@ -26,7 +26,10 @@ from gputel.mq.protocol import (
     Delivery,
     ErrorReply,
     Extend,
+    Held,
+    Holding,
     ItemResult,
+    Lookup,
     Nack,
     Outgoing,
     PublishResult,
@@ -146,6 +149,12 @@ class QueueClient:
         return await self._each(
             "/extend", [Extend(id_, lease, visibility_timeout_s) for id_, lease in items]
         )
+
+    async def held(self, ids: Sequence[str]) -> list[Held | None]:
+        """Where the broker holds the message of each id: None where it does not hold it."""
+        body = msgspec.msgpack.encode([Lookup(id_) for id_ in ids])
+        found = await self._call("/held", {}, body, list[Holding])
+        return [holding.held for holding in found]
 
     async def stats(self) -> dict[str, Any]:
         """What the queue holds and has counted, as ``GET /stats`` tells it."""

@@ -23,12 +23,13 @@ from gputel.mq.protocol import (
     Extend,
     JsonDelivery,
     JsonOutgoing,
+    Lookup,
     Nack,
     Outgoing,
     Selection,
 )
 
-T = TypeVar("T", Ack, Nack, Extend)
+T = TypeVar("T", Ack, Nack, Extend, Lookup)
 
 _NO_METADATA = b"\x80"
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, OverflowError)
@@ -48,6 +49,7 @@ _FORMS: dict[type, Any] = {
     Ack: Ack | Annotated[list[Ack], _LIST],
     Nack: Nack | Annotated[list[Nack], _LIST],
     Extend: Extend | Annotated[list[Extend], _LIST],
+    Lookup: Lookup | Annotated[list[Lookup], _LIST],
     Selection: Selection,
 }
 _ITEMS: dict[tuple[type, str], Any] = {
@@ -76,7 +78,7 @@ def decode_publish(body: bytes, content_type: str) -> tuple[list[Message], bool]
 
 
 def decode_items(body: bytes, content_type: str, kind: type[T]) -> tuple[list[T], bool]:
-    """The items of an ack, nack or extend, and whether they came as a list. Raises BadRequest."""
+    """The items of an ack, nack, extend or held, and whether they came as a list. Raises BadRequest."""
     decoded = _decode(_ITEMS[kind, content_type], body)
     return (decoded, True) if isinstance(decoded, list) else ([decoded], False)
 

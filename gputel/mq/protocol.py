@@ -132,6 +132,19 @@ class ItemResult(Struct, omit_defaults=True):
     message: str | None = None
 
 
+class Lookup(Struct, forbid_unknown_fields=True):
+    """A message that somebody asks for."""
+
+    id: Text
+
+
+class Holding(Struct):
+    """Where the queue holds the message of an id; None: it does not hold it."""
+
+    id: str
+    held: Held | None
+
+
 class Selection(Struct, forbid_unknown_fields=True):
     """Which dead letters to replay or purge: one, some, or all."""
 

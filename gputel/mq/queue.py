@@ -69,6 +69,11 @@ class MessageQueue:
         """Whether nothing is left that a consumer could get, now or later."""
         return not self._ready and not self._deadlines
 
+    def state_of(self, id_: str) -> State | None:
+        """The state that the message of this id is held in; None: it is not held."""
+        message = self._held.get(id_)
+        return message.state if message else None
+
     def oldest_ready(self) -> Message | None:
         """The message that would be delivered next, or None."""
         return self._ready.first()

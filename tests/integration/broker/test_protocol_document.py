@@ -15,7 +15,7 @@ CHANGES = {"lease", "died_at", "at", "oldest_ready_s"}
 
 
 async def curl(command: str, port: int) -> Any:
-    words = [re.sub(r"^:8081", f"http://127.0.0.1:{port}", word) for word in shlex.split(command)]
+    words = shlex.split(command.replace("localhost:8081", f"127.0.0.1:{port}"))
     process = await asyncio.create_subprocess_exec(
         *words, "-sS", "--noproxy", "*", stdout=subprocess.PIPE
     )
@@ -32,7 +32,7 @@ def steady(value: Any) -> Any:
 
 async def test_every_example_of_the_document_answers_as_it_says(broker) -> None:
     examples = EXAMPLE.findall(DOCUMENT.read_text())
-    assert len(examples) == DOCUMENT.read_text().count("\ncurl ") == 13
+    assert len(examples) == DOCUMENT.read_text().count("\ncurl ") == 14
     for command, answer in examples:
         got = await curl(command, broker.port)
         assert steady(got) == steady(msgspec.json.decode(answer)), command
@@ -40,7 +40,7 @@ async def test_every_example_of_the_document_answers_as_it_says(broker) -> None:
 
 async def test_document_names_every_path_of_the_broker(broker) -> None:
     text = DOCUMENT.read_text()
-    for path in ("/publish", "/consume", "/ack", "/nack", "/extend"):
+    for path in ("/publish", "/consume", "/ack", "/nack", "/extend", "/held"):
         assert f"## POST {path}\n" in text
         status, _ = await broker.post(path + "?nonsense=1")
         assert status == 400
