@@ -6,13 +6,14 @@ import json
 
 import click
 
-from gputel.api.app import build_app
-from gputel.api.keys import DOCUMENT
-from gputel.web.health import Health
-
 
 @click.command("openapi")
 def openapi_command() -> None:
     """Print the API's OpenAPI 3.0.3 document as JSON."""
+    # Here, so that no other command waits for what only this one needs.
+    from gputel.api.app import build_app
+    from gputel.api.keys import DOCUMENT
+    from gputel.web.health import Health
+
     document = build_app(None, Health())[DOCUMENT]
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
