@@ -15,8 +15,9 @@ from typing import Literal
 import pyarrow as pa
 
 from gputel.errors import SourceError
-from gputel.sources.byte_stream import ByteStream, fingerprint, open_bytes
+from gputel.sources.byte_stream import ByteStream
 from gputel.sources.chunk import Reject, SourceChunk, concatenate, excerpt, stamp
+from gputel.sources.gzip_bytes import open_bytes
 from gputel.sources.header import Layout, parse_header
 from gputel.sources.lines import LineReader, Piece, count_lines
 from gputel.sources.looping import LoopingSource
@@ -46,11 +47,11 @@ class DcgmCsv:
         self._clock_ns = clock_ns
         self._last_us = 0
         self._rows: int | None = None
-        stream = open_bytes(path)
-        self._layout, self._data_offset = _read_header(stream, path)
-        self._lines = LineReader(stream, self._data_offset)
+        self._stream = open_bytes(path)
+        self._layout, self._data_offset = _read_header(self._stream, path)
+        self._lines = LineReader(self._stream, self._data_offset)
         self._parser = PieceParser(self._layout)
-        self.fingerprint = fingerprint(path)
+        self.fingerprint = self._stream.fingerprint()
 
     @classmethod
     def open(
@@ -65,7 +66,7 @@ class DcgmCsv:
     @property
     def is_empty(self) -> bool:
         """Whether nothing but blank lines stands below the header."""
-        lines = LineReader(open_bytes(self.path), self._data_offset)
+        lines = LineReader(self._stream.twin(), self._data_offset)
         while piece := lines.next_piece(1024):
             if piece.problem or bytes(piece.data).strip(b"\r\n"):
                 return False
@@ -107,7 +108,7 @@ class DcgmCsv:
     def count_rows(self) -> int:
         """All rows, blank and damaged ones too; scans the file to its end, once."""
         if self._rows is None:
-            stream = open_bytes(self.path)
+            stream = self._stream.twin()
             self._rows = count_lines(stream, self._data_offset)
             stream.close()
         return self._rows

@@ -1,0 +1,125 @@
+"""The bytes of a source file that may be gzipped: known by its first bytes, not by its name."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+from gputel.errors import SourceError
+from gputel.sources.byte_stream import ByteStream, PlainBytes
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_OTHERS = {
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"PK\x03\x04": "zip",
+    b"PAR1": "Parquet",
+}
+_GZIP_WBITS = 16 + zlib.MAX_WBITS
+_COMPRESSED_BYTES = 32 * 1024
+
+
+class GzipBytes:
+    """The contents of a gzip file, all its members, up to its end or its first damage.
+
+    Whatever can be decompressed before the damage is handed out.
+    """
+
+    seekable = False
+
+    def __init__(self, raw: PlainBytes) -> None:
+        self.damage: str | None = None
+        self._raw = raw
+        self._restart()
+
+    def _restart(self) -> None:
+        self._raw.seek(0)
+        self.damage = None
+        self._inflater = zlib.decompressobj(_GZIP_WBITS)
+        self._compressed = b""
+        self._salvaged = b""
+
+    def read_into(self, view: memoryview) -> int:
+        """See ByteStream."""
+        data = self._next(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def _next(self, limit: int) -> bytes:
+        while not self.damage and self._feed():
+            before = self._inflater.copy()
+            try:
+                data = self._inflater.decompress(self._compressed, limit)
+            except zlib.error as error:
+                self._salvage(before, str(error))
+                break
+            self._compressed = self._inflater.unconsumed_tail
+            if data:
+                return data
+        data, self._salvaged = self._salvaged[:limit], self._salvaged[limit:]
+        return data
+
+    def _feed(self) -> bool:
+        """Have compressed bytes at hand; False at the end of the file."""
+        if self._inflater.eof:
+            self._compressed = self._inflater.unused_data.lstrip(b"\0")
+        if not self._compressed:
+            self._compressed = self._read_compressed()
+        if self._inflater.eof:
+            self._compressed = self._compressed.lstrip(b"\0")
+            if self._compressed:
+                self._inflater = zlib.decompressobj(_GZIP_WBITS)
+        elif not self._compressed:
+            self.damage = "the gzip data ends in its middle"
+        return bool(self._compressed)
+
+    def _read_compressed(self) -> bytes:
+        buffer = bytearray(_COMPRESSED_BYTES)
+        return bytes(buffer[: self._raw.read_into(memoryview(buffer))])
+
+    def _salvage(self, inflater: zlib._Decompress, error: str) -> None:
+        """Decompress byte by byte up to the damage, which a larger step would lose."""
+        pieces = []
+        try:
+            for place in range(len(self._compressed)):
+                pieces.append(inflater.decompress(self._compressed[place : place + 1]))
+        except zlib.error:
+            pass
+        self._salvaged = b"".join(pieces)
+        self.damage = f"the gzip data is damaged ({error})"
+
+    def seek(self, offset: int) -> None:
+        """See ByteStream."""
+        self._restart()
+        while offset:
+            data = self._next(min(offset, 1024 * 1024))
+            if not data:
+                return
+            offset -= len(data)
+
+    def twin(self) -> GzipBytes:
+        """See ByteStream."""
+        return GzipBytes(self._raw.twin())
+
+    def fingerprint(self) -> str:
+        """See ByteStream; it is of the compressed bytes."""
+        return self._raw.fingerprint()
+
+    def close(self) -> None:
+        """See ByteStream."""
+        self._raw.close()
+
+
+def open_bytes(path: Path) -> ByteStream:
+    """Open a file by what it holds; raises SourceError where it is none that gputel reads."""
+    plain = PlainBytes.open(path)
+    if not plain.size:
+        raise SourceError(f"{path}: is empty; a DCGM CSV starts with a header line")
+    magic = plain.read_at(0, 8)
+    if magic.startswith(_GZIP_MAGIC):
+        return GzipBytes(plain)
+    for known, name in _OTHERS.items():
+        if magic.startswith(known):
+            raise SourceError(f"{path}: is a {name} file; unpack it to CSV, or use gzip")
+    return plain

@@ -1,0 +1,187 @@
+"""Each kind of damage: the bad row is reported, the good ones around it land."""
+
+import csv
+import random
+
+import pytest
+
+from gputel.sources.chunk import TEXT_LIMIT
+from gputel.sources.dcgm_csv import DcgmCsv
+from gputel.sources.lines import LINE_LIMIT
+
+CUT = "the file looks cut off in this line: "
+
+
+def check(bench, bad: bytes, column: str | None, reason: str) -> None:
+    """The bad line between good ones, at the start, at the end, and among many."""
+    for before, after in ((1, 1), (0, 2), (2, 0), (3000, 3000)):
+        lines = [*bench.numbered(before), bad, *bench.numbered(after, before)]
+        chunk = bench.read(bench.file(lines))
+        assert bench.values(chunk) == list(range(before + after))
+        assert chunk.row_count == before + after + 1
+        ((line, at, why),) = bench.reasons(chunk)
+        assert (line, at) == (before + 2, column)
+        assert why.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "reason"),
+    [
+        ("value", "", "value is blank"),
+        ("value", "  ", "value is blank"),
+        ("value", "N/A", "value is not a number: 'N/A'"),
+        ("value", "1_000", "value is not a number"),
+        ("value", "0x10", "value is not a number"),
+        ("value", "1,5", "value is not a number"),
+        ("value", "nan", "value is not finite"),
+        ("value", "-inf", "value is not finite"),
+        ("value", "1e400", "value is not finite"),
+        ("value", "2147483632", "value is DCGM's blank sentinel (int32, blank)"),
+        ("value", "2147483634", "value is DCGM's blank sentinel (int32, not supported)"),
+        ("value", "2147483635.0", "value is DCGM's blank sentinel (int32, not permissioned)"),
+        ("value", "9223372036854775792", "value is DCGM's blank sentinel (int64)"),
+        ("value", "9223372036854775795", "value is DCGM's blank sentinel (int64)"),
+        ("value", "140737488355328", "value is DCGM's blank sentinel (fp64, blank)"),
+        ("value", "140737488355329", "value is DCGM's blank sentinel (fp64, not found)"),
+        ("timestamp", "", "timestamp is blank"),
+        ("timestamp", "  ", "timestamp is blank"),
+        ("timestamp", "yesterday", "timestamp is not like 2025-07-18T20:42:34Z: 'yesterday'"),
+        ("timestamp", "1752871354", "timestamp is not like"),
+        ("timestamp", "2025-02-30T00:00:00Z", "timestamp is not like"),
+        ("timestamp", "2025-07-18T20:42:34+25:00", "timestamp is not like"),
+        ("timestamp", "1999-12-31T23:59:59Z", "timestamp is not within"),
+        ("timestamp", "2100-01-01T00:00:00Z", "timestamp is not within"),
+        ("timestamp", "0001-01-01T00:00:00Z", "timestamp is not within"),
+        ("metric_name", "", "metric_name is blank"),
+        ("metric_name", " ", "metric_name is blank"),
+        ("uuid", "", "uuid is blank"),
+        ("uuid", "\u3000", "uuid is blank"),
+    ],
+)
+@pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
+def test_field_that_makes_no_reading_is_rejected(bench, field, text, reason, quoting):
+    check(bench, bench.line(quoting, **{field: text}), field, reason)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "column", "reason"),
+    [
+        (b',"42"', b"", None, "wrong number of fields: found 11, expected 12"),
+        (b',"42"', b',"42","43"', None, "wrong number of fields: found 13, expected 12"),
+        (b'"42"', b'4"2', "value", "stray quote"),
+        (b'"nvidia0"', b'nvidia"0"', "device", "stray quote"),
+        (b'"nvidia0"', b'"nvi"dia"0"', "device", "stray quote"),
+        (b'9400"""', b'9400""', "labels_raw", "unclosed quote"),
+        (b"nvidia0", b"nv\xffidia0", "device", "text is not UTF-8"),
+        (b"nvidia0", b"nv\x00idia0", None, "NUL character"),
+        (b"nvidia0", b"nv\ridia0", None, "carriage return within the line"),
+    ],
+)
+def test_line_that_is_not_well_formed_is_rejected(bench, old, new, column, reason):
+    good = bench.line()
+    assert old in good
+    check(bench, good.replace(old, new), column, reason)
+
+
+def test_line_of_something_else_is_rejected(bench):
+    check(bench, b"--- log rotated ---", None, "wrong number of fields: found 1, expected 12")
+
+
+def test_repeated_header_within_the_file_is_rejected(bench):
+    check(bench, bench.header, "timestamp", "timestamp is not like")
+
+
+def test_line_break_within_quotes_damages_its_own_two_lines_only(bench):
+    first, second = bench.line(device="nvidia\n0").split(b"\n")
+    chunk = bench.read(bench.file([*bench.numbered(2), first, second, *bench.numbered(2, 2)]))
+    assert bench.values(chunk) == [0, 1, 2, 3]
+    assert [(line, reason) for line, _, reason in bench.reasons(chunk)] == [
+        (4, "unclosed quote"),
+        (5, "stray quote"),
+    ]
+
+
+def test_unclosed_quotes_that_would_pair_up_damage_only_their_own_lines(bench):
+    bad = bench.line().replace(b'"nvidia0"', b'"nvidia0')
+    lines = [bench.line(value="1"), bad, bench.line(value="2"), bad, bench.line(value="3")]
+    chunk = bench.read(bench.file(lines))
+    assert bench.values(chunk) == [1, 2, 3]
+    assert [line for line, _, _ in bench.reasons(chunk)] == [3, 5]
+
+
+def test_line_over_the_limit_is_rejected_and_shown_in_part(bench):
+    check(bench, b"x" * (LINE_LIMIT + 1), None, "line too long")
+    check(bench, bench.line(labels_raw="y" * LINE_LIMIT * 9), None, "line too long")
+    (reject,) = bench.read(bench.file([b"x" * (2 * LINE_LIMIT)])).rejects
+    assert len(reject.text) == TEXT_LIMIT + 1
+
+
+def test_line_at_the_limit_lands(bench):
+    most = LINE_LIMIT - len(bench.line(labels_raw="")) - 1
+    chunk = bench.read(bench.file([bench.line(labels_raw="z" * most), bench.line(value="7")]))
+    assert bench.values(chunk) == [42, 7]
+    chunk = bench.read(bench.file([bench.line(labels_raw="z" * (most + 1)), bench.line(value="7")]))
+    assert bench.values(chunk) == [7]
+
+
+def test_last_line_cut_in_its_middle_says_so(bench):
+    good = bench.line()
+    for cut in (10, 100, len(good) - 1):
+        lines = [bench.header, bench.line(value="1"), good[:cut]]
+        chunk = bench.read(bench.raw(b"\n".join(lines)))
+        assert bench.values(chunk) == [1]
+        ((line, _, reason),) = bench.reasons(chunk)
+        assert line == 3
+        assert reason.startswith(CUT)
+
+
+def test_last_line_without_a_line_end_lands(bench):
+    for end in (b"", b"\r"):
+        chunk = bench.read(bench.raw(b"\n".join([bench.header, *bench.numbered(2)]) + end))
+        assert (bench.values(chunk), list(chunk.rejects)) == ([0, 1], [])
+
+
+def test_blank_lines_are_numbered_and_skipped_in_silence(bench):
+    lines = [b"", bench.line(value="1"), b"\r", b"", bench.line(value="x"), bench.line(value="2")]
+    chunk = bench.read(bench.file(lines))
+    assert (bench.values(chunk), chunk.row_count) == ([1, 2], 6)
+    assert [(reject.row, reject.line) for reject in chunk.rejects] == [(4, 6)]
+    assert bench.reasons(bench.read(bench.file([b"", b"", bench.line(value="")]))) == [
+        (4, "value", "value is blank")
+    ]
+
+
+def test_reject_names_the_column_as_the_header_does(bench):
+    content = b"TIMESTAMP,Metric_Name,UUID,Value\n2025-07-18T20:42:34Z,m,GPU-1,none\n"
+    assert bench.reasons(bench.read(bench.raw(content)))[0][1] == "Value"
+
+
+def test_every_line_bad_yields_as_many_rejects(bench):
+    bad = [bench.line(value="x"), bench.line(uuid=""), b"junk", bench.line(value="inf")]
+    chunk = bench.read(bench.file(bad * 1500))
+    assert chunk.batch.num_rows == 0
+    assert [reject.row for reject in chunk.rejects] == list(range(6000))
+
+
+def test_acceptance_does_not_depend_on_where_chunks_begin(bench):
+    chance = random.Random(1)
+    kinds = [bench.line(), b"", b"junk", bench.line(value="x"), bench.line(timestamp="2025-07-18")]
+    kinds += [bench.line(csv.QUOTE_MINIMAL), b"\xef\xbb\xbf" + bench.line(), b'"']
+    path = bench.file(chance.choices(kinds, k=60))
+    whole = bench.read(path)
+    for size in (1, 2, 7):
+        source, rows, rejects = DcgmCsv.open(path, "source"), [], []
+        for first in range(0, 60, size):
+            chunk = source.read(first, size)
+            rows += chunk.batch.to_pylist()
+            rejects += chunk.rejects
+        assert rows == whole.batch.to_pylist()
+        assert rejects == whole.rejects
+
+
+def test_acceptance_does_not_depend_on_whose_timestamps_are_kept(bench):
+    lines = [bench.line(timestamp=text) for text in ("", "x", "2025-07-18", "1999-01-01T00:00Z")]
+    path = bench.file(lines)
+    processing = DcgmCsv.open(path, "processing").read(0, 10)
+    assert processing.rejects == bench.read(path).rejects
+    assert processing.batch.num_rows == 1

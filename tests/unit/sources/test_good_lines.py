@@ -1,0 +1,133 @@
+"""Every dialect that is not damage reads as the same records."""
+
+import csv
+from datetime import UTC, datetime
+
+import pytest
+
+from gputel.model.columns import SCHEMA
+from gputel.sources.dcgm_csv import DcgmCsv
+
+MOMENT = datetime(2025, 7, 18, 20, 42, 34, tzinfo=UTC)
+
+
+def test_record_holds_what_the_line_says(bench):
+    batch = bench.read(bench.file([bench.line(pod="p", value="-1.5e3")])).batch
+    assert batch.schema.equals(SCHEMA)
+    batch.validate(full=True)
+    assert batch.to_pylist() == [
+        {
+            "timestamp": MOMENT,
+            "metric_name": "DCGM_FI_DEV_GPU_UTIL",
+            "gpu_id": "0",
+            "device": "nvidia0",
+            "uuid": "GPU-5fd4f087-86f3-7a43-b711-4771313afc50",
+            "model_name": "NVIDIA H100 80GB HBM3",
+            "hostname": "dgx-001",
+            "container": "",
+            "pod": "p",
+            "namespace": "",
+            "labels_raw": 'gpu="0",instance="dgx-001:9400"',
+            "value": -1500.0,
+        }
+    ]
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_quotes_line_ends_and_bom_do_not_matter(bench, quoting, end, bom):
+    lines = [bench.line(quoting, value=str(number)) for number in range(3000)]
+    plain = bench.read(bench.file(bench.numbered(3000)))
+    content = bom + end.join([bench.header, *lines]) + end
+    chunk = bench.read(bench.raw(content, "other.csv"))
+    assert list(chunk.rejects) == []
+    assert chunk.batch.to_pylist() == plain.batch.to_pylist()
+
+
+def test_unquoted_file_lands_whole(bench):
+    content = b"timestamp,metric_name,uuid,value\n" + b"2025-07-18T20:42:34Z,m,GPU-1,5\n" * 3
+    chunk = bench.read(bench.raw(content))
+    assert bench.values(chunk) == [5, 5, 5]
+    assert chunk.batch.column("hostname").to_pylist() == ["", "", ""]
+
+
+def test_reordered_and_extra_columns_change_nothing(bench):
+    content = (
+        b"site,value,Hostname,uuid,metric_name,timestamp\n"
+        b'"a ""b"", c",7,dgx-9,GPU-1,m,2025-07-18T20:42:34Z\n'
+        b"\xff,8,dgx-9,GPU-1,m,2025-07-18T20:42:34Z\n"
+    )
+    chunk = bench.read(bench.raw(content))
+    assert bench.values(chunk) == [7, 8]
+    assert chunk.batch.column("hostname").to_pylist() == ["dgx-9", "dgx-9"]
+    assert list(chunk.rejects) == []
+
+
+def test_text_beyond_ascii_is_kept(bench):
+    chunk = bench.read(bench.file([bench.line(hostname="häuschen-µ-🚀")]))
+    assert chunk.batch.column("hostname").to_pylist() == ["häuschen-µ-🚀"]
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2025-07-18T20:42:34Z", MOMENT),
+        ("2025-07-18 20:42:34", MOMENT),
+        ("2025-07-18T20:42:34", MOMENT),
+        ("2025-07-18T22:42:34+02:00", MOMENT),
+        ("2025-07-18T22:42:34+0200", MOMENT),
+        ("2025-07-18T13:42:34-07", MOMENT),
+        ("2025-07-18T20:42:34.5Z", MOMENT.replace(microsecond=500_000)),
+        ("2025-07-18T20:42:34.123456", MOMENT.replace(microsecond=123_456)),
+        ("2025-07-18T20:42:34.123456789Z", MOMENT.replace(microsecond=123_456)),
+        ("2025-07-18T20:42Z", MOMENT.replace(second=0)),
+        ("2025-07-18", MOMENT.replace(hour=0, minute=0, second=0)),
+    ],
+)
+def test_timestamps_are_read_as_utc(bench, text, moment):
+    alone = bench.read(bench.file([bench.line(timestamp=text)]))
+    assert alone.batch.column("timestamp").to_pylist() == [moment]
+    among_others = [bench.line(), bench.line(timestamp="2025-07-18"), bench.line(timestamp=text)]
+    mixed = bench.read(bench.file(among_others))
+    assert mixed.batch.column("timestamp").to_pylist()[2] == moment
+
+
+def test_time_of_processing_rises_by_a_microsecond_a_row(bench):
+    path = bench.file(bench.numbered(5))
+    now_ns = 1_752_871_354_000_000_000
+    source = DcgmCsv.open(path, "processing", clock_ns=lambda: now_ns)
+    times = [
+        stamp.timestamp() * 1_000_000 - now_ns // 1000
+        for first, count in ((0, 3), (3, 2))
+        for stamp in source.read(first, count).batch.column("timestamp").to_pylist()
+    ]
+    assert [round(time) for time in times] == [0, 1, 2, 3, 4]
+
+
+def test_value_out_of_the_sentinels_lands(bench):
+    texts = ["2147483631", "2147483636", "140737488355332", "9223372036854770000", "-2147483632"]
+    chunk = bench.read(bench.file([bench.line(value=text) for text in texts]))
+    assert bench.values(chunk) == [float(text) for text in texts]
+
+
+def test_label_values_appear_once_in_a_chunk(bench):
+    chunk = bench.read(bench.file(bench.numbered(50_000)))
+    assert chunk.batch.num_rows == 50_000
+    assert chunk.batch.column("uuid").dictionary.to_pylist() == [
+        "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
+    ]
+
+
+def test_real_capture_lands_whole(capture):
+    chunk = DcgmCsv.open(capture, "source").read(0, 10_000)
+    assert (chunk.batch.num_rows, chunk.row_count, list(chunk.rejects)) == (2470, 2470, [])
+    assert len(chunk.batch.column("uuid").dictionary) == 247
+    assert len(chunk.batch.column("hostname").dictionary) == 31
+    with capture.open(newline="") as text:
+        rows = list(csv.reader(text))[1:]
+    mine = zip(chunk.batch.to_pylist(), rows, strict=True)
+    for record, row in mine:
+        assert [record["uuid"], record["labels_raw"]] == [row[4], row[11]]
+        assert record["value"] == float(row[10])
+        assert record["timestamp"] == datetime.fromisoformat(row[0])
