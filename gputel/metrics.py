@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 
@@ -61,6 +62,10 @@ HTTP_REQUESTS = _counter(
     "gputel_http_requests", "HTTP requests answered.", "role", "route", "status"
 )
 HTTP_SECONDS = _histogram("gputel_http_request_seconds", "HTTP request duration.", "role", "route")
+
+
+DECLARED = [found for found in list(globals().values()) if isinstance(found, MetricWrapperBase)]
+"""Every metric above, in its order."""
 
 
 def render() -> bytes:

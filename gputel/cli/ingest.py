@@ -60,9 +60,12 @@ async def _ingest(
     files: Sequence[Path], rejects: Path | None, shape: str, settings: config.Settings
 ) -> int:
     roles = ["store"] if settings.common.broker_url else ["store", "broker", "collector"]
-    reports, failed = [], False
+    readable = [path for path in files if _is_readable(path)]
+    if not readable:
+        return 1
+    reports, failed = [], len(readable) < len(files)
     async with running(roles, settings) as process:
-        for path in files:
+        for path in readable:
             rejects_path = rejects or Path(f"{path.name}.rejects.csv")
             try:
                 with _progress(path) as show:
@@ -77,6 +80,16 @@ async def _ingest(
                 break
         stopped = process.stopping.is_set()
     return _exit_code(reports, failed=failed, stopped=stopped)
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether a file can be ingested, found out before anything is started for it."""
+    try:
+        DcgmCsv.open(path, "source")
+    except SourceError as error:
+        click.echo(f"gputel: {error.message}", err=True)
+        return False
+    return True
 
 
 def _exit_code(reports: Sequence[Report], *, failed: bool, stopped: bool) -> int:

@@ -128,7 +128,7 @@ async def ingest_file(
     settings = dataclasses.replace(process.settings.streamer, csv=path, loop=False)
     opened = await asyncio.to_thread(open_source, settings, process.settings.common.data_dir)
     streams = Streams(process.database, opened.stream_id, process.owner)
-    start = await streams.register(opened.fingerprint, str(path), looping=False)
+    start = await streams.register(opened.fingerprint, str(opened.path), looping=False)
     report = Report(str(path), opened.stream_id)
     rejects = Rejects(rejects_path, append=start.next_row > 0)
     job = Job(opened, start, rejects)

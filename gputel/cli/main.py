@@ -22,8 +22,10 @@ def cli() -> None:
     """GPU telemetry from DCGM to Postgres, through gputel's own message queue."""
 
 
-COMMANDS = (run_command, ingest_command, query, simulate_command, db)
-COMMANDS += (roles_command, config_command, openapi_command)
+COMMANDS: tuple[click.Command, ...] = (
+    *(run_command, ingest_command, query, simulate_command, db),
+    *(roles_command, config_command, openapi_command),
+)
 for command in COMMANDS:
     cli.add_command(command)
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from gputel import config
-from gputel.metrics import REGISTRY
+from gputel.metrics import DECLARED
 
 _TITLES = {
     "common": "Every process",
@@ -60,11 +60,11 @@ def metrics_page() -> str:
         "| metric | type | labels | |",
         "|---|---|---|---|",
     ]
-    for collector in REGISTRY._collector_to_names:
-        for metric in collector.describe() or collector.collect():
-            name = metric.name + ("_total" if metric.type == "counter" else "")
-            labels = ", ".join(f"`{label}`" for label in getattr(collector, "_labelnames", ()))
-            lines.append(f"| `{name}` | {metric.type} | {labels} | {metric.documentation} |")
+    for collector in DECLARED:
+        (metric,) = collector.describe()
+        name = metric.name + ("_total" if metric.type == "counter" else "")
+        labels = ", ".join(f"`{label}`" for label in collector._labelnames)
+        lines.append(f"| `{name}` | {metric.type} | {labels} | {metric.documentation} |")
     return "\n".join(lines) + "\n"
 
 

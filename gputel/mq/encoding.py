@@ -78,7 +78,7 @@ def decode_publish(body: bytes, content_type: str) -> tuple[list[Message], bool]
 
 
 def decode_items(body: bytes, content_type: str, kind: type[T]) -> tuple[list[T], bool]:
-    """The items of an ack, nack, extend or held, and whether they came as a list. Raises BadRequest."""
+    """The items of an ack, nack, extend or held, and whether they are a list. Raises BadRequest."""
     decoded = _decode(_ITEMS[kind, content_type], body)
     return (decoded, True) if isinstance(decoded, list) else ([decoded], False)
 
