@@ -82,6 +82,8 @@ async def _write(response: web.StreamResponse, data: bytes) -> None:
     """Write, and wait for the client to take it: but not for ever, with a database session held."""
     async with asyncio.timeout(_STALL_TIMEOUT_S):
         await response.write(data)
+        # A write that finds room does not wait, and other requests would starve.
+        await asyncio.sleep(0)
 
 
 def _break_off(request: web.Request, error: Exception) -> None:

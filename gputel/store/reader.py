@@ -22,7 +22,7 @@ from gputel.store.newest_first import NewestFirst, Samples, decode_blocks, numbe
 from gputel.store.pool import store_errors
 from gputel.store.records import Gpu, Record, SeriesLabels
 
-RECORDS_PER_PIECE = 1000
+RECORDS_PER_PIECE = 500
 """Most records that ``Reader.telemetry`` yields at once: a few milliseconds of work."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
