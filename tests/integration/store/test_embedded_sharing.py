@@ -16,7 +16,7 @@ from gputel.errors import StoreUnavailable
 from gputel.store.embedded import embedded_postgres, running_dsn
 from gputel.store.pool import close_pool, open_pool, store_errors
 from gputel.store.postgres_account import server_account
-from gputel.store.postgres_binaries import find_binaries
+from gputel.store.postgres_binaries import find_binaries, runnable
 from gputel.store.postgres_process import spawn
 from tests.postgres_processes import Holder, eventually, fetchval, lives, postmaster
 
@@ -150,7 +150,8 @@ async def test_start_that_is_cancelled_leaves_no_process_and_nothing_half_made(
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert [path.name for path in data_dir.iterdir()] == ["postgres.lock"]
+    assert not list(data_dir.glob("postgres.new-*"))
+    assert not (data_dir / "postgres").exists()
     assert not [each for each in psutil.process_iter(["cwd"]) if of(each, data_dir)]
     async with embedded_postgres(data_dir) as dsn:
         assert await fetchval(dsn, "SELECT 1") == 1
@@ -158,9 +159,10 @@ async def test_start_that_is_cancelled_leaves_no_process_and_nothing_half_made(
 
 async def test_server_without_an_owner_is_stopped_and_replaced(made_dir: Path) -> None:
     cluster = made_dir / "postgres"
-    command = [find_binaries(None, cluster).bin_dir / "postgres", "-D", cluster]
     flags = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={cluster}"]
     account = server_account(made_dir, cluster)
+    binaries = runnable(find_binaries(None, cluster), account, made_dir / "postgres-bin")
+    command = [binaries.bin_dir / "postgres", "-D", cluster]
     orphan = spawn([*command, *flags], account, subprocess.DEVNULL)
 
     async def ready() -> bool:
