@@ -1,0 +1,255 @@
+"""From file to table: every row once, whatever goes away in between."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from gputel.config import PostgresSettings
+from gputel.model.record_batch import encode
+from gputel.mq.client import OutgoingMessage
+from gputel.store.pool import close_pool, open_pool
+from gputel.streamer.publisher import message_id
+from tests.batches import NOON, batch, labels, steady
+from tests.wire import wire_to
+
+
+async def values(pipeline):
+    rows = await pipeline.pool.fetch("SELECT value FROM telemetry ORDER BY 1")
+    return [row["value"] for row in rows]
+
+
+async def test_one_shot_stream_lands_every_row_once_and_ends(pipeline, csv):
+    async with pipeline.broker():
+        await pipeline.start_collector()
+        streamer = await pipeline.streamer(csv)
+        await asyncio.wait_for(streamer.run(asyncio.Event()), 20)
+        assert await values(pipeline) == list(range(1000))
+
+
+async def test_streamers_of_one_stream_share_its_rows(pipeline, csv):
+    async with pipeline.broker():
+        await pipeline.start_collector(workers=3)
+        streamers = [await pipeline.streamer(csv, owner=f"o{i}", chunk_rows=7) for i in range(4)]
+        await asyncio.gather(*(streamer.run(asyncio.Event()) for streamer in streamers))
+        assert await values(pipeline) == list(range(1000))
+
+
+async def test_looping_stream_goes_on_at_the_start_and_stamps_the_time_of_processing(pipeline, csv):
+    stopping = asyncio.Event()
+    async with pipeline.broker():
+        await pipeline.start_collector()
+        streamer = await pipeline.streamer(csv, loop=True, timestamps="processing")
+        task = asyncio.create_task(streamer.run(stopping))
+
+        async def looped():
+            return await pipeline.landed() > 2500
+
+        await pipeline.until(looped)
+        stopping.set()
+        await asyncio.wait_for(task, 20)
+        rows = await pipeline.pool.fetchval("SELECT next_row FROM stream_progress")
+        assert await values(pipeline) == sorted(row % 1000 for row in range(rows))
+        age = await pipeline.pool.fetchval("SELECT now() - min(timestamp) FROM telemetry")
+        assert age < timedelta(minutes=5)
+
+
+async def test_rate_holds_a_stream_back(pipeline, csv):
+    stopping = asyncio.Event()
+    async with pipeline.broker():
+        streamer = await pipeline.streamer(csv, rate=100, chunk_interval_s=0.1)
+        task = asyncio.create_task(streamer.run(stopping))
+        await asyncio.sleep(1)
+        reserved = await pipeline.pool.fetchval("SELECT next_row FROM stream_progress")
+        assert 0 < reserved <= 250
+        rows = await pipeline.pool.fetchval("SELECT max(row_count) FROM stream_lease")
+        assert rows == 10
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_message_names_its_stream_first_row_and_row_count(pipeline, csv):
+    async with pipeline.broker():
+        streamer = await pipeline.streamer(csv, stream_id="s")
+        task = asyncio.create_task(streamer.run(asyncio.Event()))
+        client = await pipeline.client()
+        deliveries = await client.consume(1, None, 10)
+        assert deliveries[0].id == "s/0"
+        assert deliveries[0].metadata == {"stream_id": "s", "first_row": 0, "row_count": 50}
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_broker_that_comes_back_empty_gets_what_it_had_lost_once_more(pipeline, csv):
+    async with pipeline.broker() as port:
+        streamer = await pipeline.streamer(csv, chunk_lease_s=1)
+        task = asyncio.create_task(streamer.run(asyncio.Event()))
+        client = await pipeline.client()
+
+        async def all_published():
+            return (await client.stats())["ready"] == 20
+
+        await pipeline.until(all_published)
+    async with pipeline.broker(port):
+        await pipeline.start_collector()
+        await asyncio.wait_for(task, 30)
+    assert await values(pipeline) == list(range(1000))
+
+
+async def test_full_queue_holds_the_streamer_back_and_loses_nothing(pipeline, csv):
+    async with pipeline.broker(queue_max_messages=3, publish_wait_s=0.1):
+        streamer = await pipeline.streamer(csv)
+        task = asyncio.create_task(streamer.run(asyncio.Event()))
+        await asyncio.sleep(0.5)
+        assert await pipeline.pool.fetchval("SELECT count(*) FROM stream_lease") <= 6
+        await pipeline.start_collector()
+        await asyncio.wait_for(task, 30)
+    assert await values(pipeline) == list(range(1000))
+
+
+async def test_chunks_that_the_broker_still_holds_are_not_read_again(pipeline, csv):
+    read = []
+
+    class Observer:
+        def chunk_read(self, chunk):
+            read.append(chunk.first_row)
+
+        def chunk_dead(self, lease):
+            raise AssertionError(lease)
+
+    async with pipeline.broker():
+        streamer = await pipeline.streamer(csv, Observer(), chunk_lease_s=0.3)
+        task = asyncio.create_task(streamer.run(asyncio.Event()))
+        await asyncio.sleep(1.5)
+        await pipeline.start_collector()
+        await asyncio.wait_for(task, 30)
+    assert read == sorted(set(read))
+    assert await values(pipeline) == list(range(1000))
+
+
+async def test_stopped_streamer_waits_for_its_chunks_and_leaves_no_lease(pipeline, csv):
+    stopping = asyncio.Event()
+    async with pipeline.broker():
+        await pipeline.start_collector()
+        streamer = await pipeline.streamer(csv, loop=True, rate=2000, chunk_interval_s=0.02)
+        task = asyncio.create_task(streamer.run(stopping))
+        await asyncio.sleep(0.3)
+        stopping.set()
+        await asyncio.wait_for(task, 20)
+        assert await pipeline.pool.fetchval("SELECT count(*) FROM stream_lease") == 0
+
+
+async def test_streamer_that_is_stopped_without_a_broker_hands_its_chunks_back(pipeline, csv):
+    stopping = asyncio.Event()
+    async with pipeline.broker():
+        streamer = await pipeline.streamer(csv, chunk_lease_s=600)
+    task = asyncio.create_task(streamer.run(stopping))
+
+    async def reserved():
+        return await pipeline.pool.fetchval("SELECT count(*) FROM stream_lease")
+
+    await pipeline.until(reserved)
+    stopping.set()
+    await asyncio.wait_for(task, 20)
+    left = await pipeline.pool.fetchval(
+        "SELECT count(*) FROM stream_lease WHERE expires_at > now()"
+    )
+    assert left == 0
+
+
+async def test_chunk_among_the_dead_letters_is_told_to_the_observer(pipeline, csv):
+    dead = asyncio.Event()
+
+    class Observer:
+        def chunk_read(self, chunk):
+            pass
+
+        def chunk_dead(self, lease):
+            dead.set()
+
+    async with pipeline.broker():
+        client = await pipeline.client()
+        streamer = await pipeline.streamer(csv, Observer(), chunk_lease_s=0.2, chunk_rows=1000)
+        task = asyncio.create_task(streamer.run(asyncio.Event()))
+        (delivery,) = await client.consume(1, None, 10)
+        await client.nack([(delivery.id, delivery.lease)], reason="no", dead=True)
+        await asyncio.wait_for(dead.wait(), 20)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_collector_waits_for_a_database_that_went_away_and_lands_all(pipeline, csv, dsn):
+    async with wire_to(dsn) as wire, pipeline.broker():
+        pool = await open_pool(wire.dsn, PostgresSettings())
+        stop = await pipeline.start_collector(pool, visibility_timeout_s=1)
+        streamer = await pipeline.streamer(csv, rate=1000, chunk_interval_s=0.05)
+        task = asyncio.create_task(streamer.run(asyncio.Event()))
+        for _ in range(3):
+            await asyncio.sleep(0.2)
+            await wire.cut()
+            await asyncio.sleep(0.3)
+            await wire.mend()
+        await asyncio.wait_for(task, 30)
+        assert await values(pipeline) == list(range(1000))
+        assert (await (await pipeline.client()).stats())["dead"] == 0
+        await stop()
+        await close_pool(pool)
+
+
+async def test_message_that_cannot_be_decoded_goes_to_the_dead_letters_with_its_reason(pipeline):
+    async with pipeline.broker():
+        client = await pipeline.client()
+        await client.publish([OutgoingMessage(id="1", payload=b"hello")])
+        await client.publish(
+            [OutgoingMessage(id="2", payload=encode(steady(1)), metadata={"stream_id": 7})]
+        )
+        await client.publish([OutgoingMessage(id="3", payload=encode(steady(5)))])
+        await pipeline.start_collector()
+
+        async def settled():
+            stats = await client.stats()
+            return stats["dead"] == 2 and stats["acked"] == 1
+
+        await pipeline.until(settled)
+        assert await pipeline.landed() == 5
+
+
+@pytest.mark.parametrize("bad", ["GPU-\x00", "GPU-a"])
+async def test_data_that_postgres_refuses_does_not_keep_others_from_landing(pipeline, bad):
+    async with pipeline.broker():
+        client = await pipeline.client()
+        rows = [(labels(bad), NOON, 1.0)]
+        messages = [OutgoingMessage(id=str(i), payload=encode(steady(3))) for i in range(5)]
+        messages.insert(2, OutgoingMessage(id="bad", payload=encode(batch(rows))))
+        await client.publish(messages)
+        await pipeline.start_collector()
+        dead = int("\x00" in bad)
+
+        async def settled():
+            stats = await client.stats()
+            return (stats["dead"], stats["acked"]) == (dead, 6 - dead)
+
+        await pipeline.until(settled)
+        assert await pipeline.landed() == 16 - dead
+
+
+async def test_collector_that_is_stopped_finishes_what_it_holds(pipeline, csv):
+    async with pipeline.broker():
+        stop = await pipeline.start_collector()
+        streamer = await pipeline.streamer(csv, chunk_rows=10)
+        task = asyncio.create_task(streamer.run(asyncio.Event()))
+
+        async def some():
+            return await pipeline.landed()
+
+        await pipeline.until(some)
+        await stop()
+        stats = await (await pipeline.client()).stats()
+        assert stats["in_flight"] == 0
+        await pipeline.start_collector()
+        await asyncio.wait_for(task, 20)
+    assert await values(pipeline) == list(range(1000))
+
+
+def test_message_id_is_derived_from_the_stream_and_the_row():
+    assert message_id("s", 42) == "s/42"
