@@ -32,8 +32,15 @@ CREATE TABLE flat (id bigserial PRIMARY KEY, timestamp text, metric_name text, g
     device text, uuid text, "modelName" text, "Hostname" text, container text, pod text,
     namespace text, value text, labels_raw text)
 """
+SIZE_OF_BLOCKS = """
+SELECT sum(pg_total_relation_size(oid)) FROM pg_class
+WHERE relname LIKE 'sample_block_%' AND relkind = 'r'
+"""
 INDEX = "CREATE INDEX ON flat (uuid, timestamp DESC)"
-COLUMNS = 'timestamp,metric_name,gpu_id,device,uuid,"modelName","Hostname",container,pod,namespace,value,labels_raw'
+COLUMNS = (
+    'timestamp,metric_name,gpu_id,device,uuid,"modelName","Hostname",container,pod,namespace,'
+    "value,labels_raw"
+)
 
 
 def simulated(path: Path, rows: int) -> Path:
@@ -73,12 +80,8 @@ async def time_gputel(dsn: str, csv: Path, rows: int, data_dir: Path) -> dict[st
     seconds = time.perf_counter() - began
     report = json.loads(done.stdout)
     assert await scalar(target, "SELECT count(*) FROM telemetry") == rows, report
-    size = "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c WHERE relname LIKE 'sample_block_%' AND relkind = 'r'"
-    return {
-        "seconds": seconds,
-        "inside": report["seconds"],
-        "bytes": float(await scalar(target, size)) / rows,
-    }
+    bytes_ = float(await scalar(target, SIZE_OF_BLOCKS))
+    return {"seconds": seconds, "inside": report["seconds"], "bytes": bytes_ / rows}
 
 
 async def time_copy(dsn: str, csv: Path, rows: int, psql: Path, *, index: bool) -> dict[str, float]:
@@ -113,7 +116,7 @@ async def bench(args: argparse.Namespace) -> None:
     work.chmod(0o755)
     csv = simulated(work / f"simulated-{args.rows}.csv", args.rows)
     mib = csv.stat().st_size / 2**20
-    psql = find_binaries(None) / "psql"
+    psql = find_binaries(None, work / "data" / "postgres").bin_dir / "psql"
     print(f"{args.rows:,} rows, {mib:,.0f} MiB, {args.rounds} rounds, {os.cpu_count()} cores")
     ours, indexed, plain = [], [], []
     async with embedded_postgres(work / "data", None) as dsn:

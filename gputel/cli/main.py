@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import click
 
 from gputel import __version__
-from gputel.cli.db import db
-from gputel.cli.ingest import ingest_command
-from gputel.cli.openapi import openapi_command
-from gputel.cli.query import query
-from gputel.cli.run import config_command, roles_command, run_command
-from gputel.cli.simulate import simulate_command
 from gputel.errors import GputelError
 
+COMMANDS = {
+    "run": "run:run_command",
+    "ingest": "ingest:ingest_command",
+    "query": "query:query",
+    "simulate": "simulate:simulate_command",
+    "db": "db:db",
+    "roles": "run:roles_command",
+    "config": "run:config_command",
+    "openapi": "openapi:openapi_command",
+}
+"""Each command by its place in this package; only the one that is used is imported."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Commands(click.Group):
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Every name, in the order of COMMANDS."""
+        return list(COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        """The command of a name."""
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name].partition(":")
+        command: click.Command = getattr(import_module(f"gputel.cli.{module}"), attribute)
+        return command
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="gputel")
 def cli() -> None:
     """GPU telemetry from DCGM to Postgres, through gputel's own message queue."""
-
-
-COMMANDS: tuple[click.Command, ...] = (
-    *(run_command, ingest_command, query, simulate_command, db),
-    *(roles_command, config_command, openapi_command),
-)
-for command in COMMANDS:
-    cli.add_command(command)
 
 
 def main() -> None:

@@ -41,6 +41,9 @@ CSV_NAMES: dict[str, str] = {
 }
 """gputel's name -> the column's name in a DCGM CSV, in the CSV's order."""
 
+OLDEST_US, NEWEST_US = 946_684_800_000_000, 4_102_444_799_999_999
+"""Timestamps that are taken, in Unix microseconds: the years 2000 to 2099, UTC."""
+
 TIMESTAMP_TYPE = pa.timestamp("us", tz="UTC")
 LABEL_TYPE = pa.dictionary(pa.int32(), pa.string())
 

@@ -6,10 +6,11 @@ Format: https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 
 from gputel.errors import DecodeError
-from gputel.model.columns import SCHEMA
+from gputel.model.columns import NEWEST_US, OLDEST_US, SCHEMA, TIMESTAMP
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
@@ -27,7 +28,8 @@ def decode(payload: bytes) -> pa.RecordBatch:
     """The record batch of a payload, checked in full: the payload may come from anyone.
 
     Raises DecodeError if it is not exactly one Arrow stream of SCHEMA, has nulls, or holds
-    anything that its own schema does not allow (text that is not UTF-8, an index out of range).
+    anything that its own schema does not allow (text that is not UTF-8, an index out of range), or
+    a timestamp outside the years 2000 to 2099.
     """
     try:
         with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
@@ -51,3 +53,9 @@ def _validate(batch: pa.RecordBatch) -> None:
         dictionary_nulls = column.dictionary.null_count if hasattr(column, "dictionary") else 0
         if column.null_count or dictionary_nulls:
             raise DecodeError(f"column {name} of the record batch has nulls")
+    times = pc.min_max(batch.column(TIMESTAMP).view(pa.int64()))
+    if (
+        batch.num_rows
+        and not OLDEST_US <= times["min"].as_py() <= times["max"].as_py() <= NEWEST_US
+    ):
+        raise DecodeError("the record batch has timestamps outside the years 2000 to 2099")

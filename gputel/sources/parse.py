@@ -7,14 +7,21 @@ values) is found here for both.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
-from gputel.model.columns import LABEL_TYPE, LABELS, SCHEMA, TIMESTAMP, TIMESTAMP_TYPE, VALUE
+from gputel.model.columns import (
+    LABEL_TYPE,
+    LABELS,
+    NEWEST_US,
+    OLDEST_US,
+    SCHEMA,
+    TIMESTAMP,
+    TIMESTAMP_TYPE,
+    VALUE,
+)
 from gputel.sources.header import BOM, Layout
 from gputel.sources.lines import Int64, Piece, UInt8
 
@@ -23,8 +30,6 @@ Flaw = tuple[str, str]
 
 _LF, _CR, _SPACE, _QUOTE, _COMMA, _TILDE = b'\n\r ",~'
 _NAIVE, _ZONED = pa.timestamp("ns"), pa.timestamp("ns", tz="UTC")
-_OLDEST_US = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
-_NEWEST_US = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 
 # dcgm_structs.h: DCGM_INT32_BLANK, DCGM_INT64_BLANK, DCGM_FP64_BLANK, each with its next three
 # (not found, not supported, not permissioned). The int64 ones are one and the same float64.
@@ -142,9 +147,9 @@ class ColumnParser:
 def find_flaws(batch: pa.RecordBatch) -> dict[int, Flaw]:
     """Rows of a parsed batch that hold no reading, each with its first flaw from the left."""
     flaws: dict[int, Flaw] = {}
-    times = _numbers(batch.column(TIMESTAMP).view(pa.int64()), flaws, TIMESTAMP, _OLDEST_US)
-    if len(times) and not _OLDEST_US <= times.min() <= times.max() < _NEWEST_US:
-        outside = (times < _OLDEST_US) | (times >= _NEWEST_US)
+    times = _numbers(batch.column(TIMESTAMP).view(pa.int64()), flaws, TIMESTAMP, OLDEST_US)
+    if len(times) and not OLDEST_US <= times.min() <= times.max() <= NEWEST_US:
+        outside = (times < OLDEST_US) | (times > NEWEST_US)
         _note(flaws, TIMESTAMP, outside, "timestamp is not within the years 2000 to 2099")
     for name in ("metric_name", "uuid"):
         column = batch.column(name)
