@@ -1,0 +1,133 @@
+"""Roles start in order, stop in reverse, within the deadline; an error in one stops the process."""
+
+import asyncio
+import os
+import signal
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gputel.config import CommonSettings, Settings
+from gputel.errors import SourceError, Stopped
+from gputel.roles import ROLES, Role, working
+from gputel.runtime import run_loop, run_until_stopped, running
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """Two roles, second after first, that note what happens to them."""
+    noted = []
+
+    def start(name):
+        @asynccontextmanager
+        async def context(process):
+            noted.append(f"{name} starts")
+            try:
+                yield
+            finally:
+                noted.append(f"{name} stops")
+
+        return context
+
+    monkeypatch.setitem(ROLES, "first", Role("first", "", start("first")))
+    needs = frozenset({"first"})
+    monkeypatch.setitem(ROLES, "second", Role("second", "", start("second"), needs))
+    return noted
+
+
+def settings(drain_deadline_s=5.0):
+    return Settings(common=CommonSettings(drain_deadline_s=drain_deadline_s))
+
+
+def add_work(monkeypatch, work):
+    @asynccontextmanager
+    async def context(process):
+        async with working(process, "busy", work):
+            yield
+
+    monkeypatch.setitem(ROLES, "busy", Role("busy", "", context))
+
+
+async def test_roles_start_in_order_and_stop_in_reverse(events):
+    async with running(["second"], settings()):
+        assert events == ["first starts", "second starts"]
+    assert events[2:] == ["second stops", "first stops"]
+
+
+async def test_signal_stops_the_process_and_drains_it(events):
+    task = asyncio.create_task(run_until_stopped(["second"], settings()))
+    while len(events) < 2:
+        await asyncio.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(task, 5)
+    assert events[2:] == ["second stops", "first stops"]
+
+
+async def test_error_in_the_work_of_a_role_stops_the_process_and_is_raised(events, monkeypatch):
+    async def work(stopping):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+
+    async def fail():
+        raise SourceError("file gone")
+
+    add_work(monkeypatch, work)
+    with pytest.raises(SourceError, match="file gone"):
+        await run_until_stopped(["busy", "second"], settings())
+    assert events[-1] == "first stops"
+
+
+async def test_work_is_told_to_stop_and_finishes_what_it_holds(monkeypatch):
+    done = []
+
+    async def work(stopping):
+        await stopping.wait()
+        await asyncio.sleep(0.05)
+        done.append("finished")
+
+    add_work(monkeypatch, work)
+    async with running(["busy"], settings()):
+        pass
+    assert done == ["finished"]
+
+
+async def test_work_that_outlasts_the_deadline_is_cancelled_to_hand_back(monkeypatch):
+    done = []
+
+    async def work(stopping):
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            done.append("handed back")
+            raise
+
+    add_work(monkeypatch, work)
+    async with running(["busy"], settings(drain_deadline_s=0.05)):
+        pass
+    assert done == ["handed back"]
+
+
+async def test_role_that_fails_to_start_stops_those_started_before(events, monkeypatch):
+    @asynccontextmanager
+    async def context(process):
+        raise SourceError("no such file")
+        yield
+
+    monkeypatch.setitem(ROLES, "bad", Role("bad", "", context, frozenset({"second"})))
+    with pytest.raises(SourceError):
+        await run_until_stopped(["bad"], settings())
+    assert events[-2:] == ["second stops", "first stops"]
+
+
+def test_signal_during_a_start_cancels_it_and_ends_in_peace(events, monkeypatch):
+    @asynccontextmanager
+    async def context(process):
+        asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(600)
+        yield
+
+    monkeypatch.setitem(ROLES, "slow", Role("slow", "", context, frozenset({"second"})))
+    with pytest.raises(Stopped) as raised:
+        run_loop(run_until_stopped(["slow"], settings()))
+    assert raised.value.exit_code == 0
+    assert events[-2:] == ["second stops", "first stops"]
