@@ -118,9 +118,11 @@ def _innermost(error: BaseException) -> BaseException:
 @asynccontextmanager
 async def _store(process: Process) -> AsyncIterator[None]:
     from gputel.store.open import open_store
+    from gputel.store.reader import Reader
 
     async with open_store(process.settings) as pool:
         process.pool = pool
+        process.health.add("postgres", Reader(pool).check)
         yield
 
 
@@ -155,6 +157,7 @@ async def _collector(process: Process) -> AsyncIterator[None]:
             timeout_s = settings.broker.visibility_timeout_s
             await collect(settings.collector, timeout_s, client, writer, stopping)
 
+        process.health.add("queue", client.check)
         log.info("collector: %d workers drink from %s", settings.collector.workers, client.url)
         async with working(process, "collector", run):
             yield
@@ -174,6 +177,7 @@ async def _streamer(process: Process) -> AsyncIterator[None]:
     rate = f"{settings.streamer.rate:g} rows/s" if settings.streamer.rate else "no limit"
     async with QueueClient(process.broker_url) as client:
         streamer = Streamer(settings.streamer, client, streams, opened.source)
+        process.health.add("queue", client.check)
         log.info("streamer: %s as stream %r, %s", opened.path, opened.stream_id, rate)
         async with working(process, "streamer", streamer.run):
             yield

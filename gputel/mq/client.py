@@ -160,6 +160,14 @@ class QueueClient:
         """What the queue holds and has counted, as ``GET /stats`` tells it."""
         return await self._call("/stats", {}, None, dict[str, Any])
 
+    async def check(self) -> str | None:
+        """None when the broker answers, else why it cannot be used: for readiness."""
+        try:
+            await self.stats()
+        except GputelError as error:
+            return error.message
+        return None
+
     async def _each(self, path: str, items: Sequence[Ack | Nack | Extend]) -> list[ItemResult]:
         if not items:
             return []

@@ -86,13 +86,12 @@ class Streams:
             for name in ("finish_progress", "finish_leases", "finish_last_lease"):
                 await connection.execute(self._sql[name], self.stream_id, row_count)
 
-    async def extend(self, first_rows: Sequence[int], lease_s: float) -> None:
-        """Keep these chunks of this owner for another ``lease_s``."""
-        await self._execute("extend", list(first_rows), lease_s)
-
     async def release(self, first_rows: Sequence[int]) -> None:
         """Hand these chunks of this owner back, to be taken over at once."""
-        await self._execute("release", list(first_rows))
+        async with store_errors():
+            await self._pool.execute(
+                self._sql["release"], self.stream_id, self.owner, list(first_rows)
+            )
 
     async def unsettled(self, first_rows: Sequence[int]) -> set[int]:
         """Those of these chunks that have not landed yet."""
@@ -105,7 +104,3 @@ class Streams:
         async with store_errors():
             row = await self._pool.fetchrow(self._sql["progress"], self.stream_id, self.owner)
         return Progress(**dict(row))
-
-    async def _execute(self, name: str, *args: object) -> None:
-        async with store_errors():
-            await self._pool.execute(self._sql[name], self.stream_id, self.owner, *args)

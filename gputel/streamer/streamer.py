@@ -23,6 +23,7 @@ log = logging.getLogger("gputel.streamer")
 _IN_HAND = 2  # chunks read and not yet with the broker: bounds memory
 _IDLE_S = 0.05  # between looks for work while others hold the last chunks
 _SETTLE_POLL_S = 0.02
+_REJECTS_LOGGED = 10
 
 
 class SourceChunk(Protocol):
@@ -77,6 +78,7 @@ class Streamer:
         self._observer = observer
         self._publishing: dict[int, asyncio.Task[None]] = {}
         self._published: set[int] = set()
+        self._rejects_logged = 0
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Stream until ``stopping`` is set, or until a one-shot source has landed whole.
@@ -92,6 +94,7 @@ class Streamer:
                 lease = await self._reserve(rows, stopping)
                 if lease is None:
                     if await self._complete(stopping):
+                        log.info("every row of stream %r has landed", self._streams.stream_id)
                         return
                     continue
                 sent = await self._stream(lease, stopping)
@@ -129,7 +132,8 @@ class Streamer:
                 return 0
         chunk = await asyncio.to_thread(self._source.read, lease.first_row, lease.row_count)
         metrics.STREAMER_ROWS_READ.inc(chunk.row_count)
-        metrics.STREAMER_ROWS_REJECTED.inc(len(chunk.rejects))
+        if chunk.rejects:
+            self._tell_rejects(chunk.rejects)
         if self._observer:
             self._observer.chunk_read(chunk)
         if chunk.at_end and not self._settings.loop:
@@ -137,6 +141,14 @@ class Streamer:
         if chunk.row_count:
             await self._publish_soon(chunk, stopping)
         return chunk.row_count
+
+    def _tell_rejects(self, rejects: Sequence[Any]) -> None:
+        """Count rejects, and log the first ones: a loop meets the same ones again and again."""
+        metrics.STREAMER_ROWS_REJECTED.inc(len(rejects))
+        for reject in rejects[: max(0, _REJECTS_LOGGED - self._rejects_logged)]:
+            where = f"line {reject.line}" + (f", column {reject.column}" if reject.column else "")
+            log.warning("rejected %s: %s", where, reject.reason)
+        self._rejects_logged += len(rejects)
 
     async def _held(self, lease: Lease) -> bool:
         """Whether the broker still holds the chunk's message, so that it need not be read again."""

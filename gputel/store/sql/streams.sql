@@ -40,11 +40,6 @@ SELECT first_row, row_count, true AS taken_over FROM taken
 UNION ALL
 SELECT first_row, row_count, false FROM fresh
 
--- name: extend
--- Give leases of this owner another $4 seconds: the broker still holds their messages.
-UPDATE stream_lease SET expires_at = now() + make_interval(secs => $4)
-WHERE stream_id = $1 AND owner = $2 AND first_row = ANY ($3::bigint[])
-
 -- name: finish_progress
 -- The source ends at row $2.
 UPDATE stream_progress SET row_count = $2, next_row = least(next_row, $2) WHERE stream_id = $1
