@@ -244,8 +244,12 @@ async def test_collector_that_is_stopped_finishes_what_it_holds(pipeline, csv):
 
         await pipeline.until(some)
         await stop()
-        stats = await (await pipeline.client()).stats()
-        assert stats["in_flight"] == 0
+        client = await pipeline.client()
+
+        async def nothing_held():
+            return (await client.stats())["in_flight"] == 0
+
+        await pipeline.until(nothing_held, seconds=5)  # long before a lease would run out
         await pipeline.start_collector()
         await asyncio.wait_for(task, 20)
     assert await values(pipeline) == list(range(1000))
