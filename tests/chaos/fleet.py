@@ -1,0 +1,84 @@
+"""One broker, three streamers and three collectors, each a process, and what kills them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from itertools import chain
+
+from gputel.roles import parse_roles
+from tests.processes import Gputel, Processes, free_port, until
+
+MEMBERS = ("broker", *("streamer", "collector") * 3)
+PAUSE_S = (0.0, 0.5)  # between two kills
+STARTING = 2  # at once, at most: or a slow machine would do nothing but start processes
+ROUNDS = 3  # of kills, each of all members in an order of its own
+
+
+class Fleet:
+    """The processes by number; one that is killed is started again at once, as it was."""
+
+    def __init__(self, processes: Processes, dsn: str, *streamer: str) -> None:
+        assert parse_roles(MEMBERS)
+        self._processes = processes
+        self._environment = {
+            "GPUTEL_POSTGRES_DSN": dsn,
+            "GPUTEL_BROKER_PORT": str(free_port()),
+            "GPUTEL_VISIBILITY_TIMEOUT_S": "1.5",
+            "GPUTEL_CHUNK_LEASE_S": "1.5",
+            "GPUTEL_POSTGRES_POOL_SIZE": "4",
+        }
+        self._streamer = streamer
+        self.kills: Counter[str] = Counter()
+        self.members = [self._start(role) for role in MEMBERS]
+
+    def _start(self, role: str) -> Gputel:
+        own = self._streamer if role == "streamer" else ()
+        return self._processes.start("run", "--role", role, *own, **self._environment)
+
+    def of(self, role: str) -> list[Gputel]:
+        """The processes of a role that run now."""
+        return [one for name, one in zip(MEMBERS, self.members, strict=True) if name == role]
+
+    async def kill_while(
+        self, working: Callable[[], Awaitable[bool]], seed: int | None = None
+    ) -> None:
+        """Kill one after the other at random, while there is work; in the end all run again."""
+        seed = random.randrange(1 << 32) if seed is None else seed
+        print(f"seed {seed}")
+        chance = random.Random(seed)
+        for number in chain(
+            *(chance.sample(range(len(MEMBERS)), len(MEMBERS)) for _ in range(ROUNDS))
+        ):
+            await self._ready(number, at_least=len(MEMBERS) - STARTING)
+            await asyncio.sleep(chance.uniform(*PAUSE_S))
+            assert await working(), f"all was done after {dict(self.kills)} had been killed"
+            self.members[number].kill()
+            self.members[number] = self._start(MEMBERS[number])
+            self.kills[MEMBERS[number]] += 1
+        await self._ready(0, at_least=len(MEMBERS))
+
+    async def _ready(self, number: int, at_least: int) -> None:
+        """Wait until this one is at work, and so are nearly all."""
+
+        def check() -> bool:
+            self._check_alive()
+            ready = ["ready" in member.err for member in self.members]
+            return ready[number] and sum(ready) >= at_least
+
+        await until(check, 60, "processes to start")
+
+    async def stop(self, role: str) -> None:
+        """Let the processes of a role drain, and end well."""
+        members = self.of(role)
+        for member in members:
+            member.send(signal.SIGTERM)
+        for member in members:
+            assert await member.ended() == 0, member.err
+
+    def _check_alive(self) -> None:
+        for role, member in zip(MEMBERS, self.members, strict=True):
+            assert member.running, f"{role} ended with {member.process.returncode}:\n{member.err}"

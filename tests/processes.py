@@ -1,0 +1,142 @@
+"""Real gputel processes for tests: started, watched from outside, and ended by their own pid."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+_POLL_S = 0.05
+_BELOW_EPHEMERAL = (15_000, 30_000)
+
+
+class Gputel:
+    """One process, with what it prints in files."""
+
+    def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
+        self.process = process
+        self._out, self._err = out, err
+
+    @property
+    def out(self) -> str:
+        """All that it has printed on stdout."""
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        """All that it has printed on stderr."""
+        return self._err.read_text()
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+    async def ended(self, wait_s: float = 60) -> int:
+        """Its exit code, once it has ended by itself."""
+        await until(lambda: not self.running, wait_s, f"{self.process.args} to end\n{self.err}")
+        return self.process.returncode
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM, wait_s: float = 60) -> int:
+        """Ask it to stop; its exit code."""
+        if self.running:
+            self.send(number)
+        return await self.ended(wait_s)
+
+    async def says(self, text: str, wait_s: float = 60) -> None:
+        """Wait until it has printed the text on stderr."""
+
+        def check() -> bool:
+            said = text in self.err
+            assert said or self.running, f"it ended with {self.process.returncode}:\n{self.err}"
+            return said
+
+        await until(check, wait_s, f"{text!r} to be said")
+
+
+class Processes:
+    """Starts processes with an environment of their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.started: list[Gputel] = []
+        self._numbers = itertools.count(1)
+
+    def start(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> Gputel:
+        """Start ``gputel ARGUMENTS``; it sees no GPUTEL_ variables but those given."""
+        clean = {name: text for name, text in os.environ.items() if not name.startswith("GPUTEL_")}
+        stem = self.directory / f"process-{next(self._numbers)}"
+        out, err = stem.with_suffix(".out"), stem.with_suffix(".err")
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gputel", *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=cwd or self.directory,
+                env=clean | environment,
+            )
+        self.started.append(Gputel(process, out, err))
+        return self.started[-1]
+
+    async def run(
+        self, *arguments: str | Path, cwd: Path | None = None, **environment: str
+    ) -> Gputel:
+        """Start it and wait for its end."""
+        process = self.start(*arguments, cwd=cwd, **environment)
+        await process.ended()
+        return process
+
+    def tracebacks(self) -> list[str]:
+        """What any of them printed that no user should see."""
+        return [process.err for process in self.started if "Traceback" in process.err]
+
+    def end(self) -> None:
+        """End those that still run; as root, a child of theirs dies with them."""
+        for process in self.started:
+            with suppress(ProcessLookupError):
+                process.kill()
+
+
+@asynccontextmanager
+async def processes_in(directory: Path) -> AsyncIterator[Processes]:
+    """Processes that last no longer than the context; none may have printed a traceback."""
+    processes = Processes(directory)
+    try:
+        yield processes
+        assert processes.tracebacks() == []
+    finally:
+        processes.end()
+
+
+async def until(check: Callable[[], bool], wait_s: float, what: str) -> None:
+    """Wait until ``check()`` is true."""
+    deadline = time.monotonic() + wait_s
+    while not check():
+        assert time.monotonic() < deadline, f"waited {wait_s:g} s for {what}"
+        await asyncio.sleep(_POLL_S)
+
+
+def free_port() -> int:
+    """A port that nobody listens on, and that no outgoing connection will be given meanwhile."""
+    while True:
+        port = random.randint(*_BELOW_EPHEMERAL)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
