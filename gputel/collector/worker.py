@@ -18,7 +18,9 @@ from gputel.store.writer import Writer
 
 log = logging.getLogger("gputel.collector")
 
-_WAIT_S = 20.0  # longest that one consume waits at the broker
+# Longest that one consume waits at the broker. A stop lets it end by itself: cut short, a reply
+# that is on its way would leave its messages leased to nobody until their leases run out.
+_WAIT_S = 1.0
 _CLOSED_PAUSE_S = 0.2
 
 
@@ -45,7 +47,7 @@ class Worker:
         backoff = Backoff()
         while not stopping.is_set():
             try:
-                deliveries = await self._consume(stopping)
+                deliveries = await self._consume()
             except QueueClosed:
                 await pause(_CLOSED_PAUSE_S, stopping)
             except BrokerUnavailable as error:
@@ -57,24 +59,14 @@ class Worker:
                 if deliveries:
                     await self._process(deliveries, stopping)
 
-    async def _consume(self, stopping: asyncio.Event) -> list[Delivery]:
-        """Wait for messages, or for ``stopping``; leaving early gives messages back."""
-        consume = asyncio.ensure_future(
-            self._client.consume(
-                self._settings.commit_max_messages,
-                self._settings.commit_max_bytes,
-                _WAIT_S,
-                self._visibility_timeout_s,
-            )
+    async def _consume(self) -> list[Delivery]:
+        settings = self._settings
+        return await self._client.consume(
+            settings.commit_max_messages,
+            settings.commit_max_bytes,
+            _WAIT_S,
+            self._visibility_timeout_s,
         )
-        stop = asyncio.ensure_future(stopping.wait())
-        try:
-            await asyncio.wait((consume, stop), return_when=asyncio.FIRST_COMPLETED)
-            return consume.result() if consume.done() else []
-        finally:
-            for task in (consume, stop):
-                task.cancel()
-            await asyncio.gather(consume, stop, return_exceptions=True)
 
     async def _process(self, deliveries: list[Delivery], stopping: asyncio.Event) -> None:
         try:
