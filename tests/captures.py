@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import asyncpg
 
 from gputel.model.columns import CSV_NAMES
 
@@ -38,3 +41,11 @@ def write_rows(path: Path, rows: Iterable[list[str]]) -> Path:
         writer.writerow(CSV_NAMES.values())
         writer.writerows(rows)
     return path
+
+
+async def numbers(pool: asyncpg.Pool | asyncpg.Connection) -> Counter[int]:
+    """How often each value has landed."""
+    rows = await pool.fetch(
+        "SELECT value::bigint AS n, count(*) AS times FROM telemetry GROUP BY 1"
+    )
+    return Counter({row["n"]: row["times"] for row in rows})

@@ -18,7 +18,7 @@ from gputel import config
 from gputel.cli.ingest_job import DeadChunk, Report, ingest_file
 from gputel.cli.logs import configure_logs
 from gputel.cli.options import settings_options
-from gputel.errors import SourceError, UsageError
+from gputel.errors import SourceError, Stopped, UsageError
 from gputel.runtime import run_loop, running
 from gputel.sources.dcgm_csv import DcgmCsv
 
@@ -53,7 +53,11 @@ def ingest_command(files: tuple[Path, ...], rejects: Path | None, shape: str, **
         raise UsageError("--rejects and --stream-id are for one FILE: name them one at a time")
     settings = config.resolve(flags | {"loop": False, "broker_port": 0}, defaults=DEFAULTS).settings
     configure_logs(settings.common)
-    sys.exit(run_loop(_ingest(files, rejects, shape, settings)))
+    try:
+        code = run_loop(_ingest(files, rejects, shape, settings))
+    except Stopped:  # while starting: unlike for a server, the work was not done
+        code = EXIT_STOPPED
+    sys.exit(code)
 
 
 async def _ingest(
@@ -143,7 +147,7 @@ def _print(report: Report, shape: str) -> None:
         f"  rows rejected       {report.rows_rejected:>14,}"
         + (f"   kept in {report.rejects_file}" if report.rejects_file else ""),
         f"  duplicates dropped  {report.duplicates_dropped:>14,}"
-        + ("   landed by an earlier run" if report.duplicates_dropped else ""),
+        + ("   landed by another run" if report.duplicates_dropped else ""),
         f"  seconds             {report.seconds:>14,.2f}",
         f"  rows/s              {report.rows_per_s:>14,.0f}",
     ]

@@ -108,8 +108,9 @@ class Job:
         report.rows_read = sum(rows for rows, _ in self._read.values())
         report.rows_rejected = sum(rejects for _, rejects in self._read.values())
         settled = progress.landed_rows - self._start.landed_rows
-        report.rows_landed = max(0, settled - report.rows_rejected)
-        report.duplicates_dropped = self._start.landed_rows
+        ours = min(settled, report.rows_read)  # another ingest of the file may run beside this one
+        report.rows_landed = max(0, ours - report.rows_rejected)
+        report.duplicates_dropped = self._start.landed_rows + settled - ours
         report.complete = progress.complete
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from gputel.model.columns import CSV_NAMES, LABELS
 from gputel.sources.simulator import simulate
-from tests.captures import REAL, write_numbered
+from tests.captures import REAL, numbers, write_numbered
 from tests.chaos.fleet import Fleet
 from tests.postgres_processes import eventually
 from tests.processes import Processes
@@ -111,10 +111,3 @@ def wanted(capture: Path, next_row: int) -> Counter[tuple[object, ...]]:
         labels = (row[CSV_NAMES[name]] for name in LABELS)
         times[(*labels, float(row["value"]))] += len(range(place, next_row, len(rows)))
     return times
-
-
-async def numbers(pool: asyncpg.Pool) -> Counter[int]:
-    rows = await pool.fetch(
-        "SELECT value::bigint AS n, count(*) AS times FROM telemetry GROUP BY 1"
-    )
-    return Counter({row["n"]: row["times"] for row in rows})

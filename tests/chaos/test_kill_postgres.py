@@ -15,7 +15,7 @@ import pytest
 
 from gputel.errors import StoreError
 from gputel.store.embedded import running_dsn
-from tests.captures import write_numbered
+from tests.captures import numbers, write_numbered
 from tests.postgres_processes import eventually, fetchval, lives, postmaster
 from tests.processes import Gputel, Processes, free_port
 
@@ -58,7 +58,9 @@ async def test_rows_land_once_though_postgres_is_killed_again_and_again(
         )
 
     await eventually(complete, 60)
-    assert await numbers(running_dsn(data_dir)) == Counter(range(ROWS))
+    connection = await asyncpg.connect(running_dsn(data_dir))
+    assert await numbers(connection) == Counter(range(ROWS))
+    await connection.close()
     server = postmaster(data_dir)
     assert await gputel.stop() == 0
     assert not lives(server)
@@ -92,12 +94,3 @@ async def ask(data_dir: Path, statement: str) -> object:
         return await fetchval(running_dsn(data_dir), statement)
     except (StoreError, asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
         return None
-
-
-async def numbers(dsn: str) -> Counter[int]:
-    connection = await asyncpg.connect(dsn)
-    rows = await connection.fetch(
-        "SELECT value::bigint AS n, count(*) AS times FROM telemetry GROUP BY 1"
-    )
-    await connection.close()
-    return Counter({row["n"]: row["times"] for row in rows})

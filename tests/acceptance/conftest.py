@@ -1,0 +1,47 @@
+"""Real processes on a database of the test's own, and files for them to read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.captures import REAL
+from tests.processes import Gputel, Processes, free_port, processes_in
+
+Ingest = Callable[..., Coroutine[Any, Any, Gputel]]
+
+
+@pytest.fixture
+async def processes(tmp_path: Path) -> AsyncIterator[Processes]:
+    async with processes_in(tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+def capture() -> Path:
+    """The real capture, where it is at hand."""
+    if not REAL.exists():
+        pytest.skip("the real capture is not here")
+    return REAL
+
+
+@pytest.fixture
+def ingest(processes: Processes, dsn: str) -> Ingest:
+    """Run ``gputel ingest`` on the test's database, to its end."""
+
+    async def run(*arguments: str | Path) -> Gputel:
+        return await processes.run("ingest", *arguments, GPUTEL_POSTGRES_DSN=dsn)
+
+    return run
+
+
+@pytest.fixture
+async def api_url(processes: Processes, dsn: str) -> str:
+    """The address of a live API on the test's database."""
+    port = free_port()
+    arguments = ("run", "--role", "api", "--api-port", str(port))
+    await processes.start(*arguments, GPUTEL_POSTGRES_DSN=dsn).says("ready")
+    return f"http://127.0.0.1:{port}"
