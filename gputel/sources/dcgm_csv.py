@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 
@@ -25,7 +24,6 @@ from gputel.sources.piece import PieceParser
 
 __all__ = ["DcgmCsv", "LoopingSource", "Reject", "SourceChunk"]
 
-Timestamps = Literal["source", "processing"]
 HEADER_LIMIT = 64 * 1024
 
 

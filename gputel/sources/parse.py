@@ -111,7 +111,8 @@ class ColumnParser:
         known = [name for name in self._layout.places if with_time or name != TIMESTAMP]
         types = dict.fromkeys(known, LABEL_TYPE)
         types |= {TIMESTAMP: self._time_type, VALUE: pa.float64()}
-        return pa.csv.read_csv(
+        # Not read_csv, which hands every block from one thread to another.
+        reader = pa.csv.open_csv(
             pa.BufferReader(pa.py_buffer(data)),
             read_options=pa.csv.ReadOptions(
                 use_threads=False, block_size=len(data) + 1, column_names=self._layout.names
@@ -124,6 +125,7 @@ class ColumnParser:
                 null_values=[""],
             ),
         )
+        return reader.read_all()
 
     def _quotes_are_in_place(self, piece: Piece, batch: pa.RecordBatch, quotes: int) -> bool:
         """Whether no quote stands within an unquoted field, where Arrow would keep it.
@@ -192,8 +194,10 @@ def _is_plain_text(piece: Piece) -> bool:
         return False
     if buffer.find(_CR, start, stop) < 0:
         return True
-    in_line_ends = buffer.count(b"\r\n", start, stop) + buffer.endswith(b"\r", start, stop)
-    return buffer.count(_CR, start, stop) == in_line_ends
+    text, ends = piece.text, piece.ends - piece.start
+    before_feeds = text[np.maximum(ends - 2, 0)][text[ends - 1] == _LF]
+    in_line_ends = int(np.count_nonzero(before_feeds == _CR)) + (text[-1] == _CR)
+    return bool(np.count_nonzero(text == _CR) == in_line_ends)
 
 
 def _blank_lines(piece: Piece, batch: pa.RecordBatch) -> int:

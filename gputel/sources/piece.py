@@ -15,6 +15,7 @@ from gputel.sources.lines import Int64, Piece
 from gputel.sources.parse import ColumnParser, blank_lines, find_flaws
 
 _LINES_AROUND_DAMAGE = 1024
+_PARTS = 16
 
 Problems = list[tuple[int, Malformed]]
 """Lines, by their index in the piece, and what is wrong with them, in order."""
@@ -42,7 +43,7 @@ class PieceParser:
         if batch is not None:
             yield _without_flaws(batch, None, piece)
         elif len(piece.ends) > _LINES_AROUND_DAMAGE:
-            for part in piece.split(_LINES_AROUND_DAMAGE):
+            for part in piece.split(max(_LINES_AROUND_DAMAGE, len(piece.ends) // _PARTS)):
                 yield from self.parse(part)
         else:
             yield self._parse_by_line(piece)

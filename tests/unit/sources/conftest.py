@@ -47,7 +47,8 @@ class Bench:
 
     def numbered(self, count: int, start: int = 0) -> list[bytes]:
         """Good lines whose values tell them apart."""
-        return [self.line(value=str(number)) for number in range(start, start + count)]
+        before, after = self.line(value="@").split(b"@")
+        return [b"%b%d%b" % (before, number, after) for number in range(start, start + count)]
 
     def file(self, lines: Iterable[bytes], end: bytes = b"\n", name: str = "dcgm.csv") -> Path:
         """The header and these lines."""
