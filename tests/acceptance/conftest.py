@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,22 @@ def capture() -> Path:
     if not REAL.exists():
         pytest.skip("the real capture is not here")
     return REAL
+
+
+@pytest.fixture(scope="session")
+def model_dir(open_dir: Path) -> Path:
+    """A data directory with a cluster and a schema in it; no server runs."""
+    place = open_dir / "acceptance-model"
+    command = (sys.executable, "-m", "gputel", "db", "migrate", "--data-dir", str(place))
+    subprocess.run(command, check=True, capture_output=True)
+    return place
+
+
+@pytest.fixture
+def made_dir(model_dir: Path, data_dir: Path) -> Path:
+    """Such a data directory of the test's own: a warm start."""
+    subprocess.run(("cp", "-a", model_dir, data_dir), check=True)
+    return data_dir
 
 
 @pytest.fixture

@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from tests.acceptance.conftest import Ingest
 from tests.captures import ROOT, START, numbered_row, write_rows
+from tests.processes import Processes
 
 BAD = ROOT / "fixtures" / "bad"
 REFUSED = {
@@ -59,6 +61,21 @@ async def test_good_rows_land_and_bad_ones_are_told_of_every_kind_of_file(
     for name, wanted in REJECTED.items():
         assert f"{name}  (stream {name}@" in ended.out
         assert_rejects(tmp_path / f"{name}.rejects.csv", wanted)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_file_that_cannot_be_read_is_one_line_and_starts_nothing(
+    processes: Processes, tmp_path: Path, name: str
+) -> None:
+    file = BAD / name
+    if name == "directory.csv":
+        file = tmp_path
+    ended = await processes.run("ingest", file, "--data-dir", tmp_path / "data")
+    assert (ended.process.returncode, ended.out) == (1, "")
+    assert ended.err.startswith(f"gputel: {file}: ")
+    assert REFUSED[name] in ended.err
+    assert ended.err.count("\n") == 1
+    assert not (tmp_path / "data").exists()
 
 
 def assert_rejects(file: Path, wanted: list[tuple[str, str, str]]) -> None:
