@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from gputel.model.columns import SCHEMA
 from gputel.sources.classify import Malformed, Sorted, isolate, sort_lines
+from gputel.sources.flaws import find_flaws
 from gputel.sources.header import Layout
 from gputel.sources.lines import Int64, Piece
-from gputel.sources.parse import ColumnParser, blank_lines, find_flaws
+from gputel.sources.parse import ColumnParser, blank_lines
 
 _LINES_AROUND_DAMAGE = 1024
 _PARTS = 16

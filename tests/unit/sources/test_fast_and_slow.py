@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from gputel.model.columns import CSV_NAMES, SCHEMA
 from gputel.sources.classify import Malformed, check_line, sort_lines
+from gputel.sources.flaws import find_flaws
 from gputel.sources.header import parse_header
 from gputel.sources.lines import Piece
-from gputel.sources.parse import ColumnParser, find_flaws
+from gputel.sources.parse import ColumnParser
 from gputel.sources.piece import Parsed, PieceParser
 
 SHORT = parse_header(b"timestamp,metric_name,uuid,value,pod,extra", Path("x"))

@@ -1,0 +1,85 @@
+"""What the columns alone tell: rows that are well formed and yet hold no reading."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from gputel.model.columns import NEWEST_US, OLDEST_US, TIMESTAMP, VALUE
+from gputel.sources.lines import UInt8
+
+Flaw = tuple[str, str]
+"""A column, by gputel's name, and what is wrong with its value."""
+
+_SPACE, _TILDE = b" ~"
+
+# dcgm_structs.h: DCGM_INT32_BLANK, DCGM_INT64_BLANK, DCGM_FP64_BLANK, each with its next three
+# (not found, not supported, not permissioned). The int64 ones are one and the same float64.
+_BLANK_MEANINGS = ("blank", "not found", "not supported", "not permissioned")
+SENTINELS: dict[float, str] = {
+    **{0x7FFFFFF0 + place: f"int32, {text}" for place, text in enumerate(_BLANK_MEANINGS)},
+    **{140737488355328.0 + place: f"fp64, {text}" for place, text in enumerate(_BLANK_MEANINGS)},
+    float(0x7FFFFFFFFFFFFFF0): "int64",
+}
+_SENTINELS = np.array(sorted(SENTINELS))
+
+
+def find_flaws(batch: pa.RecordBatch) -> dict[int, Flaw]:
+    """Rows of a parsed batch that hold no reading, each with its first flaw from the left."""
+    flaws: dict[int, Flaw] = {}
+    times = _numbers(batch.column(TIMESTAMP).view(pa.int64()), flaws, TIMESTAMP, OLDEST_US)
+    if len(times) and not OLDEST_US <= times.min() <= times.max() <= NEWEST_US:
+        outside = (times < OLDEST_US) | (times > NEWEST_US)
+        _note(flaws, TIMESTAMP, outside, "timestamp is not within the years 2000 to 2099")
+    for name in ("metric_name", "uuid"):
+        column = batch.column(name)
+        blank = _blank_entries(column.dictionary)
+        if blank:
+            _note(flaws, name, np.isin(column.indices.to_numpy(), blank), f"{name} is blank")
+    values = _numbers(batch.column(VALUE), flaws, VALUE, 0).astype(np.float64, copy=False)
+    if len(values) and not -np.inf < values.min() <= values.max() < _SENTINELS[0]:
+        _note_values(flaws, values)
+    return flaws
+
+
+def _note_values(flaws: dict[int, Flaw], values: npt.NDArray[np.float64]) -> None:
+    _note(flaws, VALUE, ~np.isfinite(values), "value is not finite")
+    for row in np.flatnonzero(np.isin(values, _SENTINELS)):
+        text = SENTINELS[float(values[row])]
+        flaws.setdefault(int(row), (VALUE, f"value is DCGM's blank sentinel ({text})"))
+
+
+def _numbers(
+    column: pa.Array, flaws: dict[int, Flaw], name: str, instead: float
+) -> npt.NDArray[np.number]:
+    """A column's numbers, with ``instead`` where it is blank, which is a flaw."""
+    if column.null_count:
+        _note(flaws, name, column.is_null().to_numpy(zero_copy_only=False), f"{name} is blank")
+        column = column.fill_null(instead)
+    numbers: npt.NDArray[np.number] = column.to_numpy()
+    return numbers
+
+
+def _note(flaws: dict[int, Flaw], name: str, rows: npt.NDArray[np.bool_], reason: str) -> None:
+    for row in np.flatnonzero(rows):
+        flaws.setdefault(int(row), (name, reason))
+
+
+def _blank_entries(dictionary: pa.StringArray) -> list[int]:
+    """Entries that are empty, or nothing but white space."""
+    offsets, text = text_of(dictionary)
+    sizes = np.diff(offsets)
+    first = np.append(text, np.uint8(0))[offsets[:-1]]
+    suspects = np.flatnonzero((sizes == 0) | (first <= _SPACE) | (first > _TILDE))
+    return [int(entry) for entry in suspects if not dictionary[int(entry)].as_py().strip()]
+
+
+def text_of(dictionary: pa.StringArray) -> tuple[npt.NDArray[np.int32], UInt8]:
+    """The offsets and the bytes of a string array.
+
+    Format: https://arrow.apache.org/docs/format/Columnar.html#variable-size-binary-layout
+    """
+    _, offsets, text = dictionary.buffers()
+    begin, end = dictionary.offset, dictionary.offset + len(dictionary) + 1
+    return np.frombuffer(offsets, np.int32)[begin:end], np.frombuffer(text or b"", np.uint8)
