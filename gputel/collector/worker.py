@@ -20,7 +20,7 @@ log = logging.getLogger("gputel.collector")
 
 # Longest that one consume waits at the broker. A stop lets it end by itself: cut short, a reply
 # that is on its way would leave its messages leased to nobody until their leases run out.
-_WAIT_S = 1.0
+_WAIT_S = 0.2
 _CLOSED_PAUSE_S = 0.2
 
 
