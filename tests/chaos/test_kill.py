@@ -67,7 +67,7 @@ async def test_one_shot_stream_lands_every_row_once(
 ) -> None:
     file = write_numbered(tmp_path / "numbered.csv", ROWS)
     stream = ("--csv", str(file), "--stream-id", "s", "--no-loop", "--timestamps", "source")
-    fleet = Fleet(processes, dsn, *stream, "--rate", "6000", "--chunk-rows", "50")
+    fleet = Fleet(processes, dsn, *stream, "--rate", "2500", "--chunk-rows", "50")
 
     async def complete() -> bool:
         return await pool.fetchval(
