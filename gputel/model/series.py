@@ -41,12 +41,13 @@ class Groups:
     def __len__(self) -> int:
         return int(self.label_codes.shape[1])
 
-    def labels(self, group: int) -> tuple[str, ...]:
-        """The label values of one group, in the order of LABELS."""
-        return tuple(
-            self.batch.column(name).dictionary[int(self.label_codes[place, group])].as_py()
+    def labels(self, groups: Int64) -> list[tuple[str, ...]]:
+        """The label values of each of these groups, in the order of LABELS."""
+        columns = [
+            self.batch.column(name).dictionary.take(pa.array(self.label_codes[place, groups]))
             for place, name in enumerate(LABELS)
-        )
+        ]
+        return list(zip(*(column.to_pylist() for column in columns), strict=True))
 
 
 def group_rows(batch: pa.RecordBatch) -> Groups:

@@ -133,7 +133,7 @@ class SeriesIndex:
         return np.flatnonzero(self._known.find(batch.lane_a, batch.lane_b) == UNKNOWN)
 
     async def _learn(self, batch: Fingerprinted, unknown: Int64) -> None:
-        labels = [batch.groups.labels(int(group)) for group in unknown]
+        labels = batch.groups.labels(unknown)
         rows = await self._ids([digest(row) for row in labels], labels)
         learned = Known(
             batch.lane_a[unknown],
