@@ -1,27 +1,27 @@
-"""The hot requests: publish, consume, ack, nack, extend."""
+"""The requests about messages, all but consume: publish, ack, nack, extend, held."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 from aiohttp import web
 
 from gputel.broker import query
 from gputel.broker.consumers import Consumers
-from gputel.broker.exchange import Sending, converted, read_body, reply, reply_type, request_type
+from gputel.broker.consuming import item_results
+from gputel.broker.exchange import converted, read_body, reply, request_type
 from gputel.broker.waiting_queue import Outcome, WaitingQueue
 from gputel.config import BrokerSettings
-from gputel.errors import BadRequest, RequestError
-from gputel.mq.encoding import decode_items, decode_publish, encode_deliveries
-from gputel.mq.message import Delivery, Message, State
+from gputel.errors import RequestError
+from gputel.mq.encoding import decode_items, decode_publish
+from gputel.mq.message import Message, State
 from gputel.mq.protocol import (
     Ack,
     ErrorReply,
     Extend,
     Held,
     Holding,
-    ItemResult,
     Lookup,
     Nack,
     PublishResult,
@@ -38,7 +38,7 @@ _HELD: dict[State, Held] = {
 
 
 class MessageHandlers:
-    """Answers what producers and consumers ask."""
+    """Answers producers, and consumers on what they hold."""
 
     def __init__(
         self, waiting: WaitingQueue, settings: BrokerSettings, consumers: Consumers
@@ -51,7 +51,6 @@ class MessageHandlers:
     def add_to(self, app: web.Application) -> None:
         """Add the routes to an application."""
         app.router.add_post("/publish", self.publish)
-        app.router.add_post("/consume", self.consume)
         app.router.add_post("/ack", self.ack)
         app.router.add_post("/nack", self.nack)
         app.router.add_post("/extend", self.extend)
@@ -75,28 +74,6 @@ class MessageHandlers:
         if refusals:
             return _partly(request, refusals[0], results)
         return reply(request, results if listed else results[0], status=202)
-
-    async def consume(self, request: web.Request) -> web.Response:
-        """``POST /consume``: the next message, or with ``max=`` a list of them."""
-        arguments = request.query
-        query.only(
-            arguments,
-            query.MAX,
-            query.MAX_BYTES_ARGUMENT,
-            query.WAIT_S,
-            query.VISIBILITY_TIMEOUT_S,
-        )
-        most = query.MAX.of(arguments)
-        max_bytes = query.MAX_BYTES_ARGUMENT.of(arguments) or self._settings.message_max_bytes
-        wait_s = query.WAIT_S.of(arguments)
-        timeout_s = query.VISIBILITY_TIMEOUT_S.of(arguments)
-        if (await read_body(request, self._settings.message_max_bytes)).strip():
-            raise BadRequest("consume takes no body; its arguments stand in the query")
-        self._consumers.seen(request)
-        deliveries = await self._waiting.consume(most or 1, max_bytes, wait_s, timeout_s)
-        if not deliveries and most is None:
-            return web.Response(status=204)
-        return await self._deliver(request, deliveries, listed=most is not None)
 
     async def ack(self, request: web.Request) -> web.Response:
         """``POST /ack``: messages that were processed."""
@@ -140,37 +117,6 @@ class MessageHandlers:
         ]
         return reply(request, results if listed else results[0])
 
-    async def _deliver(
-        self, request: web.Request, deliveries: Sequence[Delivery], *, listed: bool
-    ) -> web.Response:
-        content_type = reply_type(request)
-        try:
-            size = sum(delivery.message.content_bytes for delivery in deliveries)
-            body = await converted(size, encode_deliveries, deliveries, content_type, listed)
-        except BaseException:
-            self._waiting.give_back(deliveries)
-            raise
-        response = web.Response(body=body, content_type=content_type)
-        sending = Sending()
-        try:
-            await sending.send(request, response)
-        finally:
-            if not sending.whole:
-                self._take_back(deliveries, count=sending.begun)
-        return response
-
-    def _take_back(self, deliveries: Sequence[Delivery], *, count: bool) -> None:
-        if not count:
-            self._waiting.give_back(deliveries)
-            return
-        # A message that no client can read to its end must become a dead letter some day.
-        self._waiting.each(
-            lambda delivery, now: self._queue.nack(
-                delivery.message.id, delivery.lease, now, reason="the reply was cut off"
-            ),
-            deliveries,
-        )
-
     async def _each(
         self, request: web.Request, kind: type[T], act: Callable[[T, float], None]
     ) -> web.Response:
@@ -181,7 +127,7 @@ class MessageHandlers:
         errors = self._waiting.each(act, items)
         if not listed and errors[0] is not None:
             raise errors[0]
-        results = [_result(item.id, error) for item, error in zip(items, errors, strict=True)]
+        results = item_results(items, errors)
         return reply(request, results if listed else results[0])
 
 
@@ -200,9 +146,3 @@ def _partly(
     if error.status == 503:
         response.headers["Retry-After"] = "1"
     return response
-
-
-def _result(id_: str, error: RequestError | None) -> ItemResult:
-    if error is None:
-        return ItemResult(id_, ok=True)
-    return ItemResult(id_, ok=False, code=error.code, message=error.message)

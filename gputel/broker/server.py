@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gputel.broker.admin import AdminHandlers
 from gputel.broker.consumers import Consumers
+from gputel.broker.consuming import ConsumeHandler
 from gputel.broker.handlers import MessageHandlers
 from gputel.broker.queue_metrics import gauges_of
 from gputel.broker.waiting_queue import WaitingQueue
@@ -67,6 +68,7 @@ def make_app(
         middlewares=[request_metrics("broker"), error_middleware],
     )
     MessageHandlers(waiting, settings, consumers).add_to(app)
+    ConsumeHandler(waiting, settings, consumers).add_to(app)
     AdminHandlers(waiting, settings).add_to(app)
     add_health_routes(app, health)
     return app

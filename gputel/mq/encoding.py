@@ -19,8 +19,10 @@ from gputel.mq.protocol import (
     MAX_METADATA_BYTES,
     MSGPACK,
     Ack,
+    ConsumeBody,
     DeliveryOut,
     Extend,
+    ItemResult,
     JsonDelivery,
     JsonOutgoing,
     Lookup,
@@ -50,6 +52,7 @@ _FORMS: dict[type, Any] = {
     Nack: Nack | Annotated[list[Nack], _LIST],
     Extend: Extend | Annotated[list[Extend], _LIST],
     Lookup: Lookup | Annotated[list[Lookup], _LIST],
+    ConsumeBody: ConsumeBody,
     Selection: Selection,
 }
 _ITEMS: dict[tuple[type, str], Any] = {
@@ -83,6 +86,14 @@ def decode_items(body: bytes, content_type: str, kind: type[T]) -> tuple[list[T]
     return (decoded, True) if isinstance(decoded, list) else ([decoded], False)
 
 
+def decode_consume(body: bytes, content_type: str) -> list[Ack] | None:
+    """The acks that a consume carries; None when it has no body. Raises BadRequest."""
+    if not body.strip():
+        return None
+    carried: ConsumeBody = _decode(_ITEMS[ConsumeBody, content_type], body)
+    return carried.ack
+
+
 def decode_selection(body: bytes, content_type: str) -> Selection:
     """Which dead letters a replay or purge names. Raises BadRequest unless it is one way only."""
     chosen: Selection = _decode(_ITEMS[Selection, content_type], body or b"{}")
@@ -94,9 +105,15 @@ def decode_selection(body: bytes, content_type: str) -> Selection:
 
 def encode_deliveries(deliveries: Sequence[Delivery], content_type: str, listed: bool) -> bytes:
     """The body of a consume's reply: a list, or its only delivery as one object."""
-    make: Any = _delivery_out if content_type == MSGPACK else _json_delivery
-    made = [make(delivery) for delivery in deliveries]
+    made = _made(deliveries, content_type)
     return encode(made if listed else made[0], content_type)
+
+
+def encode_consumed(
+    deliveries: Sequence[Delivery], content_type: str, acks: Sequence[ItemResult]
+) -> bytes:
+    """The body of the reply to a consume that carried acks: their results, and a list."""
+    return encode({"acks": acks, "messages": _made(deliveries, content_type)}, content_type)
 
 
 def metadata_of(message: Message) -> dict[str, Any]:
@@ -158,6 +175,11 @@ def _pack_metadata(metadata: dict[str, Any], path: str) -> bytes:
     if len(packed) > MAX_METADATA_BYTES:
         raise BadRequest(f"metadata is over {MAX_METADATA_BYTES} bytes - at `{path}.metadata`")
     return packed
+
+
+def _made(deliveries: Sequence[Delivery], content_type: str) -> list[Any]:
+    make: Any = _delivery_out if content_type == MSGPACK else _json_delivery
+    return [make(delivery) for delivery in deliveries]
 
 
 def _delivery_out(delivery: Delivery) -> DeliveryOut:

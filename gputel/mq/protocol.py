@@ -105,6 +105,12 @@ class Ack(Struct, forbid_unknown_fields=True):
     lease: str | None = None
 
 
+class ConsumeBody(Struct, forbid_unknown_fields=True):
+    """What a consume may carry: acks, done before it waits."""
+
+    ack: Annotated[list[Ack], Meta(max_length=MAX_LIST)]
+
+
 class Nack(Struct, forbid_unknown_fields=True):
     """A message given back: at once, after a delay, or to the dead letters."""
 
@@ -132,6 +138,13 @@ class ItemResult(Struct, omit_defaults=True):
     message: str | None = None
 
 
+class Consumed(Struct):
+    """The reply of a consume that carried acks: a result for each, then the deliveries."""
+
+    acks: list[ItemResult]
+    messages: list[Delivery]
+
+
 class Lookup(Struct, forbid_unknown_fields=True):
     """A message that somebody asks for."""
 
@@ -154,8 +167,12 @@ class Selection(Struct, forbid_unknown_fields=True):
 
 
 class ErrorReply(Struct, omit_defaults=True):
-    """Every refusal. ``results`` is there when a list of messages was accepted in part."""
+    """Every refusal. ``results`` is there when a list of messages was accepted in part.
+
+    ``acks`` is there when a consume carried acks: they were done all the same.
+    """
 
     code: str
     message: str
     results: list[PublishResult] | None = None
+    acks: list[ItemResult] | None = None

@@ -1,0 +1,117 @@
+"""``POST /consume``: acks of what was processed come in, and the next messages go out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from gputel.broker import query
+from gputel.broker.consumers import Consumers
+from gputel.broker.exchange import Sending, converted, read_body, reply, reply_type, request_type
+from gputel.broker.waiting_queue import WaitingQueue
+from gputel.config import BrokerSettings
+from gputel.errors import QueueClosed, RequestError
+from gputel.mq.encoding import decode_consume, encode_consumed, encode_deliveries
+from gputel.mq.message import Delivery
+from gputel.mq.protocol import Ack, ErrorReply, Extend, ItemResult, Nack
+
+
+class ConsumeHandler:
+    """Answers consumers that want messages."""
+
+    def __init__(
+        self, waiting: WaitingQueue, settings: BrokerSettings, consumers: Consumers
+    ) -> None:
+        self._waiting = waiting
+        self._settings = settings
+        self._consumers = consumers
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the route to an application."""
+        app.router.add_post("/consume", self.consume)
+
+    async def consume(self, request: web.Request) -> web.Response:
+        """``POST /consume``: the next message, or with ``max=`` or acks a list of them."""
+        arguments = request.query
+        query.only(
+            arguments,
+            query.MAX,
+            query.MAX_BYTES_ARGUMENT,
+            query.WAIT_S,
+            query.VISIBILITY_TIMEOUT_S,
+        )
+        most = query.MAX.of(arguments)
+        max_bytes = query.MAX_BYTES_ARGUMENT.of(arguments) or self._settings.message_max_bytes
+        wait_s = query.WAIT_S.of(arguments)
+        timeout_s = query.VISIBILITY_TIMEOUT_S.of(arguments)
+        body = await read_body(request, self._settings.message_max_bytes)
+        items = await converted(len(body), decode_consume, body, request_type(request))
+        self._consumers.seen(request)
+        acks = None if items is None else self._ack(items)
+        try:
+            deliveries = await self._waiting.consume(most or 1, max_bytes, wait_s, timeout_s)
+        except QueueClosed as error:
+            if acks is None:
+                raise
+            refusal = ErrorReply(error.code, error.message, acks=acks)
+            return reply(request, refusal, status=error.status)
+        if not deliveries and most is None and acks is None:
+            return web.Response(status=204)
+        return await self._deliver(request, deliveries, acks, listed=most is not None)
+
+    def _ack(self, items: Sequence[Ack]) -> list[ItemResult]:
+        queue = self._waiting.queue
+        errors = self._waiting.each(lambda item, now: queue.ack(item.id, item.lease, now), items)
+        return item_results(items, errors)
+
+    async def _deliver(
+        self,
+        request: web.Request,
+        deliveries: Sequence[Delivery],
+        acks: Sequence[ItemResult] | None,
+        *,
+        listed: bool,
+    ) -> web.Response:
+        content_type = reply_type(request)
+        try:
+            size = sum(delivery.message.content_bytes for delivery in deliveries)
+            if acks is None:
+                body = await converted(size, encode_deliveries, deliveries, content_type, listed)
+            else:
+                body = await converted(size, encode_consumed, deliveries, content_type, acks)
+        except BaseException:
+            self._waiting.give_back(deliveries)
+            raise
+        response = web.Response(body=body, content_type=content_type)
+        sending = Sending()
+        try:
+            await sending.send(request, response)
+        finally:
+            if not sending.whole:
+                self._take_back(deliveries, count=sending.begun)
+        return response
+
+    def _take_back(self, deliveries: Sequence[Delivery], *, count: bool) -> None:
+        if not count:
+            self._waiting.give_back(deliveries)
+            return
+        # A message that no client can read to its end must become a dead letter some day.
+        self._waiting.each(
+            lambda delivery, now: self._waiting.queue.nack(
+                delivery.message.id, delivery.lease, now, reason="the reply was cut off"
+            ),
+            deliveries,
+        )
+
+
+def item_results(
+    items: Sequence[Ack | Nack | Extend], errors: Sequence[RequestError | None]
+) -> list[ItemResult]:
+    """What became of each item, from what it raised."""
+    return [
+        ItemResult(item.id, ok=True)
+        if error is None
+        else ItemResult(item.id, ok=False, code=error.code, message=error.message)
+        for item, error in zip(items, errors, strict=True)
+    ]
