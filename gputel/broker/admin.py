@@ -1,4 +1,4 @@
-"""The requests of operators: statistics and dead letters."""
+"""The requests of operators: statistics, draining and dead letters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gputel.broker import query
 from gputel.broker.exchange import read_body, reply, request_type
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
+from gputel.errors import BadRequest
 from gputel.mq.encoding import decode_selection, metadata_of, payload_text
 from gputel.mq.message import Message
 
@@ -30,6 +31,7 @@ class AdminHandlers:
     def add_to(self, app: web.Application) -> None:
         """Add the routes to an application."""
         app.router.add_get("/stats", self.stats)
+        app.router.add_post("/admin/drain", self.drain)
         app.router.add_get("/dead-letters", self.list_dead)
         app.router.add_get("/dead-letters/{id:.+}", self.show_dead)
         app.router.add_post("/dead-letters/replay", self.replay)
@@ -55,6 +57,22 @@ class AdminHandlers:
             **asdict(queue.counters),
         }
         return reply(request, values)
+
+    async def drain(self, request: web.Request) -> web.Response:
+        """``POST /admin/drain``: take no more messages, let consumers empty the queue."""
+        query.only(request.query)
+        if await read_body(request, self._settings.message_max_bytes):
+            raise BadRequest("drain takes no body")
+        self._waiting.close()
+        queue = self._queue
+        left = {
+            "drained": queue.drained,
+            "ready": queue.ready,
+            "delayed": queue.delayed,
+            "in_flight": queue.in_flight,
+            "dead": len(queue.dead_letters),
+        }
+        return reply(request, left)
 
     async def list_dead(self, request: web.Request) -> web.Response:
         """``GET /dead-letters?offset=&limit=``: oldest first, without their payloads."""

@@ -32,7 +32,7 @@ def steady(value: Any) -> Any:
 
 async def test_every_example_of_the_document_answers_as_it_says(broker) -> None:
     examples = EXAMPLE.findall(DOCUMENT.read_text())
-    assert len(examples) == DOCUMENT.read_text().count("\ncurl ") == 15
+    assert len(examples) == DOCUMENT.read_text().count("\ncurl ") == 16
     for command, answer in examples:
         got = await curl(command, broker.port)
         assert steady(got) == steady(msgspec.json.decode(answer)), command
@@ -40,7 +40,7 @@ async def test_every_example_of_the_document_answers_as_it_says(broker) -> None:
 
 async def test_document_names_every_path_of_the_broker(broker) -> None:
     text = DOCUMENT.read_text()
-    for path in ("/publish", "/consume", "/ack", "/nack", "/extend", "/held"):
+    for path in ("/publish", "/consume", "/ack", "/nack", "/extend", "/held", "/admin/drain"):
         assert f"## POST {path}\n" in text
         status, _ = await broker.post(path + "?nonsense=1")
         assert status == 400
