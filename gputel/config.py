@@ -156,7 +156,7 @@ class StreamerSettings:
         choices=("processing", "source"),
     )
     chunk_rows: int = _setting(
-        32_768, "Most rows in one chunk, which is one message.", minimum=1, maximum=1_000_000
+        131_072, "Most rows in one chunk, which is one message.", minimum=1, maximum=1_000_000
     )
     chunk_interval_s: float = _setting(
         0.5, "Target time between chunks when --rate limits the stream.", minimum=0.01
