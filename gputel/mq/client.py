@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
+import uuid
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
-import aiohttp
 import msgspec
 
 from gputel.errors import (
@@ -19,7 +19,9 @@ from gputel.errors import (
     QueueClosed,
     QueueFull,
     Unauthorized,
+    UsageError,
 )
+from gputel.mq.connection import Reply
 from gputel.mq.protocol import (
     MSGPACK,
     Ack,
@@ -34,6 +36,7 @@ from gputel.mq.protocol import (
     Outgoing,
     PublishResult,
 )
+from gputel.mq.wire import Late, Request, Wire
 
 __all__ = ["Delivery", "ItemResult", "OutgoingMessage", "PublishIncomplete", "PublishResult"]
 __all__ += ["QueueClient"]
@@ -42,15 +45,20 @@ T = TypeVar("T")
 OutgoingMessage = Outgoing
 """A message to publish: ``payload``, ``id``, ``key``, ``metadata``."""
 
-_CONNECT_TIMEOUT_S = 5.0
 _GRACE_S = 30.0  # beyond the wait that the broker was asked for
+_DECLINE_S = 2.0
 _UNSTATED_WAIT_S = 120.0  # a broker whose --publish-wait-s is longer is taken to be away
-_LARGE_BYTES = 256 * 1024
 _HEADERS = {"Content-Type": MSGPACK, "Accept": MSGPACK}
 _ERRORS: dict[str, type[GputelError]] = {
     kind.code: kind
     for kind in (BadRequest, Unauthorized, NotFound, PayloadTooLarge, QueueClosed, QueueFull)
 }
+_PACK = msgspec.msgpack.Encoder().encode
+_PUBLISHED = msgspec.msgpack.Decoder(list[PublishResult])
+_DELIVERIES = msgspec.msgpack.Decoder(list[Delivery])
+_RESULTS = msgspec.msgpack.Decoder(list[ItemResult])
+_HOLDINGS = msgspec.msgpack.Decoder(list[Holding])
+_STATS = msgspec.msgpack.Decoder(dict[str, Any])
 _ERROR = msgspec.msgpack.Decoder(ErrorReply)
 _JSON_ERROR = msgspec.json.Decoder(ErrorReply)
 
@@ -72,14 +80,13 @@ class QueueClient:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._session: aiohttp.ClientSession | None = None
+        self._wire: Wire | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            headers=_HEADERS,
-            auto_decompress=False,
-        )
+        try:
+            self._wire = Wire(self.url, _HEADERS)
+        except ValueError as error:
+            raise UsageError(f"the broker's address: {error}") from None
         return self
 
     async def __aexit__(
@@ -88,9 +95,9 @@ class QueueClient:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._wire is not None:
+            await self._wire.aclose()
+            self._wire = None
 
     async def publish(
         self, messages: Sequence[OutgoingMessage], wait_s: float | None = None
@@ -99,12 +106,14 @@ class QueueClient:
 
         Waits in the broker for room up to ``wait_s`` (default and limit: the broker's own).
         Raises QueueFull; PublishIncomplete, which is one, when some of the list was accepted;
-        QueueClosed; PayloadTooLarge.
+        QueueClosed; PayloadTooLarge. A message without an id gets one here.
         """
         arguments = {} if wait_s is None else {"wait_s": _text(wait_s)}
         waits_s = _UNSTATED_WAIT_S if wait_s is None else wait_s
-        body = msgspec.msgpack.encode(list(messages))
-        return await self._call("/publish", arguments, body, list[PublishResult], waits_s)
+        body = _PACK([m if m.id is not None else _named(m) for m in messages])
+        return await self._call(
+            "/publish", arguments, body, _PUBLISHED, waits_s=waits_s, again=True
+        )
 
     async def consume(
         self,
@@ -116,15 +125,28 @@ class QueueClient:
         """Lease up to ``max_messages``, and of them at least one whatever ``max_bytes`` is.
 
         Waits up to ``wait_s`` for the first; empty when none came. Raises QueueClosed once the
-        broker is closed and empty. Cancelled, it closes its connection, so that the broker takes
-        back what it was about to deliver.
+        broker is closed and empty. Cancelled, it tells the broker so, which takes back what it
+        was about to deliver; what it had delivered already is given back in the background.
         """
         arguments = {"max": str(max_messages), "wait_s": _text(wait_s)}
         if max_bytes is not None:
             arguments["max_bytes"] = str(max_bytes)
         if visibility_timeout_s is not None:
             arguments["visibility_timeout_s"] = _text(visibility_timeout_s)
-        return await self._call("/consume", arguments, b"", list[Delivery], wait_s)
+        return await self._call(
+            "/consume", arguments, b"", _DELIVERIES, waits_s=wait_s, late=self._decline
+        )
+
+    async def _decline(self, reply: Reply) -> None:
+        """Give back what was delivered to a consume that had been cancelled."""
+        if reply.status != 200:
+            return
+        deliveries = _DELIVERIES.decode(reply.body)
+        items = [Nack(d.id, d.lease, 0.0, "the consumer left") for d in deliveries]
+        wire = self._wire
+        if items and wire is not None:
+            with contextlib.suppress(OSError):
+                await wire.exchange(Request("POST", "/nack", _PACK(items)), _DECLINE_S)
 
     async def ack(self, items: Sequence[tuple[str, str]]) -> list[ItemResult]:
         """Drop messages that were processed, each as (id, lease); gives one result each."""
@@ -152,13 +174,13 @@ class QueueClient:
 
     async def held(self, ids: Sequence[str]) -> list[Held | None]:
         """Where the broker holds the message of each id: None where it does not hold it."""
-        body = msgspec.msgpack.encode([Lookup(id_) for id_ in ids])
-        found = await self._call("/held", {}, body, list[Holding])
+        body = _PACK([Lookup(id_) for id_ in ids])
+        found = await self._call("/held", {}, body, _HOLDINGS, again=True)
         return [holding.held for holding in found]
 
     async def stats(self) -> dict[str, Any]:
         """What the queue holds and has counted, as ``GET /stats`` tells it."""
-        return await self._call("/stats", {}, None, dict[str, Any])
+        return await self._call("/stats", {}, None, _STATS, again=True)
 
     async def check(self) -> str | None:
         """None when the broker answers, else why it cannot be used: for readiness."""
@@ -171,41 +193,35 @@ class QueueClient:
     async def _each(self, path: str, items: Sequence[Ack | Nack | Extend]) -> list[ItemResult]:
         if not items:
             return []
-        return await self._call(path, {}, msgspec.msgpack.encode(items), list[ItemResult])
+        return await self._call(path, {}, _PACK(items), _RESULTS)
 
     async def _call(
         self,
         path: str,
         arguments: dict[str, str],
         body: bytes | None,
-        kind: type[T],
+        reading: msgspec.msgpack.Decoder[T],
+        *,
         waits_s: float = 0.0,
+        again: bool = False,
+        late: Late | None = None,
     ) -> T:
-        method = "GET" if body is None else "POST"
-        status, reply = await self._exchange(method, path, arguments, body, waits_s + _GRACE_S)
+        if self._wire is None:
+            raise RuntimeError("use the QueueClient in an async with block")
+        target = f"{path}?{'&'.join(map('='.join, arguments.items()))}" if arguments else path
+        request = Request("GET" if body is None else "POST", target, body or b"", again)
+        try:
+            status, reply = await self._wire.exchange(request, waits_s + _GRACE_S, late)
+        except TimeoutError:
+            raise BrokerUnavailable(f"the broker at {self.url} did not answer in time") from None
+        except (OSError, UnicodeError) as error:
+            raise BrokerUnavailable(f"cannot reach the broker at {self.url}: {error}") from None
         if status >= 400:
             self._refused(status, reply)
         try:
-            return msgspec.msgpack.decode(reply, type=kind)
-        except msgspec.DecodeError as error:
+            return reading.decode(reply)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BrokerUnavailable(f"what answers at {self.url} is no broker: {error}") from None
-
-    async def _exchange(
-        self, method: str, path: str, arguments: dict[str, str], body: bytes | None, limit_s: float
-    ) -> tuple[int, bytes]:
-        """One request and its reply: status and body. All of the transport is here."""
-        if self._session is None:
-            raise RuntimeError("use the QueueClient in an async with block")
-        timeout = aiohttp.ClientTimeout(total=limit_s, sock_connect=_CONNECT_TIMEOUT_S)
-        try:
-            async with self._session.request(
-                method, self.url + path, params=arguments, data=_sendable(body), timeout=timeout
-            ) as response:
-                return response.status, await response.read()
-        except TimeoutError:
-            raise BrokerUnavailable(f"the broker at {self.url} did not answer in time") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise BrokerUnavailable(f"cannot reach the broker at {self.url}: {error}") from None
 
     def _refused(self, status: int, body: bytes) -> NoReturn:
         error = _error_reply(body)
@@ -228,9 +244,9 @@ def _error_reply(body: bytes) -> ErrorReply | None:
     return None
 
 
-def _sendable(body: bytes | None) -> bytes | io.BytesIO | None:
-    # aiohttp writes bytes in one go; a stream it sends in pieces, between which others get a turn.
-    return io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
+def _named(message: Outgoing) -> Outgoing:
+    # With an id from here, the broker knows a message that is sent again.
+    return msgspec.structs.replace(message, id=uuid.uuid4().hex)
 
 
 def _text(seconds: float) -> str:
