@@ -45,6 +45,7 @@ class AdminHandlers:
         values: dict[str, Any] = {
             "closed": queue.closed,
             "ready": queue.ready,
+            "blocked": queue.blocked,
             "delayed": queue.delayed,
             "in_flight": queue.in_flight,
             "dead": len(queue.dead_letters),

@@ -25,7 +25,8 @@ class Counters:
     redelivered: int = 0
     acked: int = 0
     nacked: int = 0
-    expired: int = 0  # leases that ran out
+    lease_timeouts: int = 0  # leases that ran out
+    expired: int = 0  # messages whose time to live was over
     dead_lettered: int = 0
     replayed: int = 0
     purged: int = 0

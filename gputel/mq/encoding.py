@@ -143,7 +143,8 @@ def _message(item: Outgoing | JsonOutgoing, path: str) -> Message:
         raise BadRequest(f"id and key may not hold the character U+0000 - at `{path}`")
     payload = item.payload if isinstance(item, Outgoing) else _json_payload(item, path)
     try:
-        return Message(id_, item.key, payload, _pack_metadata(item.metadata, path))
+        metadata = _pack_metadata(item.metadata, path)
+        return Message(id_, item.key, payload, metadata, item.delay_s, item.ttl_s or 0.0)
     except UnicodeEncodeError:
         raise BadRequest(f"a string holds half a surrogate pair - at `{path}`") from None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ HISTORY_LENGTH = 8
 
 REASON_LENGTH = 256
 """Characters of a reason that are kept."""
+
+NEVER = float("inf")
 
 _FAILURE_OVERHEAD_BYTES = 128
 
@@ -46,6 +49,8 @@ class Message:
     key: str
     payload: bytes
     metadata: bytes
+    delay_s: float = 0.0  # from publishing until it is ready
+    ttl_s: float = 0.0  # from publishing until it expires; 0: it never does
     size: int = 0
     sequence: int = 0  # place in the order of delivery
     state: State = State.READY
@@ -54,8 +59,9 @@ class Message:
     timer: int = 0  # serial of its deadline; 0 when nothing is due
     deadline: float = 0.0  # monotonic seconds
     entry_at: float = 0.0  # deadline of its entry in the heap, never later than ``deadline``
+    expires_at: float = NEVER  # monotonic seconds
     since: float = 0.0  # monotonic seconds at which it was published, or died
-    history: list[Failure] = field(default_factory=list)
+    history: Sequence[Failure] = ()
 
     def __post_init__(self) -> None:
         text_bytes = len(self.id) + len(self.key)
@@ -68,10 +74,10 @@ class Message:
 
     def remember(self, failure: Failure) -> None:
         """Add a failed delivery to the history, within its bounds; ``size`` follows."""
-        self.history.append(failure)
-        self.size += _failure_bytes(failure)
-        if len(self.history) > HISTORY_LENGTH:
-            self.size -= _failure_bytes(self.history.pop(0))
+        kept = self.history[-(HISTORY_LENGTH - 1) :]
+        forgotten = self.history[: len(self.history) - len(kept)]
+        self.history = (*kept, failure)
+        self.size += _failure_bytes(failure) - sum(map(_failure_bytes, forgotten))
 
 
 class Delivery(NamedTuple):

@@ -21,23 +21,31 @@ MAX_LIST = 10_000
 MAX_WAIT_S = 3_600.0
 MAX_TIMEOUT_S = 86_400.0
 MIN_TIMEOUT_S = 0.05
+MAX_TTL_S = 31_536_000.0
 MAX_BYTES = 2**53
 
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_LENGTH)]
 Key = Annotated[str, Meta(max_length=MAX_TEXT_LENGTH)]
 Timeout = Annotated[float, Meta(ge=MIN_TIMEOUT_S, le=MAX_TIMEOUT_S)]
 Delay = Annotated[float, Meta(ge=0, le=MAX_TIMEOUT_S)]
+Ttl = Annotated[float, Meta(gt=0, le=MAX_TTL_S)]
 Held = Literal["ready", "in_flight", "dead"]
 Encoding = Literal["text", "base64"]
 
 
-class Outgoing(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A message as its producer sends it. Without an id, the broker makes one."""
+class Outgoing(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A message as its producer sends it. Without an id, the broker makes one.
+
+    It is ready ``delay_s`` after it was accepted, and dropped when it is still ready, or delayed,
+    after ``ttl_s``; None: never.
+    """
 
     id: Text | None = None
     key: Key = ""
     payload: bytes
     metadata: dict[str, Any] = {}
+    delay_s: Delay = 0.0
+    ttl_s: Ttl | None = None
 
 
 class JsonOutgoing(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +56,8 @@ class JsonOutgoing(Struct, kw_only=True, forbid_unknown_fields=True):
     payload: msgspec.Raw
     encoding: Encoding = "text"
     metadata: dict[str, Any] = {}
+    delay_s: Delay = 0.0
+    ttl_s: Ttl | None = None
 
 
 class PublishResult(Struct, omit_defaults=True):

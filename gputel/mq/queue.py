@@ -2,57 +2,58 @@
 
 A published message is ready, then in flight while a consumer holds a lease on it, and leaves by
 ack. A lease that runs out, or a nack, makes it ready again in its old place; after
-``max_attempts`` deliveries it becomes a dead letter. ``docs/protocol.md`` has the picture.
+``max_attempts`` deliveries it becomes a dead letter. One whose time to live is over is dropped
+when it is neither in flight nor dead. ``docs/protocol.md`` has the picture.
 
 Everything held counts against both bounds, in flight and dead letters included. Always
-``published == acked + purged + ready + delayed + in_flight + dead``.
+``published == acked + purged + expired + ready + delayed + in_flight + dead``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from gputel.errors import PayloadTooLarge, QueueClosed, QueueFull, StaleLease, UnknownMessage
+from gputel.errors import QueueClosed, StaleLease, UnknownMessage
 from gputel.mq.counters import Counters, QueueLimits
-from gputel.mq.dead_letters import DeadLetters
+from gputel.mq.hold import Hold
 from gputel.mq.in_flight import Deadlines
-from gputel.mq.message import REASON_LENGTH, Delivery, Failure, Message, State
+from gputel.mq.keyed import KeyedLine
+from gputel.mq.message import NEVER, REASON_LENGTH, Delivery, Failure, Message, State
 from gputel.mq.ready import ReadyLine
 
 __all__ = ["Counters", "MessageQueue", "QueueLimits"]
 
 
 @dataclass
-class MessageQueue:
+class MessageQueue(Hold):
     """A bounded queue in the order of publishing. ``now`` is always monotonic seconds.
 
     ``lease_prefix`` starts every lease: give each queue another one, so that no lease outlives
-    the process that gave it. Not safe to call from several threads at once.
+    the process that gave it. With ``ordered_keys``, messages of one key are delivered in the order
+    of publishing, and one only when all before it were acked, are dead letters, or expired. Not
+    safe to call from several threads at once.
     """
 
-    limits: QueueLimits = field(default_factory=QueueLimits)
-    lease_prefix: str = ""
-    counters: Counters = field(default_factory=Counters)
-    closed: bool = False
-    held_bytes: int = 0
+    ordered_keys: bool = False
 
     def __post_init__(self) -> None:
-        self.dead_letters = DeadLetters()
-        self._held: dict[str, Message] = {}
-        self._ready = ReadyLine()
+        super().__post_init__()
+        self._ready: ReadyLine = KeyedLine() if self.ordered_keys else ReadyLine()
         self._deadlines = Deadlines()
         self._delayed = 0
+        self._in_flight = 0
 
     # ------------------------------------------------------------------ what it holds
 
-    def __len__(self) -> int:
-        """Messages held, in whatever state."""
-        return len(self._held)
-
     @property
     def ready(self) -> int:
-        """Messages that a consumer would get now."""
+        """Messages that are ready, those that are ``blocked`` included."""
         return len(self._ready)
+
+    @property
+    def blocked(self) -> int:
+        """Ready messages that wait behind another of their key."""
+        return self._ready.blocked
 
     @property
     def delayed(self) -> int:
@@ -62,17 +63,7 @@ class MessageQueue:
     @property
     def in_flight(self) -> int:
         """Messages leased to consumers."""
-        return len(self._deadlines) - self._delayed
-
-    @property
-    def drained(self) -> bool:
-        """Whether nothing is left that a consumer could get, now or later."""
-        return not self._ready and not self._deadlines
-
-    def state_of(self, id_: str) -> State | None:
-        """The state that the message of this id is held in; None: it is not held."""
-        message = self._held.get(id_)
-        return message.state if message else None
+        return self._in_flight
 
     def oldest_ready(self) -> Message | None:
         """The message that would be delivered next, or None."""
@@ -99,29 +90,18 @@ class MessageQueue:
         self.check_size(message)
         if not self._has_room_for(message):
             raise self.full_error()
-        self._held[message.id] = message
-        self.held_bytes += message.size
-        message.since = now
-        self._ready.append(message)
+        self._take(message)
         self.counters.published += 1
+        message.since = now
+        if message.ttl_s:
+            message.expires_at = now + message.ttl_s
+        if message.delay_s:
+            self._ready.number(message)
+            self._delay(message, now + message.delay_s)
+        else:
+            self._ready.append(message)
+            self._watch_ready(message)
         return None
-
-    def check_size(self, message: Message) -> None:
-        """Raise PayloadTooLarge for a message that would not fit an empty queue."""
-        if message.size > self.limits.max_bytes:
-            raise PayloadTooLarge(
-                f"message {message.id} counts {message.size} bytes, more than the whole queue "
-                f"may hold: {self.limits.max_bytes} (--queue-max-bytes)"
-            )
-
-    def full_error(self) -> QueueFull:
-        """The refusal of a full queue; it tells what fills it."""
-        dead = len(self.dead_letters)
-        hint = f"; {dead} of them are dead letters: replay or purge them" if dead else ""
-        return QueueFull(
-            f"the queue is full, {len(self._held)} messages and {self.held_bytes} bytes{hint}; "
-            "publish again later"
-        )
 
     def close(self) -> None:
         """Take no more messages; those held can still be consumed and acked."""
@@ -141,6 +121,9 @@ class MessageQueue:
         A first message is given whatever its size. Raises QueueClosed once the queue is closed
         and nothing is left to wait for.
         """
+        due = self._deadlines.next_deadline()
+        if due is not None and due <= now:
+            self.expire(now)
         if self.closed and self.drained:
             raise QueueClosed("the queue is closed, and nothing is left in it")
         timeout_s = visibility_timeout_s or self.limits.visibility_timeout_s
@@ -162,7 +145,8 @@ class MessageQueue:
         all.
         """
         message = self._leased(id_, lease, now)
-        self._deadlines.remove(message)
+        self._end_lease(message)
+        self._ready.left(message)
         self._forget(message)
         self.counters.acked += 1
 
@@ -181,7 +165,7 @@ class MessageQueue:
         With ``dead``, or after its last attempt, it becomes a dead letter. Raises as ack does.
         """
         message = self._leased(id_, lease, now)
-        self._deadlines.remove(message)
+        self._end_lease(message)
         self.counters.nacked += 1
         self._fail(message, now, reason or "nacked", delay_s=delay_s, dead=dead)
 
@@ -194,9 +178,9 @@ class MessageQueue:
             message = self._leased(id_, lease, now)
         except (StaleLease, UnknownMessage):
             return
-        self._deadlines.remove(message)
+        self._end_lease(message)
         message.attempts -= 1
-        self._ready.put_back(message)
+        self._come_back(message, now)
 
     def extend(
         self, id_: str, lease: str | None, now: float, visibility_timeout_s: float | None = None
@@ -207,14 +191,17 @@ class MessageQueue:
         self._deadlines.move(message, now + timeout_s)
 
     def expire(self, now: float) -> float | None:
-        """Do what is due: take back leases that ran out, end delays. Gives the next deadline."""
+        """Do what is due: end leases, delays and lives. Gives the next deadline."""
         for message in self._deadlines.pop_due(now):
-            if message.state is State.DELAYED:
-                self._delayed -= 1
-                self._ready.put_back(message)
-            else:
-                self.counters.expired += 1
+            if message.state is State.IN_FLIGHT:
+                self._in_flight -= 1
+                self.counters.lease_timeouts += 1
                 self._fail(message, now, "the lease ran out")
+            elif message.state is State.DELAYED:
+                self._delayed -= 1
+                self._come_back(message, now)
+            else:
+                self._drop(message)
         return self._deadlines.next_deadline()
 
     # ------------------------------------------------------------------ dead letters
@@ -222,12 +209,14 @@ class MessageQueue:
     def replay(self, id_: str) -> None:
         """Make a dead letter ready again, behind all others and with its attempts back at 0.
 
-        Raises UnknownMessage, or QueueClosed.
+        It has no time to live any more: someone asked for it. Raises UnknownMessage, or
+        QueueClosed.
         """
         if self.closed:
             raise QueueClosed("the queue is closed: dead letters cannot be replayed")
         message = self.dead_letters.take(id_)
         message.attempts = 0
+        message.expires_at = NEVER
         self._ready.append(message)
         self.counters.replayed += 1
 
@@ -238,15 +227,11 @@ class MessageQueue:
 
     # ------------------------------------------------------------------ inside
 
-    def _has_room_for(self, message: Message) -> bool:
-        limits = self.limits
-        return (
-            len(self._held) < limits.max_messages
-            and self.held_bytes + message.size <= limits.max_bytes
-        )
-
     def _deliver(self, message: Message, deadline: float) -> Delivery:
+        if message.timer:
+            self._deadlines.remove(message)
         serial = self._deadlines.add(message, deadline)
+        self._in_flight += 1
         message.state = State.IN_FLIGHT
         message.lease = f"{self.lease_prefix}{serial:x}"
         message.attempts += 1
@@ -276,21 +261,44 @@ class MessageQueue:
         self.held_bytes += message.size - before
         if dead or message.attempts >= self.limits.max_attempts:
             self._bury(message, now)
-        elif delay_s > 0:
-            message.state = State.DELAYED
-            message.lease = ""
-            self._deadlines.add(message, now + delay_s)
-            self._delayed += 1
+        elif delay_s > 0 and message.expires_at > now:
+            self._delay(message, now + delay_s)
+        else:
+            self._come_back(message, now)
+
+    def _delay(self, message: Message, until: float) -> None:
+        message.state = State.DELAYED
+        message.lease = ""
+        self._deadlines.add(message, min(until, message.expires_at))
+        self._delayed += 1
+
+    def _come_back(self, message: Message, now: float) -> None:
+        if message.expires_at <= now:
+            self._drop(message)
         else:
             self._ready.put_back(message)
+            self._watch_ready(message)
+
+    def _watch_ready(self, message: Message) -> None:
+        if message.expires_at < NEVER:
+            self._deadlines.add(message, message.expires_at)
+
+    def _drop(self, message: Message) -> None:
+        if message.state is State.READY:
+            self._ready.discard(message)
+        else:
+            self._ready.left(message)
+        self._forget(message)
+        self.counters.expired += 1
+
+    def _end_lease(self, message: Message) -> None:
+        self._deadlines.remove(message)
+        self._in_flight -= 1
 
     def _bury(self, message: Message, now: float) -> None:
         message.state = State.DEAD
         message.lease = ""
         message.since = now
+        self._ready.left(message)
         self.dead_letters.add(message)
         self.counters.dead_lettered += 1
-
-    def _forget(self, message: Message) -> None:
-        del self._held[message.id]
-        self.held_bytes -= message.size

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from gputel.mq.message import Message, State
+
+_SLACK = 64
+"""Places of messages that left which are always tolerated: small lines are not worth rebuilding."""
 
 
 class ReadyLine:
     """Ready messages, oldest first; one that comes back takes its old place.
 
-    Whatever was delivered once is older than all that is fresh, so a small heap of the returned
-    in front of a deque of the fresh keeps the order exactly.
+    A heap of those that came back stands beside a deque of the fresh, and the older of their heads
+    is next. A message that leaves from the middle keeps its place, marked by a sequence of 0, until
+    the place surfaces or such places outnumber the others: every operation costs O(log n) at most,
+    amortised.
     """
+
+    blocked = 0
+    """Ready messages that must wait behind another: none, in this line."""
 
     def __init__(self) -> None:
         self._fresh: deque[Message] = deque()
         self._returned: list[tuple[int, Message]] = []
         self._sequence = 0
+        self._gone = 0
 
     def __len__(self) -> int:
-        return len(self._fresh) + len(self._returned)
+        return len(self._fresh) + len(self._returned) - self._gone
+
+    def number(self, message: Message) -> None:
+        """Give a message, which is not ready yet, its place behind all others."""
+        self._sequence += 1
+        message.sequence = self._sequence
 
     def append(self, message: Message) -> None:
         """Put a message at the end of the line."""
@@ -32,20 +46,49 @@ class ReadyLine:
         self._fresh.append(message)
 
     def put_back(self, message: Message) -> None:
-        """Put a message that was in line before back into its place."""
+        """Put a message that was given a place before into that place."""
         message.state = State.READY
         message.lease = ""
         heappush(self._returned, (message.sequence, message))
 
     def first(self) -> Message | None:
         """The oldest message, or None."""
-        if self._returned:
+        if self._gone:
+            self._skip_gone()
+        if self._returned and self._returned_is_older():
             return self._returned[0][1]
         return self._fresh[0] if self._fresh else None
 
     def pop(self) -> None:
-        """Take the oldest message out of the line."""
-        if self._returned:
+        """Take the message that ``first`` gives out of the line; it keeps its place."""
+        if self._returned and self._returned_is_older():
             heappop(self._returned)
         else:
             self._fresh.popleft()
+
+    def discard(self, message: Message) -> None:
+        """Take a ready message out for good, wherever it stands."""
+        message.sequence = 0
+        self._gone += 1
+        if self._gone > len(self._fresh) + len(self._returned) - self._gone + _SLACK:
+            self._rebuild()
+
+    def left(self, message: Message) -> None:
+        """A message that was not ready is gone, or dead: its place is free."""
+
+    def _returned_is_older(self) -> bool:
+        return not self._fresh or self._returned[0][0] < self._fresh[0].sequence
+
+    def _skip_gone(self) -> None:
+        while self._fresh and not self._fresh[0].sequence:
+            self._fresh.popleft()
+            self._gone -= 1
+        while self._returned and not self._returned[0][1].sequence:
+            heappop(self._returned)
+            self._gone -= 1
+
+    def _rebuild(self) -> None:
+        self._fresh = deque(message for message in self._fresh if message.sequence)
+        self._returned = [entry for entry in self._returned if entry[1].sequence]
+        heapify(self._returned)
+        self._gone = 0

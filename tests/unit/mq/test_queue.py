@@ -27,7 +27,7 @@ def leased_ids(queue: MessageQueue, most: int = 100, now: float = 0.0) -> list[s
 def assert_balanced(queue: MessageQueue) -> None:
     c = queue.counters
     held = queue.ready + queue.delayed + queue.in_flight + len(queue.dead_letters)
-    assert c.published == c.acked + c.purged + held
+    assert c.published == c.acked + c.purged + c.expired + held
     assert held == len(queue)
 
 
@@ -110,7 +110,7 @@ def test_nack_with_a_delay_is_ready_when_the_delay_ends() -> None:
     assert queue.next_deadline() == 6.0
     queue.expire(6.0)
     assert leased_ids(queue, now=6.0) == ["a"]
-    assert queue.counters.expired == 0
+    assert queue.counters.lease_timeouts == 0
 
 
 def test_extend_moves_the_deadline_both_ways() -> None:

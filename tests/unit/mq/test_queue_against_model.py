@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gputel.errors import QueueFull, RequestError
-from gputel.mq.message import Delivery, Message, State
+from gputel.mq.message import NEVER, Delivery, Message, State
 from gputel.mq.queue import MessageQueue, QueueLimits
 
 MAX_MESSAGES = 6
@@ -20,6 +20,8 @@ class Held:
     """What the model knows of one message."""
 
     order: int
+    key: str
+    expires_at: float = NEVER
     state: State = State.READY
     attempts: int = 0
     lease: str = ""
@@ -28,62 +30,96 @@ class Held:
 
 @dataclass
 class Model:
+    ordered_keys: bool = False
     messages: dict[str, Held] = field(default_factory=dict)
     order: int = 0
+    expired: int = 0
 
     def of(self, state: State) -> list[str]:
         ids = [id_ for id_, held in self.messages.items() if held.state is state]
         return sorted(ids, key=lambda id_: self.messages[id_].order)
 
+    def deliverable(self) -> list[str]:
+        return [id_ for id_ in self.of(State.READY) if not self.is_blocked(self.messages[id_])]
+
+    def is_blocked(self, held: Held) -> bool:
+        return self.ordered_keys and any(
+            other.key == held.key and other.order < held.order and other.state is not State.DEAD
+            for other in self.messages.values()
+            if held.key
+        )
+
     def next_order(self) -> int:
         self.order += 1
         return self.order
 
-    def fail(self, id_: str, due: float | None = None, dead: bool = False) -> None:
+    def delay(self, id_: str, due: float) -> None:
+        held = self.messages[id_]
+        held.state, held.due = State.DELAYED, min(due, held.expires_at)
+
+    def come_back(self, id_: str, now: float) -> None:
+        held = self.messages[id_]
+        held.state = State.READY
+        if held.expires_at <= now:
+            del self.messages[id_]
+            self.expired += 1
+
+    def fail(self, id_: str, now: float, delay_s: float = 0.0, dead: bool = False) -> None:
         held = self.messages[id_]
         if dead or held.attempts >= MAX_ATTEMPTS:
             held.state = State.DEAD
-        elif due is not None:
-            held.state, held.due = State.DELAYED, due
+        elif delay_s and held.expires_at > now:
+            self.delay(id_, now + delay_s)
         else:
-            held.state = State.READY
+            self.come_back(id_, now)
 
     def advance(self, now: float) -> None:
-        for id_, held in self.messages.items():
-            if held.state is State.IN_FLIGHT and held.due <= now:
-                self.fail(id_)
-            elif held.state is State.DELAYED and held.due <= now:
-                held.state = State.READY
+        for id_, held in list(self.messages.items()):
+            due = held.expires_at if held.state is State.READY else held.due
+            if due > now or held.state is State.DEAD:
+                continue
+            if held.state is State.IN_FLIGHT:
+                self.fail(id_, now)
+            else:
+                self.come_back(id_, now)
 
 
 ids = st.sampled_from("abcdefghi")
+keys = st.sampled_from(["", "k", "l"])
+delays = st.sampled_from([0.0, 0.0, 0.0, 2.0, 7.0])
+lives = st.sampled_from([0.0, 0.0, 1.0, 6.0])
 
 
 class QueueMachine(RuleBasedStateMachine):
+    ordered_keys = False
+
     def __init__(self) -> None:
         super().__init__()
         limits = QueueLimits(MAX_MESSAGES, 10**6, TIMEOUT_S, MAX_ATTEMPTS)
-        self.queue = MessageQueue(limits)
-        self.model = Model()
+        self.queue = MessageQueue(limits, ordered_keys=self.ordered_keys)
+        self.model = Model(self.ordered_keys)
         self.now = 0.0
         self.old: list[tuple[str, str]] = []
 
-    @rule(id_=ids)
-    def publish(self, id_: str) -> None:
+    @rule(id_=ids, key=keys, delay_s=delays, ttl_s=lives)
+    def publish(self, id_: str, key: str, delay_s: float, ttl_s: float) -> None:
         held = self.model.messages.get(id_)
         try:
-            outcome = self.queue.publish(Message(id_, "", b"x", b""), self.now)
+            outcome = self.queue.publish(Message(id_, key, b"x", b"", delay_s, ttl_s), self.now)
         except QueueFull:
             assert held is None
             assert len(self.model.messages) == MAX_MESSAGES
             return
         assert outcome is (held.state if held else None)
         if held is None:
-            self.model.messages[id_] = Held(self.model.next_order())
+            expires_at = self.now + ttl_s if ttl_s else NEVER
+            self.model.messages[id_] = Held(self.model.next_order(), key, expires_at)
+            if delay_s:
+                self.model.delay(id_, self.now + delay_s)
 
     @rule(most=st.integers(1, 4), timeout_s=st.sampled_from([None, 1.0, 25.0]))
     def lease(self, most: int, timeout_s: float | None) -> None:
-        expected = self.model.of(State.READY)[:most]
+        expected = self.model.deliverable()[:most]
         deliveries: list[Delivery] = self.queue.lease(most, None, self.now, timeout_s)
         assert [delivery.message.id for delivery in deliveries] == expected
         for delivery in deliveries:
@@ -129,16 +165,20 @@ class QueueMachine(RuleBasedStateMachine):
             del self.model.messages[id_]
         elif how == "back":
             held.attempts -= 1
-            held.state = State.READY
+            self.model.come_back(id_, self.now)
         elif how == "extend":
             held.due = self.now + 5.0
         else:
-            self.model.fail(id_, self.now + 4.0 if how == "delay" else None, how == "dead")
+            delay_s = 4.0 if how == "delay" else 0.0
+            self.model.fail(id_, self.now, delay_s, how == "dead")
 
-    @rule(seconds=st.sampled_from([0.5, 1.0, 3.0, 10.0]))
-    def time_passes(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([0.5, 1.0, 3.0, 10.0]), told=st.booleans())
+    def time_passes(self, seconds: float, told: bool) -> None:
         self.now += seconds
-        self.queue.expire(self.now)
+        if told:
+            self.queue.expire(self.now)
+        else:  # a lease alone sees to what is due
+            self.queue.lease(0, None, self.now)
         self.model.advance(self.now)
 
     @rule(id_=ids, replay=st.booleans())
@@ -154,6 +194,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert held is not None
         if replay:
             held.state, held.attempts, held.order = State.READY, 0, self.model.next_order()
+            held.expires_at = NEVER
         else:
             del self.model.messages[id_]
 
@@ -161,18 +202,28 @@ class QueueMachine(RuleBasedStateMachine):
     def counts_agree_with_the_model_and_balance(self) -> None:
         queue, model = self.queue, self.model
         assert queue.ready == len(model.of(State.READY))
+        assert queue.blocked == len(model.of(State.READY)) - len(model.deliverable())
         assert queue.in_flight == len(model.of(State.IN_FLIGHT))
         assert queue.delayed == len(model.of(State.DELAYED))
         assert set(queue.dead_letters.ids()) == set(model.of(State.DEAD))
-        counters = queue.counters
-        assert counters.published == counters.acked + counters.purged + len(model.messages)
+        c = queue.counters
+        assert c.expired == model.expired
+        assert c.published == c.acked + c.purged + c.expired + len(model.messages)
         assert len(queue) == len(model.messages) <= MAX_MESSAGES
+        assert queue.drained == (set(model.messages) == set(model.of(State.DEAD)))
+
+    @invariant()
+    def next_is_the_oldest_that_may_be_delivered(self) -> None:
+        first = self.queue.oldest_ready()
+        assert ([first.id] if first else []) == self.model.deliverable()[:1]
 
     @invariant()
     def next_deadline_is_the_earliest_due(self) -> None:
         timed = (State.IN_FLIGHT, State.DELAYED)
-        due = [held.due for held in self.model.messages.values() if held.state in timed]
-        assert self.queue.next_deadline() == min(due, default=None)
+        messages = self.model.messages.values()
+        due = [held.due for held in messages if held.state in timed]
+        due += [held.expires_at for held in messages if held.state is State.READY]
+        assert self.queue.next_deadline() == min([at for at in due if at < NEVER], default=None)
 
     @invariant()
     def bytes_are_those_of_the_messages_held(self) -> None:
@@ -180,5 +231,11 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.queue.held_bytes == sum(message.size for message in held)
 
 
+class OrderedQueueMachine(QueueMachine):
+    ordered_keys = True
+
+
 TestQueue = QueueMachine.TestCase
 TestQueue.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestOrderedQueue = OrderedQueueMachine.TestCase
+TestOrderedQueue.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
