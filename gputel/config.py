@@ -124,6 +124,16 @@ class BrokerSettings:
         "Most bytes that the queue holds: payloads, metadata and 512 a message.",
         minimum=1,
     )
+    queue_create: str = _setting(
+        "auto",
+        "Whether the first use of a queue makes it, or every queue must be declared.",
+        choices=("auto", "declared"),
+    )
+    queues: str | None = _setting(
+        None,
+        "Queues declared from the start, as NAME,NAME; NAME:ordered keeps the order of each key.",
+    )
+    max_queues: int = _setting(1000, "Most queues that the broker has.", minimum=1)
     message_max_bytes: int = _setting(64 * MIB, "Largest request body that is taken.", minimum=1)
     visibility_timeout_s: float = _setting(
         30.0, "Seconds until a leased message that was not acked is delivered again.", minimum=0.05

@@ -14,7 +14,9 @@
         SchemaTooNew         the database is ahead of this gputel
       RequestError           a request that cannot be answered as asked (4xx, 5xx)
         BadRequest 400, Unauthorized 401, NotFound 404, UnknownMessage 404,
-        StaleLease 409, QueueClosed 410, PayloadTooLarge 413, QueueFull 503
+        UnknownQueue 404, QueueNotEmpty 409, TooManyQueues 409,
+        StaleLease 409, QueueClosed 410, PayloadTooLarge 413, QueueFull 503,
+        JournalFull 507, JournalBroken 503
       BrokerUnavailable      the broker is away for now                 (retried)
       ApiError               the API is away, or refused a question     (exit 1)
 
@@ -148,6 +150,27 @@ class UnknownMessage(RequestError):
     status = 404
 
 
+class UnknownQueue(RequestError):
+    """The broker has no queue of this name, and does not make it for this request."""
+
+    code = "unknown_queue"
+    status = 404
+
+
+class QueueNotEmpty(RequestError):
+    """The queue holds messages, and what was asked needs it to be empty."""
+
+    code = "queue_not_empty"
+    status = 409
+
+
+class TooManyQueues(RequestError):
+    """The broker has as many queues as it may, and all of them are in use."""
+
+    code = "too_many_queues"
+    status = 409
+
+
 class StaleLease(RequestError):
     """The lease is not the message's present one: it ran out and the message moved on."""
 
@@ -173,6 +196,22 @@ class QueueFull(RequestError):
     """The queue stayed full for as long as the publisher would wait."""
 
     code = "queue_full"
+    status = 503
+    retriable = True
+
+
+class JournalFull(RequestError):
+    """The disk under the broker's journal is full: nothing more is accepted until it is not."""
+
+    code = "journal_full"
+    status = 507
+    retriable = True
+
+
+class JournalBroken(RequestError):
+    """The broker's journal failed for good: nothing is confirmed until the broker starts anew."""
+
+    code = "journal_broken"
     status = 503
     retriable = True
 

@@ -11,11 +11,13 @@ from aiohttp import web
 
 from gputel.broker import query
 from gputel.broker.exchange import read_body, reply, request_type
+from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import BadRequest
 from gputel.mq.encoding import decode_selection, metadata_of, payload_text
 from gputel.mq.message import Message
+from gputel.mq.queue import MessageQueue
 
 _PAGE = 100
 
@@ -23,9 +25,8 @@ _PAGE = 100
 class AdminHandlers:
     """Answers what people ask about the queue."""
 
-    def __init__(self, waiting: WaitingQueue, settings: BrokerSettings) -> None:
-        self._waiting = waiting
-        self._queue = waiting.queue
+    def __init__(self, queues: Queues, settings: BrokerSettings) -> None:
+        self._queues = queues
         self._settings = settings
 
     def add_to(self, app: web.Application) -> None:
@@ -38,9 +39,10 @@ class AdminHandlers:
         app.router.add_post("/dead-letters/purge", self.purge)
 
     async def stats(self, request: web.Request) -> web.Response:
-        """``GET /stats``: what the queue holds, its bounds, and what it has counted."""
-        query.only(request.query)
-        queue = self._queue
+        """``GET /stats``: what a queue holds, its bounds, and what it has counted."""
+        query.only(request.query, query.QUEUE)
+        waiting = self._queue_of(request)
+        queue = waiting.queue
         oldest = queue.oldest_ready()
         values: dict[str, Any] = {
             "closed": queue.closed,
@@ -52,81 +54,89 @@ class AdminHandlers:
             "bytes": queue.held_bytes,
             "max_messages": queue.limits.max_messages,
             "max_bytes": queue.limits.max_bytes,
-            "oldest_ready_s": round(self._waiting.now() - oldest.since, 3) if oldest else 0.0,
-            "waiting_publishers": self._waiting.waiting_publishers,
-            "waiting_consumers": self._waiting.waiting_consumers,
+            "oldest_ready_s": round(waiting.now() - oldest.since, 3) if oldest else 0.0,
+            "waiting_publishers": waiting.waiting_publishers,
+            "waiting_consumers": waiting.waiting_consumers,
             **asdict(queue.counters),
         }
         return reply(request, values)
 
     async def drain(self, request: web.Request) -> web.Response:
-        """``POST /admin/drain``: take no more messages, let consumers empty the queue."""
+        """``POST /admin/drain``: take no more messages, let consumers empty the queues."""
         query.only(request.query)
         if await read_body(request, self._settings.message_max_bytes):
             raise BadRequest("drain takes no body")
-        self._waiting.close()
-        queue = self._queue
+        self._queues.close()
+        queues = [waiting.queue for waiting in self._queues]
         left = {
-            "drained": queue.drained,
-            "ready": queue.ready,
-            "delayed": queue.delayed,
-            "in_flight": queue.in_flight,
-            "dead": len(queue.dead_letters),
+            "drained": all(queue.drained for queue in queues),
+            "ready": sum(queue.ready for queue in queues),
+            "delayed": sum(queue.delayed for queue in queues),
+            "in_flight": sum(queue.in_flight for queue in queues),
+            "dead": sum(len(queue.dead_letters) for queue in queues),
         }
         return reply(request, left)
 
     async def list_dead(self, request: web.Request) -> web.Response:
         """``GET /dead-letters?offset=&limit=``: oldest first, without their payloads."""
-        query.only(request.query, query.OFFSET, query.LIMIT)
+        query.only(request.query, query.QUEUE, query.OFFSET, query.LIMIT)
         offset = query.OFFSET.of(request.query) or 0
         limit = query.LIMIT.of(request.query) or _PAGE
-        letters = self._queue.dead_letters
-        page = [self._summary(message) for message in letters.page(offset, limit)]
+        waiting = self._queue_of(request)
+        letters = waiting.queue.dead_letters
+        page = [_summary(waiting, message) for message in letters.page(offset, limit)]
         return reply(request, {"total": len(letters), "offset": offset, "dead_letters": page})
 
     async def show_dead(self, request: web.Request) -> web.Response:
         """``GET /dead-letters/{id}``: one of them, whole."""
-        query.only(request.query)
-        message = self._queue.dead_letters.get(request.match_info["id"])
+        query.only(request.query, query.QUEUE)
+        waiting = self._queue_of(request)
+        message = waiting.queue.dead_letters.get(request.match_info["id"])
         payload, encoding = payload_text(message.payload)
-        return reply(request, {**self._summary(message), "payload": payload, "encoding": encoding})
+        summary = _summary(waiting, message)
+        return reply(request, {**summary, "payload": payload, "encoding": encoding})
 
     async def replay(self, request: web.Request) -> web.Response:
         """``POST /dead-letters/replay``: make them ready again, behind all others."""
-        return reply(request, {"replayed": await self._settle(request, self._queue.replay)})
+        return reply(request, {"replayed": await self._settle(request, MessageQueue.replay)})
 
     async def purge(self, request: web.Request) -> web.Response:
         """``POST /dead-letters/purge``: drop them for good."""
-        return reply(request, {"purged": await self._settle(request, self._queue.purge)})
+        return reply(request, {"purged": await self._settle(request, MessageQueue.purge)})
 
-    async def _settle(self, request: web.Request, act: Callable[[str], None]) -> int:
-        query.only(request.query)
+    async def _settle(self, request: web.Request, act: Callable[[MessageQueue, str], None]) -> int:
+        query.only(request.query, query.QUEUE)
         body = await read_body(request, self._settings.message_max_bytes)
         selection = decode_selection(body, request_type(request))
-        letters = self._queue.dead_letters
+        waiting = self._queue_of(request)
+        queue = waiting.queue
+        letters = queue.dead_letters
         ids = letters.ids() if selection.all else selection.ids or [selection.id or ""]
-        errors = self._waiting.each(lambda id_, _now: act(id_), ids)
+        errors = waiting.each(lambda id_, _now: act(queue, id_), ids)
         done = errors.count(None)
         refusal = next((error for error in errors if error is not None), None)
         if refusal is not None and not done:
             raise refusal
         return done
 
-    def _summary(self, message: Message) -> dict[str, Any]:
-        return {
-            "id": message.id,
-            "key": message.key,
-            "metadata": metadata_of(message),
-            "payload_bytes": len(message.payload),
-            "attempts": message.attempts,
-            "reason": message.history[-1].reason,
-            "died_at": self._wall(message.since),
-            "history": [
-                {"attempt": f.attempt, "at": self._wall(f.at), "reason": f.reason}
-                for f in message.history
-            ],
-        }
+    def _queue_of(self, request: web.Request) -> WaitingQueue:
+        return self._queues.existing(query.QUEUE.of(request.query))
 
-    def _wall(self, at: float) -> float:
+
+def _summary(waiting: WaitingQueue, message: Message) -> dict[str, Any]:
+    def wall(at: float) -> float:
         """Unix seconds of a moment in the queue's own, monotonic time."""
-        return round(time.time() - (self._waiting.now() - at), 3)
+        return round(time.time() - (waiting.now() - at), 3)
+
+    return {
+        "id": message.id,
+        "key": message.key,
+        "metadata": metadata_of(message),
+        "payload_bytes": len(message.payload),
+        "attempts": message.attempts,
+        "reason": message.history[-1].reason,
+        "died_at": wall(message.since),
+        "history": [
+            {"attempt": f.attempt, "at": wall(f.at), "reason": f.reason} for f in message.history
+        ],
+    }

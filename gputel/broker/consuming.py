@@ -9,6 +9,7 @@ from aiohttp import web
 from gputel.broker import query
 from gputel.broker.consumers import Consumers
 from gputel.broker.exchange import Sending, converted, read_body, reply, reply_type, request_type
+from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import QueueClosed, RequestError
@@ -20,10 +21,8 @@ from gputel.mq.protocol import Ack, ErrorReply, Extend, ItemResult, Nack
 class ConsumeHandler:
     """Answers consumers that want messages."""
 
-    def __init__(
-        self, waiting: WaitingQueue, settings: BrokerSettings, consumers: Consumers
-    ) -> None:
-        self._waiting = waiting
+    def __init__(self, queues: Queues, settings: BrokerSettings, consumers: Consumers) -> None:
+        self._queues = queues
         self._settings = settings
         self._consumers = consumers
 
@@ -36,11 +35,13 @@ class ConsumeHandler:
         arguments = request.query
         query.only(
             arguments,
+            query.QUEUE,
             query.MAX,
             query.MAX_BYTES_ARGUMENT,
             query.WAIT_S,
             query.VISIBILITY_TIMEOUT_S,
         )
+        name = query.QUEUE.of(arguments)
         most = query.MAX.of(arguments)
         max_bytes = query.MAX_BYTES_ARGUMENT.of(arguments) or self._settings.message_max_bytes
         wait_s = query.WAIT_S.of(arguments)
@@ -48,9 +49,10 @@ class ConsumeHandler:
         body = await read_body(request, self._settings.message_max_bytes)
         items = await converted(len(body), decode_consume, body, request_type(request))
         self._consumers.seen(request)
-        acks = None if items is None else self._ack(items)
+        waiting = self._queues.named(name)
+        acks = None if items is None else _ack(waiting, items)
         try:
-            deliveries = await self._waiting.consume(most or 1, max_bytes, wait_s, timeout_s)
+            deliveries = await waiting.consume(most or 1, max_bytes, wait_s, timeout_s)
         except QueueClosed as error:
             if acks is None:
                 raise
@@ -58,16 +60,12 @@ class ConsumeHandler:
             return reply(request, refusal, status=error.status)
         if not deliveries and most is None and acks is None:
             return web.Response(status=204)
-        return await self._deliver(request, deliveries, acks, listed=most is not None)
-
-    def _ack(self, items: Sequence[Ack]) -> list[ItemResult]:
-        queue = self._waiting.queue
-        errors = self._waiting.each(lambda item, now: queue.ack(item.id, item.lease, now), items)
-        return item_results(items, errors)
+        return await self._deliver(request, waiting, deliveries, acks, listed=most is not None)
 
     async def _deliver(
         self,
         request: web.Request,
+        waiting: WaitingQueue,
         deliveries: Sequence[Delivery],
         acks: Sequence[ItemResult] | None,
         *,
@@ -81,7 +79,7 @@ class ConsumeHandler:
             else:
                 body = await converted(size, encode_consumed, deliveries, content_type, acks)
         except BaseException:
-            self._waiting.give_back(deliveries)
+            waiting.give_back(deliveries)
             raise
         response = web.Response(body=body, content_type=content_type)
         sending = Sending()
@@ -89,20 +87,27 @@ class ConsumeHandler:
             await sending.send(request, response)
         finally:
             if not sending.whole:
-                self._take_back(deliveries, count=sending.begun)
+                _take_back(waiting, deliveries, count=sending.begun)
         return response
 
-    def _take_back(self, deliveries: Sequence[Delivery], *, count: bool) -> None:
-        if not count:
-            self._waiting.give_back(deliveries)
-            return
-        # A message that no client can read to its end must become a dead letter some day.
-        self._waiting.each(
-            lambda delivery, now: self._waiting.queue.nack(
-                delivery.message.id, delivery.lease, now, reason="the reply was cut off"
-            ),
-            deliveries,
-        )
+
+def _ack(waiting: WaitingQueue, items: Sequence[Ack]) -> list[ItemResult]:
+    queue = waiting.queue
+    errors = waiting.each(lambda item, now: queue.ack(item.id, item.lease, now), items)
+    return item_results(items, errors)
+
+
+def _take_back(waiting: WaitingQueue, deliveries: Sequence[Delivery], *, count: bool) -> None:
+    if not count:
+        waiting.give_back(deliveries)
+        return
+    # A message that no client can read to its end must become a dead letter some day.
+    waiting.each(
+        lambda delivery, now: waiting.queue.nack(
+            delivery.message.id, delivery.lease, now, reason="the reply was cut off"
+        ),
+        deliveries,
+    )
 
 
 def item_results(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from aiohttp import web
@@ -11,7 +12,8 @@ from gputel.broker import query
 from gputel.broker.consumers import Consumers
 from gputel.broker.consuming import item_results
 from gputel.broker.exchange import converted, read_body, reply, request_type
-from gputel.broker.waiting_queue import Outcome, WaitingQueue
+from gputel.broker.queues import Queues
+from gputel.broker.waiting_queue import Outcome
 from gputel.config import BrokerSettings
 from gputel.errors import RequestError
 from gputel.mq.encoding import decode_items, decode_publish
@@ -26,6 +28,7 @@ from gputel.mq.protocol import (
     Nack,
     PublishResult,
 )
+from gputel.mq.queue import MessageQueue
 
 T = TypeVar("T", Ack, Nack, Extend)
 
@@ -40,11 +43,8 @@ _HELD: dict[State, Held] = {
 class MessageHandlers:
     """Answers producers, and consumers on what they hold."""
 
-    def __init__(
-        self, waiting: WaitingQueue, settings: BrokerSettings, consumers: Consumers
-    ) -> None:
-        self._waiting = waiting
-        self._queue = waiting.queue
+    def __init__(self, queues: Queues, settings: BrokerSettings, consumers: Consumers) -> None:
+        self._queues = queues
         self._settings = settings
         self._consumers = consumers
 
@@ -58,13 +58,14 @@ class MessageHandlers:
 
     async def publish(self, request: web.Request) -> web.Response:
         """``POST /publish?wait_s=``: one message, or a list of them."""
-        query.only(request.query, query.WAIT_S)
+        query.only(request.query, query.QUEUE, query.WAIT_S)
+        name = query.QUEUE.of(request.query)
         wait_s = query.WAIT_S.of(request.query)
         longest_s = self._settings.publish_wait_s
         body = await read_body(request, self._settings.message_max_bytes)
         messages, listed = await converted(len(body), decode_publish, body, request_type(request))
         del body
-        outcomes = await self._waiting.publish(
+        outcomes = await self._queues.named(name).publish(
             messages, longest_s if wait_s is None else min(wait_s, longest_s)
         )
         refusals = [outcome for outcome in outcomes if isinstance(outcome, RequestError)]
@@ -77,14 +78,14 @@ class MessageHandlers:
 
     async def ack(self, request: web.Request) -> web.Response:
         """``POST /ack``: messages that were processed."""
-        queue = self._queue
-        return await self._each(request, Ack, lambda item, now: queue.ack(item.id, item.lease, now))
+        return await self._each(
+            request, Ack, lambda queue, item, now: queue.ack(item.id, item.lease, now)
+        )
 
     async def nack(self, request: web.Request) -> web.Response:
         """``POST /nack``: messages given back, or sent to the dead letters."""
-        queue = self._queue
 
-        def act(item: Nack, now: float) -> None:
+        def act(queue: MessageQueue, item: Nack, now: float) -> None:
             queue.nack(
                 item.id,
                 item.lease,
@@ -98,19 +99,22 @@ class MessageHandlers:
 
     async def extend(self, request: web.Request) -> web.Response:
         """``POST /extend``: leases that shall last longer."""
-        queue = self._queue
         return await self._each(
             request,
             Extend,
-            lambda item, now: queue.extend(item.id, item.lease, now, item.visibility_timeout_s),
+            lambda queue, item, now: queue.extend(
+                item.id, item.lease, now, item.visibility_timeout_s
+            ),
         )
 
     async def held(self, request: web.Request) -> web.Response:
         """``POST /held``: where messages are held, if they are; nothing is changed by it."""
-        query.only(request.query)
+        query.only(request.query, query.QUEUE)
+        name = query.QUEUE.of(request.query)
         body = await read_body(request, self._settings.message_max_bytes)
         items, listed = decode_items(body, request_type(request), Lookup)
-        states = [self._queue.state_of(item.id) for item in items]
+        queue = self._queues.existing(name).queue
+        states = [queue.state_of(item.id) for item in items]
         results = [
             Holding(item.id, _HELD[state] if state else None)
             for item, state in zip(items, states, strict=True)
@@ -118,13 +122,15 @@ class MessageHandlers:
         return reply(request, results if listed else results[0])
 
     async def _each(
-        self, request: web.Request, kind: type[T], act: Callable[[T, float], None]
+        self, request: web.Request, kind: type[T], act: Callable[[MessageQueue, T, float], None]
     ) -> web.Response:
-        query.only(request.query)
+        query.only(request.query, query.QUEUE)
+        name = query.QUEUE.of(request.query)
         body = await read_body(request, self._settings.message_max_bytes)
         items, listed = await converted(len(body), decode_items, body, request_type(request), kind)
         self._consumers.seen(request)
-        errors = self._waiting.each(act, items)
+        waiting = self._queues.existing(name)
+        errors = waiting.each(partial(act, waiting.queue), items)
         if not listed and errors[0] is not None:
             raise errors[0]
         results = item_results(items, errors)

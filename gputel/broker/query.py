@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from gputel.broker.queues import DEFAULT, NAME
 from gputel.errors import BadRequest
 from gputel.mq.protocol import MAX_BYTES, MAX_LIST, MAX_TIMEOUT_S, MAX_WAIT_S, MIN_TIMEOUT_S
 
@@ -57,6 +58,28 @@ def number(text: str) -> float:
     return value
 
 
+@dataclass(frozen=True)
+class QueueArgument:
+    """The argument that names a queue."""
+
+    name: str = "queue"
+
+    def of(self, query: Mapping[str, str]) -> str | None:
+        """The name; None where there is none, or that of the default queue. Raises BadRequest."""
+        text = query.get(self.name)
+        return None if text is None or text == DEFAULT else queue_name(text)
+
+
+def queue_name(text: str) -> str:
+    """Check the name of a queue. Raises BadRequest."""
+    if not NAME.fullmatch(text):
+        raise BadRequest(
+            f"queue: {text[:40]!r} is no name of a queue: 1 to 128 of A-Z a-z 0-9 . _ -"
+        )
+    return text
+
+
+QUEUE = QueueArgument()
 MAX = Argument("max", whole, 1, MAX_LIST)
 MAX_BYTES_ARGUMENT = Argument("max_bytes", whole, 1, MAX_BYTES)
 WAIT_S = Argument("wait_s", number, 0.0, MAX_WAIT_S)
@@ -65,7 +88,9 @@ OFFSET = Argument("offset", whole, 0, MAX_BYTES)
 LIMIT = Argument("limit", whole, 1, 1_000)
 
 
-def only(query: Mapping[str, str], *arguments: Argument[int] | Argument[float]) -> None:
+def only(
+    query: Mapping[str, str], *arguments: Argument[int] | Argument[float] | QueueArgument
+) -> None:
     """Raise BadRequest when the query names anything else: a typing error is not ignored."""
     known = [argument.name for argument in arguments]
     for name in query:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -41,16 +41,19 @@ class QueueMetrics:
 
 
 @contextmanager
-def gauges_of(waiting: WaitingQueue) -> Iterator[None]:
-    """Let the gauges read this queue whenever they are scraped; afterwards they read 0."""
-    queue = waiting.queue
+def gauges_of(queues: Iterable[WaitingQueue]) -> Iterator[None]:
+    """Let the gauges sum over the queues whenever they are scraped; afterwards they read 0."""
+
+    def total(read: Callable[[WaitingQueue], int]) -> Callable[[], float]:
+        return lambda: sum(map(read, queues))
+
     gauges: dict[Gauge, Callable[[], float]] = {
-        metrics.BROKER_READY: lambda: queue.ready + queue.delayed,
-        metrics.BROKER_IN_FLIGHT: lambda: queue.in_flight,
-        metrics.BROKER_DEAD_LETTERS: lambda: len(queue.dead_letters),
-        metrics.BROKER_BYTES: lambda: queue.held_bytes,
-        metrics.BROKER_WAITING.labels("publish"): lambda: waiting.waiting_publishers,
-        metrics.BROKER_WAITING.labels("consume"): lambda: waiting.waiting_consumers,
+        metrics.BROKER_READY: total(lambda w: w.queue.ready + w.queue.delayed),
+        metrics.BROKER_IN_FLIGHT: total(lambda w: w.queue.in_flight),
+        metrics.BROKER_DEAD_LETTERS: total(lambda w: len(w.queue.dead_letters)),
+        metrics.BROKER_BYTES: total(lambda w: w.queue.held_bytes),
+        metrics.BROKER_WAITING.labels("publish"): total(lambda w: w.waiting_publishers),
+        metrics.BROKER_WAITING.labels("consume"): total(lambda w: w.waiting_consumers),
     }
     for gauge, read in gauges.items():
         gauge.set_function(read)

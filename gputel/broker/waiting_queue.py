@@ -65,6 +65,10 @@ class WaitingQueue:
         """Consumers that wait for a message."""
         return len(self._consumers)
 
+    def is_useless(self) -> bool:
+        """Whether it holds nothing and nobody waits."""
+        return not (len(self.queue) or self._publishers or self._consumers)
+
     # ------------------------------------------------------------------ producers
 
     async def publish(self, messages: Sequence[Message], wait_s: float) -> list[Outcome]:

@@ -28,6 +28,7 @@ from gputel.mq.protocol import (
     Lookup,
     Nack,
     Outgoing,
+    QueueOptions,
     Selection,
 )
 
@@ -53,6 +54,7 @@ _FORMS: dict[type, Any] = {
     Extend: Extend | Annotated[list[Extend], _LIST],
     Lookup: Lookup | Annotated[list[Lookup], _LIST],
     ConsumeBody: ConsumeBody,
+    QueueOptions: QueueOptions,
     Selection: Selection,
 }
 _ITEMS: dict[tuple[type, str], Any] = {
@@ -101,6 +103,14 @@ def decode_selection(body: bytes, content_type: str) -> Selection:
     if ways.count(True) != 1:
         raise BadRequest('name the dead letters: one of "id", "ids" or "all": true')
     return chosen
+
+
+def decode_options(body: bytes, content_type: str) -> QueueOptions:
+    """The options that a queue is declared with; none in an empty body. Raises BadRequest."""
+    if not body.strip():
+        return QueueOptions()
+    options: QueueOptions = _decode(_ITEMS[QueueOptions, content_type], body)
+    return options
 
 
 def encode_deliveries(deliveries: Sequence[Delivery], content_type: str, listed: bool) -> bytes:

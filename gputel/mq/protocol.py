@@ -168,6 +168,12 @@ class Holding(Struct):
     held: Held | None
 
 
+class QueueOptions(Struct, forbid_unknown_fields=True):
+    """What a queue can be declared with."""
+
+    ordered_keys: bool = False
+
+
 class Selection(Struct, forbid_unknown_fields=True):
     """Which dead letters to replay or purge: one, some, or all."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gputel.errors import QueueClosed, StaleLease, UnknownMessage
+from gputel.errors import QueueClosed, QueueNotEmpty, StaleLease, UnknownMessage
 from gputel.mq.counters import Counters, QueueLimits
 from gputel.mq.hold import Hold
 from gputel.mq.in_flight import Deadlines
@@ -72,6 +72,15 @@ class MessageQueue(Hold):
     def next_deadline(self) -> float | None:
         """When ``expire`` has work to do next, or None."""
         return self._deadlines.next_deadline()
+
+    def order_keys(self, ordered: bool) -> None:
+        """Set ``ordered_keys``. Raises QueueNotEmpty when it would change for messages held."""
+        if ordered == self.ordered_keys:
+            return
+        if not self.drained:
+            raise QueueNotEmpty("ordered_keys can be changed only while no messages wait for it")
+        self.ordered_keys = ordered
+        self._ready = KeyedLine() if ordered else ReadyLine()
 
     # ------------------------------------------------------------------ producers
 

@@ -32,7 +32,7 @@ def steady(value: Any) -> Any:
 
 async def test_every_example_of_the_document_answers_as_it_says(broker) -> None:
     examples = EXAMPLE.findall(DOCUMENT.read_text())
-    assert len(examples) == DOCUMENT.read_text().count("\ncurl ") == 16
+    assert len(examples) == DOCUMENT.read_text().count("\ncurl ") == 20
     for command, answer in examples:
         got = await curl(command, broker.port)
         assert steady(got) == steady(msgspec.json.decode(answer)), command
