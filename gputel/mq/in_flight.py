@@ -42,13 +42,16 @@ class Deadlines:
         if deadline < message.entry_at:
             message.entry_at = deadline
             heappush(self._heap, (deadline, message.timer))
-            self._rebuild_if_stale()
+            if len(self._heap) > 2 * len(self._messages) + _SLACK:
+                self._rebuild()
 
     def remove(self, message: Message) -> None:
         """Stop watching a message."""
-        del self._messages[message.timer]
+        messages = self._messages
+        del messages[message.timer]
         message.timer = 0
-        self._rebuild_if_stale()
+        if len(self._heap) > 2 * len(messages) + _SLACK:
+            self._rebuild()
 
     def pop_due(self, now: float) -> Iterator[Message]:
         """Each message whose deadline is not after ``now``, earliest first; no longer watched."""
@@ -74,9 +77,8 @@ class Deadlines:
                 return at
         return None
 
-    def _rebuild_if_stale(self) -> None:
-        if len(self._heap) > 2 * len(self._messages) + _SLACK:
-            self._heap = [(m.deadline, serial) for serial, m in self._messages.items()]
-            heapify(self._heap)
-            for message in self._messages.values():
-                message.entry_at = message.deadline
+    def _rebuild(self) -> None:
+        self._heap = [(m.deadline, serial) for serial, m in self._messages.items()]
+        heapify(self._heap)
+        for message in self._messages.values():
+            message.entry_at = message.deadline

@@ -107,9 +107,10 @@ class MessageQueue(Hold):
         if message.delay_s:
             self._ready.number(message)
             self._delay(message, now + message.delay_s)
-        else:
-            self._ready.append(message)
-            self._watch_ready(message)
+            return None
+        self._ready.append(message)
+        if message.ttl_s:
+            self._deadlines.add(message, message.expires_at)
         return None
 
     def close(self) -> None:
@@ -145,6 +146,7 @@ class MessageQueue(Hold):
                     break
             self._ready.pop()
             deliveries.append(self._deliver(message, now + timeout_s))
+        self._in_flight += len(deliveries)
         return deliveries
 
     def ack(self, id_: str, lease: str | None, now: float) -> None:
@@ -155,7 +157,8 @@ class MessageQueue(Hold):
         """
         message = self._leased(id_, lease, now)
         self._end_lease(message)
-        self._ready.left(message)
+        if self.ordered_keys:
+            self._ready.left(message)
         self._forget(message)
         self.counters.acked += 1
 
@@ -240,7 +243,6 @@ class MessageQueue(Hold):
         if message.timer:
             self._deadlines.remove(message)
         serial = self._deadlines.add(message, deadline)
-        self._in_flight += 1
         message.state = State.IN_FLIGHT
         message.lease = f"{self.lease_prefix}{serial:x}"
         message.attempts += 1
