@@ -144,6 +144,20 @@ class BrokerSettings:
     publish_wait_s: float = _setting(
         30.0, "Longest that a publish waits for room in a full queue.", minimum=0
     )
+    journal: Path | None = _setting(
+        None, "Directory of the journal that lets messages outlive the broker. Default: none."
+    )
+    journal_sync: str = _setting(
+        "always",
+        "When the journal is synced: before each answer, at intervals, or never.",
+        choices=("always", "interval", "off"),
+    )
+    journal_sync_interval_s: float = _setting(
+        0.1, "Seconds between syncs under --journal-sync interval.", minimum=0.001, maximum=60
+    )
+    journal_segment_bytes: int = _setting(
+        32 * MIB, "Size of the journal's files.", minimum=256 * 1024, maximum=1024 * MIB
+    )
 
 
 @dataclass(frozen=True)

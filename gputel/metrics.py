@@ -39,6 +39,9 @@ BROKER_BYTES = _gauge("gputel_broker_held_bytes", "Bytes of all messages held.")
 BROKER_WAITING = _gauge(
     "gputel_broker_waiting_requests", "Requests waiting for room or for a message.", "kind"
 )
+BROKER_JOURNAL_SECONDS = _histogram(
+    "gputel_broker_journal_commit_seconds", "Time of one write to the journal and its sync."
+)
 
 STREAMER_ROWS_READ = _counter("gputel_streamer_rows_read", "Source rows read.")
 STREAMER_ROWS_REJECTED = _counter("gputel_streamer_rows_rejected", "Source rows rejected.")

@@ -98,11 +98,15 @@ class AdminHandlers:
 
     async def replay(self, request: web.Request) -> web.Response:
         """``POST /dead-letters/replay``: make them ready again, behind all others."""
-        return reply(request, {"replayed": await self._settle(request, MessageQueue.replay)})
+        return reply(
+            request, {"replayed": await self._settle(request, lambda queue, id_: queue.replay(id_))}
+        )
 
     async def purge(self, request: web.Request) -> web.Response:
         """``POST /dead-letters/purge``: drop them for good."""
-        return reply(request, {"purged": await self._settle(request, MessageQueue.purge)})
+        return reply(
+            request, {"purged": await self._settle(request, lambda queue, id_: queue.purge(id_))}
+        )
 
     async def _settle(self, request: web.Request, act: Callable[[MessageQueue, str], None]) -> int:
         query.only(request.query, query.QUEUE)
@@ -113,6 +117,8 @@ class AdminHandlers:
         letters = queue.dead_letters
         ids = letters.ids() if selection.all else selection.ids or [selection.id or ""]
         errors = waiting.each(lambda id_, _now: act(queue, id_), ids)
+        if waiting.confirm is not None:
+            await waiting.confirm()
         done = errors.count(None)
         refusal = next((error for error in errors if error is not None), None)
         if refusal is not None and not done:

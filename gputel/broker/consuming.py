@@ -56,6 +56,8 @@ class ConsumeHandler:
         except QueueClosed as error:
             if acks is None:
                 raise
+            if waiting.confirm is not None:
+                await waiting.confirm()
             refusal = ErrorReply(error.code, error.message, acks=acks)
             return reply(request, refusal, status=error.status)
         if not deliveries and most is None and acks is None:
@@ -73,6 +75,8 @@ class ConsumeHandler:
     ) -> web.Response:
         content_type = reply_type(request)
         try:
+            if acks is not None and waiting.confirm is not None:
+                await waiting.confirm()
             size = sum(delivery.message.content_bytes for delivery in deliveries)
             if acks is None:
                 body = await converted(size, encode_deliveries, deliveries, content_type, listed)

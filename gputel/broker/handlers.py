@@ -133,6 +133,8 @@ class MessageHandlers:
         errors = waiting.each(partial(act, waiting.queue), items)
         if not listed and errors[0] is not None:
             raise errors[0]
+        if waiting.confirm is not None:
+            await waiting.confirm()
         results = item_results(items, errors)
         return reply(request, results if listed else results[0])
 

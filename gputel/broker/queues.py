@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
@@ -23,8 +23,15 @@ class Queues:
     holds nothing and nobody waits for it.
     """
 
-    def __init__(self, settings: BrokerSettings) -> None:
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        make: Callable[[str, MessageQueue], WaitingQueue] = lambda _name, queue: WaitingQueue(
+            queue
+        ),
+    ) -> None:
         self._settings = settings
+        self._make = make
         self._queues: dict[str, WaitingQueue] = {}
         self._declared: set[str] = {DEFAULT}
         self.closed = False
@@ -77,6 +84,10 @@ class Queues:
         self._declared.add(name)
         return waiting
 
+    def restored(self, name: str) -> WaitingQueue:
+        """The queue of a name that held messages before the broker started, made in any case."""
+        return self._queues.get(name) or self._add(name, ordered_keys=False)
+
     def close(self) -> None:
         """Refuse publishes to all queues; consumers empty what is there. Idempotent."""
         self.closed = True
@@ -98,7 +109,10 @@ class Queues:
             raise TooManyQueues(
                 f"all {len(self._queues)} queues are in use, and no more may be made (--max-queues)"
             )
-        waiting = WaitingQueue(make_queue(self._settings, ordered_keys=ordered_keys))
+        return self._add(name, ordered_keys=ordered_keys)
+
+    def _add(self, name: str, *, ordered_keys: bool) -> WaitingQueue:
+        waiting = self._make(name, make_queue(self._settings, ordered_keys=ordered_keys))
         self._queues[name] = waiting
         return waiting
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from gputel.broker.admin import AdminHandlers
 from gputel.broker.consumers import Consumers
 from gputel.broker.consuming import ConsumeHandler
+from gputel.broker.durable import Durability, durability
 from gputel.broker.handlers import MessageHandlers
 from gputel.broker.queue_admin import QueueHandlers
 from gputel.broker.queue_metrics import gauges_of
@@ -35,7 +36,19 @@ async def serve(
     Draining refuses publishes and lets consumers empty the queue, for ``drain_deadline_s`` at
     most and only while a consumer is connected. An empty queue stops at once. Raises PortTaken.
     """
-    queues = Queues(settings)
+    async with durability(settings) as durable:
+        queues = Queues(settings, durable.make) if durable else Queues(settings)
+        if durable:
+            await durable.restore(queues.restored)
+            health.add("journal", _journal_readiness(durable))
+        async with _served(settings, host, health, queues, drain_deadline_s) as listener:
+            yield listener
+
+
+@asynccontextmanager
+async def _served(
+    settings: BrokerSettings, host: str, health: Health, queues: Queues, drain_deadline_s: float
+) -> AsyncIterator[Listener]:
     consumers = Consumers()
     app = make_app(queues, settings, health, consumers)
     health.add("broker", _readiness(queues))
@@ -66,6 +79,13 @@ def make_app(
 def _readiness(queues: Queues) -> Check:
     async def check() -> str | None:
         return "the broker is draining" if queues.closed else None
+
+    return check
+
+
+def _journal_readiness(durable: Durability) -> Check:
+    async def check() -> str | None:
+        return durable.journal.broken or None
 
     return check
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -42,6 +42,8 @@ class WaitingQueue:
 
     def __init__(self, queue: MessageQueue) -> None:
         self.queue = queue
+        self.confirm: Callable[[], Awaitable[None]] | None = None
+        """Await it, when there is one, before telling a client that something was done."""
         self._loop = asyncio.get_running_loop()
         self._publishers: OrderedDict[_Publisher, None] = OrderedDict()
         self._consumers: OrderedDict[_Consumer, None] = OrderedDict()

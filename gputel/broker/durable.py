@@ -1,0 +1,260 @@
+"""Queues whose messages outlive the broker: what happens in them is written to the journal.
+
+``JournaledQueue`` is a message queue that writes down every change that must survive, and
+``JournaledWaitingQueue`` answers no publish before it is safe. Without ``--journal`` neither is
+used. ``docs/journal.md`` has the promises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from gputel import metrics
+from gputel.broker.waiting_queue import Outcome, WaitingQueue
+from gputel.config import BrokerSettings
+from gputel.mq.journal import Journal, JournalOptions, open_journal
+from gputel.mq.journal_records import Died, Mark, Stored
+from gputel.mq.journal_recovery import Recovered
+from gputel.mq.journal_space import Entry
+from gputel.mq.message import NEVER, Delivery, Failure, Message, State
+from gputel.mq.queue import MessageQueue
+
+log = logging.getLogger("gputel.broker")
+
+_RECORD_OVERHEAD = 256
+_UTF8_MOST = 4
+_SHOWN = 20
+
+
+class JournaledQueue(MessageQueue):
+    """A message queue that writes down what happens to its messages. Make it with ``keep_in``."""
+
+    def keep_in(self, journal: Journal, name: str) -> None:
+        """Write to this journal, as the queue of this name."""
+        self.name = name
+        self._journal = journal
+        self._entries: dict[str, Entry] = {}
+        self._unix_epoch = time.time() - asyncio.get_running_loop().time()
+
+    def publish(self, message: Message, now: float) -> State | None:
+        """Take a message, and write it down."""
+        held = super().publish(message, now)
+        if held is None:
+            number = self._journal.take_number()
+            entry = self._entries[message.id] = Entry(number, number, self, message)
+            self._journal.append(entry, self.stored(entry))
+        return held
+
+    def replay(self, id_: str) -> None:
+        """Make a dead letter ready again, and write that down."""
+        super().replay(id_)
+        self._journal.replayed(self._entries[id_])
+
+    def room_for(self, messages: Sequence[Message]) -> tuple[int, int]:
+        """Bytes that the records of these messages take at most: all, and the largest."""
+        sizes = [
+            len(message.payload)
+            + len(message.metadata)
+            + _UTF8_MOST * (len(message.id) + len(message.key))
+            + _RECORD_OVERHEAD
+            for message in messages
+        ]
+        return sum(sizes), max(sizes, default=0)
+
+    def stored(self, entry: Entry) -> Stored:
+        """A message as it is now, for the journal."""
+        message: Message = entry.message
+        delayed = message.state is State.DELAYED
+        return Stored(
+            number=entry.number,
+            order=entry.order,
+            queue=self.name,
+            id=message.id,
+            key=message.key,
+            payload=message.payload,
+            metadata=message.metadata,
+            published_at=message.since + self._unix_epoch,
+            attempts=message.attempts,
+            dead=message.state is State.DEAD,
+            since=message.since + self._unix_epoch,
+            history=self._marks(message),
+            expires_at=0.0 if message.expires_at == NEVER else self._unix(message.expires_at),
+            ready_at=self._unix(message.deadline) if delayed else 0.0,
+        )
+
+    def restore(self, entry: Entry, stored: Stored, now: float) -> None:
+        """Take up a message that the journal kept, whatever the bounds are. Not written down."""
+        message = Message(stored.id, stored.key, stored.payload, stored.metadata)
+        entry.owner, entry.message = self, message
+        if (older := self._entries.get(stored.id)) is not None:
+            self._journal.settle(older)  # its end was in a record that is damaged
+            self._drop_restored(older.message)
+        self._entries[stored.id] = entry
+        message.attempts = stored.attempts
+        message.since = self._monotonic(stored.since)
+        for mark in stored.history:
+            message.remember(Failure(mark.attempt, self._monotonic(mark.at), mark.reason))
+        if stored.expires_at:
+            message.expires_at = self._monotonic(stored.expires_at)
+        self._take(message)
+        self.counters.published += 1
+        self._put(message, stored, now)
+
+    # ------------------------------------------------------------------ inside
+
+    def _put(self, message: Message, stored: Stored, now: float) -> None:
+        self._ready.number(message)
+        if stored.dead:
+            message.state = State.DEAD
+            self.dead_letters.add(message)
+        elif message.attempts >= self.limits.max_attempts:
+            # The end of a broker ends its leases, and this was the last.
+            message.remember(Failure(message.attempts, now, "the broker ended during its lease"))
+            self._bury(message, now)
+        elif self._monotonic(stored.ready_at) > now:
+            self._delay(message, self._monotonic(stored.ready_at))
+        else:
+            self._ready.append(message)
+            self._watch_ready(message)
+
+    def _drop_restored(self, message: Message) -> None:
+        if message.state is State.DEAD:
+            self.dead_letters.take(message.id)
+        elif message.state is State.DELAYED:
+            self._deadlines.remove(message)
+            self._delayed -= 1
+        else:
+            if message.timer:
+                self._deadlines.remove(message)
+            self._ready.discard(message)
+        super()._forget(message)
+        self.counters.purged += 1
+
+    def _deliver(self, message: Message, deadline: float) -> Delivery:
+        delivery = super()._deliver(message, deadline)
+        self._journal.attempted(self._entries[message.id], message.attempts)
+        return delivery
+
+    def _bury(self, message: Message, now: float) -> None:
+        super()._bury(message, now)
+        entry = self._entries[message.id]
+        died = Died(entry.number, self._unix(now), message.attempts, self._marks(message))
+        self._journal.died(entry, died)
+
+    def _forget(self, message: Message) -> None:
+        super()._forget(message)
+        self._journal.settle(self._entries.pop(message.id))
+
+    def _marks(self, message: Message) -> list[Mark]:
+        return [Mark(f.attempt, self._unix(f.at), f.reason) for f in message.history]
+
+    def _unix(self, at: float) -> float:
+        return at + self._unix_epoch
+
+    def _monotonic(self, at: float) -> float:
+        return at - self._unix_epoch
+
+
+class JournaledWaitingQueue(WaitingQueue):
+    """A waiting queue that answers only what the journal has made safe."""
+
+    def __init__(self, queue: JournaledQueue, journal: Journal) -> None:
+        super().__init__(queue)
+        self._journaled = queue
+        self._journal = journal
+        self._publishing = 0
+        self.confirm = journal.confirm
+
+    def is_useless(self) -> bool:
+        """Whether it holds nothing, nobody waits, and nothing is on its way in."""
+        return not self._publishing and super().is_useless()
+
+    async def publish(self, messages: Sequence[Message], wait_s: float) -> list[Outcome]:
+        """Take the messages, and wait until they are safe.
+
+        Raises JournalFull, with nothing accepted, and JournalBroken, when it is not known what
+        a restart will find.
+        """
+        self._publishing += 1
+        try:
+            amount = await self._journal.admit(*self._journaled.room_for(messages))
+            try:
+                outcomes = await super().publish(messages, wait_s)
+            finally:
+                self._journal.release(amount)
+            await self._journal.confirm()
+        finally:
+            self._publishing -= 1
+        return outcomes
+
+
+class Durability:
+    """The journal of a broker, and the queues that it fills."""
+
+    def __init__(self, journal: Journal, recovered: Recovered) -> None:
+        self.journal = journal
+        self._recovered = recovered
+
+    def make(self, name: str, queue: MessageQueue) -> WaitingQueue:
+        """A waiting queue on this journal with the bounds of ``queue``."""
+        journaled = JournaledQueue(
+            queue.limits, lease_prefix=queue.lease_prefix, ordered_keys=queue.ordered_keys
+        )
+        journaled.keep_in(self.journal, name)
+        return JournaledWaitingQueue(journaled, self.journal)
+
+    async def restore(self, queue_of: Callable[[str], WaitingQueue]) -> None:
+        """Put what was recovered into the queues, in its order."""
+        for found in self._recovered.in_order:
+            stored = found.stored
+            entry = Entry(stored.number, stored.order, None, None)
+            self.journal.hold(entry, found.segment, found.size)
+            waiting = queue_of(stored.queue)
+            assert isinstance(waiting.queue, JournaledQueue)
+            waiting.queue.restore(entry, stored, waiting.now())
+        self._tell()
+        self._recovered = Recovered()
+        await self.journal.ready()
+
+    def _tell(self) -> None:
+        recovered = self._recovered
+        for torn in recovered.torn[:_SHOWN]:
+            log.warning("journal: %s, as a broker leaves it that ends while it writes", torn)
+        for damage in recovered.damage[:_SHOWN]:
+            log.error("journal: %s; what it held is lost", damage)
+        if recovered.records:
+            log.info(
+                "journal: %d messages came back from %d records in %d segments, %d damaged places",
+                len(recovered.live),
+                recovered.records,
+                len(recovered.segments),
+                len(recovered.damage),
+            )
+
+
+@asynccontextmanager
+async def durability(settings: BrokerSettings) -> AsyncIterator[Durability | None]:
+    """The journal of ``--journal`` while the context lasts; None without it.
+
+    Raises JournalInUse, UnknownFormat, JournalFull, and OSError.
+    """
+    if settings.journal is None:
+        yield None
+        return
+    options = JournalOptions(
+        settings.journal_sync, settings.journal_sync_interval_s, settings.journal_segment_bytes
+    )
+    journal, recovered = await open_journal(
+        settings.journal,
+        options,
+        lambda entry: entry.owner.stored(entry),
+        observe=metrics.BROKER_JOURNAL_SECONDS.observe,
+    )
+    try:
+        yield Durability(journal, recovered)
+    finally:
+        await journal.close()
