@@ -101,7 +101,8 @@ def _exit_code(reports: Sequence[Report], *, failed: bool, stopped: bool) -> int
         return 1
     if stopped and not all(report.complete for report in reports):
         return EXIT_STOPPED
-    return EXIT_REJECTS if any(report.rows_rejected for report in reports) else 0
+    rejected = any(report.rows_rejected or report.rejected_before for report in reports)
+    return EXIT_REJECTS if rejected else 0
 
 
 class _Rate(ProgressColumn):
@@ -140,12 +141,14 @@ def _print(report: Report, shape: str) -> None:
         return
     lines = [f"{report.file}  (stream {report.stream_id})"]
     if report.complete and not report.rows_read and report.duplicates_dropped:
-        lines.append("  every row had landed before: nothing was landed twice")
+        every = "row that can land" if report.rejected_before else "row"
+        lines.append(f"  every {every} had landed before: nothing was landed twice")
     lines += [
         f"  rows read           {report.rows_read:>14,}",
         f"  rows landed         {report.rows_landed:>14,}",
         f"  rows rejected       {report.rows_rejected:>14,}"
-        + (f"   kept in {report.rejects_file}" if report.rejects_file else ""),
+        + (f"   kept in {report.rejects_file}" if report.rejects_file else "")
+        + (f"   {report.rejected_before:,} by an earlier run" if report.rejected_before else ""),
         f"  duplicates dropped  {report.duplicates_dropped:>14,}"
         + ("   landed by another run" if report.duplicates_dropped else ""),
         f"  seconds             {report.seconds:>14,.2f}",

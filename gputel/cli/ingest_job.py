@@ -38,6 +38,7 @@ class Report:
     rows_read: int = 0
     rows_landed: int = 0
     rows_rejected: int = 0
+    rejected_before: int = 0  # by an earlier run, whose rejects file has them
     duplicates_dropped: int = 0
     seconds: float = 0.0
     complete: bool = False
@@ -110,7 +111,9 @@ class Job:
         settled = progress.landed_rows - self._start.landed_rows
         ours = min(settled, report.rows_read)  # another ingest of the file may run beside this one
         report.rows_landed = max(0, ours - report.rows_rejected)
-        report.duplicates_dropped = self._start.landed_rows + settled - ours
+        report.rejected_before = self._start.rejected_rows
+        landed_before = self._start.landed_rows - self._start.rejected_rows
+        report.duplicates_dropped = landed_before + settled - ours
         report.complete = progress.complete
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,7 +33,16 @@ def run_command(roles: tuple[str, ...], **flags: Any) -> None:
     names = parse_roles(roles)
     settings = config.resolve(flags).settings
     configure_logs(settings.common)
+    if settings.streamer.csv and {"streamer", "all"} & set(names):
+        _check_source(settings.streamer.csv)
     run_loop(run_until_stopped(names, settings))
+
+
+def _check_source(path: Path) -> None:
+    """Refuse a file that cannot be streamed before anything is started for it."""
+    from gputel.sources.dcgm_csv import DcgmCsv
+
+    DcgmCsv.open(path, "source")
 
 
 @click.command("roles")

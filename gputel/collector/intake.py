@@ -47,4 +47,7 @@ def _chunk(metadata: dict[str, Any]) -> Chunk | None:
     stream_id, first_row = metadata["stream_id"], metadata.get("first_row")
     if not isinstance(stream_id, str) or type(first_row) is not int or not 0 <= first_row < 2**63:
         raise DecodeError("metadata: stream_id must be text, and first_row a whole number from 0")
-    return Chunk(stream_id, first_row)
+    rejected = metadata.get("rejected", 0)
+    if type(rejected) is not int or not 0 <= rejected < 2**31:
+        raise DecodeError("metadata: rejected must be a whole number from 0")
+    return Chunk(stream_id, first_row, rejected)

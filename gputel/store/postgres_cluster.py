@@ -122,7 +122,8 @@ async def ensure_cluster(cluster: Path, binaries: Binaries, account: Account | N
         await _initdb(half_made, binaries, account)
         _put_in_place(half_made, cluster)
     finally:
-        shutil.rmtree(half_made, ignore_errors=True)
+        # All of them again: an initdb whose gputel was killed may have written on for a moment.
+        _remove_leftovers(cluster)
 
 
 def _remove_leftovers(cluster: Path) -> None:

@@ -31,10 +31,11 @@ class Progress:
     leased_rows: int
     own_leases: int
     next_expiry_s: float | None
+    rejected_rows: int
 
     @property
     def landed_rows(self) -> int:
-        """Rows whose chunk has landed (rejected rows among them)."""
+        """Rows whose chunk has landed, those of them that were rejected included."""
         return self.next_row - self.leased_rows
 
     @property

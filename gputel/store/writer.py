@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -29,10 +29,11 @@ _PIECE_BYTES = 512 * 1024
 
 @dataclass(frozen=True)
 class Chunk:
-    """The chunk of a stream that a message carries."""
+    """The chunk of a stream that a message carries, and how many of its rows were rejected."""
 
     stream_id: str
     first_row: int
+    rejected: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,20 @@ class Writer:
             key = arrival.chunk or arrival.message_id
             landed.append(key in claimed)
             claimed.discard(key)
+        await self._note_rejects(connection, arrivals, landed)
         return landed
+
+    async def _note_rejects(
+        self, connection: asyncpg.Connection, arrivals: Sequence[Arrival], landed: list[bool]
+    ) -> None:
+        noted = [
+            (arrival.chunk.stream_id, arrival.chunk.first_row, arrival.chunk.rejected)
+            for arrival, new in zip(arrivals, landed, strict=True)
+            if new and arrival.chunk and arrival.chunk.rejected
+        ]
+        if noted:
+            columns = [list(column) for column in zip(*noted, strict=True)]
+            await connection.execute(self._sql["note_rejects"], *columns)
 
     async def _write(self, connection: asyncpg.Connection, prepared: _Prepared) -> None:
         if not len(prepared.blocks.starts):

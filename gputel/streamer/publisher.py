@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -23,6 +24,7 @@ class ReadChunk(Protocol):
     batch: pa.RecordBatch
     first_row: int
     row_count: int
+    rejects: Sequence[Any]
 
 
 def message_id(stream_id: str, first_row: int) -> str:
@@ -30,8 +32,11 @@ def message_id(stream_id: str, first_row: int) -> str:
     return f"{stream_id}/{first_row}"
 
 
-async def make_message(stream_id: str, chunk: ReadChunk) -> OutgoingMessage:
-    """One message of one chunk; encoding holds the CPU and runs in a thread."""
+async def make_message(stream_id: str, chunk: ReadChunk, *, looping: bool) -> OutgoingMessage:
+    """One message of one chunk; encoding holds the CPU and runs in a thread.
+
+    The rejects of a loop are not worth remembering: it meets the same ones in every pass.
+    """
     payload = await asyncio.to_thread(record_batch.encode, chunk.batch)
     return OutgoingMessage(
         id=message_id(stream_id, chunk.first_row),
@@ -41,7 +46,8 @@ async def make_message(stream_id: str, chunk: ReadChunk) -> OutgoingMessage:
             "stream_id": stream_id,
             "first_row": chunk.first_row,
             "row_count": chunk.row_count,
-        },
+        }
+        | ({"rejected": len(chunk.rejects)} if chunk.rejects and not looping else {}),
     )
 
 

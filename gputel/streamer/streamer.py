@@ -168,12 +168,12 @@ class Streamer:
         if not chunk.row_count:
             rows = await asyncio.to_thread(self._source.count_rows)
         backoff = Backoff()
-        while not stopping.is_set():
+        while True:
             try:
-                await self._streams.finish(rows)
-                break
+                return await self._streams.finish(rows)
             except StoreUnavailable:
-                await backoff.wait(stopping)
+                if await backoff.wait(stopping):
+                    return None
 
     async def _publish_soon(self, chunk: SourceChunk, stopping: asyncio.Event) -> None:
         while len(self._publishing) >= _IN_HAND:
@@ -188,7 +188,8 @@ class Streamer:
                 task.result()
 
     async def _publish(self, chunk: SourceChunk, stopping: asyncio.Event) -> None:
-        message = await make_message(self._streams.stream_id, chunk)
+        stream_id, looping = self._streams.stream_id, self._settings.loop
+        message = await make_message(stream_id, chunk, looping=looping)
         try:
             result = await publish(self._client, message, stopping)
         except QueueClosed:

@@ -78,7 +78,7 @@ async def test_summary_for_programs_is_one_json_object_a_file(
     assert [report["rows_landed"] for report in reports] == [10, 20]
     assert reports[0].items() >= {
         "rows_read": 10, "rows_rejected": 0, "duplicates_dropped": 0, "complete": True,
-        "rejects_file": None,
+        "rejects_file": None, "rejected_before": 0,
     }.items()  # fmt: skip
     assert reports[0]["stream_id"].startswith("10.csv@")
     assert reports[0]["seconds"] > 0
@@ -112,6 +112,11 @@ async def test_bad_rows_are_kept_with_place_and_reason_and_good_ones_land(
     ]
     assert rejects[0]["text"] == file.read_text().splitlines()[4]
     assert await numbers(pool) == Counter(set(range(1000)) - {3, 500, 999})
+    again = await ingest(file)
+    assert again.process.returncode == 3
+    assert "every row that can land had landed before: nothing was landed twice" in again.out
+    assert "rows rejected                    0   3 by an earlier run\n" in again.out
+    assert "duplicates dropped             997   landed by another run\n" in again.out
 
 
 async def test_gzipped_file_lands(ingest: Ingest, pool: asyncpg.Pool, tmp_path: Path) -> None:

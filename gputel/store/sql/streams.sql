@@ -63,7 +63,9 @@ SELECT p.next_row, p.row_count,
        count(l.first_row) AS leases,
        coalesce(sum(l.row_count), 0)::bigint AS leased_rows,
        count(l.first_row) FILTER (WHERE l.owner = $2) AS own_leases,
-       extract(epoch FROM min(l.expires_at) - now())::float8 AS next_expiry_s
+       extract(epoch FROM min(l.expires_at) - now())::float8 AS next_expiry_s,
+       (SELECT coalesce(sum(rejected), 0)::bigint FROM stream_rejects
+        WHERE stream_id = $1) AS rejected_rows
 FROM stream_progress AS p
 LEFT JOIN stream_lease AS l USING (stream_id)
 WHERE p.stream_id = $1

@@ -84,6 +84,14 @@ CREATE TABLE stream_lease (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 COMMENT ON TABLE stream_lease IS 'Chunks reserved and not yet landed; deleted as their rows land.';
 
+CREATE TABLE stream_rejects (
+    stream_id text NOT NULL,
+    first_row bigint NOT NULL,
+    rejected  integer NOT NULL,
+    PRIMARY KEY (stream_id, first_row)
+);
+COMMENT ON TABLE stream_rejects IS 'How many rows of a landed chunk were rejected, if any were.';
+
 CREATE TABLE message_ledger (
     message_id text PRIMARY KEY,
     landed_at  timestamptz NOT NULL DEFAULT now()
