@@ -15,6 +15,7 @@ COMMANDS = {
     "ingest": "ingest:ingest_command",
     "query": "query:query",
     "simulate": "simulate:simulate_command",
+    "queue": "queue:queue",
     "db": "db:db",
     "roles": "run:roles_command",
     "config": "run:config_command",

@@ -1,0 +1,72 @@
+"""``gputel queue`` against a real broker, as a process of its own."""
+
+import asyncio
+import json
+import subprocess
+import sys
+
+
+async def gputel_queue(broker, *words, stdin=b""):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gputel", "queue"),
+        *("--broker-url", f"http://127.0.0.1:{broker.port}", *words),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate(stdin)
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_published_message_is_consumed_and_acked(broker):
+    code, out, _ = await gputel_queue(broker, "publish", "--id", "1", "--key", "k", "hello")
+    assert (code, json.loads(out)) == (0, {"id": "1", "state": "accepted"})
+    assert (await gputel_queue(broker, "publish", stdin=b"from a pipe"))[0] == 0
+    code, out, _ = await gputel_queue(broker, "consume", "--max", "5")
+    messages = [json.loads(line) for line in out.splitlines()]
+    assert [message["payload"] for message in messages] == ["hello", "from a pipe"]
+    code, out, _ = await gputel_queue(broker, "stats")
+    assert json.loads(out)["acked"] == 2
+    assert await gputel_queue(broker, "consume") == (0, "", "")
+
+
+async def test_dead_letters_are_listed_shown_replayed_and_purged(broker):
+    await gputel_queue(broker, "publish", "--id", "a/1", "bad")
+    _, out, _ = await gputel_queue(broker, "consume", "--no-ack")
+    lease = json.loads(out)["lease"]
+    await broker.post("/nack", {"id": "a/1", "lease": lease, "reason": "no", "dead": True})
+    _, out, _ = await gputel_queue(broker, "dead-letters", "list")
+    assert [json.loads(line)["reason"] for line in out.splitlines()] == ["no"]
+    _, out, _ = await gputel_queue(broker, "dead-letters", "show", "a/1")
+    assert json.loads(out)["payload"] == "bad"
+    _, out, _ = await gputel_queue(broker, "dead-letters", "replay", "a/1")
+    assert json.loads(out) == {"replayed": 1}
+    _, out, _ = await gputel_queue(broker, "dead-letters", "purge", "--all")
+    assert json.loads(out) == {"purged": 0}
+
+
+async def test_refusals_are_one_line_in_the_brokers_words(broker):
+    code, _, err = await gputel_queue(broker, "dead-letters", "show", "nobody")
+    assert code == 1
+    assert "nobody" in err
+    assert err.count("\n") == 1
+    code, _, err = await gputel_queue(broker, "dead-letters", "purge")
+    assert code == 2
+    assert "--all" in err
+
+
+async def test_drain_refuses_what_comes_after_it(broker):
+    await gputel_queue(broker, "publish", "x")
+    _, out, _ = await gputel_queue(broker, "drain")
+    assert json.loads(out)["ready"] == 1
+    code, _, err = await gputel_queue(broker, "publish", "y")
+    assert code == 1
+    assert "closed" in err
+
+
+async def test_broker_that_is_away_is_named(broker):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gputel", "queue", "--broker-url", "http://127.0.0.1:1", "stats"),
+        stderr=subprocess.PIPE,
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 1
+    assert b"no broker answers at http://127.0.0.1:1" in err
