@@ -426,9 +426,9 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
 def _check_urls(settings: Settings) -> None:
     url = settings.common.broker_url
     if url is not None and not url.startswith(("http://", "https://")):
-        raise ConfigError(f"broker_url: {url!r} is not an http:// or https:// address")
+        raise ConfigError(f"--broker-url: {url!r} is not an http:// or https:// address")
     dsn = settings.postgres.postgres_dsn
     if dsn is not None and not dsn.startswith(("postgresql://", "postgres://")):
         raise ConfigError(
-            "postgres_dsn: must look like postgresql://user:password@host:5432/database"
+            "--postgres-dsn: must look like postgresql://user:password@host:5432/database"
         )

@@ -158,7 +158,7 @@ async def _collector(process: Process) -> AsyncIterator[None]:
             await collect(settings.collector, timeout_s, client, writer, stopping)
 
         process.health.add("queue", client.check)
-        log.info("collector: %d workers drink from %s", settings.collector.workers, client.url)
+        log.info("collector: %d workers consume from %s", settings.collector.workers, client.url)
         async with working(process, "collector", run):
             yield
 

@@ -68,17 +68,21 @@ async def _ingest(
     if not readable:
         return 1
     reports, failed = [], len(readable) < len(files)
+    begun: set[Path] = set()  # rejects files: two files of one name share theirs
     async with running(roles, settings) as process:
         for path in readable:
             rejects_path = rejects or Path(f"{path.name}.rejects.csv")
             try:
                 with _progress(path) as show:
-                    report = await ingest_file(process, path, rejects_path, show)
+                    report = await ingest_file(
+                        process, path, rejects_path, show, append=rejects_path in begun
+                    )
             except (SourceError, DeadChunk) as error:
                 click.echo(f"gputel: {error.message}", err=True)
                 failed = True
                 continue
             reports.append(report)
+            begun |= {rejects_path} if report.rejects_file else set()
             _print(report, shape)
             if process.stopping.is_set():
                 break
@@ -150,10 +154,14 @@ def _print(report: Report, shape: str) -> None:
         + (f"   kept in {report.rejects_file}" if report.rejects_file else "")
         + (f"   {report.rejected_before:,} by an earlier run" if report.rejected_before else ""),
         f"  duplicates dropped  {report.duplicates_dropped:>14,}"
-        + ("   landed by another run" if report.duplicates_dropped else ""),
+        + ("   had landed before" if report.duplicates_dropped else ""),
         f"  seconds             {report.seconds:>14,.2f}",
         f"  rows/s              {report.rows_per_s:>14,.0f}",
     ]
+    at = next(n for n, line in enumerate(lines) if "rows rejected" in line) + 1
+    more = report.rows_rejected - len(report.first_rejects)
+    examples = [*report.first_rejects, *([f"and {more:,} more"] if more > 0 else [])]
+    lines[at:at] = [f"    {example}" for example in examples]
     if not report.complete:
         lines.append("  stopped before the end: run it again to go on where it stood")
     click.echo("\n".join(lines))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import csv
 import dataclasses
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
 from gputel.backoff import pause
-from gputel.errors import GputelError, StoreUnavailable
+from gputel.errors import GputelError, SourceError, StoreUnavailable
 from gputel.mq.client import QueueClient
 from gputel.roles import Process
 from gputel.store.streams import Lease, Progress, Streams
@@ -20,6 +21,7 @@ from gputel.streamer.open_source import OpenSource, open_source
 from gputel.streamer.streamer import SourceChunk, Streamer
 
 _POLL_S = 0.1
+_EXAMPLES = 5  # rejects that the report itself shows
 _REJECT_COLUMNS = ("file", "line", "column", "reason", "text")
 
 
@@ -43,6 +45,7 @@ class Report:
     seconds: float = 0.0
     complete: bool = False
     rejects_file: str | None = None
+    first_rejects: list[str] = field(default_factory=list)
 
     @property
     def rows_per_s(self) -> float:
@@ -62,17 +65,31 @@ class Rejects:
         self._append = append
         self._file: TextIO | None = None
 
+    def check(self) -> None:
+        """Raise SourceError, before anything is read, for a place that cannot be written."""
+        place = self.path if self.path.exists() else self.path.parent
+        if not os.access(place, os.W_OK):
+            raise SourceError(_not_written(self.path, "no such directory, or no right to write"))
+
     def write(self, source: Path, chunk: SourceChunk) -> None:
-        """Keep the rejects of one chunk."""
-        if self._file is None:
-            fresh = not (self._append and self.path.exists())
-            self._file = self.path.open("w" if fresh else "a", encoding="utf-8", newline="")
-            if fresh:
-                csv.writer(self._file).writerow(_REJECT_COLUMNS)
-        writer = csv.writer(self._file)
-        for reject in chunk.rejects:
-            writer.writerow((source, reject.line, reject.column or "", reject.reason, reject.text))
-        self._file.flush()
+        """Keep the rejects of one chunk. Raises SourceError when they cannot be written."""
+        try:
+            if self._file is None:
+                self._file = self._open()
+            writer = csv.writer(self._file)
+            for reject in chunk.rejects:
+                place = (source, reject.line, reject.column or "")
+                writer.writerow((*place, reject.reason, reject.text))
+            self._file.flush()
+        except OSError as error:
+            raise SourceError(_not_written(self.path, error.strerror or str(error))) from None
+
+    def _open(self) -> TextIO:
+        fresh = not (self._append and self.path.exists())
+        file = self.path.open("w" if fresh else "a", encoding="utf-8", newline="")
+        if fresh:
+            csv.writer(file).writerow(_REJECT_COLUMNS)
+        return file
 
     def close(self) -> str | None:
         """Close the file; returns its path if there is one."""
@@ -80,6 +97,10 @@ class Rejects:
             return None
         self._file.close()
         return str(self.path)
+
+
+def _not_written(path: Path, reason: str) -> str:
+    return f"cannot write the rejects file {path} ({reason}): name another with --rejects"
 
 
 class Job:
@@ -91,6 +112,7 @@ class Job:
         self._rejects = rejects
         self._read: dict[int, tuple[int, int]] = {}  # first row -> rows, rejects
         self.dead: Lease | None = None
+        self.examples: list[str] = []
 
     def chunk_read(self, chunk: SourceChunk) -> None:
         """Count a chunk once, however often it is read."""
@@ -99,6 +121,13 @@ class Job:
         self._read[chunk.first_row] = (chunk.row_count, len(chunk.rejects))
         if chunk.rejects:
             self._rejects.write(self._opened.path, chunk)
+            room = _EXAMPLES - len(self.examples)
+            self.examples += [
+                f"line {reject.line}"
+                + (f", column {reject.column}" if reject.column else "")
+                + f": {reject.reason}"
+                for reject in chunk.rejects[:room]
+            ]
 
     def chunk_dead(self, lease: Lease) -> None:
         """Remember a chunk that is among the dead letters."""
@@ -111,6 +140,7 @@ class Job:
         settled = progress.landed_rows - self._start.landed_rows
         ours = min(settled, report.rows_read)  # another ingest of the file may run beside this one
         report.rows_landed = max(0, ours - report.rows_rejected)
+        report.first_rejects = self.examples
         report.rejected_before = self._start.rejected_rows
         landed_before = self._start.landed_rows - self._start.rejected_rows
         report.duplicates_dropped = landed_before + settled - ours
@@ -122,8 +152,12 @@ async def ingest_file(
     path: Path,
     rejects_path: Path,
     show: Callable[[Report], None],
+    *,
+    append: bool = False,
 ) -> Report:
     """Ingest one file, calling ``show`` with the growing report.
+
+    The rejects file is begun anew, unless ``append`` is set or the stream was begun before.
 
     Returns when every row has landed, or been rejected, or the process was told to stop. Raises
     SourceError for a file that cannot be read, DeadChunk for rows that can never land.
@@ -134,7 +168,8 @@ async def ingest_file(
     streams = Streams(process.database, opened.stream_id, process.owner)
     start = await streams.register(opened.fingerprint, str(opened.path), looping=False)
     report = Report(str(path), opened.stream_id)
-    rejects = Rejects(rejects_path, append=start.next_row > 0)
+    rejects = Rejects(rejects_path, append=append or start.next_row > 0)
+    await asyncio.to_thread(rejects.check)
     job = Job(opened, start, rejects)
     try:
         async with QueueClient(process.broker_url) as client:

@@ -18,6 +18,8 @@ DEFAULT_API_URL = "http://127.0.0.1:8080"
 TABLE_ROWS = 50
 """Records in a table when no limit is given."""
 
+_GPU_TABLE = {"uuid": "uuid", "device": "device", "modelName": "model", "hostname": "hostname"}
+_GPU_TABLE |= {"last_seen": "last seen"}
 _GPU_COLUMNS = {
     name: name
     for name in ("uuid", "device", "modelName", "hostname", "gpu_id", "first_seen", "last_seen")
@@ -72,7 +74,9 @@ def _show_gpus(found: list[dict[str, Any]]) -> None:
     if not found:
         click.echo("no telemetry has landed yet: `gputel ingest FILE` or `gputel run` brings some")
         return
-    query_output.write_table(found, _GPU_COLUMNS)
+    for gpu in found:
+        gpu["last_seen"] = gpu["last_seen"][:19] + "Z"  # whole seconds are enough for people
+    query_output.write_table(found, _GPU_TABLE)
     click.echo(f"\n{len(found)} GPU{'s' if len(found) != 1 else ''}")
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 FORMATS = ("table", "json", "csv")
 _PIPE_WIDTH = 200
 _ROWS_PER_WRITE = 1000
+_WHOLE = {"uuid", "timestamp", "last_seen"}  # people copy these: never broken
 
 
 def chosen(format_: str | None) -> str:
@@ -58,7 +59,10 @@ def write_table(objects: Sequence[Mapping[str, Any]], columns: Mapping[str, str]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in shown:
         table.add_column(
-            columns[name], justify="right" if name == "value" else "left", overflow="fold"
+            columns[name],
+            justify="right" if name == "value" else "left",
+            overflow="fold",
+            no_wrap=name in _WHOLE,
         )
     for found in objects:
         table.add_row(*(Text(cell(found[name])) for name in shown))

@@ -25,9 +25,9 @@ class OpenSource:
 def open_source(settings: StreamerSettings, data_dir: Path) -> OpenSource:
     """Open the CSV of the settings, or the sample; blocks. Raises SourceError.
 
-    The default stream id holds the content's fingerprint, so that a file of new content under an
-    old name is a new stream, and the same content is the same stream wherever it lies. A loop and
-    a one-shot ingest of one file are two streams.
+    The default stream id is the content's fingerprint, so that new content under an old name is a
+    new stream, and the same content is the same stream whatever it is called and wherever it lies.
+    A loop and a one-shot ingest of one file are two streams.
     """
     path = settings.csv or sample_csv(data_dir)
     csv = DcgmCsv.open(path, settings.timestamps)
@@ -39,5 +39,5 @@ def open_source(settings: StreamerSettings, data_dir: Path) -> OpenSource:
 
 
 def default_stream_id(csv: DcgmCsv, *, loop: bool) -> str:
-    """The name of a stream that nobody named: file name, content, and kind."""
-    return f"{csv.name}@{csv.fingerprint[:12]}{'.loop' if loop else ''}"
+    """The name of a stream that nobody named: its content and its kind."""
+    return f"csv-{csv.fingerprint[:16]}{'.loop' if loop else ''}"

@@ -78,7 +78,7 @@ class Streamer:
         self._observer = observer
         self._publishing: dict[int, asyncio.Task[None]] = {}
         self._published: set[int] = set()
-        self._rejects_logged = 0
+        self._rejects_logged: set[int] = set()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Stream until ``stopping`` is set, or until a one-shot source has landed whole.
@@ -132,10 +132,11 @@ class Streamer:
                 return 0
         chunk = await asyncio.to_thread(self._source.read, lease.first_row, lease.row_count)
         metrics.STREAMER_ROWS_READ.inc(chunk.row_count)
-        if chunk.rejects:
-            self._tell_rejects(chunk.rejects)
+        metrics.STREAMER_ROWS_REJECTED.inc(len(chunk.rejects))
         if self._observer:
             self._observer.chunk_read(chunk)
+        else:
+            self._tell_rejects(chunk.rejects)
         if chunk.at_end and not self._settings.loop:
             await self._finish(chunk, stopping)
         if chunk.row_count:
@@ -143,12 +144,16 @@ class Streamer:
         return chunk.row_count
 
     def _tell_rejects(self, rejects: Sequence[Any]) -> None:
-        """Count rejects, and log the first ones: a loop meets the same ones again and again."""
-        metrics.STREAMER_ROWS_REJECTED.inc(len(rejects))
-        for reject in rejects[: max(0, _REJECTS_LOGGED - self._rejects_logged)]:
+        """Log the first rejects, each once: a loop meets the same ones again and again."""
+        for reject in rejects:
+            if reject.line in self._rejects_logged or len(self._rejects_logged) > _REJECTS_LOGGED:
+                continue
+            self._rejects_logged.add(reject.line)
+            if len(self._rejects_logged) > _REJECTS_LOGGED:
+                log.warning("more lines are rejected: gputel_streamer_rows_rejected_total counts")
+                return
             where = f"line {reject.line}" + (f", column {reject.column}" if reject.column else "")
-            log.warning("rejected %s: %s", where, reject.reason)
-        self._rejects_logged += len(rejects)
+            log.warning("%s: rejected %s: %s", self._streams.stream_id, where, reject.reason)
 
     async def _held(self, lease: Lease) -> bool:
         """Whether the broker still holds the chunk's message, so that it need not be read again."""

@@ -59,7 +59,7 @@ async def test_good_rows_land_and_bad_ones_are_told_of_every_kind_of_file(
     landed = sum(ROWS_OF_A_BAD_FILE for rejects in REJECTED.values() if rejects)
     assert await pool.fetchval("SELECT count(*) FROM telemetry") == landed
     for name, wanted in REJECTED.items():
-        assert f"{name}  (stream {name}@" in ended.out
+        assert f"{name}  (stream csv-" in ended.out
         assert_rejects(tmp_path / f"{name}.rejects.csv", wanted)
 
 

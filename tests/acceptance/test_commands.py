@@ -24,7 +24,7 @@ NOBODY = "postgresql://nobody:geheim@127.0.0.1:1/none"
         (("--role", "all", "--workers", "0"), {}, "--workers: 0 is less than the least allowed"),
         (("--role", "all"), {"GPUTEL_RATE": "-1"}, "GPUTEL_RATE: -1.0 is less than the least"),
         (("--role", "all"), {"GPUTEL_RAET": "1"}, "GPUTEL_RAET: no such setting"),
-        (("--role", "all"), {"GPUTEL_POSTGRES_DSN": "geheim"}, "postgres_dsn: must look like"),
+        (("--role", "all"), {"GPUTEL_POSTGRES_DSN": "geheim"}, "--postgres-dsn: must look like"),
         (("--role", "broker", "--host", "192.0.2.1"), {}, "cannot listen on 192.0.2.1:"),
     ],
 )

@@ -40,8 +40,8 @@ def test_empty_environment_variable_counts_as_not_set():
         ({}, {"GPUTEL_LOOP": "maybe"}, ["GPUTEL_LOOP", "neither true nor false"]),
         ({"timestamps": "now"}, {}, ["--timestamps", "processing", "source"]),
         ({}, {"GPUTEL_RATTE": "1"}, ["GPUTEL_RATTE", "no such setting"]),
-        ({"broker_url": "localhost:8081"}, {}, ["broker_url", "http://"]),
-        ({"postgres_dsn": "host=x"}, {}, ["postgres_dsn", "postgresql://"]),
+        ({"broker_url": "localhost:8081"}, {}, ["--broker-url", "http://"]),
+        ({"postgres_dsn": "host=x"}, {}, ["--postgres-dsn", "postgresql://"]),
         ({"data_dir": ""}, {}, ["--data-dir", "empty"]),
     ],
 )
