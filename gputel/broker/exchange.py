@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
 from aiohttp import web
@@ -15,6 +15,7 @@ from gputel.mq.protocol import JSON, MSGPACK
 P = ParamSpec("P")
 T = TypeVar("T")
 
+Send = Callable[[web.Response], Awaitable[None]]
 _LARGE_BYTES = 256 * 1024
 _MSGPACK_NAMES = {MSGPACK, "application/x-msgpack", "application/vnd.msgpack"}
 
@@ -78,11 +79,14 @@ class Sending:
             return
         # With no room in the transport's buffer, drain() waits until the system has taken it all.
         transport.set_write_buffer_limits(0)
-        writer = request.writer
+        send: Send | None = getattr(request, "send", None)  # of the fast path's requests
         try:
-            await response.prepare(request)
-            await response.write_eof()
-            await writer.drain()
+            if send is not None:
+                await send(response)
+            else:
+                await response.prepare(request)
+                await response.write_eof()
+                await request.writer.drain()
             self.whole = not transport.is_closing()
         except ConnectionError:
             return

@@ -12,6 +12,7 @@ from gputel.broker.admin import AdminHandlers
 from gputel.broker.consumers import Consumers
 from gputel.broker.consuming import ConsumeHandler
 from gputel.broker.durable import Durability, durability
+from gputel.broker.fast_path import fast_connections
 from gputel.broker.handlers import MessageHandlers
 from gputel.broker.queue_admin import QueueHandlers
 from gputel.broker.queue_metrics import gauges_of
@@ -53,7 +54,10 @@ async def _served(
     app = make_app(queues, settings, health, consumers)
     health.add("broker", _readiness(queues))
     with gauges_of(queues):
-        async with listen(app, host, settings.broker_port, "--broker-port") as listener:
+        connection = None if settings.plain_http else fast_connections(app)
+        async with listen(
+            app, host, settings.broker_port, "--broker-port", connection=connection
+        ) as listener:
             try:
                 yield listener
             finally:

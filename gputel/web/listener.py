@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from gputel.errors import PortTaken, UsageError
+
+MakeConnection = Callable[[web.Server], asyncio.BaseProtocol]
+"""Makes what reads and answers one connection, in place of aiohttp's own RequestHandler."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,13 @@ class Listener:
 
 @asynccontextmanager
 async def listen(
-    app: web.Application, host: str, port: int, flag: str, *, shutdown_timeout_s: float = 5.0
+    app: web.Application,
+    host: str,
+    port: int,
+    flag: str,
+    *,
+    shutdown_timeout_s: float = 5.0,
+    connection: MakeConnection | None = None,
 ) -> AsyncIterator[Listener]:
     """Serve ``app`` until the context ends; open requests then get ``shutdown_timeout_s``.
 
@@ -41,10 +51,31 @@ async def listen(
     )
     await runner.setup()
     try:
-        await _start(web.TCPSite(runner, host, port), host, port, flag)
+        await _start(_Site(runner, host, port, connection), host, port, flag)
         yield Listener(host, runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+class _Site(web.TCPSite):
+    """A site whose connections may be made otherwise."""
+
+    def __init__(
+        self, runner: web.AppRunner, host: str, port: int, connection: MakeConnection | None
+    ) -> None:
+        super().__init__(runner, host, port)
+        self._connection = connection
+
+    async def start(self) -> None:
+        server = self._runner.server
+        make = self._connection
+        if make is None or server is None:
+            await super().start()
+            return
+        await web.BaseSite.start(self)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: make(server), self._host, self._port, backlog=self._backlog
+        )
 
 
 async def _start(site: web.TCPSite, host: str, port: int, flag: str) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -47,14 +47,25 @@ def decoded(reply: aiohttp.ClientResponse, body: bytes) -> Any:
     return msgspec.json.decode(body) if body else None
 
 
+@pytest.fixture(autouse=True, params=["fast", "plain"])
+def plain_http(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Every test of the broker runs with the fast path and without it."""
+    plain: bool = request.param == "plain"
+    monkeypatch.setattr(BrokerSettings, "__init__", _with(BrokerSettings.__init__, plain))
+    return plain
+
+
+def _with(init: Callable[..., None], plain: bool) -> Callable[..., None]:
+    return lambda self, **settings: init(self, **{"plain_http": plain, **settings})
+
+
 Start = Callable[..., AbstractAsyncContextManager[Broker]]
-DEFAULTS = BrokerSettings(broker_port=0)
 
 
 @contextlib.asynccontextmanager
 async def running(*, drain_deadline_s: float = 5.0, **settings: Any) -> AsyncIterator[Broker]:
     """A broker with some settings changed."""
-    changed = replace(DEFAULTS, **settings)
+    changed = BrokerSettings(**{"broker_port": 0, **settings})
     async with (
         serve(changed, "127.0.0.1", Health(), drain_deadline_s=drain_deadline_s) as listener,
         aiohttp.ClientSession() as http,

@@ -1,0 +1,272 @@
+"""The hot requests, read and answered without aiohttp's parser, router and writer.
+
+A connection is still aiohttp's: this is its ``RequestHandler``, which looks at the bytes first. A
+hot request (POST to one of a few paths, with nothing unusual in its head) is read here and given to
+the very handler that the route has; its reply is written here. Everything else goes to aiohttp
+untouched: once something is not wholly understood, or slow to come, all the rest of its connection.
+
+It leans on internals of the pinned aiohttp: ``_waiter`` (set while no request is in its hands),
+``_messages``, ``_close``, ``_force_close``, ``_next_keepalive_close_time``, ``_drain_helper``.
+``--plain-http`` does without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.helpers import rfc822_formatted_time
+
+from gputel import metrics
+from gputel.broker.request_head import MAX_HEAD_BYTES, Head, parse_head
+from gputel.web.errors import error_middleware
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is aiohttp's
+_MAX_WAITING_BYTES = 64 * 1024  # of requests that were sent before the reply to an earlier one
+_SLOW_BODY_S = 5.0
+_ROLE = "broker"
+_REASONS = {200: "OK", 202: "Accepted", 204: "No Content"}
+
+
+HOT = ("/publish", "/consume", "/ack", "/nack", "/extend", "/held")
+
+
+def fast_connections(app: web.Application) -> Callable[[web.Server], FastPath]:
+    """What makes the connections of a server of ``app``; its hot routes are answered here."""
+    routes = {
+        route.resource.canonical: route.handler
+        for route in app.router.routes()
+        if route.resource and route.method == "POST" and route.resource.canonical in HOT
+    }
+
+    def connection(server: web.Server) -> FastPath:
+        return FastPath(routes, server, loop=asyncio.get_running_loop(), **server._kwargs)
+
+    return connection
+
+
+class HotRequest:
+    """What handlers ask of a request, as far as the hot ones do."""
+
+    def __init__(self, head: Head, body: bytes, protocol: FastPath) -> None:
+        self._body = body
+        self.method = "POST"
+        self.path = head.path
+        self.query = head.query
+        self.headers: Mapping[str, str] = head.headers
+        self.content_type = head.content_type
+        self.content_length = len(body)
+        self.protocol = protocol
+        self.sent = False
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The connection, or None once it is lost."""
+        return self.protocol.transport
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        return self._body
+
+    async def send(self, response: web.Response) -> None:
+        """Write the reply and wait until the system has taken it."""
+        self.sent = True
+        self.protocol.write_reply(response)
+        if self.protocol.writing_paused:
+            await self.protocol._drain_helper()
+
+
+class FastPath(web.RequestHandler):
+    """One connection."""
+
+    __slots__ = ("_hot", "_latched", "_missing", "_parts", "_routes", "_slow", "_waiting_bytes")
+
+    def __init__(self, routes: Mapping[str, Handler], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._routes = routes
+        self._latched = False  # whether all that comes is aiohttp's
+        self._parts: list[bytes] = []  # bytes that came and were not looked at, or not yet whole
+        self._missing = 0  # bytes of a body that are still to come
+        self._waiting_bytes = 0
+        self._slow: asyncio.TimerHandle | None = None
+        self._hot: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------------ reading
+
+    def data_received(self, data: bytes) -> None:
+        """Look at what came; give to aiohttp what is not hot."""
+        if self._latched:
+            super().data_received(data)
+        elif self._force_close or self._close:
+            return
+        elif self._hot is not None:
+            self._wait_in_line(data)
+        elif self._missing > 0:
+            self._parts.append(data)
+            self._missing -= len(data)
+            if self._missing <= 0:
+                self._look(self._joined())
+        else:
+            self._look(data)
+
+    def _look(self, data: bytes) -> None:
+        request = self._request_in(data)
+        if request is not None:
+            self._hot = _start(self._serve(request), self._loop)
+
+    def _request_in(self, data: bytes) -> HotRequest | None:
+        """The hot request that the bytes start with, if it is whole; they are dealt with else."""
+        end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
+        head = parse_head(data[:end]) if end >= 4 else None
+        # aiohttp reads a head that is not understood, and goes on with a connection that it has.
+        if head is None or head.length > _MAX_BODY_BYTES or self._waiter is None or self._messages:
+            self._give_up(data)
+            return None
+        whole = end + head.length
+        if len(data) < whole:
+            self._wait_for(data, whole)
+            return None
+        handler = self._routes.get(head.path) if head.hot else None
+        if handler is None:
+            if len(data) > whole:
+                self._give_up(data)
+            else:
+                super().data_received(data)
+            return None
+        if len(data) > whole:
+            self._parts = [data[whole:]]
+        return HotRequest(head, data[end:whole], self)
+
+    def _give_up(self, data: bytes) -> None:
+        self._latched = True
+        super().data_received(data)
+
+    def _wait_for(self, data: bytes, whole: int) -> None:
+        self._parts = [data]
+        self._missing = whole - len(data)
+        self._slow = self._loop.call_later(_SLOW_BODY_S, self._too_slow)
+
+    def _too_slow(self) -> None:
+        self._slow = None
+        self._give_up(self._joined())
+
+    def _joined(self) -> bytes:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+        data = b"".join(self._parts)
+        self._parts = []
+        self._missing = self._waiting_bytes = 0
+        return data
+
+    def _wait_in_line(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > _MAX_WAITING_BYTES and not self._buffer_paused:
+            self._pause_reading_for_buffer()
+
+    # ------------------------------------------------------------------ answering
+
+    async def _serve(self, request: HotRequest | None) -> None:
+        """Answer one request, and those that wait behind it, in their order."""
+        try:
+            while request is not None and not self._force_close:
+                await self._answer(request)
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                if self._buffer_paused:
+                    self._resume_reading_for_buffer()
+                if self._close or not self._parts:
+                    break
+                request = self._request_in(self._joined())
+        finally:
+            self._hot = None
+            if self._close:
+                super().close()
+
+    async def _answer(self, request: HotRequest) -> None:
+        started = time.perf_counter()
+        status = 499
+        try:
+            response = await error_middleware(
+                cast(web.Request, request), self._routes[request.path]
+            )
+            status = response.status
+            if not request.sent:
+                await request.send(cast(web.Response, response))
+        except ConnectionError:
+            pass  # the client has left
+        finally:
+            seconds, count = _meters(request.path, status)
+            seconds.observe(time.perf_counter() - started)
+            count.inc()
+
+    def write_reply(self, response: web.Response) -> None:
+        """Write a whole reply at once."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        body = cast(bytes, response.body or b"")
+        status = response.status
+        lines = [f"HTTP/1.1 {status} {_REASONS.get(status) or response.reason}\r\n"]
+        lines += [f"{name}: {value}\r\n" for name, value in response.headers.items()]
+        if status != 204:
+            lines.append(f"Content-Length: {len(body)}\r\n")
+        lines.append(f"Date: {rfc822_formatted_time()}\r\n\r\n")
+        # With no room in its buffer, the transport tells at once whether the system took it all.
+        transport.set_write_buffer_limits(0)
+        transport.write("".join(lines).encode("latin-1") + body)
+
+    # ------------------------------------------------------------------ the end
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Cancel what is being answered."""
+        self._joined()
+        hot = self._hot
+        super().connection_lost(exc)
+        if hot is not None:
+            hot.cancel()
+
+    def close(self) -> None:
+        """Close the connection once what is being answered is answered."""
+        self._close = True
+        if self._hot is None:
+            super().close()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Let what is being answered end within the time; then close."""
+        if self._hot is not None:
+            await asyncio.wait([self._hot], timeout=timeout)
+        if self._hot is not None:
+            self._hot.cancel()
+        await super().shutdown(timeout)
+
+    def _process_keepalive(self) -> None:
+        if self._hot is not None:
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        super()._process_keepalive()
+
+
+def _start(work: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None] | None:
+    if sys.version_info >= (3, 12):
+        task = asyncio.Task(work, loop=loop, eager_start=True)
+        return None if task.done() else task
+    return loop.create_task(work)
+
+
+_METERS: dict[tuple[str, int], Any] = {}
+
+
+def _meters(route: str, status: int) -> Any:
+    found = _METERS.get((route, status))
+    if found is None:
+        found = _METERS[route, status] = (
+            metrics.HTTP_SECONDS.labels(_ROLE, route),
+            metrics.HTTP_REQUESTS.labels(_ROLE, route, str(status)),
+        )
+    return found
