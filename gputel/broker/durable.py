@@ -107,15 +107,18 @@ class JournaledQueue(MessageQueue):
     # ------------------------------------------------------------------ inside
 
     def _put(self, message: Message, stored: Stored, now: float) -> None:
-        self._ready.number(message)
+        # Only what waits for its time is numbered here: a ready message gets its number in line, and
+        # a dead letter must not hold up the others of its key.
         if stored.dead:
             message.state = State.DEAD
             self.dead_letters.add(message)
         elif message.attempts >= self.limits.max_attempts:
             # The end of a broker ends its leases, and this was the last.
+            self._ready.number(message)
             message.remember(Failure(message.attempts, now, "the broker ended during its lease"))
             self._bury(message, now)
         elif self._monotonic(stored.ready_at) > now:
+            self._ready.number(message)
             self._delay(message, self._monotonic(stored.ready_at))
         else:
             self._ready.append(message)
@@ -127,6 +130,7 @@ class JournaledQueue(MessageQueue):
         elif message.state is State.DELAYED:
             self._deadlines.remove(message)
             self._delayed -= 1
+            self._ready.left(message)
         else:
             if message.timer:
                 self._deadlines.remove(message)

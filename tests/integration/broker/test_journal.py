@@ -151,3 +151,20 @@ async def test_verify_tells_what_a_journal_holds_and_where_it_is_damaged(
     assert damaged.exit_code == 1
     assert f"{path}: offset 4096" in damaged.output
     assert "messages   2" in damaged.output
+
+
+async def test_ordered_keys_keep_their_order_over_a_restart(start: Start, tmp_path: Path) -> None:
+    settings = {"journal": tmp_path, "drain_deadline_s": 0, "queues": "q:ordered"}
+    async with start(**settings) as broker:
+        for id_ in ("dead", "first", "second"):
+            await broker.post("/publish?queue=q", {"id": id_, "payload": "x", "key": "k"})
+        await broker.post("/consume?queue=q&max=1&wait_s=1")
+        await broker.post("/nack?queue=q", {"id": "dead", "reason": "no", "dead": True})
+    async with start(**settings) as broker:
+        for id_ in ("first", "second"):
+            _, found = await broker.post("/consume?queue=q&max=10&wait_s=1")
+            assert [message["id"] for message in found] == [id_]
+            status, _ = await broker.post("/ack?queue=q", {"id": id_})
+            assert status == 200
+        _, stats = await broker.get("/stats?queue=q")
+        assert (stats["ready"], stats["in_flight"], stats["dead"]) == (0, 0, 1)
