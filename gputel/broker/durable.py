@@ -107,8 +107,8 @@ class JournaledQueue(MessageQueue):
     # ------------------------------------------------------------------ inside
 
     def _put(self, message: Message, stored: Stored, now: float) -> None:
-        # Only what waits for its time is numbered here: a ready message gets its number in line, and
-        # a dead letter must not hold up the others of its key.
+        # Only what waits for its time is numbered here: a ready message gets its number in line,
+        # and a dead letter must not hold up the others of its key.
         if stored.dead:
             message.state = State.DEAD
             self.dead_letters.add(message)
