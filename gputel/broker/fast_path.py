@@ -6,8 +6,9 @@ the very handler that the route has; its reply is written here. Everything else 
 untouched: once something is not wholly understood, or slow to come, all the rest of its connection.
 
 It leans on internals of the pinned aiohttp: ``_waiter`` (set while no request is in its hands),
-``_messages``, ``_close``, ``_force_close``, ``_next_keepalive_close_time``, ``_drain_helper``.
-``--plain-http`` does without it.
+``_messages``, ``_buffer_paused``, ``_close``, ``_force_close``, ``_next_keepalive_close_time``,
+``_drain_helper``.
+``--no-plain-http`` turns it on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from aiohttp import web
@@ -31,7 +33,6 @@ _MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is aiohttp's
 _MAX_WAITING_BYTES = 64 * 1024  # of requests that were sent before the reply to an earlier one
 _SLOW_BODY_S = 5.0
 _ROLE = "broker"
-_REASONS = {200: "OK", 202: "Accepted", 204: "No Content"}
 
 
 HOT = ("/publish", "/consume", "/ack", "/nack", "/extend", "/held")
@@ -85,12 +86,22 @@ class HotRequest:
 class FastPath(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_hot", "_latched", "_missing", "_parts", "_routes", "_slow", "_waiting_bytes")
+    __slots__ = (
+        "_hot",
+        "_latched",
+        "_missing",
+        "_parts",
+        "_routes",
+        "_shared",
+        "_slow",
+        "_waiting_bytes",
+    )
 
     def __init__(self, routes: Mapping[str, Handler], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._routes = routes
         self._latched = False  # whether all that comes is aiohttp's
+        self._shared = False  # whether some of what came was
         self._parts: list[bytes] = []  # bytes that came and were not looked at, or not yet whole
         self._missing = 0  # bytes of a body that are still to come
         self._waiting_bytes = 0
@@ -124,8 +135,7 @@ class FastPath(web.RequestHandler):
         """The hot request that the bytes start with, if it is whole; they are dealt with else."""
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
         head = parse_head(data[:end]) if end >= 4 else None
-        # aiohttp reads a head that is not understood, and goes on with a connection that it has.
-        if head is None or head.length > _MAX_BODY_BYTES or self._waiter is None or self._messages:
+        if head is None or head.length > _MAX_BODY_BYTES or self._busy_elsewhere():
             self._give_up(data)
             return None
         whole = end + head.length
@@ -137,11 +147,16 @@ class FastPath(web.RequestHandler):
             if len(data) > whole:
                 self._give_up(data)
             else:
+                self._shared = True
                 super().data_received(data)
             return None
         if len(data) > whole:
             self._parts = [data[whole:]]
         return HotRequest(head, data[end:whole], self)
+
+    def _busy_elsewhere(self) -> bool:
+        """Whether aiohttp still answers what it was given."""
+        return self._shared and (self._waiter is None or bool(self._messages))
 
     def _give_up(self, data: bytes) -> None:
         self._latched = True
@@ -212,15 +227,11 @@ class FastPath(web.RequestHandler):
         if transport is None or transport.is_closing():
             return
         body = cast(bytes, response.body or b"")
-        status = response.status
-        lines = [f"HTTP/1.1 {status} {_REASONS.get(status) or response.reason}\r\n"]
-        lines += [f"{name}: {value}\r\n" for name, value in response.headers.items()]
-        if status != 204:
-            lines.append(f"Content-Length: {len(body)}\r\n")
-        lines.append(f"Date: {rfc822_formatted_time()}\r\n\r\n")
+        head = _reply_head(response.status, response.reason, tuple(response.headers.items()))
+        text = f"{head}Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
         # With no room in its buffer, the transport tells at once whether the system took it all.
         transport.set_write_buffer_limits(0)
-        transport.write("".join(lines).encode("latin-1") + body)
+        transport.write(text.encode("latin-1") + body)
 
     # ------------------------------------------------------------------ the end
 
@@ -250,6 +261,12 @@ class FastPath(web.RequestHandler):
         if self._hot is not None:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
+
+
+@lru_cache(maxsize=64)
+def _reply_head(status: int, reason: str | None, headers: tuple[tuple[str, str], ...]) -> str:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    return f"HTTP/1.1 {status} {reason}\r\n{fields}"
 
 
 def _start(work: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None] | None:

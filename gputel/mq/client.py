@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
@@ -22,6 +22,7 @@ from gputel.errors import (
     UsageError,
 )
 from gputel.mq.connection import Reply
+from gputel.mq.consumer import Message, messages
 from gputel.mq.protocol import (
     MSGPACK,
     Ack,
@@ -36,9 +37,17 @@ from gputel.mq.protocol import (
     Outgoing,
     PublishResult,
 )
+from gputel.mq.sender import Sender
 from gputel.mq.wire import Late, Request, Wire
 
-__all__ = ["Delivery", "ItemResult", "OutgoingMessage", "PublishIncomplete", "PublishResult"]
+__all__ = [
+    "Delivery",
+    "ItemResult",
+    "Message",
+    "OutgoingMessage",
+    "PublishIncomplete",
+    "PublishResult",
+]
 __all__ += ["QueueClient"]
 
 T = TypeVar("T")
@@ -78,9 +87,10 @@ class QueueClient:
     time; trying again is safe, because the broker refuses an id that it holds.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience_s: float = 60.0) -> None:
         self.url = url.rstrip("/")
         self._wire: Wire | None = None
+        self._sender = Sender(self.publish, patience_s)
 
     async def __aenter__(self) -> Self:
         try:
@@ -96,8 +106,37 @@ class QueueClient:
         _trace: TracebackType | None,
     ) -> None:
         if self._wire is not None:
+            await self._sender.aclose()
             await self._wire.aclose()
             self._wire = None
+
+    async def send(
+        self,
+        payload: bytes,
+        *,
+        id: str | None = None,
+        key: str = "",
+        metadata: dict[str, Any] | None = None,
+    ) -> PublishResult:
+        """Publish one message; sends that run side by side share their requests.
+
+        Tries again while the broker is away or full, for ``patience_s`` at most, which does no
+        harm: the broker knows the id, given here or made. Then raises BrokerUnavailable or
+        QueueFull; at once QueueClosed or PayloadTooLarge.
+        """
+        name = uuid.uuid4().hex if id is None else id
+        message = Outgoing(id=name, key=key, payload=payload, metadata=metadata or {})
+        return await self._sender.send(message)
+
+    def messages(
+        self, *, prefetch: int = 1, visibility_timeout_s: float = 30.0
+    ) -> AsyncGenerator[Message, None]:
+        """Messages one after another, ``async for``, until the broker is closed and empty.
+
+        Leases are extended until a message is acked or given back; end with ``aclosing`` so that
+        what was fetched ahead is given back too. A broker that is away is waited for.
+        """
+        return messages(self, prefetch, visibility_timeout_s)
 
     async def publish(
         self, messages: Sequence[OutgoingMessage], wait_s: float | None = None

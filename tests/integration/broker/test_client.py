@@ -1,0 +1,155 @@
+"""The client as a library: sends that share requests, messages with leases that last."""
+
+import asyncio
+import contextlib
+import re
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gputel.broker.server import serve
+from gputel.config import BrokerSettings
+from gputel.errors import BrokerUnavailable, PayloadTooLarge, QueueClosed, QueueFull
+from gputel.mq.client import QueueClient
+from gputel.web.health import Health
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "client.md"
+
+
+async def until(broker, **expected: int) -> None:
+    while True:
+        stats = await broker.client.stats()
+        if all(stats[name] == value for name, value in expected.items()):
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_examples_of_the_document_run(broker) -> None:
+    names: dict[str, Any] = {}
+    for example in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL):
+        exec(example, names)
+    await names["produce"](broker.url)
+    await broker.publish("a", "b", "c")
+    assert await names["consume"](broker.url, 2) == [b"hello", b"a"]
+    await until(broker, ready=2, in_flight=0)
+    await broker.client.ack([(d.id, d.lease) for d in await broker.client.consume(2)])
+    assert await names["move"](broker.url) == 100
+
+
+async def test_sends_side_by_side_share_their_requests_and_keep_their_order(
+    broker, monkeypatch
+) -> None:
+    lists: list[int] = []
+    publish = broker.client._sender._publish
+
+    async def counting(messages: Any) -> Any:
+        lists.append(len(messages))
+        return await publish(messages)
+
+    monkeypatch.setattr(broker.client._sender, "_publish", counting)
+    results = await asyncio.gather(*(broker.client.send(b"x", id=str(n)) for n in range(1000)))
+    assert [r.id for r in results] == [str(n) for n in range(1000)]
+    assert len(lists) < 10
+    got = [d.id for d in await broker.client.consume(1000)]
+    assert sorted(got, key=int) == [str(n) for n in range(1000)]
+
+
+async def test_send_of_an_id_that_is_held_is_a_duplicate(broker) -> None:
+    states = [(await broker.client.send(b"x", id="a")).state for _ in range(2)]
+    assert states == ["accepted", "duplicate"]
+
+
+async def test_one_message_that_is_too_large_does_not_take_others_with_it(start) -> None:
+    async with start(queue_max_bytes=5000) as broker:
+        sends = [broker.client.send(b"x" * size, id=str(size)) for size in (10, 6000, 20)]
+        small, large, other = await asyncio.gather(*sends, return_exceptions=True)
+        assert isinstance(large, PayloadTooLarge)
+        assert (small.state, other.state) == ("accepted", "accepted")
+
+
+async def test_send_into_a_full_queue_waits_for_room_and_then_gives_up(start) -> None:
+    async with (
+        start(queue_max_messages=1, publish_wait_s=0.05) as broker,
+        QueueClient(broker.url, patience_s=0.2) as impatient,
+    ):
+        await broker.publish("a")
+        with pytest.raises(QueueFull):
+            await impatient.send(b"x")
+        task = asyncio.create_task(broker.client.send(b"x", id="b"))
+        await asyncio.sleep(0.1)
+        (delivery,) = await broker.client.consume(1)
+        await broker.client.ack([(delivery.id, delivery.lease)])
+        assert (await task).state == "accepted"
+
+
+async def test_send_outlives_a_broker_that_is_away_for_a_while(unused_tcp_port: int) -> None:
+    settings = BrokerSettings(broker_port=unused_tcp_port)
+    async with QueueClient(f"http://127.0.0.1:{unused_tcp_port}") as client:
+        task = asyncio.create_task(client.send(b"x", id="a"))
+        await asyncio.sleep(0.1)
+        async with serve(settings, "127.0.0.1", Health(), drain_deadline_s=0):
+            assert (await task).state == "accepted"
+    async with QueueClient(f"http://127.0.0.1:{unused_tcp_port}", patience_s=0) as client:
+        with pytest.raises(BrokerUnavailable):
+            await client.send(b"x")
+
+
+async def test_lease_lasts_while_a_handler_works(broker) -> None:
+    await broker.publish("a")
+    async with aclosing(broker.client.messages(visibility_timeout_s=0.15)) as messages:
+        async for message in messages:
+            await asyncio.sleep(0.5)
+            assert await message.ack()
+            break
+    await until(broker, acked=1, redelivered=0)
+
+
+async def test_handler_that_fails_gives_its_message_back_with_the_reason(broker) -> None:
+    await broker.publish("a")
+    async with aclosing(broker.client.messages()) as messages:
+        message = await anext(messages)
+        with pytest.raises(ValueError, match="no"):
+            async with message:
+                raise ValueError("no")
+    await until(broker, ready=1, nacked=1)
+
+
+async def test_messages_end_when_the_broker_stops(start) -> None:
+    async with start() as broker:
+        client = QueueClient(broker.url)
+        await client.__aenter__()
+
+        async def consume() -> int:
+            count = 0
+            with contextlib.suppress(BrokerUnavailable, QueueClosed):
+                async for message in client.messages():
+                    await message.ack()
+                    count += 1
+            return count
+
+        task = asyncio.create_task(consume())
+        await broker.publish("a", "b")
+        await until(broker, acked=2, waiting_consumers=1)
+    assert await asyncio.wait_for(task, 5) == 2
+    await client.__aexit__(None, None, None)
+
+
+async def test_consumes_that_are_cancelled_at_any_moment_leave_no_message_leased(start) -> None:
+    async with start(max_attempts=1000) as broker:
+        await cancel_consumes(broker)
+        async with asyncio.timeout(5):
+            await until(broker, ready=60, in_flight=0, waiting_consumers=0)
+
+
+async def cancel_consumes(broker) -> None:
+    for n in range(60):
+        task = asyncio.create_task(broker.client.consume(5, None, 5.0))
+        await asyncio.sleep(n % 5 / 2000)
+        publishing = asyncio.create_task(broker.client.send(b"x", id=str(n)))
+        await asyncio.sleep(n % 7 / 3000)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await broker.client.nack([(d.id, d.lease) for d in await task])
+        await publishing
