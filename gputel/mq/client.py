@@ -26,6 +26,8 @@ from gputel.mq.consumer import Message, messages
 from gputel.mq.protocol import (
     MSGPACK,
     Ack,
+    Consumed,
+    ConsumeBody,
     Delivery,
     ErrorReply,
     Extend,
@@ -41,6 +43,8 @@ from gputel.mq.sender import Sender
 from gputel.mq.wire import Late, Request, Wire
 
 __all__ = [
+    "ConsumeEnded",
+    "Consumed",
     "Delivery",
     "ItemResult",
     "Message",
@@ -65,6 +69,8 @@ _ERRORS: dict[str, type[GputelError]] = {
 _PACK = msgspec.msgpack.Encoder().encode
 _PUBLISHED = msgspec.msgpack.Decoder(list[PublishResult])
 _DELIVERIES = msgspec.msgpack.Decoder(list[Delivery])
+_CONSUMED = msgspec.msgpack.Decoder(Consumed)
+_DELIVERED = msgspec.msgpack.Decoder(list[Delivery] | Consumed)
 _RESULTS = msgspec.msgpack.Decoder(list[ItemResult])
 _HOLDINGS = msgspec.msgpack.Decoder(list[Holding])
 _STATS = msgspec.msgpack.Decoder(dict[str, Any])
@@ -78,6 +84,14 @@ class PublishIncomplete(QueueFull):
     def __init__(self, message: str, results: list[PublishResult]) -> None:
         super().__init__(message)
         self.results = results
+
+
+class ConsumeEnded(QueueClosed):
+    """The queue is closed and empty; ``acks`` tells of the acks that came with the consume."""
+
+    def __init__(self, message: str, acks: list[ItemResult]) -> None:
+        super().__init__(message)
+        self.acks = acks
 
 
 class QueueClient:
@@ -167,20 +181,39 @@ class QueueClient:
         broker is closed and empty. Cancelled, it tells the broker so, which takes back what it
         was about to deliver; what it had delivered already is given back in the background.
         """
-        arguments = {"max": str(max_messages), "wait_s": _text(wait_s)}
-        if max_bytes is not None:
-            arguments["max_bytes"] = str(max_bytes)
-        if visibility_timeout_s is not None:
-            arguments["visibility_timeout_s"] = _text(visibility_timeout_s)
+        arguments = _consume_arguments(max_messages, max_bytes, wait_s, visibility_timeout_s)
         return await self._call(
             "/consume", arguments, b"", _DELIVERIES, waits_s=wait_s, late=self._decline
+        )
+
+    async def ack_and_consume(
+        self,
+        items: Sequence[tuple[str, str]],
+        max_messages: int,
+        max_bytes: int | None = None,
+        wait_s: float = 0.0,
+        visibility_timeout_s: float | None = None,
+    ) -> Consumed:
+        """``ack`` and ``consume`` in one request: the acks are done, then it waits for messages.
+
+        Gives ``acks``, a result for each item, and ``messages``. Raises ConsumeEnded, a
+        QueueClosed with the ``acks``, once the broker is closed and empty. After
+        BrokerUnavailable, or cancelled, the acks may have been done: done again, such an item
+        answers ``unknown_message``.
+        """
+        arguments = _consume_arguments(max_messages, max_bytes, wait_s, visibility_timeout_s)
+        body = _PACK(ConsumeBody([Ack(id_, lease) for id_, lease in items]))
+        return await self._call(
+            "/consume", arguments, body, _CONSUMED, waits_s=wait_s, late=self._decline
         )
 
     async def _decline(self, reply: Reply) -> None:
         """Give back what was delivered to a consume that had been cancelled."""
         if reply.status != 200:
             return
-        deliveries = _DELIVERIES.decode(reply.body)
+        deliveries = _DELIVERED.decode(reply.body)
+        if isinstance(deliveries, Consumed):
+            deliveries = deliveries.messages
         items = [Nack(d.id, d.lease, 0.0, "the consumer left") for d in deliveries]
         wire = self._wire
         if items and wire is not None:
@@ -269,6 +302,8 @@ class QueueClient:
             raise BrokerUnavailable(f"the broker at {self.url} answered {status}: {text}")
         if error.results and any(result.state != "refused" for result in error.results):
             raise PublishIncomplete(error.message, error.results)
+        if error.acks is not None and error.code == QueueClosed.code:
+            raise ConsumeEnded(error.message, error.acks)
         raise _ERRORS[error.code](error.message)
 
 
@@ -281,6 +316,17 @@ def _error_reply(body: bytes) -> ErrorReply | None:
             continue
         return reply
     return None
+
+
+def _consume_arguments(
+    max_messages: int, max_bytes: int | None, wait_s: float, visibility_timeout_s: float | None
+) -> dict[str, str]:
+    arguments = {"max": str(max_messages), "wait_s": _text(wait_s)}
+    if max_bytes is not None:
+        arguments["max_bytes"] = str(max_bytes)
+    if visibility_timeout_s is not None:
+        arguments["visibility_timeout_s"] = _text(visibility_timeout_s)
+    return arguments
 
 
 def _named(message: Outgoing) -> Outgoing:

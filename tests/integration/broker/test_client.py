@@ -12,7 +12,7 @@ import pytest
 from gputel.broker.server import serve
 from gputel.config import BrokerSettings
 from gputel.errors import BrokerUnavailable, PayloadTooLarge, QueueClosed, QueueFull
-from gputel.mq.client import QueueClient
+from gputel.mq.client import ConsumeEnded, QueueClient
 from gputel.web.health import Health
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "client.md"
@@ -36,6 +36,9 @@ async def test_examples_of_the_document_run(broker) -> None:
     await until(broker, ready=2, in_flight=0)
     await broker.client.ack([(d.id, d.lease) for d in await broker.client.consume(2)])
     assert await names["move"](broker.url) == 100
+    await broker.publish(*map(str, range(150)))
+    assert await names["echo"](broker.url, 150) == 50
+    await until(broker, ready=0, in_flight=0)
 
 
 async def test_sends_side_by_side_share_their_requests_and_keep_their_order(
@@ -134,6 +137,51 @@ async def test_messages_end_when_the_broker_stops(start) -> None:
         await until(broker, acked=2, waiting_consumers=1)
     assert await asyncio.wait_for(task, 5) == 2
     await client.__aexit__(None, None, None)
+
+
+async def test_acks_go_with_the_next_consume_and_each_has_a_result(broker) -> None:
+    await broker.publish("a", "b", "c")
+    first, second = await broker.client.consume(2)
+    items = [(first.id, first.lease), (second.id, "no lease")]
+    consumed = await broker.client.ack_and_consume(items, 5)
+    assert [(r.id, r.ok, r.code) for r in consumed.acks] == [
+        ("a", True, None),
+        ("b", False, "stale_lease"),
+    ]
+    assert [message.id for message in consumed.messages] == ["c"]
+    again = await broker.client.ack_and_consume(items[:1], 5)
+    assert [r.code for r in again.acks] == ["unknown_message"]
+    assert again.messages == []
+
+
+async def test_acks_with_the_last_consume_are_told_of(broker) -> None:
+    await broker.publish("a")
+    (message,) = await broker.client.consume(1)
+    await broker.post("/admin/drain")
+    with pytest.raises(ConsumeEnded) as ended:
+        await broker.client.ack_and_consume([(message.id, message.lease)], 5, wait_s=5)
+    assert [(r.id, r.ok) for r in ended.value.acks] == [("a", True)]
+
+
+async def test_ack_and_consume_cancelled_at_any_moment_leaves_no_message_leased(start) -> None:
+    async with start(max_attempts=1000) as broker:
+        for n in range(60):
+            await broker.publish(f"before {n}")
+            acks = [(d.id, d.lease) for d in await broker.client.consume(100)]
+            task = asyncio.create_task(broker.client.ack_and_consume(acks, 5, None, 5.0))
+            await asyncio.sleep(n % 5 / 2000)
+            publishing = asyncio.create_task(broker.client.send(b"x", id=str(n)))
+            await asyncio.sleep(n % 7 / 3000)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                consumed = await task
+                await broker.client.nack([(d.id, d.lease) for d in consumed.messages])
+            await publishing
+            await broker.client.ack(acks)
+        async with asyncio.timeout(5):
+            await until(broker, published=120, in_flight=0, waiting_consumers=0)
+        stats = await broker.client.stats()
+        assert stats["ready"] + stats["acked"] == 120
 
 
 async def test_consumes_that_are_cancelled_at_any_moment_leave_no_message_leased(start) -> None:
