@@ -26,8 +26,8 @@ from gputel.mq.consumer import Message, messages
 from gputel.mq.protocol import (
     MSGPACK,
     Ack,
-    Consumed,
     ConsumeBody,
+    Consumed,
     Delivery,
     ErrorReply,
     Extend,
