@@ -138,10 +138,11 @@ class JournaledQueue(MessageQueue):
         super()._forget(message)
         self.counters.purged += 1
 
-    def _deliver(self, message: Message, deadline: float) -> Delivery:
-        delivery = super()._deliver(message, deadline)
-        self._journal.attempted(self._entries[message.id], message.attempts)
-        return delivery
+    def _deliver(self, messages: Sequence[Message], deadline: float) -> list[Delivery]:
+        deliveries = super()._deliver(messages, deadline)
+        for delivery in deliveries:
+            self._journal.attempted(self._entries[delivery.message.id], delivery.attempts)
+        return deliveries
 
     def _bury(self, message: Message, now: float) -> None:
         super()._bury(message, now)

@@ -11,6 +11,7 @@ Everything held counts against both bounds, in flight and dead letters included.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gputel.errors import QueueClosed, QueueNotEmpty, StaleLease, UnknownMessage
@@ -136,18 +137,12 @@ class MessageQueue(Hold):
             self.expire(now)
         if self.closed and self.drained:
             raise QueueClosed("the queue is closed, and nothing is left in it")
-        timeout_s = visibility_timeout_s or self.limits.visibility_timeout_s
-        deliveries: list[Delivery] = []
-        room = max_bytes
-        while len(deliveries) < max_messages and (message := self._ready.first()) is not None:
-            if room is not None:
-                room -= message.content_bytes
-                if room < 0 and deliveries:
-                    break
-            self._ready.pop()
-            deliveries.append(self._deliver(message, now + timeout_s))
-        self._in_flight += len(deliveries)
-        return deliveries
+        taken = self._ready.take(max_messages, max_bytes)
+        if not taken:
+            return []
+        return self._deliver(
+            taken, now + (visibility_timeout_s or self.limits.visibility_timeout_s)
+        )
 
     def ack(self, id_: str, lease: str | None, now: float) -> None:
         """Drop a message that was processed. Without a lease, whichever delivery is in flight.
@@ -156,7 +151,8 @@ class MessageQueue(Hold):
         all.
         """
         message = self._leased(id_, lease, now)
-        self._end_lease(message)
+        self._deadlines.remove(message)
+        self._in_flight -= 1
         if self.ordered_keys:
             self._ready.left(message)
         self._forget(message)
@@ -239,17 +235,21 @@ class MessageQueue(Hold):
 
     # ------------------------------------------------------------------ inside
 
-    def _deliver(self, message: Message, deadline: float) -> Delivery:
-        if message.timer:
-            self._deadlines.remove(message)
-        serial = self._deadlines.add(message, deadline)
-        message.state = State.IN_FLIGHT
-        message.lease = f"{self.lease_prefix}{serial:x}"
-        message.attempts += 1
-        self.counters.delivered += 1
-        if message.attempts > 1:
-            self.counters.redelivered += 1
-        return Delivery(message, message.lease, message.attempts)
+    def _deliver(self, messages: Sequence[Message], deadline: float) -> list[Delivery]:
+        prefix, watch = self.lease_prefix, self._deadlines.add
+        deliveries: list[Delivery] = []
+        for message in messages:
+            if message.timer:
+                self._deadlines.remove(message)
+            lease = message.lease = f"{prefix}{watch(message, deadline):x}"
+            message.state = State.IN_FLIGHT
+            message.attempts += 1
+            if message.attempts > 1:
+                self.counters.redelivered += 1
+            deliveries.append(Delivery(message, lease, message.attempts))
+        self._in_flight += len(messages)
+        self.counters.delivered += len(messages)
+        return deliveries
 
     def _leased(self, id_: str, lease: str | None, now: float) -> Message:
         message = self._held.get(id_)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from heapq import heapify, heappop, heappush
 
-from gputel.mq.message import Message, State
+from gputel.mq.message import NEVER, Message, State
 
 _SLACK = 64
 """Places of messages that left which are always tolerated: small lines are not worth rebuilding."""
@@ -59,12 +59,28 @@ class ReadyLine:
             return self._returned[0][1]
         return self._fresh[0] if self._fresh else None
 
-    def pop(self) -> None:
-        """Take the message that ``first`` gives out of the line; it keeps its place."""
-        if self._returned and self._returned_is_older():
-            heappop(self._returned)
-        else:
-            self._fresh.popleft()
+    def take(self, most: int, max_bytes: int | None) -> list[Message]:
+        """Take the oldest out of the line, as many as both bounds allow; they keep their places.
+
+        The first is taken whatever its size.
+        """
+        taken: list[Message] = []
+        room = NEVER if max_bytes is None else max_bytes
+        fresh, append = self._fresh, taken.append
+        while len(taken) < most:
+            returned = self._returned or self._gone
+            message = self.first() if returned else fresh[0] if fresh else None
+            if message is None:
+                break
+            room -= len(message.payload) + len(message.metadata)
+            if room < 0 and taken:
+                break
+            if returned and self._returned and self._returned_is_older():
+                heappop(self._returned)
+            else:
+                fresh.popleft()
+            append(message)
+        return taken
 
     def discard(self, message: Message) -> None:
         """Take a ready message out for good, wherever it stands."""
