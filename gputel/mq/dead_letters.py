@@ -25,6 +25,10 @@ class DeadLetters:
         """Keep a message as the newest dead letter."""
         self._messages[message.id] = message
 
+    def clear(self) -> None:
+        """Keep none of them."""
+        self._messages.clear()
+
     def page(self, offset: int, limit: int) -> list[Message]:
         """At most ``limit`` of them, after the ``offset`` oldest."""
         return list(islice(self._messages.values(), offset, offset + limit))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gputel.errors import PayloadTooLarge, QueueFull
-from gputel.mq.counters import Counters, QueueLimits
+from gputel.mq.counters import Counters, Latency, QueueLimits
 from gputel.mq.dead_letters import DeadLetters
 from gputel.mq.message import Message, State
 
@@ -23,6 +23,10 @@ class Hold:
     def __post_init__(self) -> None:
         self.dead_letters = DeadLetters()
         self._held: dict[str, Message] = {}
+        self.waits = Latency()
+        """From the publish, or the end of its delay, to the first delivery."""
+        self.work = Latency()
+        """From a delivery to its ack."""
 
     def __len__(self) -> int:
         """Messages held, in whatever state."""

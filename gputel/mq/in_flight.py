@@ -53,6 +53,11 @@ class Deadlines:
         if len(self._heap) > 2 * len(messages) + _SLACK:
             self._rebuild()
 
+    def clear(self) -> None:
+        """Watch nothing any more. Serials go on."""
+        self._messages.clear()
+        self._heap.clear()
+
     def pop_due(self, now: float) -> Iterator[Message]:
         """Each message whose deadline is not after ``now``, earliest first; no longer watched."""
         while (deadline := self.next_deadline()) is not None and deadline <= now:

@@ -61,6 +61,7 @@ class Message:
     entry_at: float = 0.0  # deadline of its entry in the heap, never later than ``deadline``
     expires_at: float = NEVER  # monotonic seconds
     since: float = 0.0  # monotonic seconds at which it was published, or died
+    delivered_at: float = 0.0  # monotonic seconds of its last delivery
     history: Sequence[Failure] = ()
 
     def __post_init__(self) -> None:

@@ -70,6 +70,13 @@ class MessageQueue(Hold):
         """The message that would be delivered next, or None."""
         return self._ready.first()
 
+    def peek(self, most: int) -> list[Message]:
+        """The messages that would be delivered next, at most so many; nothing is changed.
+
+        In the order of delivery, as it is now; without those that are ``blocked``.
+        """
+        return self._ready.peek(most)
+
     def next_deadline(self) -> float | None:
         """When ``expire`` has work to do next, or None."""
         return self._deadlines.next_deadline()
@@ -140,6 +147,7 @@ class MessageQueue(Hold):
         taken = self._ready.take(max_messages, max_bytes)
         if not taken:
             return []
+        self._time_waits(taken, now)
         return self._deliver(
             taken, now + (visibility_timeout_s or self.limits.visibility_timeout_s)
         )
@@ -151,6 +159,7 @@ class MessageQueue(Hold):
         all.
         """
         message = self._leased(id_, lease, now)
+        self.work.add(now - message.delivered_at)
         self._deadlines.remove(message)
         self._in_flight -= 1
         if self.ordered_keys:
@@ -233,7 +242,26 @@ class MessageQueue(Hold):
         self._forget(self.dead_letters.take(id_))
         self.counters.purged += 1
 
+    def clear(self) -> int:
+        """Drop all messages for good, in whatever state; gives how many there were."""
+        messages = list(self._held.values())
+        for message in messages:
+            self._forget(message)
+        self.counters.purged += len(messages)
+        self._ready = KeyedLine() if self.ordered_keys else ReadyLine()
+        self._deadlines.clear()
+        self.dead_letters.clear()
+        self._delayed = self._in_flight = 0
+        return len(messages)
+
     # ------------------------------------------------------------------ inside
+
+    def _time_waits(self, messages: Sequence[Message], now: float) -> None:
+        add = self.waits.add
+        for message in messages:
+            message.delivered_at = now
+            if not message.attempts and not message.history:  # a replayed one has a history
+                add(now - message.since - message.delay_s)
 
     def _deliver(self, messages: Sequence[Message], deadline: float) -> list[Delivery]:
         prefix, watch = self.lease_prefix, self._deadlines.add

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from heapq import heapify, heappop, heappush
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush, merge
+from itertools import islice
 
 from gputel.mq.message import NEVER, Message, State
 
@@ -82,6 +84,14 @@ class ReadyLine:
             append(message)
         return taken
 
+    def peek(self, most: int) -> list[Message]:
+        """The oldest, at most so many, in their order; all stay where they are.
+
+        Costs O(most * log n), and a look at each place on the way whose message left.
+        """
+        fresh = ((message.sequence, message) for message in self._fresh if message.sequence)
+        return [message for _, message in islice(merge(fresh, self._returned_in_order()), most)]
+
     def discard(self, message: Message) -> None:
         """Take a ready message out for good, wherever it stands."""
         message.sequence = 0
@@ -94,6 +104,18 @@ class ReadyLine:
 
     def _returned_is_older(self) -> bool:
         return not self._fresh or self._returned[0][0] < self._fresh[0].sequence
+
+    def _returned_in_order(self) -> Iterator[tuple[int, Message]]:
+        # Down the heap from its root: what is next is always below something that was given.
+        heap = self._returned
+        ahead = [(heap[0][0], 0)] if heap else []
+        while ahead:
+            _, at = heappop(ahead)
+            if heap[at][1].sequence:
+                yield heap[at]
+            for below in (2 * at + 1, 2 * at + 2):
+                if below < len(heap):
+                    heappush(ahead, (heap[below][0], below))
 
     def _skip_gone(self) -> None:
         while self._fresh and not self._fresh[0].sequence:

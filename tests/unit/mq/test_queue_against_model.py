@@ -198,6 +198,12 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             del self.model.messages[id_]
 
+    @rule(really=st.sampled_from([False, False, False, True]))
+    def clear(self, really: bool) -> None:
+        if really:
+            assert self.queue.clear() == len(self.model.messages)
+            self.model.messages.clear()
+
     @invariant()
     def counts_agree_with_the_model_and_balance(self) -> None:
         queue, model = self.queue, self.model
@@ -216,6 +222,10 @@ class QueueMachine(RuleBasedStateMachine):
     def next_is_the_oldest_that_may_be_delivered(self) -> None:
         first = self.queue.oldest_ready()
         assert ([first.id] if first else []) == self.model.deliverable()[:1]
+
+    @invariant()
+    def peek_shows_what_a_lease_would_give(self) -> None:
+        assert [m.id for m in self.queue.peek(MAX_MESSAGES)] == self.model.deliverable()
 
     @invariant()
     def next_deadline_is_the_earliest_due(self) -> None:
