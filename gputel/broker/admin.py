@@ -40,7 +40,7 @@ class AdminHandlers:
 
     async def stats(self, request: web.Request) -> web.Response:
         """``GET /stats``: what a queue holds, its bounds, and what it has counted."""
-        query.only(request.query, query.QUEUE)
+        query.read(request.query, query.QUEUE)
         waiting = self._queue_of(request)
         queue = waiting.queue
         oldest = queue.oldest_ready()
@@ -63,7 +63,7 @@ class AdminHandlers:
 
     async def drain(self, request: web.Request) -> web.Response:
         """``POST /admin/drain``: take no more messages, let consumers empty the queues."""
-        query.only(request.query)
+        query.read(request.query)
         if await read_body(request, self._settings.message_max_bytes):
             raise BadRequest("drain takes no body")
         self._queues.close()
@@ -79,7 +79,7 @@ class AdminHandlers:
 
     async def list_dead(self, request: web.Request) -> web.Response:
         """``GET /dead-letters?offset=&limit=``: oldest first, without their payloads."""
-        query.only(request.query, query.QUEUE, query.OFFSET, query.LIMIT)
+        query.read(request.query, query.QUEUE, query.OFFSET, query.LIMIT)
         offset = query.OFFSET.of(request.query) or 0
         limit = query.LIMIT.of(request.query) or _PAGE
         waiting = self._queue_of(request)
@@ -89,7 +89,7 @@ class AdminHandlers:
 
     async def show_dead(self, request: web.Request) -> web.Response:
         """``GET /dead-letters/{id}``: one of them, whole."""
-        query.only(request.query, query.QUEUE)
+        query.read(request.query, query.QUEUE)
         waiting = self._queue_of(request)
         message = waiting.queue.dead_letters.get(request.match_info["id"])
         payload, encoding = payload_text(message.payload)
@@ -109,7 +109,7 @@ class AdminHandlers:
         )
 
     async def _settle(self, request: web.Request, act: Callable[[MessageQueue, str], None]) -> int:
-        query.only(request.query, query.QUEUE)
+        query.read(request.query, query.QUEUE)
         body = await read_body(request, self._settings.message_max_bytes)
         selection = decode_selection(body, request_type(request))
         waiting = self._queue_of(request)

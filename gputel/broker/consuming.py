@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from aiohttp import web
 
 from gputel.broker import query
 from gputel.broker.consumers import Consumers
-from gputel.broker.exchange import Sending, converted, read_body, reply, reply_type, request_type
+from gputel.broker.exchange import (
+    Answer,
+    Answering,
+    answer,
+    converted,
+    read_body,
+    reply_type,
+    request_type,
+)
 from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
@@ -16,6 +25,14 @@ from gputel.errors import QueueClosed, RequestError
 from gputel.mq.encoding import decode_consume, encode_consumed, encode_deliveries
 from gputel.mq.message import Delivery
 from gputel.mq.protocol import Ack, ErrorReply, Extend, ItemResult, Nack
+
+_ARGUMENTS = (
+    query.QUEUE,
+    query.MAX,
+    query.MAX_BYTES_ARGUMENT,
+    query.WAIT_S,
+    query.VISIBILITY_TIMEOUT_S,
+)
 
 
 class ConsumeHandler:
@@ -26,73 +43,57 @@ class ConsumeHandler:
         self._settings = settings
         self._consumers = consumers
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the route to an application."""
-        app.router.add_post("/consume", self.consume)
+    def by_path(self) -> dict[str, Answering]:
+        """What answers a POST to each path."""
+        return {"/consume": self.consume}
 
-    async def consume(self, request: web.Request) -> web.Response:
+    async def consume(self, request: web.Request) -> Answer:
         """``POST /consume``: the next message, or with ``max=`` or acks a list of them."""
-        arguments = request.query
-        query.only(
-            arguments,
-            query.QUEUE,
-            query.MAX,
-            query.MAX_BYTES_ARGUMENT,
-            query.WAIT_S,
-            query.VISIBILITY_TIMEOUT_S,
-        )
-        name = query.QUEUE.of(arguments)
-        most = query.MAX.of(arguments)
-        max_bytes = query.MAX_BYTES_ARGUMENT.of(arguments) or self._settings.message_max_bytes
-        wait_s = query.WAIT_S.of(arguments)
-        timeout_s = query.VISIBILITY_TIMEOUT_S.of(arguments)
+        name, most, max_bytes, wait_s, timeout_s = query.read(request.query, *_ARGUMENTS)
         body = await read_body(request, self._settings.message_max_bytes)
-        items = await converted(len(body), decode_consume, body, request_type(request))
+        items = None
+        if body:
+            items = await converted(len(body), decode_consume, body, request_type(request))
         self._consumers.seen(request)
         waiting = self._queues.named(name)
         acks = None if items is None else _ack(waiting, items)
         try:
-            deliveries = await waiting.consume(most or 1, max_bytes, wait_s, timeout_s)
+            deliveries = await waiting.consume(
+                most or 1, max_bytes or self._settings.message_max_bytes, wait_s, timeout_s
+            )
         except QueueClosed as error:
             if acks is None:
                 raise
             if waiting.confirm is not None:
                 await waiting.confirm()
             refusal = ErrorReply(error.code, error.message, acks=acks)
-            return reply(request, refusal, status=error.status)
+            return answer(request, refusal, status=error.status)
         if not deliveries and most is None and acks is None:
-            return web.Response(status=204)
-        return await self._deliver(request, waiting, deliveries, acks, listed=most is not None)
+            return Answer(status=204)
+        return await _delivering(request, waiting, deliveries, acks, listed=most is not None)
 
-    async def _deliver(
-        self,
-        request: web.Request,
-        waiting: WaitingQueue,
-        deliveries: Sequence[Delivery],
-        acks: Sequence[ItemResult] | None,
-        *,
-        listed: bool,
-    ) -> web.Response:
-        content_type = reply_type(request)
-        try:
-            if acks is not None and waiting.confirm is not None:
-                await waiting.confirm()
-            size = sum(delivery.message.content_bytes for delivery in deliveries)
-            if acks is None:
-                body = await converted(size, encode_deliveries, deliveries, content_type, listed)
-            else:
-                body = await converted(size, encode_consumed, deliveries, content_type, acks)
-        except BaseException:
-            waiting.give_back(deliveries)
-            raise
-        response = web.Response(body=body, content_type=content_type)
-        sending = Sending()
-        try:
-            await sending.send(request, response)
-        finally:
-            if not sending.whole:
-                _take_back(waiting, deliveries, count=sending.begun)
-        return response
+
+async def _delivering(
+    request: web.Request,
+    waiting: WaitingQueue,
+    deliveries: Sequence[Delivery],
+    acks: Sequence[ItemResult] | None,
+    *,
+    listed: bool,
+) -> Answer:
+    content_type = reply_type(request)
+    try:
+        if acks is not None and waiting.confirm is not None:
+            await waiting.confirm()
+        size = sum(delivery.message.content_bytes for delivery in deliveries)
+        if acks is None:
+            body = await converted(size, encode_deliveries, deliveries, content_type, listed)
+        else:
+            body = await converted(size, encode_consumed, deliveries, content_type, acks)
+    except BaseException:
+        waiting.give_back(deliveries)
+        raise
+    return Answer(body, content_type, undelivered=partial(_take_back, waiting, deliveries))
 
 
 def _ack(waiting: WaitingQueue, items: Sequence[Ack]) -> list[ItemResult]:
@@ -101,8 +102,8 @@ def _ack(waiting: WaitingQueue, items: Sequence[Ack]) -> list[ItemResult]:
     return item_results(items, errors)
 
 
-def _take_back(waiting: WaitingQueue, deliveries: Sequence[Delivery], *, count: bool) -> None:
-    if not count:
+def _take_back(waiting: WaitingQueue, deliveries: Sequence[Delivery], begun: bool) -> None:
+    if not begun:
         waiting.give_back(deliveries)
         return
     # A message that no client can read to its end must become a dead letter some day.

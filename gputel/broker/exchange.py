@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from aiohttp import web
@@ -15,7 +16,6 @@ from gputel.mq.protocol import JSON, MSGPACK
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Send = Callable[[web.Response], Awaitable[None]]
 _LARGE_BYTES = 256 * 1024
 _MSGPACK_NAMES = {MSGPACK, "application/x-msgpack", "application/vnd.msgpack"}
 
@@ -55,43 +55,78 @@ async def converted(size: int, convert: Callable[P, T], *args: P.args, **kwargs:
     return await asyncio.to_thread(convert, *args, **kwargs)
 
 
-def reply(request: web.Request, value: object, status: int = 200) -> web.Response:
-    """A reply in the encoding that the request asks for."""
-    content_type = reply_type(request)
-    return web.Response(status=status, body=encode(value, content_type), content_type=content_type)
+@dataclass(slots=True)
+class Answer:
+    """What a handler answers, whichever way its request came.
 
-
-class Sending:
-    """The writing of one reply, and how far it came, cancelled or not.
-
-    ``begun``: the client's machine took some of it and then no more for a while. ``whole``: it
-    took all of it.
+    ``undelivered`` is called when the client did not get all of it, with whether its machine took
+    some and then no more for a while.
     """
 
-    def __init__(self) -> None:
-        self.begun = False
-        self.whole = False
+    body: bytes = b""
+    content_type: str = JSON
+    status: int = 200
+    undelivered: Callable[[bool], None] | None = None
 
-    async def send(self, request: web.Request, response: web.Response) -> None:
-        """Write the reply to its last byte. Cancelled when the client goes away before that."""
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            return
-        # With no room in the transport's buffer, drain() waits until the system has taken it all.
-        transport.set_write_buffer_limits(0)
-        send: Send | None = getattr(request, "send", None)  # of the fast path's requests
-        try:
-            if send is not None:
-                await send(response)
-            else:
+    def response(self) -> web.Response:
+        """The same for aiohttp."""
+        if self.status == 204:
+            return web.Response(status=204)
+        headers = {"Retry-After": "1"} if self.status == 503 else None
+        return web.Response(
+            status=self.status, body=self.body, content_type=self.content_type, headers=headers
+        )
+
+
+Answering = Callable[[web.Request], Awaitable[Answer]]
+
+
+def answer(request: web.Request, value: object, status: int = 200) -> Answer:
+    """An answer in the encoding that the request asks for."""
+    content_type = reply_type(request)
+    return Answer(encode(value, content_type), content_type, status)
+
+
+def reply(request: web.Request, value: object, status: int = 200) -> web.Response:
+    """The same, for handlers that are aiohttp's alone."""
+    return answer(request, value, status).response()
+
+
+def route(answering: Answering) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler of aiohttp's around one that gives an Answer."""
+
+    async def handler(request: web.Request) -> web.Response:
+        given = await answering(request)
+        response = given.response()
+        if given.undelivered is not None:
+            await _deliver(request, response, given.undelivered)
+        return response
+
+    return handler
+
+
+async def _deliver(
+    request: web.Request, response: web.Response, undelivered: Callable[[bool], None]
+) -> None:
+    """Write a reply to its last byte. Cancelled when the client goes away before that."""
+    transport = request.transport
+    whole = begun = False
+    try:
+        if transport is not None and not transport.is_closing():
+            # With no room in its buffer, drain() waits until the system has taken it all.
+            transport.set_write_buffer_limits(0)
+            try:
                 await response.prepare(request)
                 await response.write_eof()
                 await request.writer.drain()
-            self.whole = not transport.is_closing()
-        except ConnectionError:
-            return
-        finally:
-            self.begun = self.whole or request.protocol.writing_paused
+                whole = not transport.is_closing()
+            finally:
+                begun = whole or request.protocol.writing_paused
+    except ConnectionError:
+        pass
+    finally:
+        if not whole:
+            undelivered(begun)
 
 
 def _too_large(max_bytes: int) -> PayloadTooLarge:

@@ -14,9 +14,8 @@ It leans on internals of the pinned aiohttp: ``_waiter`` (set while no request i
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -24,27 +23,23 @@ from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 
 from gputel import metrics
+from gputel.broker.eager import start
+from gputel.broker.exchange import Answer, Answering
 from gputel.broker.request_head import MAX_HEAD_BYTES, Head, parse_head
 from gputel.web.errors import error_middleware
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is aiohttp's
 _MAX_WAITING_BYTES = 64 * 1024  # of requests that were sent before the reply to an earlier one
 _SLOW_BODY_S = 5.0
 _ROLE = "broker"
 
-
-HOT = ("/publish", "/consume", "/ack", "/nack", "/extend", "/held")
+HOT = web.AppKey("hot", dict[str, Answering])
+"""What answers a POST to each of the hot paths."""
 
 
 def fast_connections(app: web.Application) -> Callable[[web.Server], FastPath]:
     """What makes the connections of a server of ``app``; its hot routes are answered here."""
-    routes = {
-        route.resource.canonical: route.handler
-        for route in app.router.routes()
-        if route.resource and route.method == "POST" and route.resource.canonical in HOT
-    }
+    routes = app[HOT]
 
     def connection(server: web.Server) -> FastPath:
         return FastPath(routes, server, loop=asyncio.get_running_loop(), **server._kwargs)
@@ -55,16 +50,22 @@ def fast_connections(app: web.Application) -> Callable[[web.Server], FastPath]:
 class HotRequest:
     """What handlers ask of a request, as far as the hot ones do."""
 
+    __slots__ = ("_body", "content_type", "headers", "path", "protocol", "query")
+
+    method = "POST"
+
     def __init__(self, head: Head, body: bytes, protocol: FastPath) -> None:
         self._body = body
-        self.method = "POST"
         self.path = head.path
         self.query = head.query
         self.headers: Mapping[str, str] = head.headers
         self.content_type = head.content_type
-        self.content_length = len(body)
         self.protocol = protocol
-        self.sent = False
+
+    @property
+    def content_length(self) -> int:
+        """Bytes of the body."""
+        return len(self._body)
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -74,13 +75,6 @@ class HotRequest:
     async def read(self) -> bytes:
         """The whole body."""
         return self._body
-
-    async def send(self, response: web.Response) -> None:
-        """Write the reply and wait until the system has taken it."""
-        self.sent = True
-        self.protocol.write_reply(response)
-        if self.protocol.writing_paused:
-            await self.protocol._drain_helper()
 
 
 class FastPath(web.RequestHandler):
@@ -92,12 +86,13 @@ class FastPath(web.RequestHandler):
         "_missing",
         "_parts",
         "_routes",
+        "_serving",
         "_shared",
         "_slow",
         "_waiting_bytes",
     )
 
-    def __init__(self, routes: Mapping[str, Handler], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, routes: Mapping[str, Answering], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._routes = routes
         self._latched = False  # whether all that comes is aiohttp's
@@ -106,9 +101,15 @@ class FastPath(web.RequestHandler):
         self._missing = 0  # bytes of a body that are still to come
         self._waiting_bytes = 0
         self._slow: asyncio.TimerHandle | None = None
-        self._hot: asyncio.Task[None] | None = None
+        self._serving = False  # whether a request is being answered
+        self._hot: asyncio.Task[None] | None = None  # what answers it, once that had to wait
 
     # ------------------------------------------------------------------ reading
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep no room in the transport: it then tells at once if the system took it all."""
+        super().connection_made(transport)
+        cast(asyncio.Transport, transport).set_write_buffer_limits(0)
 
     def data_received(self, data: bytes) -> None:
         """Look at what came; give to aiohttp what is not hot."""
@@ -116,7 +117,7 @@ class FastPath(web.RequestHandler):
             super().data_received(data)
         elif self._force_close or self._close:
             return
-        elif self._hot is not None:
+        elif self._serving:
             self._wait_in_line(data)
         elif self._missing > 0:
             self._parts.append(data)
@@ -129,7 +130,8 @@ class FastPath(web.RequestHandler):
     def _look(self, data: bytes) -> None:
         request = self._request_in(data)
         if request is not None:
-            self._hot = _start(self._serve(request), self._loop)
+            self._serving = True
+            self._hot = start(self._serve(request), self._loop)
 
     def _request_in(self, data: bytes) -> HotRequest | None:
         """The hot request that the bytes start with, if it is whole; they are dealt with else."""
@@ -200,6 +202,7 @@ class FastPath(web.RequestHandler):
                     break
                 request = self._request_in(self._joined())
         finally:
+            self._serving = False
             self._hot = None
             if self._close:
                 super().close()
@@ -208,72 +211,82 @@ class FastPath(web.RequestHandler):
         started = time.perf_counter()
         status = 499
         try:
-            response = await error_middleware(
-                cast(web.Request, request), self._routes[request.path]
-            )
-            status = response.status
-            if not request.sent:
-                await request.send(cast(web.Response, response))
-        except ConnectionError:
-            pass  # the client has left
+            try:
+                given = await self._routes[request.path](cast(web.Request, request))
+            except Exception as error:
+                given = await _refusal(request, error)
+            status = given.status
+            await self._write(given)
         finally:
             seconds, count = _meters(request.path, status)
             seconds.observe(time.perf_counter() - started)
             count.inc()
 
-    def write_reply(self, response: web.Response) -> None:
-        """Write a whole reply at once."""
+    async def _write(self, given: Answer) -> None:
+        """Write a whole reply at once, and wait until the system has taken it."""
         transport = self.transport
-        if transport is None or transport.is_closing():
-            return
-        body = cast(bytes, response.body or b"")
-        head = _reply_head(response.status, response.reason, tuple(response.headers.items()))
-        text = f"{head}Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
-        # With no room in its buffer, the transport tells at once whether the system took it all.
-        transport.set_write_buffer_limits(0)
-        transport.write(text.encode("latin-1") + body)
+        whole = begun = False
+        try:
+            if transport is None or transport.is_closing():
+                return
+            head = _reply_head(given.status, given.content_type)
+            date = rfc822_formatted_time()
+            text = f"{head}Content-Length: {len(given.body)}\r\nDate: {date}\r\n\r\n"
+            transport.write(text.encode("latin-1") + given.body)
+            if self.writing_paused:
+                begun = True
+                await self._drain_helper()
+            whole = not transport.is_closing()
+        except ConnectionError:
+            pass  # the client has left
+        finally:
+            if not whole and given.undelivered is not None:
+                given.undelivered(begun)
 
     # ------------------------------------------------------------------ the end
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Cancel what is being answered."""
         self._joined()
-        hot = self._hot
         super().connection_lost(exc)
-        if hot is not None:
-            hot.cancel()
+        self._cancel()
 
     def close(self) -> None:
         """Close the connection once what is being answered is answered."""
         self._close = True
-        if self._hot is None:
+        if not self._serving:
             super().close()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """Let what is being answered end within the time; then close."""
         if self._hot is not None:
             await asyncio.wait([self._hot], timeout=timeout)
-        if self._hot is not None:
-            self._hot.cancel()
+        self._cancel()
         await super().shutdown(timeout)
 
+    def _cancel(self) -> None:
+        if self._hot is not None:  # not before its first step, or its work would never hear of it
+            self._loop.call_soon(self._hot.cancel)
+
     def _process_keepalive(self) -> None:
-        if self._hot is not None:
+        if self._serving:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
 
+async def _refusal(request: HotRequest, error: Exception) -> Answer:
+    async def fails(_request: web.Request) -> web.StreamResponse:
+        raise error
+
+    response = cast(web.Response, await error_middleware(cast(web.Request, request), fails))
+    return Answer(cast(bytes, response.body), response.content_type, response.status)
+
+
 @lru_cache(maxsize=64)
-def _reply_head(status: int, reason: str | None, headers: tuple[tuple[str, str], ...]) -> str:
-    fields = "".join(f"{name}: {value}\r\n" for name, value in headers)
-    return f"HTTP/1.1 {status} {reason}\r\n{fields}"
-
-
-def _start(work: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None] | None:
-    if sys.version_info >= (3, 12):
-        task = asyncio.Task(work, loop=loop, eager_start=True)
-        return None if task.done() else task
-    return loop.create_task(work)
+def _reply_head(status: int, content_type: str) -> str:
+    response = Answer(b"x", content_type, status).response()
+    fields = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
+    return f"HTTP/1.1 {status} {response.reason}\r\n{fields}"
 
 
 _METERS: dict[tuple[str, int], Any] = {}

@@ -11,7 +11,14 @@ from aiohttp import web
 from gputel.broker import query
 from gputel.broker.consumers import Consumers
 from gputel.broker.consuming import item_results
-from gputel.broker.exchange import converted, read_body, reply, request_type
+from gputel.broker.exchange import (
+    Answer,
+    Answering,
+    answer,
+    converted,
+    read_body,
+    request_type,
+)
 from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import Outcome
 from gputel.config import BrokerSettings
@@ -48,19 +55,19 @@ class MessageHandlers:
         self._settings = settings
         self._consumers = consumers
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes to an application."""
-        app.router.add_post("/publish", self.publish)
-        app.router.add_post("/ack", self.ack)
-        app.router.add_post("/nack", self.nack)
-        app.router.add_post("/extend", self.extend)
-        app.router.add_post("/held", self.held)
+    def by_path(self) -> dict[str, Answering]:
+        """What answers a POST to each path."""
+        return {
+            "/publish": self.publish,
+            "/ack": self.ack,
+            "/nack": self.nack,
+            "/extend": self.extend,
+            "/held": self.held,
+        }
 
-    async def publish(self, request: web.Request) -> web.Response:
+    async def publish(self, request: web.Request) -> Answer:
         """``POST /publish?wait_s=``: one message, or a list of them."""
-        query.only(request.query, query.QUEUE, query.WAIT_S)
-        name = query.QUEUE.of(request.query)
-        wait_s = query.WAIT_S.of(request.query)
+        name, wait_s = query.read(request.query, query.QUEUE, query.WAIT_S)
         longest_s = self._settings.publish_wait_s
         body = await read_body(request, self._settings.message_max_bytes)
         messages, listed = await converted(len(body), decode_publish, body, request_type(request))
@@ -74,15 +81,15 @@ class MessageHandlers:
         results = [_published(m, o) for m, o in zip(messages, outcomes, strict=True)]
         if refusals:
             return _partly(request, refusals[0], results)
-        return reply(request, results if listed else results[0], status=202)
+        return answer(request, results if listed else results[0], status=202)
 
-    async def ack(self, request: web.Request) -> web.Response:
+    async def ack(self, request: web.Request) -> Answer:
         """``POST /ack``: messages that were processed."""
         return await self._each(
             request, Ack, lambda queue, item, now: queue.ack(item.id, item.lease, now)
         )
 
-    async def nack(self, request: web.Request) -> web.Response:
+    async def nack(self, request: web.Request) -> Answer:
         """``POST /nack``: messages given back, or sent to the dead letters."""
 
         def act(queue: MessageQueue, item: Nack, now: float) -> None:
@@ -97,7 +104,7 @@ class MessageHandlers:
 
         return await self._each(request, Nack, act)
 
-    async def extend(self, request: web.Request) -> web.Response:
+    async def extend(self, request: web.Request) -> Answer:
         """``POST /extend``: leases that shall last longer."""
         return await self._each(
             request,
@@ -107,10 +114,9 @@ class MessageHandlers:
             ),
         )
 
-    async def held(self, request: web.Request) -> web.Response:
+    async def held(self, request: web.Request) -> Answer:
         """``POST /held``: where messages are held, if they are; nothing is changed by it."""
-        query.only(request.query, query.QUEUE)
-        name = query.QUEUE.of(request.query)
+        (name,) = query.read(request.query, query.QUEUE)
         body = await read_body(request, self._settings.message_max_bytes)
         items, listed = decode_items(body, request_type(request), Lookup)
         queue = self._queues.existing(name).queue
@@ -119,13 +125,12 @@ class MessageHandlers:
             Holding(item.id, _HELD[state] if state else None)
             for item, state in zip(items, states, strict=True)
         ]
-        return reply(request, results if listed else results[0])
+        return answer(request, results if listed else results[0])
 
     async def _each(
         self, request: web.Request, kind: type[T], act: Callable[[MessageQueue, T, float], None]
-    ) -> web.Response:
-        query.only(request.query, query.QUEUE)
-        name = query.QUEUE.of(request.query)
+    ) -> Answer:
+        (name,) = query.read(request.query, query.QUEUE)
         body = await read_body(request, self._settings.message_max_bytes)
         items, listed = await converted(len(body), decode_items, body, request_type(request), kind)
         self._consumers.seen(request)
@@ -136,7 +141,7 @@ class MessageHandlers:
         if waiting.confirm is not None:
             await waiting.confirm()
         results = item_results(items, errors)
-        return reply(request, results if listed else results[0])
+        return answer(request, results if listed else results[0])
 
 
 def _published(message: Message, outcome: Outcome) -> PublishResult:
@@ -147,10 +152,5 @@ def _published(message: Message, outcome: Outcome) -> PublishResult:
     return PublishResult(message.id, "refused", code=outcome.code)
 
 
-def _partly(
-    request: web.Request, error: RequestError, results: list[PublishResult]
-) -> web.Response:
-    response = reply(request, ErrorReply(error.code, error.message, results), status=error.status)
-    if error.status == 503:
-        response.headers["Retry-After"] = "1"
-    return response
+def _partly(request: web.Request, error: RequestError, results: list[PublishResult]) -> Answer:
+    return answer(request, ErrorReply(error.code, error.message, results), status=error.status)

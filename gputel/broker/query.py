@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
 
 from gputel.broker.queues import DEFAULT, NAME
 from gputel.errors import BadRequest
@@ -16,7 +17,7 @@ N = TypeVar("N", int, float)
 _MAX_DIGITS = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Argument(Generic[N]):
     """One argument: its name, how it is read, and the least and greatest that it may be."""
 
@@ -58,7 +59,7 @@ def number(text: str) -> float:
     return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class QueueArgument:
     """The argument that names a queue."""
 
@@ -88,12 +89,25 @@ OFFSET = Argument("offset", whole, 0, MAX_BYTES)
 LIMIT = Argument("limit", whole, 1, 1_000)
 
 
-def only(
+def read(
     query: Mapping[str, str], *arguments: Argument[int] | Argument[float] | QueueArgument
-) -> None:
-    """Raise BadRequest when the query names anything else: a typing error is not ignored."""
+) -> tuple[Any, ...]:
+    """The value of each argument; of one that is there twice, the first.
+
+    Raises BadRequest, also when the query names anything else: a typing error is not ignored.
+    """
+    return _read(tuple(query.items()), arguments)
+
+
+@lru_cache(maxsize=1024)  # a client asks with the same few queries again and again
+def _read(
+    items: tuple[tuple[str, str], ...],
+    arguments: tuple[Argument[int] | Argument[float] | QueueArgument, ...],
+) -> tuple[Any, ...]:
     known = [argument.name for argument in arguments]
-    for name in query:
+    for name, _ in items:
         if name not in known:
             takes = ", ".join(known) or "none"
             raise BadRequest(f"there is no argument {name[:40]!r} here; known: {takes}")
+    values = dict(reversed(items))
+    return tuple(argument.of(values) for argument in arguments)

@@ -28,13 +28,13 @@ class QueueHandlers:
 
     async def list_queues(self, request: web.Request) -> web.Response:
         """``GET /queues``: every queue, by name."""
-        query.only(request.query)
+        query.read(request.query)
         queues = [_summary(name, waiting) for name, waiting in self._queues.items()]
         return reply(request, {"queues": queues})
 
     async def declare(self, request: web.Request) -> web.Response:
         """``PUT /queues/NAME``: make a queue that stays, with options."""
-        query.only(request.query)
+        query.read(request.query)
         name = query.queue_name(request.match_info["name"])
         body = await read_body(request, self._settings.message_max_bytes)
         options = decode_options(body, request_type(request))

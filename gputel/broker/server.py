@@ -12,7 +12,8 @@ from gputel.broker.admin import AdminHandlers
 from gputel.broker.consumers import Consumers
 from gputel.broker.consuming import ConsumeHandler
 from gputel.broker.durable import Durability, durability
-from gputel.broker.fast_path import fast_connections
+from gputel.broker.exchange import route
+from gputel.broker.fast_path import HOT, fast_connections
 from gputel.broker.handlers import MessageHandlers
 from gputel.broker.queue_admin import QueueHandlers
 from gputel.broker.queue_metrics import gauges_of
@@ -72,8 +73,11 @@ def make_app(
         client_max_size=settings.message_max_bytes,
         middlewares=[request_metrics("broker"), error_middleware],
     )
-    MessageHandlers(queues, settings, consumers).add_to(app)
-    ConsumeHandler(queues, settings, consumers).add_to(app)
+    app[HOT] = {
+        **MessageHandlers(queues, settings, consumers).by_path(),
+        **ConsumeHandler(queues, settings, consumers).by_path(),
+    }
+    app.add_routes([web.post(path, route(answering)) for path, answering in app[HOT].items()])
     AdminHandlers(queues, settings).add_to(app)
     QueueHandlers(queues, settings).add_to(app)
     add_health_routes(app, health)

@@ -134,6 +134,11 @@ class WaitingQueue:
         """
         if self._stopped:
             raise QueueClosed("the broker is stopping")
+        if not self._consumers:
+            deliveries = self.queue.lease(max_messages, max_bytes, self.now(), visibility_timeout_s)
+            if deliveries or wait_s == 0:
+                self._settle()
+                return deliveries
         consumer = _Consumer(
             max_messages, max_bytes, visibility_timeout_s, self._loop.create_future()
         )
