@@ -16,7 +16,8 @@ import numpy.typing as npt
 from gputel.sources.byte_stream import ByteStream
 
 LINE_LIMIT = 1024 * 1024
-_BUFFER_BYTES = 4 * 1024 * 1024
+_BUFFER_BYTES = 16 * 1024 * 1024
+_SCAN_BYTES = 1024 * 1024
 _LF = 10
 _KEPT = 1024
 _MARKS = 4096
@@ -192,7 +193,15 @@ class LineReader:
             size = self._stream.read_into(self._view[self._end :])
             self._end += size
             self._exhausted = not size
-        self._ends = np.flatnonzero(self._bytes[held : self._end] == _LF) + (held + 1)
+        self._ends = places_of(_LF, self._bytes[held : self._end]) + (held + 1)
+
+
+def places_of(byte: int, text: UInt8) -> Int64:
+    """Where a byte stands in a text, in steps that the processor's cache can hold."""
+    found = [np.empty(0, np.int64)]
+    for begin in range(0, len(text), _SCAN_BYTES):
+        found.append(np.flatnonzero(text[begin : begin + _SCAN_BYTES] == byte) + begin)
+    return np.concatenate(found)
 
 
 def count_lines(stream: ByteStream, data_offset: int) -> int:

@@ -13,7 +13,8 @@ from gputel.sources.classify import Malformed, Sorted, isolate, sort_lines
 from gputel.sources.flaws import find_flaws
 from gputel.sources.header import Layout
 from gputel.sources.lines import Int64, Piece
-from gputel.sources.parse import ColumnParser, blank_lines
+from gputel.sources.parse import ColumnParser
+from gputel.sources.strict_csv import blank_lines
 
 _LINES_AROUND_DAMAGE = 1024
 _PARTS = 16

@@ -19,7 +19,7 @@ def large(tmp_path_factory):
     """A file of rows whose value is their number, plain and gzipped."""
     path = tmp_path_factory.mktemp("large") / "large.csv"
     text = "timestamp,metric_name,uuid,value,labels_raw\n" + "".join(
-        f"2025-07-18T20:42:34Z,m,GPU-{row % 8},{row},{'x' * 200}\n" for row in range(ROWS)
+        f"2025-07-18T20:42:34Z,m,GPU-{row % 8},{row},{'x' * 700}\n" for row in range(ROWS)
     )
     path.write_text(text)
     packed = path.with_suffix(".csv.gz")

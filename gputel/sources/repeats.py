@@ -1,0 +1,149 @@
+"""Lines whose parts repeat: every distinct part is parsed once.
+
+A DCGM file says the labels of the same series again and again. Each line is cut at the commas
+around its time and its value; what lies between the cuts is looked up by its bytes, and only
+distinct parts are parsed, and checked, as lines of their own:
+
+    "2025-07-18T20:42:34Z" ,"DCGM_FI_DEV_GPU_UTIL","0",...,"" ,"42" ,"gpu=""0"",..."
+    time                   labels                             value  labels
+
+Where the parts are well-formed CSV of as many fields as expected, so is the line, for after each
+part a reader of CSV stands at the end of a field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute  # noqa: F401 - arrays encode and take themselves with it
+
+from gputel.model.columns import TIMESTAMP, TIMESTAMP_TYPE, VALUE
+from gputel.sources.header import Layout
+from gputel.sources.lines import Int64, Piece, places_of
+from gputel.sources.strict_csv import StrictCsv, only_chunk
+
+LEAST_LINES = 4096
+"""Pieces of fewer lines are not worth it: their parts have hardly begun to repeat."""
+
+_COMMA = ord(",")
+_MOST_BYTES = 16 * 1024 * 1024  # of the parts that are remembered, for each place in a line
+_ENTRY_BYTES = 100
+
+Int32 = npt.NDArray[np.int32]
+
+
+class RepeatsParser:
+    """Parses pieces of one layout; remembers the parts that it has met."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._parts = list(_parts(layout))
+
+    def parse(self, piece: Piece) -> dict[str, pa.Array] | None:
+        """The known columns of all lines, timestamps in microseconds, the others as StrictCsv's.
+
+        None if a line is blank or not well formed, has a comma within a field before the last
+        cut, or if the lines have too little in common.
+        """
+        offsets = self._cut(piece)
+        if offsets is None:
+            return None
+        count = len(offsets) - 1
+        texts = pa.Array.from_buffers(
+            pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(piece.buffer)]
+        ).dictionary_encode()
+        if len(texts.dictionary) > count // 2:
+            return None
+        codes = texts.indices.to_numpy().reshape(-1, len(self._parts))
+        columns: dict[str, pa.Array] = {}
+        for place, part in enumerate(self._parts):
+            entries, rows = _distinct(codes[:, place], len(texts.dictionary))
+            places = part.places(texts.dictionary.take(entries).to_pylist())
+            if places is None:
+                return None
+            columns |= part.columns(pa.array(places[rows]))
+        return columns
+
+    def _cut(self, piece: Piece) -> Int32 | None:
+        """Where each part of each line starts in the buffer, and where the last one ends."""
+        commas = places_of(_COMMA, piece.text) + piece.start
+        starts: Int64 = np.concatenate(([piece.start], piece.ends[:-1]))
+        first = np.searchsorted(commas, starts)
+        last_cut = self._parts[-1].cut
+        if len(commas) <= first[-1] + last_cut or (commas[first + last_cut] >= piece.ends).any():
+            return None
+        offsets = np.empty((len(starts), len(self._parts)), np.int32)
+        for place, part in enumerate(self._parts):
+            offsets[:, place] = starts if part.cut < 0 else commas[first + part.cut]
+        return np.append(offsets.ravel(), np.int32(piece.stop))
+
+
+class _Part:
+    """Columns side by side. ``cut`` is the number of the comma before them, -1 for the first."""
+
+    def __init__(self, cut: int, layout: Layout) -> None:
+        self.cut = cut
+        self._csv = StrictCsv(layout, blank_is_a_line=True)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._known: dict[bytes, int] = {}
+        self._table: pa.Table | None = None
+        self._held_bytes = 0
+
+    def places(self, texts: list[bytes]) -> Int32 | None:
+        """The place of each text among those that are known now; None if one is malformed."""
+        if self._held_bytes > _MOST_BYTES:
+            self._forget()
+        fresh = [text for text in texts if text not in self._known]
+        if fresh and not self._learn(fresh):
+            return None
+        return np.fromiter(map(self._known.__getitem__, texts), np.int32, len(texts))
+
+    def columns(self, places: pa.Array) -> dict[str, pa.Array]:
+        """The columns of the texts at some places."""
+        table = self._table
+        assert table is not None  # a piece has lines
+        return {name: only_chunk(table, name).take(places) for name in table.column_names}
+
+    def _learn(self, texts: list[bytes]) -> bool:
+        table = self._csv.read(_as_lines(texts))
+        if table is None:
+            return False
+        if table.column_names == [TIMESTAMP]:  # with a zone or without: one type for both
+            table = table.cast(pa.schema([(TIMESTAMP, TIMESTAMP_TYPE)]), safe=False)
+        if self._table is not None:
+            table = pa.concat_tables([self._table, table]).unify_dictionaries().combine_chunks()
+        self._table = table
+        self._known |= zip(texts, range(len(self._known), table.num_rows), strict=True)
+        self._held_bytes += sum(map(len, texts)) + _ENTRY_BYTES * len(texts)
+        return True
+
+
+def _parts(layout: Layout) -> Iterator[_Part]:
+    """Time and value by themselves, since they are what changes, and what is around them."""
+    alone = {layout.places[TIMESTAMP], layout.places[VALUE]}
+    edges = sorted({0, layout.width} | alone | {place + 1 for place in alone})
+    for begin, end in zip(edges, edges[1:], strict=False):
+        # A part that is not the first starts with the comma before it: with an empty field.
+        names = layout.names[begin:end] if not begin else ("before", *layout.names[begin:end])
+        known = {name: at for at, name in enumerate(names) if name in layout.places}
+        yield _Part(begin - 1, Layout(names, known, {}))
+
+
+def _distinct(codes: Int32, size: int) -> tuple[pa.Array, Int32]:
+    """The distinct ones of some codes below ``size``, and for each code its place among them."""
+    seen = np.zeros(size, np.bool_)
+    seen[codes] = True
+    places = np.cumsum(seen, dtype=np.int32) - np.int32(1)
+    return pa.array(np.flatnonzero(seen)), places[codes]
+
+
+def _as_lines(texts: list[bytes]) -> Piece:
+    """Texts one below the other; those at the end of a line have their line ends already."""
+    lines = [text.removesuffix(b"\n").removesuffix(b"\r") for text in texts]
+    buffer = bytearray(b"\n".join([*lines, b""]))
+    sizes = np.fromiter(map(len, lines), np.int64, len(lines)) + 1
+    return Piece(0, buffer, 0, np.cumsum(sizes))
