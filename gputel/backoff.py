@@ -29,8 +29,12 @@ class Backoff:
         """Start again from the shortest delay: something worked."""
         self._next_s = self._first_s
 
+    def next_s(self) -> float:
+        """The next delay, in seconds: something failed."""
+        delay_s = self._next_s * random.uniform(0.5, 1)
+        self._next_s = min(self._next_s * 2, self._most_s)
+        return delay_s
+
     async def wait(self, stopping: asyncio.Event) -> bool:
         """Sleep for the next delay or until ``stopping`` is set; returns whether it is set."""
-        delay = self._next_s * random.uniform(0.5, 1)
-        self._next_s = min(self._next_s * 2, self._most_s)
-        return await pause(delay, stopping)
+        return await pause(self.next_s(), stopping)

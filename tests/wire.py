@@ -1,30 +1,29 @@
-"""A TCP relay in front of Postgres that a test can cut, as a failing network would."""
+"""A TCP relay in front of a server that a test can cut, as a failing network would."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 
 class Wire:
-    """Relays connections from a port of this machine to a server's unix socket."""
+    """Relays connections from a port of this machine to where ``connect`` leads."""
 
-    def __init__(self, dsn: str) -> None:
-        parts = urlsplit(dsn)
-        query = parse_qs(parts.query)
-        self._socket = f"{query['host'][0]}/.s.PGSQL.{query.get('port', ['5432'])[0]}"
-        self._user, self._database = parts.username or query["user"][0], parts.path
+    def __init__(self, connect: Callable[[], Awaitable[Streams]]) -> None:
+        self._connect = connect
         self._port = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def dsn(self) -> str:
-        """The way to the same database through the wire."""
-        return f"postgresql://{self._user}@127.0.0.1:{self._port}{self._database}?sslmode=disable"
+    def url(self) -> str:
+        """Where the wire begins, for HTTP."""
+        return f"http://127.0.0.1:{self._port}"
 
     async def mend(self) -> None:
         """Take connections, on the same port as before."""
@@ -43,7 +42,7 @@ class Wire:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        there, back = await asyncio.open_unix_connection(self._socket)
+        there, back = await self._connect()
         self._writers |= {writer, back}
         try:
             await asyncio.gather(_pump(reader, back), _pump(there, writer))
@@ -65,10 +64,37 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
+class PostgresWire(Wire):
+    """Relays to the unix socket of a Postgres."""
+
+    def __init__(self, dsn: str) -> None:
+        parts = urlsplit(dsn)
+        query = parse_qs(parts.query)
+        socket = f"{query['host'][0]}/.s.PGSQL.{query.get('port', ['5432'])[0]}"
+        self._user, self._database = parts.username or query["user"][0], parts.path
+        super().__init__(lambda: asyncio.open_unix_connection(socket))
+
+    @property
+    def dsn(self) -> str:
+        """The way to the same database through the wire."""
+        return f"postgresql://{self._user}@127.0.0.1:{self._port}{self._database}?sslmode=disable"
+
+
 @asynccontextmanager
-async def wire_to(dsn: str) -> AsyncIterator[Wire]:
+async def wire_to(dsn: str) -> AsyncIterator[PostgresWire]:
     """A wire to the server of ``dsn``, whole."""
-    wire = Wire(dsn)
+    wire = PostgresWire(dsn)
+    await wire.mend()
+    try:
+        yield wire
+    finally:
+        await wire.cut()
+
+
+@asynccontextmanager
+async def wire_to_port(port: int) -> AsyncIterator[Wire]:
+    """A wire to a server on this machine, whole."""
+    wire = Wire(lambda: asyncio.open_connection("127.0.0.1", port))
     await wire.mend()
     try:
         yield wire

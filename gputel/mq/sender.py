@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from gputel.errors import BrokerUnavailable, GputelError, PayloadTooLarge, QueueClosed, QueueFull
+from gputel.backoff import Backoff
+from gputel.errors import GputelError, PayloadTooLarge, QueueClosed, QueueFull
 from gputel.mq.protocol import Outgoing, PublishResult
 
 Publish = Callable[[Sequence[Outgoing]], Awaitable[list[PublishResult]]]
@@ -16,7 +16,6 @@ Publish = Callable[[Sequence[Outgoing]], Awaitable[list[PublishResult]]]
 _MAX_MESSAGES = 500
 _MAX_BYTES = 1024 * 1024
 _SIDE_BY_SIDE = 2  # requests: one is on its way while the next fills
-_FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
 
 
@@ -40,22 +39,21 @@ class Sender:
     async def send(self, message: Outgoing) -> PublishResult:
         """Give the message to the broker, trying again while it is away or full.
 
-        Gives up after the patience that this was made with: raises BrokerUnavailable or QueueFull.
-        Raises QueueClosed and PayloadTooLarge at once. Cancelled, the message may have been sent.
+        Gives up after the patience that this was made with, and raises what passes but did not.
+        Raises QueueClosed, PayloadTooLarge and their like at once. Cancelled, the message may have
+        been sent.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience_s
-        delay_s = _FIRST_DELAY_S
+        backoff = Backoff(most_s=_LONGEST_DELAY_S)
         while True:
             try:
                 return await self._queued(message, loop)
-            except (BrokerUnavailable, QueueFull):
-                # A jitter, so that clients of a broker that comes back do not come all at once.
-                pause_s = delay_s * random.uniform(0.5, 1)
-                if loop.time() + pause_s > until:
+            except GputelError as error:
+                pause_s = backoff.next_s()
+                if not error.retriable or loop.time() + pause_s > until:
                     raise
             await asyncio.sleep(pause_s)
-            delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
 
     async def aclose(self) -> None:
         """Wait until all that was sent has its result."""

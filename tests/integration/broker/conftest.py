@@ -1,5 +1,6 @@
 """A broker on a loopback socket, a client of it, and plain HTTP beside it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -85,3 +86,13 @@ async def broker() -> AsyncIterator[Broker]:
     """A broker with the default settings."""
     async with running() as started:
         yield started
+
+
+async def until(broker: Broker, **expected: int) -> None:
+    """Wait until the stats of the default queue are as expected."""
+    async with asyncio.timeout(20):
+        while True:
+            stats = await broker.client.stats()
+            if all(stats[name] == value for name, value in expected.items()):
+                return
+            await asyncio.sleep(0.01)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import re
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,12 @@ import pytest
 
 from gputel.broker.server import serve
 from gputel.config import BrokerSettings
-from gputel.errors import BrokerUnavailable, PayloadTooLarge, QueueClosed, QueueFull
+from gputel.errors import BrokerUnavailable, PayloadTooLarge, QueueFull
 from gputel.mq.client import ConsumeEnded, QueueClient
 from gputel.web.health import Health
+from tests.integration.broker.conftest import until
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "client.md"
-
-
-async def until(broker, **expected: int) -> None:
-    while True:
-        stats = await broker.client.stats()
-        if all(stats[name] == value for name, value in expected.items()):
-            return
-        await asyncio.sleep(0.01)
 
 
 async def test_examples_of_the_document_run(broker) -> None:
@@ -45,13 +37,13 @@ async def test_sends_side_by_side_share_their_requests_and_keep_their_order(
     broker, monkeypatch
 ) -> None:
     lists: list[int] = []
-    publish = broker.client._sender._publish
+    publish = broker.client.publish
 
-    async def counting(messages: Any) -> Any:
+    async def counting(messages: Any, **more: Any) -> Any:
         lists.append(len(messages))
-        return await publish(messages)
+        return await publish(messages, **more)
 
-    monkeypatch.setattr(broker.client._sender, "_publish", counting)
+    monkeypatch.setattr(broker.client, "publish", counting)
     results = await asyncio.gather(*(broker.client.send(b"x", id=str(n)) for n in range(1000)))
     assert [r.id for r in results] == [str(n) for n in range(1000)]
     assert len(lists) < 10
@@ -97,46 +89,6 @@ async def test_send_outlives_a_broker_that_is_away_for_a_while(unused_tcp_port: 
     async with QueueClient(f"http://127.0.0.1:{unused_tcp_port}", patience_s=0) as client:
         with pytest.raises(BrokerUnavailable):
             await client.send(b"x")
-
-
-async def test_lease_lasts_while_a_handler_works(broker) -> None:
-    await broker.publish("a")
-    async with aclosing(broker.client.messages(visibility_timeout_s=0.15)) as messages:
-        async for message in messages:
-            await asyncio.sleep(0.5)
-            assert await message.ack()
-            break
-    await until(broker, acked=1, redelivered=0)
-
-
-async def test_handler_that_fails_gives_its_message_back_with_the_reason(broker) -> None:
-    await broker.publish("a")
-    async with aclosing(broker.client.messages()) as messages:
-        message = await anext(messages)
-        with pytest.raises(ValueError, match="no"):
-            async with message:
-                raise ValueError("no")
-    await until(broker, ready=1, nacked=1)
-
-
-async def test_messages_end_when_the_broker_stops(start) -> None:
-    async with start() as broker:
-        client = QueueClient(broker.url)
-        await client.__aenter__()
-
-        async def consume() -> int:
-            count = 0
-            with contextlib.suppress(BrokerUnavailable, QueueClosed):
-                async for message in client.messages():
-                    await message.ack()
-                    count += 1
-            return count
-
-        task = asyncio.create_task(consume())
-        await broker.publish("a", "b")
-        await until(broker, acked=2, waiting_consumers=1)
-    assert await asyncio.wait_for(task, 5) == 2
-    await client.__aexit__(None, None, None)
 
 
 async def test_acks_go_with_the_next_consume_and_each_has_a_result(broker) -> None:

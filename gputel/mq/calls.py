@@ -1,0 +1,107 @@
+"""Calls to one broker: a request and its decoded reply, or what the broker's refusal means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from gputel.errors import BrokerUnavailable, GputelError, QueueClosed, QueueFull, RequestError
+from gputel.mq.protocol import MSGPACK, ErrorReply, ItemResult, PublishResult
+from gputel.mq.wire import Late, Request, Wire
+
+T = TypeVar("T")
+
+_GRACE_S = 30.0  # beyond the wait that the broker was asked for
+_HEADERS = {"Content-Type": MSGPACK, "Accept": MSGPACK}
+_ERRORS: dict[str, type[GputelError]] = {kind.code: kind for kind in RequestError.__subclasses__()}
+_ERROR = msgspec.msgpack.Decoder(ErrorReply)
+_JSON_ERROR = msgspec.json.Decoder(ErrorReply)
+
+
+class PublishIncomplete(QueueFull):
+    """The queue stayed full, or closed, before a list was through; ``results`` tells of each."""
+
+    def __init__(self, message: str, results: list[PublishResult]) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+class ConsumeEnded(QueueClosed):
+    """The queue is closed and empty; ``acks`` tells of the acks that came with the consume."""
+
+    def __init__(self, message: str, acks: list[ItemResult]) -> None:
+        super().__init__(message)
+        self.acks = acks
+
+
+class Calls:
+    """Calls to the broker at one address, in MessagePack. Raises ValueError for a wrong one."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.wire = Wire(url, _HEADERS)
+
+    async def call(
+        self,
+        path: str,
+        arguments: Mapping[str, str | int | float | None],
+        body: bytes | None,
+        reading: msgspec.msgpack.Decoder[T],
+        *,
+        waits_s: float = 0.0,
+        again: bool = False,
+        late: Late | None = None,
+    ) -> T:
+        """GET where there is no body, else POST; arguments that are None are left out.
+
+        ``waits_s`` is how long the broker may take by right, ``again`` whether it may see the
+        request twice. Raises BrokerUnavailable and what the broker refuses with.
+        """
+        given = [f"{name}={_text(a)}" for name, a in arguments.items() if a is not None]
+        target = f"{path}?{'&'.join(given)}" if given else path
+        request = Request("GET" if body is None else "POST", target, body or b"", again)
+        try:
+            status, reply = await self.wire.exchange(request, waits_s + _GRACE_S, late)
+        except TimeoutError:
+            raise BrokerUnavailable(f"the broker at {self._url} did not answer in time") from None
+        except (OSError, UnicodeError) as error:
+            raise BrokerUnavailable(f"cannot reach the broker at {self._url}: {error}") from None
+        if status >= 400:
+            self._refused(status, reply)
+        try:
+            return reading.decode(reply)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BrokerUnavailable(f"what answers at {self._url} is no broker: {error}") from None
+
+    def _refused(self, status: int, body: bytes) -> NoReturn:
+        error = _error_reply(body)
+        if error is None or error.code not in _ERRORS:
+            text = error.message if error else f"status {status}"
+            raise BrokerUnavailable(f"the broker at {self._url} answered {status}: {text}")
+        if error.results and any(result.state != "refused" for result in error.results):
+            raise PublishIncomplete(error.message, error.results)
+        if error.acks is not None and error.code == QueueClosed.code:
+            raise ConsumeEnded(error.message, error.acks)
+        raise _ERRORS[error.code](error.message)
+
+
+def _error_reply(body: bytes) -> ErrorReply | None:
+    decoder: Any
+    for decoder in (_JSON_ERROR, _ERROR):
+        try:
+            reply: ErrorReply = decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        return reply
+    return None
+
+
+def _text(argument: str | int | float) -> str:
+    if isinstance(argument, str):
+        return quote(argument, safe="")
+    return (
+        f"{argument:.6f}".rstrip("0").rstrip(".") if isinstance(argument, float) else f"{argument}"
+    )

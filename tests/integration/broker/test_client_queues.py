@@ -1,0 +1,84 @@
+"""The client and named queues, and refusals of the broker as the errors that they are."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from gputel.errors import BadRequest, TooManyQueues, UnknownQueue
+from gputel.mq.client import OutgoingMessage, QueueClient
+
+
+async def test_every_call_is_for_the_queue_that_it_names(broker) -> None:
+    client = broker.client
+    await broker.publish("a")
+    await client.send(b"x", id="a", queue="jobs")
+    (result,) = await client.publish([OutgoingMessage(id="a", payload=b"x")], queue="jobs")
+    assert result.state == "duplicate"
+    (first,) = await client.consume(5, queue="jobs")
+    item = (first.id, first.lease)
+    assert [r.ok for r in await client.ack([item])] == [False]
+    assert [r.ok for r in await client.extend([item], 60, queue="jobs")] == [True]
+    assert await client.held(["a"], queue="jobs") == ["in_flight"]
+    assert await client.held(["a"]) == ["ready"]
+    assert [r.ok for r in await client.nack([item], queue="jobs")] == [True]
+    (again,) = await client.consume(5, queue="jobs")
+    consumed = await client.ack_and_consume([(again.id, again.lease)], 5, queue="jobs")
+    assert ([r.ok for r in consumed.acks], consumed.messages) == ([True], [])
+    assert (await client.stats(queue="jobs"))["acked"] == 1
+    assert (await client.stats())["acked"] == 0
+
+
+async def test_messages_of_a_named_queue_are_settled_there(broker) -> None:
+    client = broker.client
+    for n in range(3):
+        await client.send(b"x", id=str(n), queue="jobs")
+    async with aclosing(client.messages(queue="jobs")) as messages:
+        async with await anext(messages):
+            pass
+        assert await (await anext(messages)).ack()
+        assert await (await anext(messages)).nack(dead=True)
+    stats = await client.stats(queue="jobs")
+    assert (stats["acked"], stats["dead"], stats["in_flight"]) == (2, 1, 0)
+
+
+async def test_consume_of_a_named_queue_that_is_cancelled_leaves_nothing_leased(start) -> None:
+    async with start(max_attempts=1000) as broker:
+        for n in range(20):
+            await cancel_consume(broker.client, n)
+        async with asyncio.timeout(5):
+            while (await broker.client.stats(queue="jobs"))["ready"] < 20:
+                await asyncio.sleep(0.01)
+
+
+async def cancel_consume(client: QueueClient, n: int) -> None:
+    task = asyncio.create_task(client.consume(5, None, 5.0, queue="jobs"))
+    await asyncio.sleep(n % 5 / 2000)
+    sending = asyncio.create_task(client.send(b"x", id=str(n), queue="jobs"))
+    await asyncio.sleep(n % 7 / 3000)
+    task.cancel()
+    (got,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(got, list):
+        await client.nack([(d.id, d.lease) for d in got], queue="jobs")
+    await sending
+
+
+async def test_queue_that_nobody_declared_is_unknown_where_they_must_be(start) -> None:
+    async with start(queue_create="declared") as broker:
+        with pytest.raises(UnknownQueue, match="jobs"):
+            await broker.client.send(b"x", queue="jobs")
+        with pytest.raises(UnknownQueue):
+            await anext(broker.client.messages(queue="jobs"))
+
+
+async def test_one_queue_more_than_there_may_be_is_refused(start) -> None:
+    async with start(max_queues=2) as broker:
+        await broker.client.send(b"x", queue="first")
+        with pytest.raises(TooManyQueues):
+            await broker.client.send(b"x", queue="second")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a&max=7", "é"])
+async def test_name_that_no_queue_can_have_is_refused(broker, name: str) -> None:
+    with pytest.raises(BadRequest, match="queue"):
+        await broker.client.consume(1, queue=name)
