@@ -14,11 +14,11 @@ part a reader of CSV stands at the end of a field.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute  # noqa: F401 - arrays encode and take themselves with it
 
 from gputel.model.columns import TIMESTAMP, TIMESTAMP_TYPE, VALUE
 from gputel.sources.header import Layout
@@ -126,7 +126,7 @@ def _parts(layout: Layout) -> Iterator[_Part]:
     """Time and value by themselves, since they are what changes, and what is around them."""
     alone = {layout.places[TIMESTAMP], layout.places[VALUE]}
     edges = sorted({0, layout.width} | alone | {place + 1 for place in alone})
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         # A part that is not the first starts with the comma before it: with an empty field.
         names = layout.names[begin:end] if not begin else ("before", *layout.names[begin:end])
         known = {name: at for at, name in enumerate(names) if name in layout.places}
