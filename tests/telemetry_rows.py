@@ -40,11 +40,12 @@ async def add_block(
     series_id = await add_series(pool, labels)
     await pool.execute("SELECT ensure_sample_block_day($1)", times[0].date())
     await pool.execute(
-        "INSERT INTO sample_block VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO sample_block VALUES ($1, $2, $3, 0, $4, $5, $6)",
         series_id,
         times[0],
         times[-1],
-        list(times),
+        len(times),
+        [(time - times[0]) // timedelta(microseconds=1) for time in times],
         list(values),
     )
     await pool.execute(
@@ -63,7 +64,7 @@ async def add_many(
     await pool.execute(
         """
         INSERT INTO sample_block
-        SELECT $1, min(t), max(t), array_agg(t ORDER BY t), array_agg(n::float8 ORDER BY t)
+        SELECT $1, min(t), max(t), 10000, $4, NULL, array_agg(n::float8 ORDER BY t)
         FROM generate_series(0, $3::int - 1) AS n,
              LATERAL (SELECT $2::timestamptz + n * interval '10 ms') AS moment (t)
         GROUP BY n / $4::int

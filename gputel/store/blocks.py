@@ -1,9 +1,4 @@
-"""Samples to blocks, and blocks to PostgreSQL's binary COPY format, without a loop over rows.
-
-Format: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4 and the binary send
-format of arrays (``array_send``): dimensions, null flag, element type, then length and bound of
-each dimension, then each element with its length.
-"""
+"""Samples to blocks, without a loop over rows: sorted, cut, their times as a beat and offsets."""
 
 from __future__ import annotations
 
@@ -16,28 +11,8 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 DAY_US = 86_400_000_000
-_PG_EPOCH_US = 946_684_800_000_000  # 2000-01-01, PostgreSQL's zero, in Unix microseconds
-
-_COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
-_COPY_TRAILER = b"\xff\xff"
-_OID_TIMESTAMPTZ, _OID_FLOAT8 = 1184, 701
-
-_ARRAY = [(n, ">i4") for n in ("size", "ndim", "nulls", "oid", "dim", "bound")]
-_ROW_HEAD = np.dtype(
-    [
-        ("fields", ">i2"),
-        *(("l1", ">i4"), ("series_id", ">i8")),
-        *(("l2", ">i4"), ("first_ts", ">i8")),
-        *(("l3", ">i4"), ("last_ts", ">i8")),
-        ("array", _ARRAY),
-    ]
-)
-_ARRAY_HEAD = np.dtype(_ARRAY)
-_ELEMENT = np.dtype([("size", ">i4"), ("bits", ">i8")])
-# Every piece has an even size, so the buffer is filled in units of two bytes.
-_HEAD_UNITS = _ROW_HEAD.itemsize // 2
-_ARRAY_UNITS = _ARRAY_HEAD.itemsize // 2
-_ELEMENT_UNITS = _ELEMENT.itemsize // 2
+MOST_SAMPLES = 65_536
+"""Most samples in a block: a reader of a few of them has to unpack them all."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +20,8 @@ class Blocks:
     """Samples in order of series and time, and where each block begins.
 
     Block b holds the samples ``starts[b]`` to ``starts[b] + counts[b]``. Times are Unix
-    microseconds. A block holds one series and one UTC day.
+    microseconds. A block holds one series and one UTC day. Its sample i, counted from 0, is of the
+    time ``ts[starts[b]] + i * step_us[b] + off_us[starts[b] + i]``.
     """
 
     series_id: Int64
@@ -53,11 +29,18 @@ class Blocks:
     value: Float64
     starts: Int64
     counts: Int64
+    step_us: Int64
+    off_us: Int64
 
     @property
     def days(self) -> Int64:
         """The days since 1970-01-01 UTC that the blocks fall on, each once."""
         return np.unique(self.ts[self.starts] // DAY_US)
+
+    @property
+    def uneven(self) -> npt.NDArray[np.bool_]:
+        """The blocks of which some offset is not 0."""
+        return _uneven(self.off_us, self.starts)
 
     def oldest(self) -> tuple[Int64, Int64]:
         """Each series once, and the time of its oldest sample."""
@@ -72,10 +55,22 @@ def make_blocks(series_id: Int64, ts: Int64, value: Float64) -> Blocks:
     series_id, ts, value = series_id[order], ts[order], value[order]
     changes = np.diff(series_id) != 0
     changes |= np.diff(ts // DAY_US) != 0
-    starts = np.concatenate(([0], np.flatnonzero(changes) + 1)).astype(np.int64)
-    starts = starts[: len(ts)]
-    counts = np.diff(starts, append=len(ts))
-    return Blocks(series_id, ts, value, starts, counts)
+    starts, counts = _cut(np.flatnonzero(changes) + 1, len(ts))
+    if counts.max(initial=0) > MOST_SAMPLES:
+        full = positions(starts, counts) % MOST_SAMPLES == 0
+        starts, counts = _cut(np.flatnonzero(full)[1:], len(ts))
+    step_us, off_us = _beat(ts, starts, counts)
+    return Blocks(series_id, ts, value, starts, counts, step_us, off_us)
+
+
+def positions(starts: Int64, counts: Int64) -> Int64:
+    """The position of each sample within its block."""
+    return np.arange(int(counts.sum())) - np.repeat(starts, counts)
+
+
+def _cut(inner_starts: Int64, length: int) -> tuple[Int64, Int64]:
+    starts = np.concatenate(([0], inner_starts)).astype(np.int64)[:length]
+    return starts, np.diff(starts, append=length)
 
 
 def _order(series_id: Int64, ts: Int64) -> Int64:
@@ -89,56 +84,38 @@ def _order(series_id: Int64, ts: Int64) -> Int64:
     return by_series if by_time is None else by_time[by_series]
 
 
-def copy_payload(blocks: Blocks) -> list[bytes | memoryview]:
-    """The blocks as input for ``COPY sample_block (series_id, first_ts, last_ts, ts, value)``."""
-    return [_COPY_HEADER, _copy_rows(blocks), _COPY_TRAILER]
+def _beat(ts: Int64, starts: Int64, counts: Int64) -> tuple[Int64, Int64]:
+    """A step for each block, and what each sample is off it.
+
+    The step is that of the first two samples where it fits all, else the median one: offsets then
+    stay small, and the same from one gap to the next, which compresses well.
+    """
+    step = ts[starts + (counts > 1)] - ts[starts]
+    off = _offsets(ts, starts, counts, step)
+    uneven = _uneven(off, starts)
+    if uneven.any():
+        step[uneven] = _median_steps(ts, starts, counts, uneven)
+        off = _offsets(ts, starts, counts, step)
+    return step, off
 
 
-def _copy_rows(blocks: Blocks) -> memoryview:
-    counts, starts = blocks.counts, blocks.starts
-    units = _HEAD_UNITS + _ARRAY_UNITS + 2 * _ELEMENT_UNITS * counts
-    ends = np.cumsum(units)
-    begins = ends - units
-    out = np.empty(int(units.sum()), np.uint16)
-    ts = blocks.ts - _PG_EPOCH_US
-    _scatter(out, begins, _row_heads(blocks, ts))
-    second = begins + _HEAD_UNITS + _ELEMENT_UNITS * counts
-    _scatter(out, second, _array_heads(counts, _OID_FLOAT8))
-    within = _ELEMENT_UNITS * (np.arange(len(ts)) - np.repeat(starts, counts))
-    _scatter(out, np.repeat(begins + _HEAD_UNITS, counts) + within, _elements(ts))
-    values = np.repeat(second + _ARRAY_UNITS, counts) + within
-    _scatter(out, values, _elements(blocks.value.view(np.int64)))
-    return out.data.cast("B")
+def _offsets(ts: Int64, starts: Int64, counts: Int64, step: Int64) -> Int64:
+    return ts - np.repeat(ts[starts], counts) - np.repeat(step, counts) * positions(starts, counts)
 
 
-def _scatter(out: npt.NDArray[np.uint16], places: Int64, rows: npt.NDArray[np.void]) -> None:
-    pieces = rows.view(np.uint16).reshape(len(rows), rows.itemsize // 2)
-    for unit in range(pieces.shape[1]):
-        out[places + unit] = pieces[:, unit]
+def _uneven(off: Int64, starts: Int64) -> npt.NDArray[np.bool_]:
+    if not len(starts):
+        return np.empty(0, np.bool_)
+    found: npt.NDArray[np.bool_] = np.logical_or.reduceat(off != 0, starts)
+    return found
 
 
-def _row_heads(blocks: Blocks, ts: Int64) -> npt.NDArray[np.void]:
-    heads = np.zeros(len(blocks.starts), _ROW_HEAD)
-    heads["fields"] = 5
-    heads["l1"] = heads["l2"] = heads["l3"] = 8
-    heads["series_id"] = blocks.series_id[blocks.starts]
-    heads["first_ts"] = ts[blocks.starts]
-    heads["last_ts"] = ts[blocks.starts + blocks.counts - 1]
-    heads["array"] = _array_heads(blocks.counts, _OID_TIMESTAMPTZ)
-    return heads
-
-
-def _array_heads(counts: Int64, oid: int) -> npt.NDArray[np.void]:
-    heads = np.zeros(len(counts), _ARRAY_HEAD)
-    heads["size"] = 20 + _ELEMENT.itemsize * counts
-    heads["ndim"] = heads["bound"] = 1
-    heads["oid"] = oid
-    heads["dim"] = counts
-    return heads
-
-
-def _elements(bits: Int64) -> npt.NDArray[np.void]:
-    elements = np.empty(len(bits), _ELEMENT)
-    elements["size"] = 8
-    elements["bits"] = bits
-    return elements
+def _median_steps(ts: Int64, starts: Int64, counts: Int64, wanted: npt.NDArray[np.bool_]) -> Int64:
+    """The median step of each wanted block; all of them have at least two samples."""
+    inside = np.repeat(wanted, counts)
+    inside[starts] = False
+    steps = np.diff(ts, prepend=0)[inside]
+    sizes = counts[wanted] - 1
+    steps = steps[np.lexsort((steps, np.repeat(np.arange(len(sizes)), sizes)))]
+    median: Int64 = steps[np.cumsum(sizes) - sizes + sizes // 2]
+    return median

@@ -6,57 +6,12 @@ later one holds a sample after T, so every held sample after T is in its final p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
+from gputel.store.blocks import Float64
+from gputel.store.samples import Samples, concatenate
 
-PG_EPOCH_US = 946_684_800_000_000
-"""2000-01-01, PostgreSQL's zero, in Unix microseconds."""
-
-# array_send: dimensions, null flag, element type, length and bound of the one dimension (20
-# bytes), then each element with its length. An empty array has no dimension: 12 bytes.
-_HEADER_BYTES = 20
-_TIME = np.dtype([("size", ">i4"), ("bits", ">i8")])
-_VALUE = np.dtype([("size", ">i4"), ("bits", ">f8")])
 _WHOLE_LIMIT = 2.0**53
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Columns of one length: the series of each sample, its Unix microseconds, its value."""
-
-    series_id: Int64
-    ts: Int64
-    value: Float64
-
-    def __len__(self) -> int:
-        return len(self.ts)
-
-    def take(self, where: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> Samples:
-        """The samples that a mask, an index or a slice selects."""
-        return Samples(self.series_id[where], self.ts[where], self.value[where])
-
-
-EMPTY = Samples(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
-
-
-def decode_blocks(
-    series_ids: Sequence[int], ts: Sequence[bytes], value: Sequence[bytes]
-) -> Samples:
-    """The samples of whole blocks, from the binary form of their arrays."""
-    counts = [max(0, len(raw) - _HEADER_BYTES) // _TIME.itemsize for raw in ts]
-    times = np.frombuffer(b"".join(memoryview(raw)[_HEADER_BYTES:] for raw in ts), _TIME)
-    values = np.frombuffer(b"".join(memoryview(raw)[_HEADER_BYTES:] for raw in value), _VALUE)
-    return Samples(
-        np.repeat(np.asarray(series_ids, np.int64), counts),
-        times["bits"].astype(np.int64) + PG_EPOCH_US,
-        values["bits"].astype(np.float64),
-    )
 
 
 class NewestFirst:
@@ -85,20 +40,9 @@ class NewestFirst:
         return sort(rest)
 
 
-def concatenate(pieces: Sequence[Samples]) -> Samples:
-    """One after the other."""
-    if not pieces:
-        return EMPTY
-    return Samples(
-        np.concatenate([piece.series_id for piece in pieces]),
-        np.concatenate([piece.ts for piece in pieces]),
-        np.concatenate([piece.value for piece in pieces]),
-    )
-
-
 def sort(samples: Samples) -> Samples:
-    """Newest first; samples of one instant by series, so that the order is always the same."""
-    return samples.take(np.lexsort((samples.series_id, -samples.ts)))
+    """Newest first; samples of one instant by series, then value: always the same order."""
+    return samples.take(np.lexsort((samples.value, samples.series_id, -samples.ts)))
 
 
 def numbers(values: Float64) -> list[float]:

@@ -18,15 +18,15 @@ import asyncpg
 
 from gputel.errors import StoreUnavailable
 from gputel.store import queries
-from gputel.store.newest_first import NewestFirst, Samples, decode_blocks, numbers
+from gputel.store.newest_first import NewestFirst, numbers
 from gputel.store.pool import store_errors
 from gputel.store.records import Gpu, Record, SeriesLabels
+from gputel.store.samples import Samples, decode_rows, micros
 
 RECORDS_PER_PIECE = 500
 """Most records that ``Reader.telemetry`` yields at once: a few milliseconds of work."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 # The ends of Python's calendar, a day short so that a day can be added.
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -159,7 +159,7 @@ class Reader:
         cursor = await connection.cursor(
             self._sql["blocks"], span.series_ids, max(day, span.start), day + _DAY, span.end
         )
-        merge = NewestFirst(_micros(span.start), _micros(span.end))
+        merge = NewestFirst(micros(span.start), micros(span.end))
         fetch_blocks = _FIRST_FETCH_BLOCKS
         while rows := await cursor.fetch(fetch_blocks):
             samples, ready = await asyncio.to_thread(_merge, merge, rows)
@@ -173,12 +173,8 @@ class Reader:
 
 def _merge(merge: NewestFirst, rows: list[asyncpg.Record]) -> tuple[int, Samples]:
     """Push fetched blocks; return how many samples they had and what has become final."""
-    samples = decode_blocks(
-        [row["series_id"] for row in rows],
-        [row["ts"] for row in rows],
-        [row["value"] for row in rows],
-    )
-    return len(samples), merge.push(samples, _micros(rows[-1]["last_ts"]))
+    samples = decode_rows(rows)
+    return len(samples), merge.push(samples, micros(rows[-1]["last_ts"]))
 
 
 def _pieces(
@@ -188,7 +184,7 @@ def _pieces(
     count = len(samples) if limit is None else min(limit, len(samples))
     for first in range(0, count, RECORDS_PER_PIECE):
         piece = samples.take(slice(first, min(first + RECORDS_PER_PIECE, count)))
-        times = [_EPOCH + timedelta(0, 0, micros) for micros in piece.ts.tolist()]
+        times = [_EPOCH + timedelta(0, 0, us) for us in piece.ts.tolist()]
         values = numbers(piece.value)
         ids = piece.series_id.tolist()
         yield [
@@ -200,11 +196,6 @@ def _pieces(
 def _midnight(moment: datetime) -> datetime:
     """The start of its UTC day."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _micros(moment: datetime) -> int:
-    """Unix microseconds, exactly."""
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _storable(text: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,17 +14,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gputel.model.columns import TIMESTAMP, VALUE
-from gputel.store.blocks import Blocks, copy_payload, make_blocks
+from gputel.store.blocks import Blocks, make_blocks
+from gputel.store.copy_format import COLUMNS, copy_payload, pieces
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.series_index import Fingerprinted, SeriesIndex, fingerprint
 
 Int64 = npt.NDArray[np.int64]
 
-_COLUMNS = ("series_id", "first_ts", "last_ts", "ts", "value")
 _UNIX_DAY_ZERO = date(1970, 1, 1)
 _UNIX_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
-_PIECE_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ class Writer:
         if not len(prepared.blocks.starts):
             return
         await connection.copy_to_table(
-            "sample_block", source=_pieces(prepared.payload), columns=_COLUMNS, format="binary"
+            "sample_block", source=pieces(prepared.payload), columns=COLUMNS, format="binary"
         )
         series_id, first_us = prepared.blocks.oldest()
         older = first_us < prepared.known_first_us
@@ -172,10 +171,3 @@ def _oldest_known(blocks: Blocks, group_ids: Int64, group_first: Int64) -> Int64
     series_id, _ = blocks.oldest()
     ids, first = np.unique(group_ids, return_index=True)
     return group_first[first[np.searchsorted(ids, series_id)]]
-
-
-async def _pieces(payload: list[bytes | memoryview]) -> AsyncIterator[bytes]:
-    for part in payload:
-        view = memoryview(part)
-        for begin in range(0, len(view), _PIECE_BYTES):
-            yield bytes(view[begin : begin + _PIECE_BYTES])

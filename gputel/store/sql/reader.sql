@@ -2,7 +2,8 @@
 
 -- name: gpus
 -- One row a GPU: the labels of its most recently seen series. A series that has no block
--- (nothing landed yet, or all of it expired) is left out.
+-- (nothing landed yet, or all of it expired) is left out. What was before the oldest day kept
+-- has expired: first_ts is not raised then.
 WITH seen AS (
     SELECT s.series_id, s.uuid, s.device, s.model_name, s.hostname, s.gpu_id, s.first_ts, b.last_ts
     FROM series AS s
@@ -16,7 +17,10 @@ WITH seen AS (
 )
 SELECT DISTINCT ON (uuid)
     uuid, device, model_name, hostname, gpu_id,
-    min(first_ts) OVER (PARTITION BY uuid) AS first_seen,
+    greatest(
+        min(first_ts) OVER (PARTITION BY uuid),
+        (SELECT min(day) FROM sample_block_part)::timestamp AT TIME ZONE 'UTC'
+    ) AS first_seen,
     last_ts AS last_seen
 FROM seen
 ORDER BY uuid, last_ts DESC, series_id DESC
@@ -47,9 +51,10 @@ CROSS JOIN LATERAL (
 -- Series ids; blocks with last_ts from $2 on and before $3, and first_ts up to $4, newest first.
 -- The arrays go out in their binary form, and only after sorting: the sort then moves no more
 -- than pointers to the large ones.
-SELECT series_id, last_ts, array_send(ts) AS ts, array_send(value) AS value
+SELECT series_id, first_ts, last_ts, step_us, array_send(off_us) AS off_us,
+       array_send(value) AS value
 FROM (
-    SELECT series_id, last_ts, ts, value FROM sample_block
+    SELECT series_id, first_ts, last_ts, step_us, off_us, value FROM sample_block
     WHERE series_id = ANY ($1::bigint[])
       AND last_ts >= $2 AND last_ts < $3 AND first_ts <= $4
     ORDER BY last_ts DESC

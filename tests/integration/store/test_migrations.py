@@ -70,3 +70,37 @@ async def test_failing_migration_leaves_nothing_of_itself_and_is_named(dsn: str)
         await migrate(dsn, [*SCHEMA, bad])
     assert await query(dsn, "SELECT to_regclass('half') AS half") == [(None,)]
     assert await migrate(dsn) == []
+
+
+async def test_blocks_of_the_first_format_keep_every_sample(empty_dsn: str) -> None:
+    await migrate(empty_dsn, SCHEMA[:1])
+    blocks = [
+        ("2026-03-01", "{12:00:00, 12:00:10, 12:00:20}", "{1, 2.5, NaN}"),
+        ("2026-03-01", "{12:00:30, 12:00:30, 12:00:30.000001, 23:59:59.999999}", "{4, 3, 5, 6}"),
+        ("2026-03-02", "{00:00:00}", "{-0.25}"),
+    ]
+    await query(empty_dsn, "INSERT INTO series (digest, metric_name, gpu_id, device, uuid, "
+                "model_name, hostname, container, pod, namespace, labels_raw) "
+                "SELECT 'x', 'TEMP', '', '', 'GPU-a', '', '', '', '', '', ''")  # fmt: skip
+    for day, times, values in blocks:
+        await query(empty_dsn, f"SELECT ensure_sample_block_day('{day}')")
+        await query(
+            empty_dsn,
+            f"""
+            INSERT INTO sample_block
+            SELECT 1, min(t), max(t), array_agg(t ORDER BY place), '{values}'
+            FROM (SELECT (date '{day}' + u) AT TIME ZONE 'UTC' AS t, place
+                  FROM unnest('{times}'::time[]) WITH ORDINALITY AS each (u, place)) AS moments
+            """,
+        )
+    flat = "SELECT timestamp, uuid, metric_name, value::text FROM telemetry ORDER BY 1, 4"
+    before = await query(empty_dsn, flat)
+    assert len(before) == 8
+    assert await migrate(empty_dsn, SCHEMA) == NAMES[1:]
+    assert await query(empty_dsn, flat) == before
+    beats = "SELECT step_us, samples, off_us FROM sample_block ORDER BY last_ts"
+    assert [tuple(row) for row in await query(empty_dsn, beats)] == [
+        (10_000_000, 3, None),
+        (0, 4, [0, 0, 1, 43_169_999_999]),
+        (0, 1, None),
+    ]

@@ -43,9 +43,19 @@ async def test_one_series_of_one_commit_is_one_block_across_messages(pool):
     late, early = steady(5, start=NOON + timedelta(seconds=5)), steady(5)
     await Writer(pool).land([loose("1", late), loose("2", early)])
     (block,) = await pool.fetch("SELECT * FROM sample_block")
-    assert block["ts"] == [NOON + timedelta(seconds=i) for i in range(10)]
+    assert (block["step_us"], block["samples"], block["off_us"]) == (1_000_000, 10, None)
     assert block["value"] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]
-    assert (block["first_ts"], block["last_ts"]) == (block["ts"][0], block["ts"][-1])
+    assert (block["first_ts"], block["last_ts"]) == (NOON, NOON + timedelta(seconds=9))
+    found = [row[0] for row in await flat(pool)]
+    assert found == [NOON + timedelta(seconds=i) for i in range(10)]
+
+
+async def test_uneven_times_come_back_to_the_microsecond(pool):
+    offsets = (0, 1, 3, 10_000_000, 10_000_000, 3_600_000_001)
+    times = [NOON + timedelta(microseconds=us) for us in offsets]
+    await Writer(pool).land([loose("1", batch([(labels(), time, 1.0) for time in times]))])
+    assert await pool.fetchval("SELECT count(*) FROM sample_block") == 1
+    assert [row[0] for row in await flat(pool)] == times
 
 
 async def test_samples_across_midnight_land_in_the_partition_of_their_day(pool):

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gputel.store.blocks import DAY_US, copy_payload, make_blocks
+from gputel.store.blocks import DAY_US, MOST_SAMPLES, make_blocks
+from gputel.store.copy_format import copy_payload
 
 NOON_US = 20_000 * DAY_US + DAY_US // 2
 PG_EPOCH_US = 946_684_800_000_000
@@ -32,15 +33,22 @@ def parsed(payload):
     assert data[:19] == b"PGCOPY\n\xff\r\n\x00" + bytes(8)
     at, rows = 19, []
     while (fields := struct.unpack_from(">h", data, at)[0]) != -1:
-        assert fields == 5
+        assert fields == 7
         at += 2
         row = []
-        for _ in range(5):
+        for _ in range(7):
             (size,) = struct.unpack_from(">i", data, at)
-            row.append(data[at + 4 : at + 4 + size])
-            at += 4 + size
-        series_id, first, last = (struct.unpack(">q", field)[0] for field in row[:3])
-        rows.append((series_id, first, last, array(row[3], 1184, ">q"), array(row[4], 701, ">d")))
+            at += 4
+            row.append(None if size == -1 else data[at : at + size])
+            at += max(0, size)
+        series_id, first, last, step = (struct.unpack(">q", field)[0] for field in row[:4])
+        (count,) = struct.unpack(">i", row[4])
+        values = array(row[6], 701, ">d")
+        off = [0] * count if row[5] is None else array(row[5], 20, ">q")
+        assert row[5] is None or any(off), "an array of zeros is not stored"
+        times = [first + step * place + us for place, us in enumerate(off)]
+        assert (len(values), times[0], times[-1]) == (count, first, last)
+        rows.append((series_id, times, values))
     assert at + 2 == len(data)
     return rows
 
@@ -59,8 +67,7 @@ def array(field, oid, element):
 def test_blocks_hold_every_sample_once_in_order_of_series_then_time(rows):
     blocks = make_blocks(*arrays(rows))
     found = []
-    for series_id, first, last, times, values in parsed(copy_payload(blocks)):
-        assert (times[0], times[-1]) == (first, last)
+    for series_id, times, values in parsed(copy_payload(blocks)):
         assert times == sorted(times)
         assert len({(t + PG_EPOCH_US) // DAY_US for t in times}) == 1, "spans midnight"
         found += [(series_id, t + PG_EPOCH_US, v) for t, v in zip(times, values, strict=True)]
@@ -83,3 +90,27 @@ def test_oldest_tells_each_series_once_with_its_first_time():
     series_id, first = make_blocks(*arrays(rows)).oldest()
     assert series_id.tolist() == [1, 2]
     assert first.tolist() == [NOON_US + DAY_US, NOON_US - DAY_US]
+
+
+def test_regular_times_need_no_offsets_and_a_gap_is_the_same_offset_from_there_on():
+    times = [NOON_US + 10 * i for i in range(9)]
+    assert not make_blocks(*arrays([(1, us, 0.0) for us in times])).uneven.any()
+    gap = [*times, times[-1] + 1000, times[-1] + 1010]
+    blocks = make_blocks(*arrays([(1, us, 0.0) for us in gap]))
+    assert blocks.step_us.tolist() == [10]
+    assert blocks.off_us.tolist() == [0] * 9 + [990, 990]
+
+
+def test_a_first_step_unlike_the_others_is_not_taken_for_the_step():
+    times = [NOON_US, *(NOON_US + 7 + 10 * i for i in range(50))]
+    blocks = make_blocks(*arrays([(2, NOON_US, 1.0), *((1, us, 0.0) for us in times)]))
+    assert blocks.step_us.tolist() == [10, 0]
+
+
+def test_a_block_is_cut_where_it_would_be_too_long_for_its_readers():
+    count = MOST_SAMPLES + 5
+    ids = np.repeat(np.array([1, 2, 3]), [count, 1, MOST_SAMPLES])
+    ts = NOON_US + np.arange(len(ids))
+    blocks = make_blocks(ids, ts, np.zeros(len(ids)))
+    assert blocks.counts.tolist() == [MOST_SAMPLES, 5, 1, MOST_SAMPLES]
+    assert blocks.series_id[blocks.starts].tolist() == [1, 1, 2, 3]

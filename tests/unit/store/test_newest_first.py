@@ -7,15 +7,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gputel.store.newest_first import (
-    EMPTY,
-    PG_EPOCH_US,
-    NewestFirst,
-    Samples,
-    concatenate,
-    decode_blocks,
-    numbers,
-)
+from gputel.store.newest_first import NewestFirst, numbers
+from gputel.store.samples import EMPTY, Samples, concatenate, decode_blocks
 
 
 def array_send(kind: str, elements: list[float] | list[int]) -> bytes:
@@ -36,20 +29,37 @@ def rows(found: Samples) -> list[tuple[int, int, float]]:
 
 def test_blocks_decode_from_their_binary_form() -> None:
     found = decode_blocks(
-        [7, 8, 9],
-        [array_send("q", [0, 1]), array_send("q", []), array_send("q", [-5])],
-        [array_send("d", [1.5, math.inf]), array_send("d", []), array_send("d", [0.0])],
+        [7, 8, 9, 6],
+        [1000, 0, -5, 50],
+        [10, 0, 0, 7],
+        [None, None, array_send("q", [0]), array_send("q", [0, -7, 1])],
+        [
+            array_send("d", [1.5, math.inf]),
+            array_send("d", []),
+            array_send("d", [0.0]),
+            array_send("d", [1.0, 2.0, 3.0]),
+        ],
     )
     assert rows(found) == [
-        (7, PG_EPOCH_US, 1.5),
-        (7, PG_EPOCH_US + 1, math.inf),
-        (9, PG_EPOCH_US - 5, 0.0),
+        (7, 1000, 1.5),
+        (7, 1010, math.inf),
+        (9, -5, 0.0),
+        (6, 50, 1.0),
+        (6, 50, 2.0),
+        (6, 65, 3.0),
     ]
 
 
 def test_no_blocks_decode_to_nothing() -> None:
-    assert len(decode_blocks([], [], [])) == 0
+    assert len(decode_blocks([], [], [], [], [])) == 0
     assert len(concatenate([])) == len(EMPTY) == 0
+
+
+def test_samples_of_one_series_and_instant_come_in_an_order_that_blocks_do_not_change() -> None:
+    merge = NewestFirst(0, 100)
+    merge.push(samples((1, 10, 3.0), (1, 10, 1.0)), 10)
+    merge.push(samples((1, 10, 2.0)), 10)
+    assert [row[2] for row in rows(merge.rest())] == [1.0, 2.0, 3.0]
 
 
 def test_a_sample_is_held_until_no_later_block_can_overtake_it() -> None:

@@ -1,0 +1,117 @@
+"""Blocks to PostgreSQL's binary COPY format, without a loop over rows.
+
+Format: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4 and the binary send
+format of arrays (``array_send``): dimensions, null flag, element type, then length and bound of
+each dimension, then each element with its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import numpy as np
+import numpy.typing as npt
+
+from gputel.store.blocks import Blocks, Int64, positions
+
+COLUMNS = ("series_id", "first_ts", "last_ts", "step_us", "samples", "off_us", "value")
+"""Of ``sample_block``, in the order in which ``copy_payload`` has them."""
+
+_PG_EPOCH_US = 946_684_800_000_000  # 2000-01-01, PostgreSQL's zero, in Unix microseconds
+_PIECE_BYTES = 512 * 1024
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+_COPY_TRAILER = b"\xff\xff"
+_OID_INT8, _OID_FLOAT8 = 20, 701
+
+_ROW_HEAD = np.dtype(
+    [
+        ("fields", ">i2"),
+        *(("l1", ">i4"), ("series_id", ">i8")),
+        *(("l2", ">i4"), ("first_ts", ">i8")),
+        *(("l3", ">i4"), ("last_ts", ">i8")),
+        *(("l4", ">i4"), ("step_us", ">i8")),
+        *(("l5", ">i4"), ("samples", ">i4")),
+    ]
+)
+_NULL = np.dtype(">i4")  # a size of -1
+_ARRAY_HEAD = np.dtype([(n, ">i4") for n in ("size", "ndim", "nulls", "oid", "dim", "bound")])
+_ELEMENT = np.dtype([("size", ">i4"), ("bits", ">i8")])
+# Every piece has an even size, so the buffer is filled in units of two bytes.
+_HEAD_UNITS = _ROW_HEAD.itemsize // 2
+_NULL_UNITS = _NULL.itemsize // 2
+_ARRAY_UNITS = _ARRAY_HEAD.itemsize // 2
+_ELEMENT_UNITS = _ELEMENT.itemsize // 2
+
+
+def copy_payload(blocks: Blocks) -> list[bytes | memoryview]:
+    """The blocks as input for ``COPY sample_block (COLUMNS)``."""
+    return [_COPY_HEADER, _copy_rows(blocks), _COPY_TRAILER]
+
+
+async def pieces(payload: list[bytes | memoryview]) -> AsyncIterator[bytes]:
+    """The payload in pieces that a socket takes."""
+    for part in payload:
+        view = memoryview(part)
+        for begin in range(0, len(view), _PIECE_BYTES):
+            yield bytes(view[begin : begin + _PIECE_BYTES])
+
+
+def _copy_rows(blocks: Blocks) -> memoryview:
+    counts, uneven = blocks.counts, blocks.uneven
+    array_units = _ARRAY_UNITS + _ELEMENT_UNITS * counts
+    off_units = np.where(uneven, array_units, _NULL_UNITS)
+    units = _HEAD_UNITS + off_units + array_units
+    begins = np.cumsum(units) - units
+    offs = begins + _HEAD_UNITS
+    out = np.empty(int(units.sum()), np.uint16)
+    _scatter(out, begins, _row_heads(blocks))
+    _scatter(out, offs[~uneven], np.full(int((~uneven).sum()), -1, _NULL))
+    within = _ELEMENT_UNITS * positions(blocks.starts, counts)
+    if uneven.any():
+        inside = np.repeat(uneven, counts)
+        _scatter_arrays(
+            out, offs[uneven], counts[uneven], within[inside], blocks.off_us[inside], _OID_INT8
+        )
+    bits = blocks.value.view(np.int64)
+    _scatter_arrays(out, offs + off_units, counts, within, bits, _OID_FLOAT8)
+    return out.data.cast("B")
+
+
+def _scatter_arrays(
+    out: npt.NDArray[np.uint16],
+    places: Int64,
+    counts: Int64,
+    within: Int64,
+    bits: Int64,
+    oid: int,
+) -> None:
+    """Write one array a block: its head, then its elements ``within`` units from the first."""
+    heads = np.zeros(len(counts), _ARRAY_HEAD)
+    heads["size"] = 20 + _ELEMENT.itemsize * counts
+    heads["ndim"] = heads["bound"] = 1
+    heads["oid"] = oid
+    heads["dim"] = counts
+    _scatter(out, places, heads)
+    elements = np.empty(len(bits), _ELEMENT)
+    elements["size"] = 8
+    elements["bits"] = bits
+    _scatter(out, np.repeat(places + _ARRAY_UNITS, counts) + within, elements)
+
+
+def _scatter(out: npt.NDArray[np.uint16], places: Int64, rows: npt.NDArray[np.void]) -> None:
+    pieces = rows.view(np.uint16).reshape(len(rows), rows.itemsize // 2)
+    for unit in range(pieces.shape[1]):
+        out[places + unit] = pieces[:, unit]
+
+
+def _row_heads(blocks: Blocks) -> npt.NDArray[np.void]:
+    heads = np.zeros(len(blocks.starts), _ROW_HEAD)
+    heads["fields"] = len(COLUMNS)
+    heads["l1"] = heads["l2"] = heads["l3"] = heads["l4"] = 8
+    heads["l5"] = 4
+    heads["series_id"] = blocks.series_id[blocks.starts]
+    heads["first_ts"] = blocks.ts[blocks.starts] - _PG_EPOCH_US
+    heads["last_ts"] = blocks.ts[blocks.starts + blocks.counts - 1] - _PG_EPOCH_US
+    heads["step_us"] = blocks.step_us
+    heads["samples"] = blocks.counts
+    return heads
