@@ -11,6 +11,7 @@ from gputel.collector.worker import Worker
 from gputel.config import CollectorSettings
 from gputel.errors import StoreError
 from gputel.mq.client import QueueClient
+from gputel.mq.outage import Outage
 from gputel.store.writer import Writer
 
 log = logging.getLogger("gputel.collector")
@@ -27,9 +28,10 @@ async def collect(
     stopping: asyncio.Event,
 ) -> None:
     """Run the workers until ``stopping`` is set and they have landed what they hold."""
+    outage = Outage(log)
     async with asyncio.TaskGroup() as group:
         for _ in range(settings.workers):
-            worker = Worker(settings, visibility_timeout_s, client, writer)
+            worker = Worker(settings, visibility_timeout_s, client, writer, outage)
             group.create_task(worker.run(stopping))
         group.create_task(_prune(settings, writer, stopping))
         group.create_task(_report(stopping))

@@ -11,8 +11,9 @@ from gputel import metrics
 from gputel.backoff import Backoff, pause
 from gputel.collector.intake import Decoded, Undecodable, decode_all
 from gputel.config import CollectorSettings
-from gputel.errors import BrokerUnavailable, DataRefused, GputelError, QueueClosed, StoreError
+from gputel.errors import DataRefused, GputelError, QueueClosed, StoreError
 from gputel.mq.client import QueueClient
+from gputel.mq.outage import Outage
 from gputel.mq.protocol import Delivery
 from gputel.store.writer import Writer
 
@@ -22,6 +23,7 @@ log = logging.getLogger("gputel.collector")
 # that is on its way would leave its messages leased to nobody until their leases run out.
 _WAIT_S = 0.2
 _CLOSED_PAUSE_S = 0.2
+_LAST_CALLS_S = 2.0  # of a worker that ends
 
 
 class Worker:
@@ -33,40 +35,60 @@ class Worker:
         visibility_timeout_s: float,
         client: QueueClient,
         writer: Writer,
+        outage: Outage,
     ) -> None:
         self._settings = settings
         self._visibility_timeout_s = visibility_timeout_s
         self._client = client
         self._writer = writer
+        self._outage = outage
+        self._landed: list[tuple[str, str]] = []  # committed, to be acknowledged
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until ``stopping`` is set; what is held then is landed before this returns.
 
         When cancelled, the messages held are handed back to the queue.
         """
+        try:
+            await self._work(stopping)
+        finally:
+            await self._acknowledge()
+
+    async def _work(self, stopping: asyncio.Event) -> None:
         backoff = Backoff()
         while not stopping.is_set():
             try:
                 deliveries = await self._consume()
             except QueueClosed:
                 await pause(_CLOSED_PAUSE_S, stopping)
-            except BrokerUnavailable as error:
+            except GputelError as error:
+                if not error.retriable:
+                    raise
                 metrics.COLLECTOR_RETRIES.labels(reason="broker").inc()
-                log.warning("broker away, consuming again soon: %s", error.message)
+                self._outage.begins(error)
                 await backoff.wait(stopping)
             else:
                 backoff.reset()
+                self._outage.ends()
                 if deliveries:
                     await self._process(deliveries, stopping)
 
     async def _consume(self) -> list[Delivery]:
-        settings = self._settings
-        return await self._client.consume(
-            settings.commit_max_messages,
-            settings.commit_max_bytes,
-            _WAIT_S,
-            self._visibility_timeout_s,
-        )
+        """The next messages; what has landed is acknowledged with the request for them."""
+        settings, client = self._settings, self._client
+        most, max_bytes = settings.commit_max_messages, settings.commit_max_bytes
+        timeout_s = self._visibility_timeout_s
+        if not self._landed:
+            return await client.consume(most, max_bytes, _WAIT_S, timeout_s)
+        try:
+            consumed = await client.ack_and_consume(
+                self._landed, most, max_bytes, _WAIT_S, timeout_s
+            )
+        except QueueClosed:
+            self._landed = []
+            raise
+        self._landed = []
+        return consumed.messages
 
     async def _process(self, deliveries: list[Delivery], stopping: asyncio.Event) -> None:
         try:
@@ -80,7 +102,7 @@ class Worker:
             raise
 
     async def _land(self, good: Sequence[Decoded], stopping: asyncio.Event) -> None:
-        """Land and acknowledge. One that cannot land must not keep the others from landing."""
+        """Land; the next consume acknowledges. One that cannot must not keep others from it."""
         backoff = Backoff()
         while True:
             try:
@@ -100,7 +122,7 @@ class Worker:
                 if await backoff.wait(stopping):
                     return await self._give_back([item.delivery for item in good])
         self._count(good, landed)
-        await self._ack(good)
+        self._landed += [(item.delivery.id, item.delivery.lease) for item in good]
         return None
 
     def _count(self, good: Sequence[Decoded], landed: Sequence[bool]) -> None:
@@ -110,12 +132,13 @@ class Worker:
         metrics.COLLECTOR_ROWS_LANDED.inc(rows)
         metrics.COLLECTOR_DUPLICATES.inc(len(landed) - sum(landed))
 
-    async def _ack(self, good: Sequence[Decoded]) -> None:
+    async def _acknowledge(self) -> None:
         """An acknowledgement that is lost does no harm: the copy will be dropped by the store."""
         try:
-            await self._client.ack([(item.delivery.id, item.delivery.lease) for item in good])
-        except GputelError as error:
-            log.warning("acknowledgement not taken, copies will be dropped: %s", error.message)
+            async with asyncio.timeout(_LAST_CALLS_S):
+                await self._client.ack(self._landed)
+        except (GputelError, TimeoutError) as error:
+            log.warning("acknowledgement not taken, copies will be dropped: %s", error)
 
     async def _bury(self, bad: Sequence[Undecodable]) -> None:
         for item in bad:
@@ -130,7 +153,7 @@ class Worker:
 
     async def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(_LAST_CALLS_S):
                 await self._client.nack([(item.id, item.lease) for item in deliveries])
         except (GputelError, TimeoutError):
             log.info("messages not handed back, they come again when their leases run out")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -11,11 +10,10 @@ import pyarrow as pa
 
 from gputel import metrics
 from gputel.backoff import Backoff
-from gputel.errors import BrokerUnavailable, QueueFull
+from gputel.errors import GputelError, QueueFull
 from gputel.model import record_batch
 from gputel.mq.client import OutgoingMessage, PublishResult, QueueClient
-
-log = logging.getLogger("gputel.streamer")
+from gputel.mq.outage import Outage
 
 
 class ReadChunk(Protocol):
@@ -35,12 +33,12 @@ def message_id(stream_id: str, first_row: int) -> str:
 async def make_message(stream_id: str, chunk: ReadChunk, *, looping: bool) -> OutgoingMessage:
     """One message of one chunk; encoding holds the CPU and runs in a thread.
 
+    It has no key: a chunk lands by itself, and several brokers share the chunks of a stream.
     The rejects of a loop are not worth remembering: it meets the same ones in every pass.
     """
     payload = await asyncio.to_thread(record_batch.encode, chunk.batch)
     return OutgoingMessage(
         id=message_id(stream_id, chunk.first_row),
-        key=stream_id,
         payload=payload,
         metadata={
             "stream_id": stream_id,
@@ -52,22 +50,26 @@ async def make_message(stream_id: str, chunk: ReadChunk, *, looping: bool) -> Ou
 
 
 async def publish(
-    client: QueueClient, message: OutgoingMessage, stopping: asyncio.Event
+    client: QueueClient, message: OutgoingMessage, outage: Outage, stopping: asyncio.Event
 ) -> PublishResult | None:
     """Publish until the broker has the message; None if ``stopping`` was set before it had.
 
-    A full queue and a broker that is away are waited for. Raises what cannot pass: a message over
-    the broker's limit, a queue that was closed.
+    A full queue or journal and a broker that is away are waited for. Raises what cannot pass: a
+    message over the broker's limit, a queue that was closed.
     """
     backoff = Backoff()
     while True:
         try:
             results = await client.publish([message])
         except QueueFull:
+            outage.ends()
             backoff.reset()
-        except BrokerUnavailable as error:
-            log.warning("broker away, publishing again soon: %s", error.message)
+        except GputelError as error:
+            if not error.retriable:
+                raise
+            outage.begins(error)
         else:
+            outage.ends()
             metrics.STREAMER_CHUNKS.labels(result=results[0].state).inc()
             return results[0]
         if await backoff.wait(stopping):

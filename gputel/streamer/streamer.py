@@ -14,6 +14,7 @@ from gputel.backoff import Backoff, pause
 from gputel.config import StreamerSettings
 from gputel.errors import QueueClosed, StoreUnavailable
 from gputel.mq.client import QueueClient
+from gputel.mq.outage import Outage
 from gputel.store.streams import Lease, Streams
 from gputel.streamer.pacer import Pacer
 from gputel.streamer.publisher import make_message, message_id, publish
@@ -76,6 +77,7 @@ class Streamer:
         self._streams = streams
         self._source = source
         self._observer = observer
+        self._outage = Outage(log)
         self._publishing: dict[int, asyncio.Task[None]] = {}
         self._published: set[int] = set()
         self._rejects_logged: set[int] = set()
@@ -196,7 +198,7 @@ class Streamer:
         stream_id, looping = self._streams.stream_id, self._settings.loop
         message = await make_message(stream_id, chunk, looping=looping)
         try:
-            result = await publish(self._client, message, stopping)
+            result = await publish(self._client, message, self._outage, stopping)
         except QueueClosed:
             log.warning("the broker takes no more messages: handing rows back")
             await pause(self._settings.chunk_interval_s, stopping)

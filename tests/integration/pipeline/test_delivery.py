@@ -1,6 +1,7 @@
 """From file to table: every row once, whatever goes away in between."""
 
 import asyncio
+import logging
 from datetime import timedelta
 
 import pytest
@@ -94,6 +95,23 @@ async def test_broker_that_comes_back_empty_gets_what_it_had_lost_once_more(pipe
         await pipeline.start_collector()
         await asyncio.wait_for(task, 30)
     assert await values(pipeline) == list(range(1000))
+
+
+async def test_broker_that_is_away_is_one_line_in_the_log_and_one_when_it_is_back(
+    pipeline, csv, caplog, unused_tcp_port
+):
+    caplog.set_level(logging.INFO)
+    pipeline.url = f"http://127.0.0.1:{unused_tcp_port}"
+    await pipeline.start_collector(workers=3)
+    task = asyncio.create_task((await pipeline.streamer(csv)).run(asyncio.Event()))
+    await asyncio.sleep(0.5)  # several tries each
+    async with pipeline.broker(unused_tcp_port):
+        await asyncio.wait_for(task, 20)
+        assert await values(pipeline) == list(range(1000))
+        for role in ("gputel.streamer", "gputel.collector"):
+            lines = [line for name, _, line in caplog.record_tuples if name == role]
+            assert len([line for line in lines if "the broker is away" in line]) == 1
+            assert len([line for line in lines if "the broker is back" in line]) == 1
 
 
 async def test_full_queue_holds_the_streamer_back_and_loses_nothing(pipeline, csv):

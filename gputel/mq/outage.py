@@ -1,0 +1,31 @@
+"""What the log tells of a broker that is away: one line when it goes, one when it is back."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from gputel.errors import GputelError
+
+
+class Outage:
+    """Of one broker, as those see it that share this. Failing again is no news."""
+
+    def __init__(self, log: logging.Logger, subject: str = "the broker") -> None:
+        self._log = log
+        self._subject = subject
+        self._since: float | None = None  # monotonic seconds
+
+    def begins(self, error: GputelError) -> None:
+        """Something failed."""
+        if self._since is None:
+            self._since = time.monotonic()
+            text = "%s is away, trying again until it is back: %s"
+            self._log.warning(text, self._subject, error.message)
+
+    def ends(self) -> None:
+        """Something worked."""
+        if self._since is not None:
+            away_s = time.monotonic() - self._since
+            self._since = None
+            self._log.info("%s is back after %.1f s", self._subject, away_s)
