@@ -19,12 +19,13 @@ from gputel.broker.exchange import (
     request_type,
 )
 from gputel.broker.queues import Queues
-from gputel.broker.waiting_queue import WaitingQueue
+from gputel.broker.waiting_queue import Act, WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import QueueClosed, RequestError
 from gputel.mq.encoding import decode_consume, encode_consumed, encode_deliveries
 from gputel.mq.message import Delivery
 from gputel.mq.protocol import Ack, ErrorReply, Extend, ItemResult, Nack
+from gputel.mq.queue import MessageQueue
 
 _ARGUMENTS = (
     query.QUEUE,
@@ -85,7 +86,7 @@ async def _delivering(
     try:
         if acks is not None and waiting.confirm is not None:
             await waiting.confirm()
-        size = sum(delivery.message.content_bytes for delivery in deliveries)
+        size = sum([len(message.payload) for message, _, _ in deliveries])
         if acks is None:
             body = await converted(size, encode_deliveries, deliveries, content_type, listed)
         else:
@@ -97,9 +98,13 @@ async def _delivering(
 
 
 def _ack(waiting: WaitingQueue, items: Sequence[Ack]) -> list[ItemResult]:
-    queue = waiting.queue
-    errors = waiting.each(lambda item, now: queue.ack(item.id, item.lease, now), items)
-    return item_results(items, errors)
+    return item_results(items, waiting.each(acking(waiting.queue), items))
+
+
+def acking(queue: MessageQueue) -> Act[Ack]:
+    """What acks one item."""
+    ack = queue.ack
+    return lambda item, now: ack(item.id, item.lease, now)
 
 
 def _take_back(waiting: WaitingQueue, deliveries: Sequence[Delivery], begun: bool) -> None:

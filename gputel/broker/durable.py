@@ -138,8 +138,8 @@ class JournaledQueue(MessageQueue):
         super()._forget(message)
         self.counters.purged += 1
 
-    def _deliver(self, messages: Sequence[Message], deadline: float) -> list[Delivery]:
-        deliveries = super()._deliver(messages, deadline)
+    def _deliver(self, messages: Sequence[Message], now: float, deadline: float) -> list[Delivery]:
+        deliveries = super()._deliver(messages, now, deadline)
         for delivery in deliveries:
             self._journal.attempted(self._entries[delivery.message.id], delivery.attempts)
         return deliveries

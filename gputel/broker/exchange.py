@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ParamSpec, TypeVar
 
 from aiohttp import web
@@ -32,9 +33,14 @@ def request_type(request: web.Request) -> str:
 def reply_type(request: web.Request) -> str:
     """The encoding of the reply: as Accept names it, else that of the request."""
     accept = request.headers.get("Accept", "")
+    return _accepted(accept) or request_type(request)
+
+
+@lru_cache(maxsize=256)
+def _accepted(accept: str) -> str | None:
     if any(name in accept for name in _MSGPACK_NAMES):
         return MSGPACK
-    return JSON if JSON in accept else request_type(request)
+    return JSON if JSON in accept else None
 
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TypeVar
 
 from aiohttp import web
 
 from gputel.broker import query
 from gputel.broker.consumers import Consumers
-from gputel.broker.consuming import item_results
+from gputel.broker.consuming import acking, item_results
 from gputel.broker.exchange import (
     Answer,
     Answering,
@@ -20,7 +19,7 @@ from gputel.broker.exchange import (
     request_type,
 )
 from gputel.broker.queues import Queues
-from gputel.broker.waiting_queue import Outcome
+from gputel.broker.waiting_queue import Act, Outcome
 from gputel.config import BrokerSettings
 from gputel.errors import RequestError
 from gputel.mq.encoding import decode_items, decode_publish
@@ -85,34 +84,15 @@ class MessageHandlers:
 
     async def ack(self, request: web.Request) -> Answer:
         """``POST /ack``: messages that were processed."""
-        return await self._each(
-            request, Ack, lambda queue, item, now: queue.ack(item.id, item.lease, now)
-        )
+        return await self._each(request, Ack, acking)
 
     async def nack(self, request: web.Request) -> Answer:
         """``POST /nack``: messages given back, or sent to the dead letters."""
-
-        def act(queue: MessageQueue, item: Nack, now: float) -> None:
-            queue.nack(
-                item.id,
-                item.lease,
-                now,
-                delay_s=item.delay_s,
-                reason=item.reason,
-                dead=item.dead,
-            )
-
-        return await self._each(request, Nack, act)
+        return await self._each(request, Nack, _nacking)
 
     async def extend(self, request: web.Request) -> Answer:
         """``POST /extend``: leases that shall last longer."""
-        return await self._each(
-            request,
-            Extend,
-            lambda queue, item, now: queue.extend(
-                item.id, item.lease, now, item.visibility_timeout_s
-            ),
-        )
+        return await self._each(request, Extend, _extending)
 
     async def held(self, request: web.Request) -> Answer:
         """``POST /held``: where messages are held, if they are; nothing is changed by it."""
@@ -128,20 +108,38 @@ class MessageHandlers:
         return answer(request, results if listed else results[0])
 
     async def _each(
-        self, request: web.Request, kind: type[T], act: Callable[[MessageQueue, T, float], None]
+        self, request: web.Request, kind: type[T], acting: Callable[[MessageQueue], Act[T]]
     ) -> Answer:
         (name,) = query.read(request.query, query.QUEUE)
         body = await read_body(request, self._settings.message_max_bytes)
         items, listed = await converted(len(body), decode_items, body, request_type(request), kind)
         self._consumers.seen(request)
         waiting = self._queues.existing(name)
-        errors = waiting.each(partial(act, waiting.queue), items)
+        errors = waiting.each(acting(waiting.queue), items)
         if not listed and errors[0] is not None:
             raise errors[0]
         if waiting.confirm is not None:
             await waiting.confirm()
         results = item_results(items, errors)
         return answer(request, results if listed else results[0])
+
+
+def _nacking(queue: MessageQueue) -> Act[Nack]:
+    def act(item: Nack, now: float) -> None:
+        queue.nack(
+            item.id,
+            item.lease,
+            now,
+            delay_s=item.delay_s,
+            reason=item.reason,
+            dead=item.dead,
+        )
+
+    return act
+
+
+def _extending(queue: MessageQueue) -> Act[Extend]:
+    return lambda item, now: queue.extend(item.id, item.lease, now, item.visibility_timeout_s)
 
 
 def _published(message: Message, outcome: Outcome) -> PublishResult:

@@ -10,6 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 
 from gputel.broker.queue_metrics import QueueMetrics
@@ -18,6 +19,9 @@ from gputel.mq.message import Delivery, Message, State
 from gputel.mq.queue import MessageQueue
 
 T = TypeVar("T")
+Act = Callable[[T, float], None]
+"""What is done to one item of a request; it gets the time too."""
+
 Outcome = State | RequestError | None
 """Of one published message: accepted (None), held already in that state, or refused."""
 
@@ -80,8 +84,7 @@ class WaitingQueue:
         when the caller is cancelled. Raises PayloadTooLarge, with nothing accepted, when one of
         them can never fit.
         """
-        for message in messages:
-            self.queue.check_size(message)
+        self.queue.check_sizes(messages)
         publisher = _Publisher(messages, self._loop.create_future())
         through = not self._publishers and self._advance(publisher)
         if not through:
@@ -107,11 +110,10 @@ class WaitingQueue:
 
     def _advance(self, publisher: _Publisher) -> bool:
         """Publish what there is room for; whether the publisher is through."""
-        outcomes = publisher.outcomes
-        now = self.now()
-        while len(outcomes) < len(publisher.messages):
+        outcomes, publish, now = publisher.outcomes, self.queue.publish, self.now()
+        for message in islice(publisher.messages, len(outcomes), None):
             try:
-                outcomes.append(self.queue.publish(publisher.messages[len(outcomes)], now))
+                outcomes.append(publish(message, now))
             except QueueFull:
                 return False
             except QueueClosed as error:
@@ -161,9 +163,7 @@ class WaitingQueue:
             self.queue.give_back(delivery.message.id, delivery.lease, now)
         self._settle()
 
-    def each(
-        self, act: Callable[[T, float], None], items: Iterable[T]
-    ) -> list[RequestError | None]:
+    def each(self, act: Act[T], items: Iterable[T]) -> list[RequestError | None]:
         """Call ``act(item, now)`` for every item; what each one raised, or None."""
         now = self.now()
         errors: list[RequestError | None] = []
@@ -217,8 +217,10 @@ class WaitingQueue:
             timer.cancel()
 
     def _settle(self) -> None:
-        self._serve_publishers()
-        self._serve_consumers()
+        if self._publishers:
+            self._serve_publishers()
+        if self._consumers:
+            self._serve_consumers()
         self._metrics.update()
         self._set_timer()
         if self._changed is not None:

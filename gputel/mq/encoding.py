@@ -35,6 +35,7 @@ from gputel.mq.protocol import (
 T = TypeVar("T", Ack, Nack, Extend, Lookup)
 
 _NO_METADATA = b"\x80"
+_RAW_NO_METADATA = msgspec.Raw(_NO_METADATA)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, OverflowError)
 
 
@@ -78,7 +79,16 @@ def decode_publish(body: bytes, content_type: str) -> tuple[list[Message], bool]
     decoded = _decode(decoder, body)
     listed = isinstance(decoded, list)
     items: Sequence[Outgoing | JsonOutgoing] = decoded if listed else [decoded]
-    messages = [_message(item, f"$[{n}]" if listed else "$") for n, item in enumerate(items)]
+    messages: list[Message] = []
+    try:
+        for item in items:
+            messages.append(_message(item))
+    except (_Unfit, UnicodeEncodeError) as error:
+        unfit = (
+            error if isinstance(error, _Unfit) else _Unfit("a string holds half a surrogate pair")
+        )
+        item_at = f"$[{len(messages)}]" if listed else "$"
+        raise BadRequest(f"{unfit} - at `{item_at}{unfit.field}`") from None
     return messages, listed
 
 
@@ -147,44 +157,49 @@ def _decode(decoder: Any, body: bytes) -> Any:
         raise BadRequest(f"the body is not understood: {text}") from None
 
 
-def _message(item: Outgoing | JsonOutgoing, path: str) -> Message:
+class _Unfit(Exception):
+    """A message that cannot be taken; ``field`` says which of its fields is to blame."""
+
+    def __init__(self, text: str, field: str = "") -> None:
+        super().__init__(text)
+        self.field = field
+
+
+def _message(item: Outgoing | JsonOutgoing) -> Message:
     id_ = uuid.uuid4().hex if item.id is None else item.id
     if "\0" in id_ or "\0" in item.key:
-        raise BadRequest(f"id and key may not hold the character U+0000 - at `{path}`")
-    payload = item.payload if isinstance(item, Outgoing) else _json_payload(item, path)
-    try:
-        metadata = _pack_metadata(item.metadata, path)
-        return Message(id_, item.key, payload, metadata, item.delay_s, item.ttl_s or 0.0)
-    except UnicodeEncodeError:
-        raise BadRequest(f"a string holds half a surrogate pair - at `{path}`") from None
+        raise _Unfit("id and key may not hold the character U+0000")
+    payload = item.payload if isinstance(item, Outgoing) else _json_payload(item)
+    metadata = _pack_metadata(item.metadata) if item.metadata else _NO_METADATA
+    return Message(id_, item.key, payload, metadata, item.delay_s, item.ttl_s or 0.0)
 
 
-def _json_payload(item: JsonOutgoing, path: str) -> bytes:
+def _json_payload(item: JsonOutgoing) -> bytes:
     raw = bytes(item.payload)
     if not raw.startswith(b'"'):
         if item.encoding == "base64":
-            raise BadRequest(f"a base64 payload is a string - at `{path}.payload`")
+            raise _Unfit("a base64 payload is a string", ".payload")
         return msgspec.json.format(raw, indent=-1)
     try:
         text: str = msgspec.json.decode(raw)
         return b64decode(text, validate=True) if item.encoding == "base64" else text.encode()
+    except UnicodeEncodeError:
+        raise
     except (binascii.Error, ValueError) as error:
-        raise BadRequest(
-            f"the payload is not {item.encoding}: {error} - at `{path}.payload`"
-        ) from None
+        raise _Unfit(f"the payload is not {item.encoding}: {error}", ".payload") from None
 
 
-def _pack_metadata(metadata: dict[str, Any], path: str) -> bytes:
-    if not metadata:
-        return _NO_METADATA
+def _pack_metadata(metadata: dict[str, Any]) -> bytes:
     try:
         packed = msgspec.msgpack.encode(metadata)
         if any(isinstance(value, (dict, list)) for value in metadata.values()):
             msgspec.json.encode(metadata)
+    except UnicodeEncodeError:
+        raise
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.EncodeError) as error:
-        raise BadRequest(f"metadata: {error} - at `{path}.metadata`") from None
+        raise _Unfit(f"metadata: {error}", ".metadata") from None
     if len(packed) > MAX_METADATA_BYTES:
-        raise BadRequest(f"metadata is over {MAX_METADATA_BYTES} bytes - at `{path}.metadata`")
+        raise _Unfit(f"metadata is over {MAX_METADATA_BYTES} bytes", ".metadata")
     return packed
 
 
@@ -195,7 +210,8 @@ def _made(deliveries: Sequence[Delivery], content_type: str) -> list[Any]:
 
 def _delivery_out(delivery: Delivery) -> DeliveryOut:
     message, lease, attempts = delivery
-    metadata = msgspec.Raw(message.metadata)
+    packed = message.metadata
+    metadata = _RAW_NO_METADATA if packed is _NO_METADATA else msgspec.Raw(packed)
     return DeliveryOut(message.id, message.key, message.payload, metadata, lease, attempts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gputel.errors import PayloadTooLarge, QueueFull
@@ -42,13 +43,15 @@ class Hold:
         message = self._held.get(id_)
         return message.state if message else None
 
-    def check_size(self, message: Message) -> None:
+    def check_sizes(self, messages: Iterable[Message]) -> None:
         """Raise PayloadTooLarge for a message that would not fit an empty queue."""
-        if message.size > self.limits.max_bytes:
-            raise PayloadTooLarge(
-                f"message {message.id} counts {message.size} bytes, more than the whole queue "
-                f"may hold: {self.limits.max_bytes} (--queue-max-bytes)"
-            )
+        most = self.limits.max_bytes
+        for message in messages:
+            if message.size > most:
+                raise PayloadTooLarge(
+                    f"message {message.id} counts {message.size} bytes, more than the whole queue "
+                    f"may hold: {most} (--queue-max-bytes)"
+                )
 
     def full_error(self) -> QueueFull:
         """The refusal of a full queue; it tells what fills it."""
@@ -57,13 +60,6 @@ class Hold:
         return QueueFull(
             f"the queue is full, {len(self._held)} messages and {self.held_bytes} bytes{hint}; "
             "publish again later"
-        )
-
-    def _has_room_for(self, message: Message) -> bool:
-        limits = self.limits
-        return (
-            len(self._held) < limits.max_messages
-            and self.held_bytes + message.size <= limits.max_bytes
         )
 
     def _take(self, message: Message) -> None:

@@ -29,12 +29,12 @@ class Deadlines:
 
     def add(self, message: Message, deadline: float) -> int:
         """Watch a message until ``deadline``; gives a serial that was never given before."""
-        self._serial += 1
-        message.timer = self._serial
+        serial = self._serial = self._serial + 1
+        message.timer = serial
         message.deadline = message.entry_at = deadline
-        self._messages[self._serial] = message
-        heappush(self._heap, (deadline, self._serial))
-        return self._serial
+        self._messages[serial] = message
+        heappush(self._heap, (deadline, serial))
+        return serial
 
     def move(self, message: Message, deadline: float) -> None:
         """Give a watched message another deadline, earlier or later."""

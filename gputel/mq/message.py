@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -38,35 +37,60 @@ class Failure(NamedTuple):
     reason: str
 
 
-@dataclass(slots=True, eq=False)
 class Message:
     """One message and its place in the queue. Only the queue changes it after it was published.
 
-    The queue never looks into ``payload`` or ``metadata``.
+    The queue never looks into ``payload`` or ``metadata``. Times are monotonic seconds.
     """
 
-    id: str
-    key: str
-    payload: bytes
-    metadata: bytes
-    delay_s: float = 0.0  # from publishing until it is ready
-    ttl_s: float = 0.0  # from publishing until it expires; 0: it never does
-    size: int = 0
-    sequence: int = 0  # place in the order of delivery
-    state: State = State.READY
-    attempts: int = 0
-    lease: str = ""  # "" when not in flight
-    timer: int = 0  # serial of its deadline; 0 when nothing is due
-    deadline: float = 0.0  # monotonic seconds
-    entry_at: float = 0.0  # deadline of its entry in the heap, never later than ``deadline``
-    expires_at: float = NEVER  # monotonic seconds
-    since: float = 0.0  # monotonic seconds at which it was published, or died
-    delivered_at: float = 0.0  # monotonic seconds of its last delivery
-    history: Sequence[Failure] = ()
+    __slots__ = (
+        "attempts",
+        "deadline",
+        "delay_s",
+        "delivered_at",
+        "entry_at",
+        "expires_at",
+        "history",
+        "id",
+        "key",
+        "lease",
+        "metadata",
+        "payload",
+        "sequence",
+        "since",
+        "size",
+        "state",
+        "timer",
+        "ttl_s",
+    )
 
-    def __post_init__(self) -> None:
-        text_bytes = len(self.id) + len(self.key)
-        self.size = len(self.payload) + len(self.metadata) + text_bytes + OVERHEAD_BYTES
+    def __init__(
+        self,
+        id: str,
+        key: str,
+        payload: bytes,
+        metadata: bytes,
+        delay_s: float = 0.0,
+        ttl_s: float = 0.0,
+    ) -> None:
+        self.id = id
+        self.key = key
+        self.payload = payload
+        self.metadata = metadata
+        self.delay_s = delay_s  # from publishing until it is ready
+        self.ttl_s = ttl_s  # from publishing until it expires; 0: it never does
+        self.size = len(payload) + len(metadata) + len(id) + len(key) + OVERHEAD_BYTES
+        self.sequence = 0  # place in the order of delivery
+        self.state = State.READY
+        self.attempts = 0
+        self.lease = ""  # "" when not in flight
+        self.timer = 0  # serial of its deadline; 0 when nothing is due
+        self.deadline = 0.0
+        self.entry_at = 0.0  # deadline of its entry in the heap, never later than ``deadline``
+        self.expires_at = NEVER
+        self.since = 0.0  # when it was published, or died
+        self.delivered_at = 0.0  # when it was delivered last
+        self.history: Sequence[Failure] = ()
 
     @property
     def content_bytes(self) -> int:

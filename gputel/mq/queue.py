@@ -100,14 +100,17 @@ class MessageQueue(Hold):
         """
         if self.closed:
             raise QueueClosed("the queue is closed: it takes no more messages")
-        held = self._held.get(message.id)
-        if held is not None:
+        held, limits = self._held, self.limits
+        same = held.get(message.id)
+        if same is not None:
             self.counters.duplicates += 1
-            return held.state
-        self.check_size(message)
-        if not self._has_room_for(message):
+            return same.state
+        held_bytes = self.held_bytes + message.size
+        if held_bytes > limits.max_bytes or len(held) >= limits.max_messages:
+            self.check_sizes([message])
             raise self.full_error()
-        self._take(message)
+        held[message.id] = message
+        self.held_bytes = held_bytes
         self.counters.published += 1
         message.since = now
         if message.ttl_s:
@@ -147,10 +150,8 @@ class MessageQueue(Hold):
         taken = self._ready.take(max_messages, max_bytes)
         if not taken:
             return []
-        self._time_waits(taken, now)
-        return self._deliver(
-            taken, now + (visibility_timeout_s or self.limits.visibility_timeout_s)
-        )
+        timeout_s = visibility_timeout_s or self.limits.visibility_timeout_s
+        return self._deliver(taken, now, now + timeout_s)
 
     def ack(self, id_: str, lease: str | None, now: float) -> None:
         """Drop a message that was processed. Without a lease, whichever delivery is in flight.
@@ -256,25 +257,21 @@ class MessageQueue(Hold):
 
     # ------------------------------------------------------------------ inside
 
-    def _time_waits(self, messages: Sequence[Message], now: float) -> None:
-        add = self.waits.add
-        for message in messages:
-            message.delivered_at = now
-            if not message.attempts and not message.history:  # a replayed one has a history
-                add(now - message.since - message.delay_s)
-
-    def _deliver(self, messages: Sequence[Message], deadline: float) -> list[Delivery]:
-        prefix, watch = self.lease_prefix, self._deadlines.add
+    def _deliver(self, messages: Sequence[Message], now: float, deadline: float) -> list[Delivery]:
+        prefix, watch, waited = self.lease_prefix, self._deadlines.add, self.waits.add
         deliveries: list[Delivery] = []
         for message in messages:
             if message.timer:
                 self._deadlines.remove(message)
+            attempts = message.attempts = message.attempts + 1
+            if attempts > 1:
+                self.counters.redelivered += 1
+            elif not message.history:  # a replayed one has a history
+                waited(now - message.since - message.delay_s)
             lease = message.lease = f"{prefix}{watch(message, deadline):x}"
             message.state = State.IN_FLIGHT
-            message.attempts += 1
-            if message.attempts > 1:
-                self.counters.redelivered += 1
-            deliveries.append(Delivery(message, lease, message.attempts))
+            message.delivered_at = now
+            deliveries.append(Delivery(message, lease, attempts))
         self._in_flight += len(messages)
         self.counters.delivered += len(messages)
         return deliveries
