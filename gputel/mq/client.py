@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from types import TracebackType
@@ -17,6 +16,7 @@ from gputel.mq.acks import Acks
 from gputel.mq.calls import Calls, ConsumeEnded, PublishIncomplete
 from gputel.mq.connection import Reply
 from gputel.mq.consumer import Message, messages
+from gputel.mq.names import new_id
 from gputel.mq.protocol import (
     Ack,
     ConsumeBody,
@@ -119,7 +119,7 @@ class QueueClient:
         harm: the broker knows the id, given here or made. Then raises BrokerUnavailable,
         QueueFull or JournalFull; at once QueueClosed or PayloadTooLarge.
         """
-        name = uuid.uuid4().hex if id is None else id
+        name = new_id() if id is None else id
         message = Outgoing(id=name, key=key, payload=payload, metadata=metadata or {})
         sender = self._senders.get(queue)
         if sender is None:
@@ -288,6 +288,4 @@ class QueueClient:
 
 def named(messages: Sequence[Outgoing]) -> list[Outgoing]:
     """The messages, each with an id: with one from here, the broker knows it if sent again."""
-    return [
-        m if m.id is not None else msgspec.structs.replace(m, id=uuid.uuid4().hex) for m in messages
-    ]
+    return [m if m.id is not None else msgspec.structs.replace(m, id=new_id()) for m in messages]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -13,6 +12,7 @@ from msgspec import Meta
 
 from gputel.errors import BadRequest
 from gputel.mq.message import Delivery, Message
+from gputel.mq.names import new_id
 from gputel.mq.protocol import (
     JSON,
     MAX_LIST,
@@ -166,7 +166,7 @@ class _Unfit(Exception):
 
 
 def _message(item: Outgoing | JsonOutgoing) -> Message:
-    id_ = uuid.uuid4().hex if item.id is None else item.id
+    id_ = new_id() if item.id is None else item.id
     if "\0" in id_ or "\0" in item.key:
         raise _Unfit("id and key may not hold the character U+0000")
     payload = item.payload if isinstance(item, Outgoing) else _json_payload(item)

@@ -41,7 +41,7 @@ async def test_three_curl_lines_publish_consume_and_ack(broker) -> None:
 async def test_single_publish_answers_202_and_makes_an_id_when_there_is_none(broker) -> None:
     status, reply = await broker.post("/publish", {"payload": "x"})
     assert status == 202
-    assert len(reply["id"]) == 32
+    assert reply["id"]
 
 
 @pytest.mark.parametrize(
