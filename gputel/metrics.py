@@ -5,9 +5,24 @@ Names follow ``gputel_<role>_<what>_<unit>``; counters end in ``_total``.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+F = TypeVar("F", bound=Family)
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 
@@ -26,21 +41,101 @@ def _histogram(name: str, text: str, *labels: str) -> Histogram:
     return Histogram(name, text, labels, registry=REGISTRY, buckets=_SECONDS)
 
 
-BROKER_PUBLISHED = _counter("gputel_broker_published", "Messages accepted by the queue.")
-BROKER_DUPLICATES = _counter("gputel_broker_duplicates", "Publishes of an id already held.")
-BROKER_DELIVERED = _counter("gputel_broker_delivered", "Messages leased to consumers.")
-BROKER_REDELIVERED = _counter("gputel_broker_redelivered", "Deliveries after the first one.")
-BROKER_ACKED = _counter("gputel_broker_acked", "Messages acknowledged.")
-BROKER_DEAD = _counter("gputel_broker_dead_lettered", "Messages moved to the dead letters.")
-BROKER_READY = _gauge("gputel_broker_ready_messages", "Messages waiting for a consumer.")
-BROKER_IN_FLIGHT = _gauge("gputel_broker_in_flight_messages", "Messages leased and not yet acked.")
-BROKER_DEAD_LETTERS = _gauge("gputel_broker_dead_letters", "Dead letters held.")
-BROKER_BYTES = _gauge("gputel_broker_held_bytes", "Bytes of all messages held.")
-BROKER_WAITING = _gauge(
-    "gputel_broker_waiting_requests", "Requests waiting for room or for a message.", "kind"
-)
+def _of_queue(name: str, text: str, kind: type[Family] = GaugeMetricFamily) -> Family:
+    return kind(f"gputel_broker_{name}", text, labels=["queue"])
+
+
+def _of_journal(name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"gputel_broker_journal_{name}", text, labels=[])
+
+
+Write = Callable[[], Iterable[Metric]]
+"""Gives families with values that were read before it is called, in whatever thread."""
+
+
+class Scraped(Collector):
+    """Metrics that nobody counts up: they are read from what they tell of when they are scraped."""
+
+    def __init__(self, families: Iterable[Family]) -> None:
+        self.families = list(families)
+        self._sources: list[Callable[[], Write]] = []
+
+    @contextmanager
+    def read_from(self, source: Callable[[], Write]) -> Iterator[None]:
+        """Let a scrape call ``source`` while the context lasts; of several, the latest."""
+        self._sources.append(source)
+        try:
+            yield
+        finally:
+            self._sources.remove(source)
+
+    def read(self) -> Write:
+        """Read the values as they are now; there are none without a source."""
+        return self._sources[-1]() if self._sources else list
+
+    def collect(self) -> Iterable[Metric]:
+        """The families with their values."""
+        return self.read()()
+
+
+def empty(family: F) -> F:
+    """A family like this, for the values of one scrape."""
+    return type(family)(family.name, family.documentation, labels=family._labelnames)
+
+
+BROKER_QUEUE: dict[str, Family] = {
+    "ready": _of_queue("ready_messages", "Messages waiting for a consumer, blocked ones included."),
+    "blocked": _of_queue(
+        "blocked_messages", "Ready messages that wait behind another of their key."
+    ),
+    "delayed": _of_queue("delayed_messages", "Messages that are ready when their time comes."),
+    "in_flight": _of_queue("in_flight_messages", "Messages leased and not yet acked."),
+    "dead": _of_queue("dead_letters", "Dead letters held."),
+    "bytes": _of_queue("held_bytes", "Bytes of all messages held."),
+    "max_messages": _of_queue("max_messages", "Most messages that the queue may hold."),
+    "max_bytes": _of_queue("max_bytes", "Most bytes that the queue may hold."),
+    "oldest_ready_s": _of_queue(
+        "oldest_ready_seconds", "Time since the publish of the message that is next; 0 without one."
+    ),
+    "waiting_publishers": _of_queue("waiting_publishers", "Publishes that wait for room."),
+    "waiting_consumers": _of_queue("waiting_consumers", "Consumes that wait for a message."),
+    "published": _of_queue("published", "Messages accepted by the queue.", CounterMetricFamily),
+    "duplicates": _of_queue("duplicates", "Publishes of an id already held.", CounterMetricFamily),
+    "delivered": _of_queue("delivered", "Messages leased to consumers.", CounterMetricFamily),
+    "redelivered": _of_queue("redelivered", "Deliveries after the first one.", CounterMetricFamily),
+    "acked": _of_queue("acked", "Messages acknowledged.", CounterMetricFamily),
+    "nacked": _of_queue("nacked", "Messages given back by their consumers.", CounterMetricFamily),
+    "lease_timeouts": _of_queue("lease_timeouts", "Leases that ran out.", CounterMetricFamily),
+    "expired": _of_queue("expired", "Messages whose time to live was over.", CounterMetricFamily),
+    "dead_lettered": _of_queue(
+        "dead_lettered", "Messages moved to the dead letters.", CounterMetricFamily
+    ),
+    "replayed": _of_queue("replayed", "Dead letters made ready again.", CounterMetricFamily),
+    "purged": _of_queue("purged", "Messages dropped on request.", CounterMetricFamily),
+    "wait_s": _of_queue(
+        "wait_seconds",
+        "Time from the publish, or the end of its delay, to the first delivery.",
+        HistogramMetricFamily,
+    ),
+    "work_s": _of_queue("work_seconds", "Time from a delivery to its ack.", HistogramMetricFamily),
+}
+"""By the name of the same number in ``GET /stats``. A queue's children go when it goes."""
+
+BROKER_JOURNAL: dict[str, GaugeMetricFamily] = {
+    "segments": _of_journal("segments", "Segment files of the journal."),
+    "bytes": _of_journal("bytes", "Bytes that the journal takes on the disk."),
+    "live_bytes": _of_journal("live_bytes", "Bytes of the records of messages held."),
+    "broken": _of_journal("broken", "1 when the journal failed and nothing is confirmed, else 0."),
+}
+"""As ``journal`` in ``GET /stats``; absent without a journal."""
+
+BROKER = Scraped([*BROKER_QUEUE.values(), *BROKER_JOURNAL.values()])
 BROKER_JOURNAL_SECONDS = _histogram(
-    "gputel_broker_journal_commit_seconds", "Time of one write to the journal and its sync."
+    "gputel_broker_journal_commit_seconds",
+    "Time of one write to the journal, with its sync if any.",
+)
+BROKER_JOURNAL_SYNC_SECONDS = _histogram(
+    "gputel_broker_journal_sync_seconds", "Time of bringing one write to the disk (fdatasync)."
 )
 
 STREAMER_ROWS_READ = _counter("gputel_streamer_rows_read", "Source rows read.")
@@ -67,10 +162,32 @@ HTTP_REQUESTS = _counter(
 HTTP_SECONDS = _histogram("gputel_http_request_seconds", "HTTP request duration.", "role", "route")
 
 
-DECLARED = [found for found in list(globals().values()) if isinstance(found, MetricWrapperBase)]
-"""Every metric above, in its order."""
+def _declared() -> Iterator[tuple[Metric, Iterable[str]]]:
+    for found in list(globals().values()):
+        if isinstance(found, Scraped):
+            yield from ((family, family._labelnames) for family in found.families)
+        elif isinstance(found, MetricWrapperBase):
+            yield from ((metric, found._labelnames) for metric in found.describe())
 
 
-def render() -> bytes:
-    """The text exposition of every metric, for ``GET /metrics``."""
-    return generate_latest(REGISTRY)
+DECLARED = list(_declared())
+"""Every metric above with the names of its labels."""
+
+
+class _Scrape(Collector):
+    """All metrics; those that are read from their source have been read."""
+
+    def __init__(self) -> None:
+        self._write = BROKER.read()
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._write()
+        yield from REGISTRY.collect()
+
+
+async def render() -> bytes:
+    """The text exposition of every metric, for ``GET /metrics``.
+
+    A thread writes it: with hundreds of queues that takes a while.
+    """
+    return await asyncio.to_thread(generate_latest, _Scrape())

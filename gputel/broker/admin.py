@@ -1,10 +1,9 @@
-"""The requests of operators: statistics, draining and dead letters."""
+"""The requests of operators: draining and dead letters."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -23,7 +22,7 @@ _PAGE = 100
 
 
 class AdminHandlers:
-    """Answers what people ask about the queue."""
+    """Answers those who drain the broker, and who see to its dead letters."""
 
     def __init__(self, queues: Queues, settings: BrokerSettings) -> None:
         self._queues = queues
@@ -31,35 +30,11 @@ class AdminHandlers:
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes to an application."""
-        app.router.add_get("/stats", self.stats)
         app.router.add_post("/admin/drain", self.drain)
         app.router.add_get("/dead-letters", self.list_dead)
         app.router.add_get("/dead-letters/{id:.+}", self.show_dead)
         app.router.add_post("/dead-letters/replay", self.replay)
         app.router.add_post("/dead-letters/purge", self.purge)
-
-    async def stats(self, request: web.Request) -> web.Response:
-        """``GET /stats``: what a queue holds, its bounds, and what it has counted."""
-        query.read(request.query, query.QUEUE)
-        waiting = self._queue_of(request)
-        queue = waiting.queue
-        oldest = queue.oldest_ready()
-        values: dict[str, Any] = {
-            "closed": queue.closed,
-            "ready": queue.ready,
-            "blocked": queue.blocked,
-            "delayed": queue.delayed,
-            "in_flight": queue.in_flight,
-            "dead": len(queue.dead_letters),
-            "bytes": queue.held_bytes,
-            "max_messages": queue.limits.max_messages,
-            "max_bytes": queue.limits.max_bytes,
-            "oldest_ready_s": round(waiting.now() - oldest.since, 3) if oldest else 0.0,
-            "waiting_publishers": waiting.waiting_publishers,
-            "waiting_consumers": waiting.waiting_consumers,
-            **asdict(queue.counters),
-        }
-        return reply(request, values)
 
     async def drain(self, request: web.Request) -> web.Response:
         """``POST /admin/drain``: take no more messages, let consumers empty the queues."""

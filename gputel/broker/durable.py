@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from gputel import metrics
+from gputel.broker.declarations import Declarations
 from gputel.broker.waiting_queue import Outcome, WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.mq.journal import Journal, JournalOptions, open_journal
@@ -198,10 +199,21 @@ class JournaledWaitingQueue(WaitingQueue):
 
 
 class Durability:
-    """The journal of a broker, and the queues that it fills."""
+    """The journal of a broker, and the queues that it fills.
 
-    def __init__(self, journal: Journal, recovered: Recovered) -> None:
+    ``declared`` are those that clients had declared before, with whether each orders its keys.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        recovered: Recovered,
+        declarations: Declarations,
+        declared: Mapping[str, bool],
+    ) -> None:
         self.journal = journal
+        self.declarations = declarations
+        self.declared = declared
         self._recovered = recovered
 
     def make(self, name: str, queue: MessageQueue) -> WaitingQueue:
@@ -245,7 +257,7 @@ class Durability:
 async def durability(settings: BrokerSettings) -> AsyncIterator[Durability | None]:
     """The journal of ``--journal`` while the context lasts; None without it.
 
-    Raises JournalInUse, UnknownFormat, JournalFull, and OSError.
+    Raises JournalInUse, UnknownFormat, BadDeclarations, JournalFull, and OSError.
     """
     if settings.journal is None:
         yield None
@@ -257,9 +269,17 @@ async def durability(settings: BrokerSettings) -> AsyncIterator[Durability | Non
         settings.journal,
         options,
         lambda entry: entry.owner.stored(entry),
-        observe=metrics.BROKER_JOURNAL_SECONDS.observe,
+        observe=_observe,
     )
     try:
-        yield Durability(journal, recovered)
+        declarations = Declarations(settings.journal)
+        declared = await asyncio.to_thread(declarations.read)
+        yield Durability(journal, recovered, declarations, declared)
     finally:
         await journal.close()
+
+
+def _observe(commit_s: float, sync_s: float | None) -> None:
+    metrics.BROKER_JOURNAL_SECONDS.observe(commit_s)
+    if sync_s is not None:
+        metrics.BROKER_JOURNAL_SYNC_SECONDS.observe(sync_s)

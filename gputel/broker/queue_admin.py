@@ -11,11 +11,12 @@ from gputel.broker.exchange import read_body, reply, request_type
 from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
+from gputel.errors import BadRequest
 from gputel.mq.encoding import decode_options
 
 
 class QueueHandlers:
-    """Answers which queues there are, and declares queues."""
+    """Answers which queues there are; declares queues, and deletes them."""
 
     def __init__(self, queues: Queues, settings: BrokerSettings) -> None:
         self._queues = queues
@@ -25,6 +26,7 @@ class QueueHandlers:
         """Add the routes to an application."""
         app.router.add_get("/queues", self.list_queues)
         app.router.add_put("/queues/{name}", self.declare)
+        app.router.add_delete("/queues/{name}", self.delete)
 
     async def list_queues(self, request: web.Request) -> web.Response:
         """``GET /queues``: every queue, by name."""
@@ -38,8 +40,26 @@ class QueueHandlers:
         name = query.queue_name(request.match_info["name"])
         body = await read_body(request, self._settings.message_max_bytes)
         options = decode_options(body, request_type(request))
-        waiting = self._queues.declare(name, ordered_keys=options.ordered_keys)
+        waiting = await self._queues.declare_for_good(name, ordered_keys=options.ordered_keys)
         return reply(request, _summary(name, waiting))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """``DELETE /queues/NAME?force=``: forget a queue, with all that it holds if forced."""
+        (force,) = query.read(request.query, _FORCE)
+        name = query.queue_name(request.match_info["name"])
+        if await read_body(request, self._settings.message_max_bytes):
+            raise BadRequest("a delete takes no body")
+        purged = await self._queues.delete(name, force=bool(force))
+        return reply(request, {"name": name, "purged": purged})
+
+
+def _yes_or_no(text: str) -> int:
+    if text not in ("true", "false"):
+        raise BadRequest(f"force: {text[:40]!r} is neither true nor false")
+    return text == "true"
+
+
+_FORCE = query.Argument("force", _yes_or_no, 0, 1)
 
 
 def _summary(name: str, waiting: WaitingQueue) -> dict[str, Any]:

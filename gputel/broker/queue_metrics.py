@@ -1,64 +1,113 @@
-"""The queue's counters, brought to the metrics of the process."""
+"""The numbers of queues and of the journal, the same for ``GET /stats`` and ``GET /metrics``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import fields
+from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from prometheus_client import Gauge
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.utils import floatToGoString
 
 from gputel import metrics
-from gputel.mq.queue import Counters
+from gputel.mq.counters import Counters, Latency
+from gputel.mq.journal import Journal
 
 if TYPE_CHECKING:
+    from gputel.broker.queues import Queues
     from gputel.broker.waiting_queue import WaitingQueue
 
-_COUNTERS = {
-    "published": metrics.BROKER_PUBLISHED,
-    "duplicates": metrics.BROKER_DUPLICATES,
-    "delivered": metrics.BROKER_DELIVERED,
-    "redelivered": metrics.BROKER_REDELIVERED,
-    "acked": metrics.BROKER_ACKED,
-    "dead_lettered": metrics.BROKER_DEAD,
-}
+_COUNTED = [field.name for field in fields(Counters)]
+_BOUNDS = [*map(floatToGoString, Latency.BOUNDS), "+Inf"]
 
 
-class QueueMetrics:
-    """Adds what one queue counted since the last update to the counters of the process."""
-
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
-        self._seen = dict.fromkeys(_COUNTERS, 0)
-
-    def update(self) -> None:
-        """Bring the metrics up to date. Cheap when nothing happened."""
-        for name, seen in self._seen.items():
-            value = getattr(self._counters, name)
-            if value != seen:
-                _COUNTERS[name].inc(value - seen)
-                self._seen[name] = value
-
-
-@contextmanager
-def gauges_of(queues: Iterable[WaitingQueue]) -> Iterator[None]:
-    """Let the gauges sum over the queues whenever they are scraped; afterwards they read 0."""
-
-    def total(read: Callable[[WaitingQueue], int]) -> Callable[[], float]:
-        return lambda: sum(map(read, queues))
-
-    gauges: dict[Gauge, Callable[[], float]] = {
-        metrics.BROKER_READY: total(lambda w: w.queue.ready + w.queue.delayed),
-        metrics.BROKER_IN_FLIGHT: total(lambda w: w.queue.in_flight),
-        metrics.BROKER_DEAD_LETTERS: total(lambda w: len(w.queue.dead_letters)),
-        metrics.BROKER_BYTES: total(lambda w: w.queue.held_bytes),
-        metrics.BROKER_WAITING.labels("publish"): total(lambda w: w.waiting_publishers),
-        metrics.BROKER_WAITING.labels("consume"): total(lambda w: w.waiting_consumers),
+def queue_numbers(waiting: WaitingQueue) -> dict[str, int | float]:
+    """What a queue holds now, its bounds, and what it has counted."""
+    queue = waiting.queue
+    oldest = queue.oldest_ready()
+    return {
+        "ready": queue.ready,
+        "blocked": queue.blocked,
+        "delayed": queue.delayed,
+        "in_flight": queue.in_flight,
+        "dead": len(queue.dead_letters),
+        "bytes": queue.held_bytes,
+        "max_messages": queue.limits.max_messages,
+        "max_bytes": queue.limits.max_bytes,
+        "oldest_ready_s": round(waiting.now() - oldest.since, 3) if oldest else 0.0,
+        "waiting_publishers": waiting.waiting_publishers,
+        "waiting_consumers": waiting.waiting_consumers,
+        **{name: getattr(queue.counters, name) for name in _COUNTED},
     }
-    for gauge, read in gauges.items():
-        gauge.set_function(read)
-    try:
-        yield
-    finally:
-        for gauge in gauges:
-            gauge.set_function(lambda: 0.0)
+
+
+def latencies(waiting: WaitingQueue) -> dict[str, Latency]:
+    """How long messages of a queue waited, and were worked on."""
+    return {"wait_s": waiting.queue.waits, "work_s": waiting.queue.work}
+
+
+def latency_summary(latency: Latency) -> dict[str, int | float]:
+    """A latency in few numbers, in seconds; quantiles are as close as its buckets are."""
+    count = latency.count
+    return {
+        "count": count,
+        "mean": round(latency.total_s / count, 6) if count else 0.0,
+        "p50": round(latency.quantile(0.5), 6),
+        "p99": round(latency.quantile(0.99), 6),
+    }
+
+
+def journal_numbers(journal: Journal) -> dict[str, int]:
+    """What the journal takes and holds."""
+    space = journal.space
+    segments = [*space.sealed, *space.spares, *([space.current] if space.current else [])]
+    return {
+        "segments": len(segments),
+        "bytes": sum(segment.size for segment in segments),
+        "live_bytes": space.live_bytes,
+        "broken": int(bool(journal.broken)),
+    }
+
+
+def metrics_of(queues: Queues) -> AbstractContextManager[None]:
+    """Let scrapes read these queues and their journal while the context lasts."""
+    return metrics.BROKER.read_from(lambda: _read(queues))
+
+
+def _read(queues: Queues) -> metrics.Write:
+    numbers = [(name, queue_numbers(waiting)) for name, waiting in queues.items()]
+    timed = [
+        (name, {of: latency.copy() for of, latency in latencies(waiting).items()})
+        for name, waiting in queues.items()
+    ]
+    journal = journal_numbers(queues.journal) if queues.journal is not None else {}
+    return partial(_write, numbers, timed, journal)
+
+
+def _write(
+    numbers: list[tuple[str, dict[str, int | float]]],
+    timed: list[tuple[str, dict[str, Latency]]],
+    journal: dict[str, int],
+) -> Iterable[Metric]:
+    for number, family in metrics.BROKER_QUEUE.items():
+        made = metrics.empty(family)
+        if isinstance(made, HistogramMetricFamily):
+            for queue, latencies_of in timed:
+                _add_latency(made, queue, latencies_of[number])
+        else:
+            for queue, values in numbers:
+                made.add_metric([queue], values[number])
+        yield made
+    for number, value in journal.items():
+        gauge = metrics.empty(metrics.BROKER_JOURNAL[number])
+        gauge.add_metric([], value)
+        yield gauge
+
+
+def _add_latency(family: HistogramMetricFamily, queue: str, latency: Latency) -> None:
+    if latency.count:  # an empty one would only be long
+        buckets = zip(_BOUNDS, accumulate(latency.counts), strict=True)
+        family.add_metric([queue], list(buckets), latency.total_s)

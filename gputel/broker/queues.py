@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
-from gputel.errors import ConfigError, QueueClosed, TooManyQueues, UnknownQueue
+from gputel.errors import (
+    BadRequest,
+    ConfigError,
+    QueueClosed,
+    QueueNotEmpty,
+    TooManyQueues,
+    UnknownQueue,
+)
+from gputel.mq.journal import Journal
 from gputel.mq.queue import MessageQueue, QueueLimits
+
+if TYPE_CHECKING:
+    from gputel.broker.durable import Durability
 
 DEFAULT = "default"
 NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -23,21 +35,23 @@ class Queues:
     holds nothing and nobody waits for it.
     """
 
-    def __init__(
-        self,
-        settings: BrokerSettings,
-        make: Callable[[str, MessageQueue], WaitingQueue] = lambda _name, queue: WaitingQueue(
-            queue
-        ),
-    ) -> None:
+    def __init__(self, settings: BrokerSettings, durable: Durability | None = None) -> None:
         self._settings = settings
-        self._make = make
+        self._durable = durable
         self._queues: dict[str, WaitingQueue] = {}
         self._declared: set[str] = {DEFAULT}
+        self._kept: set[str] = set()
         self.closed = False
         self.default = self._create(DEFAULT)
         for name, ordered_keys in declared_queues(settings.queues or ""):
             self.declare(name, ordered_keys=ordered_keys)
+        if durable:
+            self._declare_kept(durable.declared)
+
+    @property
+    def journal(self) -> Journal | None:
+        """What makes the queues outlive the broker, if anything does."""
+        return self._durable.journal if self._durable else None
 
     def __iter__(self) -> Iterator[WaitingQueue]:
         return iter(list(self._queues.values()))
@@ -84,6 +98,42 @@ class Queues:
         self._declared.add(name)
         return waiting
 
+    async def declare_for_good(self, name: str, *, ordered_keys: bool) -> WaitingQueue:
+        """The same, and with a journal a restart finds it too.
+
+        Raises as ``declare``; JournalFull when only the restart would not.
+        """
+        waiting = self.declare(name, ordered_keys=ordered_keys)
+        self._kept.add(name)
+        await self._keep()
+        return waiting
+
+    async def delete(self, name: str, *, force: bool) -> int:
+        """Forget a queue; gives how many messages were dropped with it.
+
+        Who waits there is sent away. Raises UnknownQueue; BadRequest for the default queue;
+        QueueNotEmpty when it holds messages, unless ``force``; JournalFull as above.
+        """
+        if name == DEFAULT:
+            raise BadRequest(f"the queue {DEFAULT} is always there: it cannot be deleted")
+        waiting = self.existing(name)
+        held = len(waiting.queue)
+        if held and not force:
+            raise QueueNotEmpty(
+                f"the queue {name} holds {held} messages, in flight and dead letters included: "
+                "empty it, or drop them with ?force=true"
+            )
+        del self._queues[name]
+        self._declared.discard(name)
+        waiting.stop(f"the queue {name} was deleted")
+        waiting.queue.clear()
+        if name in self._kept:
+            self._kept.remove(name)
+            await self._keep()
+        if waiting.confirm is not None:
+            await waiting.confirm()
+        return held
+
     def restored(self, name: str) -> WaitingQueue:
         """The queue of a name that held messages before the broker started, made in any case."""
         return self._queues.get(name) or self._add(name, ordered_keys=False)
@@ -112,9 +162,29 @@ class Queues:
         return self._add(name, ordered_keys=ordered_keys)
 
     def _add(self, name: str, *, ordered_keys: bool) -> WaitingQueue:
-        waiting = self._make(name, make_queue(self._settings, ordered_keys=ordered_keys))
+        queue = make_queue(self._settings, ordered_keys=ordered_keys)
+        waiting = self._durable.make(name, queue) if self._durable else WaitingQueue(queue)
         self._queues[name] = waiting
         return waiting
+
+    def _declare_kept(self, kept: Mapping[str, bool]) -> None:
+        for name, ordered_keys in kept.items():
+            self._kept.add(name)
+            if name == DEFAULT:
+                self.default.queue.order_keys(ordered_keys)
+            elif name not in self._declared:  # what --queues says of it goes first
+                self._declared.add(name)
+                self._add(name, ordered_keys=ordered_keys)
+
+    async def _keep(self) -> None:
+        if self._durable:
+            await self._durable.declarations.keep(
+                lambda: {
+                    name: waiting.queue.ordered_keys
+                    for name, waiting in self.items()
+                    if name in self._kept
+                }
+            )
 
     def _forget_useless(self) -> None:
         for name, waiting in self.items():

@@ -16,8 +16,9 @@ from gputel.broker.exchange import route
 from gputel.broker.fast_path import HOT, fast_connections
 from gputel.broker.handlers import MessageHandlers
 from gputel.broker.queue_admin import QueueHandlers
-from gputel.broker.queue_metrics import gauges_of
+from gputel.broker.queue_metrics import metrics_of
 from gputel.broker.queues import Queues
+from gputel.broker.stats import StatsHandlers
 from gputel.config import BrokerSettings
 from gputel.web.errors import error_middleware
 from gputel.web.health import Check, Health, add_health_routes
@@ -39,7 +40,7 @@ async def serve(
     most and only while a consumer is connected. An empty queue stops at once. Raises PortTaken.
     """
     async with durability(settings) as durable:
-        queues = Queues(settings, durable.make) if durable else Queues(settings)
+        queues = Queues(settings, durable)
         if durable:
             await durable.restore(queues.restored)
             health.add("journal", _journal_readiness(durable))
@@ -54,7 +55,7 @@ async def _served(
     consumers = Consumers()
     app = make_app(queues, settings, health, consumers)
     health.add("broker", _readiness(queues))
-    with gauges_of(queues):
+    with metrics_of(queues):
         connection = None if settings.plain_http else fast_connections(app)
         async with listen(
             app, host, settings.broker_port, "--broker-port", connection=connection
@@ -78,6 +79,7 @@ def make_app(
         **ConsumeHandler(queues, settings, consumers).by_path(),
     }
     app.add_routes([web.post(path, route(answering)) for path, answering in app[HOT].items()])
+    StatsHandlers(queues, settings).add_to(app)
     AdminHandlers(queues, settings).add_to(app)
     QueueHandlers(queues, settings).add_to(app)
     add_health_routes(app, health)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from gputel.broker.queue_metrics import QueueMetrics
 from gputel.errors import QueueClosed, QueueFull, RequestError
 from gputel.mq.message import Delivery, Message, State
 from gputel.mq.queue import MessageQueue
@@ -54,8 +53,7 @@ class WaitingQueue:
         self._waiting_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._changed: asyncio.Future[None] | None = None
-        self._stopped = False
-        self._metrics = QueueMetrics(queue.counters)
+        self._stopped = ""
 
     def now(self) -> float:
         """The queue's time: the event loop's monotonic seconds."""
@@ -135,7 +133,7 @@ class WaitingQueue:
         closed and nothing is left to wait for.
         """
         if self._stopped:
-            raise QueueClosed("the broker is stopping")
+            raise QueueClosed(self._stopped)
         if not self._consumers:
             deliveries = self.queue.lease(max_messages, max_bytes, self.now(), visibility_timeout_s)
             if deliveries or wait_s == 0:
@@ -183,13 +181,13 @@ class WaitingQueue:
         self.queue.close()
         self._settle()
 
-    def stop(self) -> None:
-        """Close, and send every waiter away."""
-        self._stopped = True
+    def stop(self, why: str = "the broker is stopping") -> None:
+        """Close, and send every waiter away, saying why."""
+        self._stopped = why
         self.close()
         for consumer in self._consumers:
             if not consumer.done.done():
-                consumer.done.set_exception(QueueClosed("the broker is stopping"))
+                consumer.done.set_exception(QueueClosed(why))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -221,7 +219,6 @@ class WaitingQueue:
             self._serve_publishers()
         if self._consumers:
             self._serve_consumers()
-        self._metrics.update()
         self._set_timer()
         if self._changed is not None:
             _resolve(self._changed, None)

@@ -60,10 +60,9 @@ def metrics_page() -> str:
         "| metric | type | labels | |",
         "|---|---|---|---|",
     ]
-    for collector in DECLARED:
-        (metric,) = collector.describe()
+    for metric, labelnames in DECLARED:
         name = metric.name + ("_total" if metric.type == "counter" else "")
-        labels = ", ".join(f"`{label}`" for label in collector._labelnames)
+        labels = ", ".join(f"`{label}`" for label in labelnames)
         lines.append(f"| `{name}` | {metric.type} | {labels} | {metric.documentation} |")
     return "\n".join(lines) + "\n"
 

@@ -37,6 +37,9 @@ from gputel.mq.journal_worker import Committer, Worker, Write
 
 log = logging.getLogger("gputel.journal")
 
+Observe = Callable[[float, float | None], None]
+"""Told of each commit: its seconds, and those of its sync, None when it had none."""
+
 _LIST_MOST = 4096
 _REWRITE_BYTES = 256 * 1024
 _TRY_AGAIN_S = 0.5
@@ -64,7 +67,7 @@ class Journal:
         files: JournalFiles,
         options: JournalOptions,
         snapshot: Callable[[Entry], Stored],
-        observe: Callable[[float], None] = lambda _seconds: None,
+        observe: Observe = lambda _commit_s, _sync_s: None,
     ) -> None:
         self._files = files
         self._options = options
@@ -260,7 +263,7 @@ class Journal:
         if self.broken:
             return
         self.commits += 1
-        self._observe(self._committer.seconds)
+        self._observe(self._committer.seconds, self._committer.sync_seconds)
         self._remove(trimmed)
         if not synced and self._options.sync == "interval":
             self._later("sync", self._options.sync_interval_s, self._sync_now)
@@ -461,7 +464,7 @@ async def open_journal(
     snapshot: Callable[[Entry], Stored],
     *,
     files: JournalFiles | None = None,
-    observe: Callable[[float], None] = lambda _seconds: None,
+    observe: Observe = lambda _commit_s, _sync_s: None,
 ) -> tuple[Journal, Recovered]:
     """Take a directory, read what it holds, and begin a new segment in it.
 

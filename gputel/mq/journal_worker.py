@@ -67,6 +67,7 @@ class Committer:
         self.stopping = False
         self.stalled = False
         self.seconds = 0.0  # of the last commit
+        self.sync_seconds: float | None = None  # of its sync; None: it had none
 
     def commit(self, writes: Sequence[Write], current: int, *, sync: bool) -> None:
         """Write in order; with ``sync``, return only when all written so far is on the disk.
@@ -78,9 +79,12 @@ class Committer:
         for write in writes:
             self._dirty.add(write.segment)
             self._write(write)
+        self.sync_seconds = None
         if sync:
+            syncing = time.perf_counter()
             for segment in sorted(self._dirty):
                 self._files.sync(segment)
+            self.sync_seconds = time.perf_counter() - syncing
             for segment in self._dirty - {current}:
                 self._files.release(segment)
             self._dirty.clear()

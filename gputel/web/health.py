@@ -59,7 +59,7 @@ def add_health_routes(app: web.Application, health: Health) -> None:
 
     async def metrics_text(_request: web.Request) -> web.Response:
         content_type = "text/plain; version=0.0.4; charset=utf-8"
-        return web.Response(body=metrics.render(), headers={"Content-Type": content_type})
+        return web.Response(body=await metrics.render(), headers={"Content-Type": content_type})
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)

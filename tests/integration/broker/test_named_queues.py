@@ -6,7 +6,6 @@ import pytest
 
 from gputel.broker.queues import declared_queues
 from gputel.errors import ConfigError
-from gputel.mq.client import OutgoingMessage
 
 
 async def names(broker) -> list[str]:
@@ -157,13 +156,6 @@ async def test_leases_of_two_queues_are_never_the_same(broker) -> None:
         await publish(broker, queue, "a")
     leases = {(await broker.post(f"/consume?queue={q}"))[1]["lease"] for q in ("one", "two")}
     assert len(leases) == 2
-
-
-async def test_gauges_sum_over_the_queues(broker) -> None:
-    await publish(broker, "jobs", "a")
-    await broker.client.publish([OutgoingMessage(id="a", payload=b"")])
-    async with broker.http.get(broker.url + "/metrics") as reply:
-        assert "gputel_broker_ready_messages 2.0" in await reply.text()
 
 
 @pytest.mark.parametrize("text", ["a b", "a:orderly", ":ordered", "x" * 129])

@@ -11,7 +11,7 @@ import msgspec
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "protocol.md"
 EXAMPLE = re.compile(r"```sh\n(curl .*?)\n```\n\n```json\n(.*?)\n```", re.DOTALL)
-CHANGES = {"lease", "died_at", "at", "oldest_ready_s"}
+CHANGES = {"lease", "died_at", "at", "oldest_ready_s", "age_s", "wait_s", "work_s"}
 
 
 async def curl(command: str, port: int) -> Any:
@@ -32,7 +32,7 @@ def steady(value: Any) -> Any:
 
 async def test_every_example_of_the_document_answers_as_it_says(broker) -> None:
     examples = EXAMPLE.findall(DOCUMENT.read_text())
-    assert len(examples) == DOCUMENT.read_text().count("\ncurl ") == 20
+    assert len(examples) == DOCUMENT.read_text().count("\ncurl ") == 22
     for command, answer in examples:
         got = await curl(command, broker.port)
         assert steady(got) == steady(msgspec.json.decode(answer)), command

@@ -1,0 +1,77 @@
+"""The queues that clients declared, kept beside the journal so that a restart finds them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from gputel.errors import JournalFull, UsageError
+from gputel.mq.journal_files import JournalFiles
+
+FILE = "queues.json"
+_VERSION = 1
+
+
+class _Content(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+    queues: dict[str, bool]  # name: ordered_keys
+
+
+class BadDeclarations(UsageError):
+    """The file of the declared queues cannot be read; the message names it."""
+
+    code = "bad_declarations"
+
+
+class Declarations:
+    """Names of queues, and whether each keeps the order of its keys, in one small file."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE
+        self._writing = asyncio.Lock()
+
+    def read(self) -> dict[str, bool]:
+        """What was kept; empty when nothing was. Blocks. Raises BadDeclarations, OSError."""
+        try:
+            content = msgspec.json.decode(self._path.read_bytes(), type=_Content)
+        except FileNotFoundError:
+            return {}
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadDeclarations(
+                f"{self._path}, which keeps the declared queues, is damaged ({error}): move it "
+                "away and declare them again; no message is in it"
+            ) from None
+        if content.version != _VERSION:
+            raise BadDeclarations(
+                f"{self._path} has format version {content.version}, and this gputel knows "
+                f"{_VERSION}: use a later gputel"
+            )
+        return content.queues
+
+    async def keep(self, declared: Callable[[], Mapping[str, bool]]) -> None:
+        """Write what ``declared`` gives, and wait until it is on the disk.
+
+        Raises JournalFull; then the file is what it was.
+        """
+        async with self._writing:
+            content = msgspec.json.encode(_Content(_VERSION, dict(declared())))
+            try:
+                await asyncio.to_thread(self._replace, content)
+            except OSError as error:
+                raise JournalFull(
+                    f"{self._path} cannot be written ({error}): the queue is as you asked, but "
+                    "not after a restart; see to the disk, then ask again"
+                ) from None
+
+    def _replace(self, content: bytes) -> None:
+        new = self._path.with_suffix(".new")
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+        JournalFiles(self._path.parent).sync_directory()

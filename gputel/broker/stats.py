@@ -1,0 +1,96 @@
+"""The requests that look and change nothing: statistics, and the messages that are next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from gputel.broker import query
+from gputel.broker.exchange import converted, reply, reply_type
+from gputel.broker.queue_metrics import (
+    journal_numbers,
+    latencies,
+    latency_summary,
+    queue_numbers,
+)
+from gputel.broker.queues import DEFAULT, Queues
+from gputel.config import BrokerSettings
+from gputel.mq.encoding import encode, metadata_of, payload_text
+from gputel.mq.message import Message
+from gputel.mq.protocol import MAX_BYTES, MSGPACK
+
+_PEEK = 10
+_PEEK_PAYLOAD_BYTES = 65_536
+_PEEK_MAX = query.Argument("max", query.whole, 1, 1_000)
+_MAX_PAYLOAD_BYTES = query.Argument("max_payload_bytes", query.whole, 0, MAX_BYTES)
+
+
+class StatsHandlers:
+    """Answers what a queue holds and has done, and what it would deliver next."""
+
+    def __init__(self, queues: Queues, settings: BrokerSettings) -> None:
+        self._queues = queues
+        self._settings = settings
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes to an application."""
+        app.router.add_get("/stats", self.stats)
+        app.router.add_get("/peek", self.peek)
+
+    async def stats(self, request: web.Request) -> web.Response:
+        """``GET /stats``: what a queue holds, its bounds, what it has counted and timed."""
+        (name,) = query.read(request.query, query.QUEUE)
+        waiting = self._queues.existing(name)
+        journal = self._queues.journal
+        values: dict[str, Any] = {
+            "queue": name or DEFAULT,
+            "closed": waiting.queue.closed,
+            "ordered_keys": waiting.queue.ordered_keys,
+            **queue_numbers(waiting),
+            **{name: latency_summary(timed) for name, timed in latencies(waiting).items()},
+            "journal": journal and journal_numbers(journal),
+        }
+        return reply(request, values)
+
+    async def peek(self, request: web.Request) -> web.Response:
+        """``GET /peek?max=&max_payload_bytes=``: the messages that are next, not leased."""
+        name, most, largest = query.read(request.query, query.QUEUE, _PEEK_MAX, _MAX_PAYLOAD_BYTES)
+        waiting = self._queues.existing(name)
+        if largest is None:
+            largest = _PEEK_PAYLOAD_BYTES
+        now = waiting.now()
+        room = self._settings.message_max_bytes
+        shown: list[tuple[dict[str, Any], bytes | None]] = []
+        for message in waiting.queue.peek(most or _PEEK):
+            size = len(message.payload)
+            fits = size <= min(largest, room)
+            room -= size if fits else 0
+            shown.append((_summary(message, now), message.payload if fits else None))
+        content_type = reply_type(request)
+        size = self._settings.message_max_bytes - room
+        body = await converted(size, _encode, shown, content_type)
+        return web.Response(body=body, content_type=content_type)
+
+
+def _summary(message: Message, now: float) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "key": message.key,
+        "metadata": metadata_of(message),
+        "state": message.state.value,
+        "attempts": message.attempts,
+        "age_s": round(now - message.since, 3),
+        "payload_bytes": len(message.payload),
+    }
+
+
+def _encode(shown: list[tuple[dict[str, Any], bytes | None]], content_type: str) -> bytes:
+    return encode([{**told, **_payload(raw, content_type)} for told, raw in shown], content_type)
+
+
+def _payload(raw: bytes | None, content_type: str) -> dict[str, Any]:
+    if raw is None or content_type == MSGPACK:
+        return {"payload": raw}
+    text, encoding = payload_text(raw)
+    return {"payload": text, "encoding": encoding}
