@@ -28,6 +28,35 @@ async def test_published_message_is_consumed_and_acked(broker):
     assert await gputel_queue(broker, "consume") == (0, "", "")
 
 
+async def test_peek_prints_what_is_next_and_leaves_it(broker):
+    await broker.publish("a", "b", "c")
+    for _ in range(2):
+        code, out, _ = await gputel_queue(broker, "peek", "--max", "2", "--max-payload-bytes", "0")
+        shown = [json.loads(line) for line in out.splitlines()]
+        assert code == 0
+        assert [(m["id"], m["payload"], m["attempts"]) for m in shown] == [
+            ("a", None, 0),
+            ("b", None, 0),
+        ]
+
+
+async def test_queues_are_declared_listed_and_deleted(broker):
+    code, out, _ = await gputel_queue(broker, "declare", "orders", "--ordered-keys")
+    assert (code, json.loads(out)["ordered_keys"]) == (0, True)
+    await gputel_queue(broker, "--queue", "orders", "publish", "x")
+    _, out, _ = await gputel_queue(broker, "list")
+    listed = [json.loads(line) for line in out.splitlines()]
+    assert [(q["name"], q["ready"]) for q in listed] == [("default", 0), ("orders", 1)]
+    code, _, err = await gputel_queue(broker, "delete", "orders")
+    assert code == 1
+    assert "orders holds 1 messages" in err
+    code, out, _ = await gputel_queue(broker, "delete", "orders", "--force")
+    assert (code, json.loads(out)) == (0, {"name": "orders", "purged": 1})
+    code, _, err = await gputel_queue(broker, "delete", "a/b")
+    assert code == 1
+    assert "a/b" in err
+
+
 async def test_dead_letters_are_listed_shown_replayed_and_purged(broker):
     await gputel_queue(broker, "publish", "--id", "a/1", "bad")
     _, out, _ = await gputel_queue(broker, "consume", "--no-ack")

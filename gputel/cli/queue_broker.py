@@ -1,0 +1,60 @@
+"""The broker that ``gputel queue`` asks, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlencode
+
+from gputel.errors import BadRequest, BrokerUnavailable, RequestError
+
+_TIMEOUT_S = 30.0
+
+
+class Broker:
+    """One broker and one of its queues, asked over HTTP in JSON. Blocks."""
+
+    def __init__(self, url: str, queue: str) -> None:
+        self.url = url.rstrip("/")
+        self.queue = queue
+
+    def ask(self, path: str, body: object = None, **query: object) -> Any:
+        """What ``request`` gives, of a request about the queue: a POST if it has a body.
+
+        None is no body, and "" an empty one.
+        """
+        method = "GET" if body is None else "POST"
+        return self.request(method, path, body, queue=self.queue, **query)
+
+    def request(self, method: str, path: str, body: object = None, **query: object) -> Any:
+        """The decoded reply.
+
+        Raises RequestError with the broker's own words, BrokerUnavailable when there is none.
+        """
+        target = f"{self.url}{path}?{urlencode(query)}"
+        data = None if body is None else json.dumps(body).encode() if body != "" else b""
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        request = urllib.request.Request(  # noqa: S310 - the URL is the user's own setting
+            target, data, headers, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:  # noqa: S310
+                text = reply.read()
+        except urllib.error.HTTPError as error:
+            raise _refusal(error) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise BrokerUnavailable(
+                f"no broker answers at {self.url} ({reason}): start one with "
+                "`gputel run --role broker`, or name another with --broker-url"
+            ) from None
+        return json.loads(text) if text else None
+
+
+def _refusal(error: urllib.error.HTTPError) -> RequestError:
+    try:
+        return BadRequest(json.loads(error.read())["message"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return BadRequest(f"the broker answered {error.code}")

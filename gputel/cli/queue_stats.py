@@ -1,0 +1,106 @@
+"""The statistics of a queue as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+Stats = Mapping[str, Any]
+Row = tuple[str, str, str]
+
+_COUNTED = {
+    "published": "duplicates",
+    "delivered": "redelivered",
+    "acked": "",
+    "nacked": "",
+    "lease_timeouts": "",
+    "expired": "",
+    "dead_lettered": "replayed",
+    "purged": "",
+}
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def stats_table(stats: Stats) -> Table:
+    """What ``GET /stats`` answered, in sections."""
+    traits = [
+        *(["keys in order"] if stats["ordered_keys"] else []),
+        *(["closed: it takes no messages"] if stats["closed"] else []),
+    ]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for justify in ("left", "right", "left"):
+        table.add_column(justify=justify)
+    table.add_row(Text(f"queue {stats['queue']}", "bold"), "", Text(", ".join(traits), "bold"))
+    sections = {
+        "holds": _held(stats),
+        "waiting now": _waiting(stats),
+        "counted so far": _counted(stats),
+        "times": _times(stats),
+        "journal of the broker": _journal(stats["journal"]),
+    }
+    for title, rows in sections.items():
+        for at, (name, value, note) in enumerate(rows):
+            if not at:
+                table.add_row()
+                table.add_row(Text(title, "bold"))
+            table.add_row(f"  {name}", value, Text(note, "dim"))
+    return table
+
+
+def _held(stats: Stats) -> Iterator[Row]:
+    blocked = f"{stats['blocked']:,} behind others of their key" if stats["blocked"] else ""
+    oldest = f"the next is {seconds(stats['oldest_ready_s'])} old" if stats["ready"] else ""
+    yield "ready", f"{stats['ready']:,}", ", ".join(filter(None, (oldest, blocked)))
+    yield "delayed", f"{stats['delayed']:,}", ""
+    yield "in flight", f"{stats['in_flight']:,}", ""
+    yield "dead letters", f"{stats['dead']:,}", ""
+    held = sum(stats[state] for state in ("ready", "delayed", "in_flight", "dead"))
+    most, most_bytes = stats["max_messages"], stats["max_bytes"]
+    yield "messages", f"{held:,}", f"of {most:,}, {held / most:.1%}"
+    yield "size", size(stats["bytes"]), f"of {size(most_bytes)}, {stats['bytes'] / most_bytes:.1%}"
+
+
+def _waiting(stats: Stats) -> Iterator[Row]:
+    yield "publishes", f"{stats['waiting_publishers']:,}", "for room"
+    yield "consumes", f"{stats['waiting_consumers']:,}", "for a message"
+
+
+def _counted(stats: Stats) -> Iterator[Row]:
+    for name, beside in _COUNTED.items():
+        note = f"{stats[beside]:,} {beside}" if beside and stats[beside] else ""
+        yield name.replace("_", " "), f"{stats[name]:,}", note
+
+
+def _times(stats: Stats) -> Iterator[Row]:
+    for name, what in (("wait_s", "until delivered"), ("work_s", "until acked")):
+        timed = stats[name]
+        if timed["count"]:
+            half, most = seconds(timed["p50"]), seconds(timed["p99"])
+            yield what, seconds(timed["mean"]), f"on average; half below {half}, 99% below {most}"
+
+
+def _journal(journal: Stats | None) -> Iterator[Row]:
+    if journal is None:
+        return
+    state = "BROKEN: nothing is confirmed; see the broker's log" if journal["broken"] else ""
+    yield "on disk", size(journal["bytes"]), f"in {journal['segments']:,} segments"
+    yield "of it in use", size(journal["live_bytes"]), state
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that suits them."""
+    unit = 0
+    while count >= 1024 and unit < len(_UNITS) - 1:
+        count, unit = count / 1024, unit + 1
+    return f"{count:,.1f} {_UNITS[unit]}" if unit else f"{count:,.0f} bytes"
+
+
+def seconds(count: float) -> str:
+    """Seconds in the unit that suits them."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if count >= length:
+            return f"{count / length:.3g} {unit}"
+    return f"{count * 1000:.3g} ms"
