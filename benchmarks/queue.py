@@ -35,22 +35,57 @@ from queue_peers import CLIENTS, Client, served
 
 SMALL, LARGE = 300, 200 * 1024
 CASES = ("single", "64 publishers", "64 sends", "batches of 100", "200 KB", "p50 ms")
-MEMORY = ("gputel", "gputel plain", "redis", "nats", "rabbitmq")
+MEMORY = ("gputel", "gputel plain", "redis", "redis pipelined", "nats", "rabbitmq")
+OUTSTANDING = 2_000
 DURABLE = ("gputel journal", "redis AOF")
 
 
 async def round_trips(client: Client, batch: int, size: int, seconds: float) -> tuple[int, float]:
     payloads = [os.urandom(size)] * batch
     started, count = time.perf_counter(), 0
+    handles: list[object] = []
     while time.perf_counter() - started < seconds:
         await client.publish(payloads)
         left = batch
         while left:
-            got = await client.take(left)
-            await client.ack([handle for _, handle in got])
-            left -= len(got)
+            handles = [handle for _, handle in await client.take(left, handles)]
+            left -= len(handles)
         count += batch
-    return count, time.perf_counter() - started
+    elapsed = time.perf_counter() - started
+    await drain(client, handles)
+    return count, elapsed
+
+
+async def flow(producers: list[Client], consumers: list[Client], seconds: float) -> tuple[int, float]:
+    """Batches of 100 from producers to consumers that work side by side; counts what was acked."""
+    payloads = [os.urandom(SMALL)] * 100
+    started = time.perf_counter()
+    published = taken = 0
+
+    async def produce(client: Client) -> list[object]:
+        nonlocal published
+        while time.perf_counter() - started < seconds:
+            if published - taken > OUTSTANDING:
+                await asyncio.sleep(0)
+                continue
+            published += 100
+            await client.publish(payloads)
+        return []
+
+    async def consume(client: Client) -> list[object]:
+        nonlocal taken
+        handles: list[object] = []
+        while time.perf_counter() - started < seconds:
+            handles = [handle for _, handle in await client.take(100, handles)]
+            taken += len(handles)
+        return handles
+
+    tasks = [produce(client) for client in producers] + [consume(client) for client in consumers]
+    left = await asyncio.gather(*tasks)
+    elapsed = time.perf_counter() - started
+    for client, handles in zip(consumers, left[len(producers) :], strict=True):
+        await drain(client, handles)
+    return taken, elapsed
 
 
 async def publishers(
@@ -87,20 +122,21 @@ async def sends(client: Client, seconds: float) -> tuple[int, float]:
     return count, time.perf_counter() - started
 
 
-async def drain(client: Client) -> None:
-    while got := await client.take(500):
-        await client.ack([handle for _, handle in got])
+async def drain(client: Client, handles: list[object] | None = None) -> None:
+    while got := await client.take(500, handles or []):
+        handles = [handle for _, handle in got]
 
 
 async def latency(producer: Client, consumer: Client, seconds: float) -> list[float]:
     took: list[float] = []
 
     async def consume() -> None:
+        handles: list[object] = []
         while True:
-            got = await consumer.take(100)
+            got = await consumer.take(100, handles)
             now = time.perf_counter()
             took.extend(now - struct.unpack_from("d", payload)[0] for payload, _ in got)
-            await consumer.ack([handle for _, handle in got])
+            handles = [handle for _, handle in got]
 
     task = asyncio.create_task(consume())
     started, sent = time.perf_counter(), 0
@@ -130,7 +166,10 @@ async def measure(peer: str, port: int, case: str, seconds: float) -> dict[str, 
         elif case == "64 sends":
             count, elapsed = await sends(client, seconds)
         elif case == "batches of 100":
-            count, elapsed = await round_trips(client, 100, SMALL, seconds)
+            others = [await CLIENTS[peer].connect(port) for _ in range(3)]
+            count, elapsed = await flow([client, others[0]], others[1:], seconds)
+            for other in others:
+                await other.close()
         elif case == "200 KB":
             count, elapsed = await round_trips(client, 1, LARGE, seconds)
         else:

@@ -19,11 +19,13 @@ Handles = Sequence[Any]
 
 
 class Client(Protocol):
-    """One connection to a queue. A publish is over when the server has confirmed all of it."""
+    """One client of a queue. A publish is over when the server has confirmed all of it."""
 
     async def publish(self, payloads: Sequence[bytes]) -> None: ...
-    async def take(self, most: int) -> list[tuple[bytes, Any]]: ...
-    async def ack(self, handles: Handles) -> None: ...
+
+    async def take(self, most: int, handles: Handles = ()) -> list[tuple[bytes, Any]]:
+        """Ack what was taken before, then take more: in one request where the client can."""
+
     async def close(self) -> None: ...
 
 
@@ -42,11 +44,9 @@ class Gputel:
 
         await self.client.publish([OutgoingMessage(payload=p) for p in payloads])
 
-    async def take(self, most: int) -> list[tuple[bytes, Any]]:
-        return [(d.payload, (d.id, d.lease)) for d in await self.client.consume(most, None, 1.0)]
-
-    async def ack(self, handles: Handles) -> None:
-        await self.client.ack(handles)
+    async def take(self, most: int, handles: Handles = ()) -> list[tuple[bytes, Any]]:
+        got = await self.client.ack_and_consume(handles, most, None, 1.0)
+        return [(d.payload, (d.id, d.lease)) for d in got.messages]
 
     async def close(self) -> None:
         await self.client.__aexit__(None, None, None)
@@ -74,17 +74,33 @@ class Redis:
                 pipe.xadd("s", {"p": payload})
             await pipe.execute()
 
-    async def take(self, most: int) -> list[tuple[bytes, Any]]:
-        got = await self.client.xreadgroup("g", "c", {"s": ">"}, count=most, block=1000)
-        if isinstance(got, dict):  # redis-py 8 answers {name: [[entries]]}
-            return [(f[b"p"], i) for lists in got.values() for each in lists for i, f in each]
-        return [(fields[b"p"], id_) for _, entries in got or [] for id_, fields in entries]
-
-    async def ack(self, handles: Handles) -> None:
-        await self.client.xack("s", "g", *handles)
+    async def take(self, most: int, handles: Handles = ()) -> list[tuple[bytes, Any]]:
+        if handles:
+            await self.client.xack("s", "g", *handles)
+        return entries(
+            await self.client.xreadgroup("g", "c", {"s": ">"}, count=most, block=1000)
+        )
 
     async def close(self) -> None:
         await self.client.aclose()
+
+
+class PipelinedRedis(Redis):
+    """As Redis, with XACK and the next XREADGROUP in one pipeline."""
+
+    async def take(self, most: int, handles: Handles = ()) -> list[tuple[bytes, Any]]:
+        if not handles:
+            return await super().take(most)
+        async with self.client.pipeline(transaction=False) as pipe:
+            pipe.xack("s", "g", *handles)
+            pipe.xreadgroup("g", "c", {"s": ">"}, count=most, block=1000)
+            return entries((await pipe.execute())[1])
+
+
+def entries(got: Any) -> list[tuple[bytes, Any]]:
+    if isinstance(got, dict):  # redis-py 8 answers {name: [[entries]]}
+        return [(f[b"p"], i) for lists in got.values() for each in lists for i, f in each]
+    return [(fields[b"p"], id_) for _, found in got or [] for id_, fields in found]
 
 
 class Nats:
@@ -112,17 +128,15 @@ class Nats:
         else:
             await asyncio.gather(*(self.stream.publish("s", p) for p in payloads))
 
-    async def take(self, most: int) -> list[tuple[bytes, Any]]:
+    async def take(self, most: int, handles: Handles = ()) -> list[tuple[bytes, Any]]:
         import nats
 
+        for message in handles:
+            await message.ack()  # not confirmed; to NATS' favour
         try:
             return [(m.data, m) for m in await self.pull.fetch(most, timeout=1)]
         except nats.errors.TimeoutError:
             return []
-
-    async def ack(self, handles: Handles) -> None:
-        for message in handles:
-            await message.ack()  # not confirmed; to NATS' favour
 
     async def close(self) -> None:
         await self.connection.close()
@@ -151,7 +165,9 @@ class Rabbit:
         sends = [exchange.publish(aio_pika.Message(p), routing_key="s") for p in payloads]
         await asyncio.gather(*sends)
 
-    async def take(self, most: int) -> list[tuple[bytes, Any]]:
+    async def take(self, most: int, handles: Handles = ()) -> list[tuple[bytes, Any]]:
+        for message in handles:
+            await message.ack()  # not confirmed; to RabbitMQ's favour
         if not self.consuming:
             self.consuming = True
             queue = await self.channel.get_queue("s")
@@ -165,10 +181,6 @@ class Rabbit:
             got.append(self.came.get_nowait())
         return [(m.body, m) for m in got]
 
-    async def ack(self, handles: Handles) -> None:
-        for message in handles:
-            await message.ack()  # not confirmed; to RabbitMQ's favour
-
     async def close(self) -> None:
         await self.connection.close()
 
@@ -178,6 +190,7 @@ CLIENTS: dict[str, Any] = {
     "gputel plain": Gputel,
     "gputel journal": Gputel,
     "redis": Redis,
+    "redis pipelined": PipelinedRedis,
     "redis AOF": Redis,
     "nats": Nats,
     "rabbitmq": Rabbit,
@@ -200,6 +213,7 @@ def command_of(peer: str, port: int, scratch: Path) -> list[str] | None:
         "gputel plain": [*broker, "--plain-http"],
         "gputel journal": [*broker, "--no-plain-http", "--journal", str(scratch / "journal")],
         "redis": redis,
+        "redis pipelined": redis,
         "redis AOF": [*redis, "--appendonly", "yes", "--appendfsync", "always"],
         "nats": ["nats-server", "-js", "-p", str(port), "-sd", str(scratch)],
         "rabbitmq": ["rabbitmq-server"],

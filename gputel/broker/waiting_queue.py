@@ -87,7 +87,8 @@ class WaitingQueue:
         through = not self._publishers and self._advance(publisher)
         if not through:
             await self._wait_for_room(publisher, wait_s)
-        self._settle()
+        if self._settle():
+            await asyncio.sleep(0)  # who waits for a message is answered first
         return publisher.outcomes
 
     async def _wait_for_room(self, publisher: _Publisher, wait_s: float) -> None:
@@ -214,14 +215,17 @@ class WaitingQueue:
         finally:
             timer.cancel()
 
-    def _settle(self) -> None:
+    def _settle(self) -> bool:
+        """Serve who can be served; whether a consumer was."""
+        waiting = len(self._consumers)
         if self._publishers:
             self._serve_publishers()
-        if self._consumers:
+        if waiting:
             self._serve_consumers()
         self._set_timer()
         if self._changed is not None:
             _resolve(self._changed, None)
+        return len(self._consumers) < waiting
 
     def _serve_publishers(self) -> None:
         while self._publishers:
