@@ -74,7 +74,8 @@ class CommonSettings:
     host: str = _setting("127.0.0.1", "Address that the HTTP servers listen on.")
     broker_url: str | None = _setting(
         None,
-        "Broker to use. Default: the one in this process, else http://127.0.0.1:<broker-port>.",
+        "Broker to use, or several as URL,URL or dns+http://name:port. Default: the one in this "
+        "process, else http://127.0.0.1:<broker-port>.",
     )
     health_port: int | None = _setting(
         None,
@@ -427,9 +428,9 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
 
 
 def _check_urls(settings: Settings) -> None:
-    url = settings.common.broker_url
-    if url is not None and not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--broker-url: {url!r} is not an http:// or https:// address")
+    for url in (settings.common.broker_url or "http://").split(","):
+        if not url.strip().startswith(("http://", "https://", "dns+http://")):
+            raise ConfigError(f"--broker-url: {url!r} is not an http:// or https:// address")
     dsn = settings.postgres.postgres_dsn
     if dsn is not None and not dsn.startswith(("postgresql://", "postgres://")):
         raise ConfigError(

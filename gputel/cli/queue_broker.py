@@ -8,7 +8,8 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlencode
 
-from gputel.errors import BadRequest, BrokerUnavailable, RequestError
+from gputel.errors import BadRequest, BrokerUnavailable, RequestError, UsageError
+from gputel.mq.addresses import are_several
 
 _TIMEOUT_S = 30.0
 
@@ -31,8 +32,14 @@ class Broker:
     def request(self, method: str, path: str, body: object = None, **query: object) -> Any:
         """The decoded reply.
 
-        Raises RequestError with the broker's own words, BrokerUnavailable when there is none.
+        Raises RequestError with the broker's own words, BrokerUnavailable when there is none,
+        UsageError when the URL is of several.
         """
+        if are_several(self.url):
+            raise UsageError(
+                f"--broker-url: {self.url} is more than one broker, and `gputel queue` asks one: "
+                "name it, as in `gputel queue --broker-url http://HOST:8081 ...`"
+            )
         target = f"{self.url}{path}?{urlencode(query)}"
         data = None if body is None else json.dumps(body).encode() if body != "" else b""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}

@@ -12,6 +12,7 @@ from typing import Any, Self
 import msgspec
 
 from gputel.errors import GputelError, UsageError
+from gputel.mq import addresses
 from gputel.mq.acks import Acks
 from gputel.mq.calls import Calls, ConsumeEnded, PublishIncomplete
 from gputel.mq.connection import Reply
@@ -61,7 +62,10 @@ _STATS = msgspec.msgpack.Decoder(dict[str, Any])
 
 
 class QueueClient:
-    """A client of one broker, as an async context manager. Calls may run side by side.
+    """A client of the queue, as an async context manager. Calls may run side by side.
+
+    ``url`` is a broker's; a list of URLs, a comma between each two, or ``dns+http://name:port``
+    makes a client of several brokers, see ``gputel.mq.fleet``.
 
     ``queue`` names the queue that a call is for; None is the default one. Every call raises
     BrokerUnavailable when the broker cannot be reached or does not answer in time; trying again
@@ -70,8 +74,16 @@ class QueueClient:
     BadRequest; ``retriable`` tells those that pass.
     """
 
-    def __init__(self, url: str, *, patience_s: float = 60.0) -> None:
-        self.url = url.rstrip("/")
+    def __new__(cls, url: str | Sequence[str], *, patience_s: float = 60.0) -> QueueClient:
+        """A QueueFleet, which is a QueueClient, where the URL is of several brokers."""
+        if cls is QueueClient and addresses.are_several(url):
+            from gputel.mq.fleet import QueueFleet
+
+            return super().__new__(QueueFleet)
+        return super().__new__(cls)
+
+    def __init__(self, url: str | Sequence[str], *, patience_s: float = 60.0) -> None:
+        self.url = ",".join(addresses.split(url))
         self._patience_s = patience_s
         self._calls: Calls | None = None
         self._senders: dict[str | None, Sender] = {}

@@ -41,6 +41,7 @@ def test_empty_environment_variable_counts_as_not_set():
         ({"timestamps": "now"}, {}, ["--timestamps", "processing", "source"]),
         ({}, {"GPUTEL_RATTE": "1"}, ["GPUTEL_RATTE", "no such setting"]),
         ({"broker_url": "localhost:8081"}, {}, ["--broker-url", "http://"]),
+        ({"broker_url": "http://a:1,b:1"}, {}, ["--broker-url", "'b:1'", "http://"]),
         ({"postgres_dsn": "host=x"}, {}, ["--postgres-dsn", "postgresql://"]),
         ({"data_dir": ""}, {}, ["--data-dir", "empty"]),
     ],

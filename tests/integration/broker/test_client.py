@@ -13,7 +13,7 @@ from gputel.config import BrokerSettings
 from gputel.errors import BrokerUnavailable, PayloadTooLarge, QueueFull
 from gputel.mq.client import ConsumeEnded, QueueClient
 from gputel.web.health import Health
-from tests.integration.broker.conftest import until
+from tests.integration.broker.conftest import running, until
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "client.md"
 
@@ -31,6 +31,8 @@ async def test_examples_of_the_document_run(broker) -> None:
     await broker.publish(*map(str, range(150)))
     assert await names["echo"](broker.url, 150) == 50
     await until(broker, ready=0, in_flight=0)
+    async with running() as other:
+        assert await names["one_of_each"]([broker.url, other.url]) == [b"x"] * 20
 
 
 async def test_sends_side_by_side_share_their_requests_and_keep_their_order(

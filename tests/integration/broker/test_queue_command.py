@@ -99,3 +99,11 @@ async def test_broker_that_is_away_is_named(broker):
     _, err = await process.communicate()
     assert process.returncode == 1
     assert b"no broker answers at http://127.0.0.1:1" in err
+
+
+async def test_several_brokers_are_too_many_to_ask(broker):
+    urls = f"http://127.0.0.1:{broker.port},http://127.0.0.1:1"
+    code, _, err = await gputel_queue(broker, "--broker-url", urls, "stats")
+    assert code == 2
+    assert "--broker-url" in err
+    assert "Traceback" not in err

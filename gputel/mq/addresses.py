@@ -1,0 +1,48 @@
+"""Where brokers are: one URL, a list of URLs, or a DNS name with an address for every broker.
+
+``http://a:8081`` is one broker, ``http://a:8081,http://b:8081`` are two, and ``dns+http://name:8081``
+are all that the name resolves to, looked up again every few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+DNS = "dns+"
+_LOOKUP_S = 5.0
+
+
+def split(url: str | Sequence[str]) -> list[str]:
+    """The addresses in a comma-separated text, or in a list; each once."""
+    texts = url.split(",") if isinstance(url, str) else url
+    return list(dict.fromkeys(text.strip().rstrip("/") for text in texts if text.strip()))
+
+
+def are_several(url: str | Sequence[str]) -> bool:
+    """Whether this may be more than one broker."""
+    addresses = split(url)
+    return len(addresses) > 1 or any(address.startswith(DNS) for address in addresses)
+
+
+def check(address: str) -> None:
+    """Raise ValueError for what is no address of a broker, or of brokers."""
+    parts = urlsplit(address.removeprefix(DNS))
+    schemes = ("http",) if address.startswith(DNS) else ("http", "https")
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ValueError(f"not an http://, https:// or dns+http:// address: {address}")
+    _ = parts.port  # raises for what is no port
+
+
+async def resolve(address: str) -> list[str]:
+    """The URLs that an address stands for, in order. Raises OSError when the name is not found."""
+    if not address.startswith(DNS):
+        return [address]
+    parts = urlsplit(address.removeprefix(DNS))
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(_LOOKUP_S):
+        found = await loop.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+    hosts = {f"[{place[0]}]" if ":" in str(place[0]) else str(place[0]) for *_, place in found}
+    return [f"http://{host}:{parts.port or 80}{parts.path}" for host in sorted(hosts)]

@@ -1,0 +1,284 @@
+"""A client of several brokers, with the interface of the client of one.
+
+A message goes to the broker that its key chooses, or its id where it has no key, so that keys keep
+their order and a message that is sent again meets itself. Lists without keys and ids go whole, to
+one broker after the other. What a broker does not take for now, the others take; but a key waits
+for a broker that is only full. Consumers are served by all brokers in turn. A lease starts with
+the number of its broker, to which ack, nack and extend go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from gputel.errors import BrokerUnavailable, GputelError, QueueClosed, StaleLease, UsageError
+from gputel.mq import addresses
+from gputel.mq.client import QueueClient
+from gputel.mq.consumer import Message
+from gputel.mq.fleet_messages import FleetMessages
+from gputel.mq.fleet_publish import FleetPublish
+from gputel.mq.members import Member, Members
+from gputel.mq.protocol import Consumed, Delivery, Held, ItemResult, Outgoing, PublishResult
+
+Item = tuple[str, str]
+Act = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
+Ask = Callable[[Member, float], Awaitable[list[Delivery]]]
+
+_RACE_S = 1.0  # a consume looks so often for brokers that came, or came back
+
+
+class QueueFleet(QueueClient):
+    """Several brokers as one; ``QueueClient`` makes it where it is given several.
+
+    Raises BrokerUnavailable only when none of them answers.
+    """
+
+    def __init__(self, url: str | Sequence[str], *, patience_s: float = 60.0) -> None:
+        super().__init__(url, patience_s=patience_s)
+        self._given = addresses.split(url)
+        self._members = Members(self._given)
+        self._turn = 0
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        for address in self._given:
+            try:
+                addresses.check(address)
+            except ValueError as error:
+                raise UsageError(f"the brokers' addresses: {error}") from None
+        await self._members.open()
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        for sender in self._senders.values():
+            await sender.aclose()
+        if self._background:
+            await asyncio.wait(self._background)
+        await self._members.aclose()
+
+    # ------------------------------------------------------------------ in
+
+    async def publish(
+        self, messages: Sequence[Outgoing], wait_s: float | None = None, *, queue: str | None = None
+    ) -> list[PublishResult]:
+        """As with one broker; the order of the list is kept for what has one key."""
+        self._turn += 1
+        return await FleetPublish(self._members, messages, self._turn, queue).run(wait_s)
+
+    # ------------------------------------------------------------------ out
+
+    def messages(
+        self, *, prefetch: int = 1, visibility_timeout_s: float = 30.0, queue: str | None = None
+    ) -> AsyncGenerator[Message, None]:
+        """As with one broker, with ``prefetch`` for each; ends when all are closed and empty."""
+        return FleetMessages(self._members, prefetch, visibility_timeout_s, queue).run()
+
+    async def consume(
+        self,
+        max_messages: int,
+        max_bytes: int | None = None,
+        wait_s: float = 0.0,
+        visibility_timeout_s: float | None = None,
+        *,
+        queue: str | None = None,
+    ) -> list[Delivery]:
+        """As with one broker; the messages of one call come from one of them."""
+
+        async def ask(member: Member, wait_s: float) -> list[Delivery]:
+            deliveries = await member.client.consume(
+                max_messages, max_bytes, wait_s, visibility_timeout_s, queue=queue
+            )
+            for delivery in deliveries:
+                delivery.lease = f"{member.number}.{delivery.lease}"
+            return deliveries
+
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_s
+        while True:
+            members = self._in_turn()
+            for member in members:
+                if got := await self._asked(ask, member, 0.0):
+                    return got
+            left_s = until - loop.time()
+            answering = [member for member in members if member.giving.good]
+            if not answering:
+                raise self._none_answers()
+            if left_s <= 0:
+                return []
+            if got := await self._race(ask, answering, min(left_s, _RACE_S), queue):
+                return got
+
+    async def ack_and_consume(
+        self,
+        items: Sequence[Item],
+        max_messages: int,
+        max_bytes: int | None = None,
+        wait_s: float = 0.0,
+        visibility_timeout_s: float | None = None,
+        *,
+        queue: str | None = None,
+    ) -> Consumed:
+        """The acks, each to its broker, and then the consume."""
+        acks = await self.ack(items, queue=queue)
+        deliveries = await self.consume(
+            max_messages, max_bytes, wait_s, visibility_timeout_s, queue=queue
+        )
+        return Consumed(acks, deliveries)
+
+    def _in_turn(self) -> list[Member]:
+        """Those that answer, or else all, beginning with another one each time."""
+        everyone = self._members.everyone
+        members = [member for member in everyone if member.giving.good] or everyone
+        self._turn += 1
+        at = self._turn % max(1, len(members))
+        return members[at:] + members[:at]
+
+    async def _asked(self, ask: Ask, member: Member, wait_s: float) -> list[Delivery]:
+        try:
+            deliveries = await ask(member, wait_s)
+        except GputelError as error:
+            if not error.retriable and not isinstance(error, QueueClosed):
+                raise
+            member.failed(member.giving, error)
+            return []
+        member.worked(member.giving)
+        return deliveries
+
+    async def _race(
+        self, ask: Ask, members: Sequence[Member], wait_s: float, queue: str | None
+    ) -> list[Delivery]:
+        """Ask all at once; what the quickest has, or nothing when none has any."""
+        waiting = {asyncio.create_task(self._asked(ask, member, wait_s)) for member in members}
+        try:
+            while waiting:
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    waiting.discard(task)
+                    if got := task.result():
+                        return got
+            return []
+        finally:
+            for task in waiting:
+                task.cancel()
+                task.add_done_callback(lambda late: self._give_back(late, queue))
+
+    def _give_back(self, late: asyncio.Task[list[Delivery]], queue: str | None) -> None:
+        # Cancelled in time, a consume leaves nothing behind; this one had its answer already.
+        if late.cancelled() or late.exception() or not (deliveries := late.result()):
+            return
+        items = [(delivery.id, delivery.lease) for delivery in deliveries]
+        giving = self.nack(items, reason="another broker was quicker", queue=queue)
+        task = asyncio.get_running_loop().create_task(_quietly(giving))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _none_answers(self) -> GputelError:
+        members = self._members.everyone
+        if members and all(member.giving.closed for member in members):
+            return QueueClosed("every broker is closed and empty")
+        return BrokerUnavailable(f"none of the brokers at {self.url} answers")
+
+    # ------------------------------------------------------------------ about what is held
+
+    async def ack(self, items: Sequence[Item], *, queue: str | None = None) -> list[ItemResult]:
+        """As with one broker; items of one that is away fail with ``broker_unavailable``."""
+        return await self._each_at(items, lambda client, own: client.ack(own, queue=queue))
+
+    async def nack(
+        self,
+        items: Sequence[Item],
+        delay_s: float = 0.0,
+        reason: str = "",
+        dead: bool = False,
+        *,
+        queue: str | None = None,
+    ) -> list[ItemResult]:
+        """As ``ack``."""
+        return await self._each_at(
+            items, lambda client, own: client.nack(own, delay_s, reason, dead, queue=queue)
+        )
+
+    async def extend(
+        self, items: Sequence[Item], visibility_timeout_s: float, *, queue: str | None = None
+    ) -> list[ItemResult]:
+        """As ``ack``."""
+        return await self._each_at(
+            items, lambda client, own: client.extend(own, visibility_timeout_s, queue=queue)
+        )
+
+    async def _each_at(self, items: Sequence[Item], act: Act) -> list[ItemResult]:
+        results = [
+            ItemResult(id_, ok=False, code=StaleLease.code, message="its broker has left")
+            for id_, _ in items
+        ]
+        groups: defaultdict[Member, list[tuple[int, Item]]] = defaultdict(list)
+        for place, (id_, lease) in enumerate(items):
+            number, _, its_own = lease.partition(".")
+            member = self._members.numbered(int(number)) if number.isdecimal() else None
+            if member is not None:
+                groups[member].append((place, (id_, its_own)))
+        errors = await asyncio.gather(
+            *(_act_at(member, own, act, results) for member, own in groups.items())
+        )
+        if errors and all(errors):
+            raise next(filter(None, errors))
+        return results
+
+    async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
+        """As with one broker, of all that answer."""
+        answers = await self._of_all(lambda client: client.held(ids, queue=queue))
+        return [next(filter(None, states), None) for states in zip(*answers, strict=True)]
+
+    async def stats(self, *, queue: str | None = None) -> dict[str, Any]:
+        """The sums, over all brokers that answer, of what is a count."""
+        answers = await self._of_all(lambda client: client.stats(queue=queue))
+        return {
+            name: sum(answer[name] for answer in answers)
+            for name, count in answers[0].items()
+            if type(count) is int
+        }
+
+    async def _of_all(self, ask: Callable[[QueueClient], Coroutine[Any, Any, Any]]) -> list[Any]:
+        members = self._members.everyone
+        answers = await asyncio.gather(
+            *(ask(member.client) for member in members), return_exceptions=True
+        )
+        found = [answer for answer in answers if not isinstance(answer, BaseException)]
+        if not found:
+            raise next(
+                (e for e in answers if not getattr(e, "retriable", True)), self._none_answers()
+            )
+        return found
+
+
+async def _act_at(
+    member: Member, items: list[tuple[int, Item]], act: Act, results: list[ItemResult]
+) -> GputelError | None:
+    """Fill in the results of one broker's items; the error when it could not be asked."""
+    try:
+        answers = await act(member.client, [item for _, item in items])
+    except GputelError as error:
+        if not error.retriable:
+            raise
+        for place, (id_, _) in items:
+            results[place] = ItemResult(id_, ok=False, code=error.code, message=error.message)
+        return error
+    for (place, _), answer in zip(items, answers, strict=True):
+        results[place] = answer
+    return None
+
+
+async def _quietly(call: Coroutine[Any, Any, object]) -> None:
+    try:
+        await call
+    except GputelError:
+        return  # the leases run out by themselves

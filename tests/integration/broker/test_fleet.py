@@ -1,0 +1,228 @@
+"""One client of several brokers: each message on one of them, all of them emptied."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gputel.errors import BrokerUnavailable, PayloadTooLarge, QueueClosed, QueueFull, UsageError
+from gputel.mq.client import OutgoingMessage, PublishIncomplete, QueueClient
+from gputel.mq.fleet import QueueFleet
+from tests.integration.broker.conftest import Broker, running
+
+
+class Fleet:
+    """Brokers by number, and a client of all."""
+
+    def __init__(self, brokers: list[Broker], client: QueueClient) -> None:
+        self.brokers = brokers
+        self.client = client
+
+    async def held(self) -> list[int]:
+        """Ready messages of each broker."""
+        return [(await broker.client.stats())["ready"] for broker in self.brokers]
+
+
+@contextlib.asynccontextmanager
+async def fleet_of(count: int, **settings: Any) -> AsyncIterator[Fleet]:
+    async with contextlib.AsyncExitStack() as stack:
+        brokers = [await stack.enter_async_context(running(**settings)) for _ in range(count)]
+        client = QueueClient([broker.url for broker in brokers])
+        assert isinstance(client, QueueFleet)
+        yield Fleet(brokers, await stack.enter_async_context(client))
+
+
+def outgoing(*ids: str, key: str = "") -> list[OutgoingMessage]:
+    return [OutgoingMessage(id=id_, key=key, payload=b"x") for id_ in ids]
+
+
+async def drain(client: QueueClient) -> Counter[str]:
+    """Consume and ack until there is nothing."""
+    got: Counter[str] = Counter()
+    while deliveries := await client.consume(7):
+        got.update(delivery.id for delivery in deliveries)
+        results = await client.ack([(d.id, d.lease) for d in deliveries])
+        assert all(result.ok for result in results)
+    return got
+
+
+async def test_messages_spread_over_the_brokers_and_all_come_out_once() -> None:
+    async with fleet_of(3) as fleet:
+        ids = [str(n) for n in range(300)]
+        results = await fleet.client.publish(outgoing(*ids))
+        assert [(r.id, r.state) for r in results] == [(id_, "accepted") for id_ in ids]
+        assert min(await fleet.held()) > 50
+        assert (await fleet.client.stats())["ready"] == 300
+        assert await drain(fleet.client) == Counter(ids)
+
+
+async def test_same_message_published_again_by_anyone_is_a_duplicate() -> None:
+    async with fleet_of(3) as fleet:
+        ids = [str(n) for n in range(60)]
+        await fleet.client.publish(outgoing(*ids))
+        reversed_urls = ",".join(broker.url for broker in reversed(fleet.brokers))
+        async with QueueClient(reversed_urls) as other:
+            results = await other.publish(outgoing(*ids))
+        assert {result.state for result in results} == {"duplicate"}
+        assert set(await fleet.client.held([*ids, "nobody"])) == {"ready", None}
+
+
+async def test_one_key_stays_on_one_broker_in_its_order() -> None:
+    async with fleet_of(3) as fleet:
+        ids = [str(n) for n in range(60)]
+        for part in (ids[:20], ids[20:]):
+            await fleet.client.publish(outgoing(*part, key="k"))
+        assert sorted(await fleet.held()) == [0, 0, 60]
+        assert [d.id for d in await fleet.client.consume(100)] == ids
+
+
+async def test_lists_without_ids_go_whole_to_one_broker_after_the_other() -> None:
+    async with fleet_of(3) as fleet:
+        for _ in range(3):
+            await fleet.client.publish([OutgoingMessage(payload=b"x") for _ in range(10)])
+        assert await fleet.held() == [10, 10, 10]
+
+
+async def test_sends_share_requests_and_reach_all() -> None:
+    async with fleet_of(2) as fleet:
+        await asyncio.gather(*(fleet.client.send(b"x", id=str(n)) for n in range(200)))
+        assert await drain(fleet.client) == Counter(map(str, range(200)))
+
+
+async def test_leases_are_settled_at_the_broker_that_gave_them() -> None:
+    async with fleet_of(3) as fleet:
+        await fleet.client.publish(outgoing(*map(str, range(30))))
+        got = [d for _ in range(3) for d in await fleet.client.consume(100)]
+        items = [(d.id, d.lease) for d in got]
+        assert len(items) == 30
+        assert all(r.ok for r in await fleet.client.extend(items, 60))
+        assert all(r.ok for r in await fleet.client.nack(items[:10]))
+        results = await fleet.client.ack([*items[10:], ("x", "no lease"), ("y", "99.z")])
+        assert [r.ok for r in results] == [True] * 20 + [False] * 2
+        assert [r.code for r in results[20:]] == ["stale_lease"] * 2
+        consumed = await fleet.client.ack_and_consume(items[10:11], 100)
+        assert [r.code for r in consumed.acks] == ["unknown_message"]
+        assert consumed.messages
+
+
+async def test_waiting_consume_gets_what_any_broker_gets() -> None:
+    async with fleet_of(3) as fleet:
+        for n, broker in enumerate(fleet.brokers):
+            task = asyncio.create_task(fleet.client.consume(1, None, 20))
+            await asyncio.sleep(0.05)
+            await broker.publish(str(n))
+            (delivery,) = await task
+            assert delivery.id == str(n)
+            await fleet.client.ack([(delivery.id, delivery.lease)])
+        assert await fleet.client.consume(1, None, 0.1) == []
+        async with asyncio.timeout(5):
+            while any([(await b.client.stats())["waiting_consumers"] for b in fleet.brokers]):
+                await asyncio.sleep(0.01)
+
+
+async def test_consumes_cancelled_at_any_moment_leave_no_message_leased() -> None:
+    async with fleet_of(2, max_attempts=1000) as fleet:
+        for n in range(40):
+            task = asyncio.create_task(fleet.client.consume(5, None, 5.0))
+            await asyncio.sleep(n % 5 / 1000)
+            publishing = asyncio.create_task(fleet.client.send(b"x", id=str(n)))
+            await asyncio.sleep(n % 7 / 2000)
+            task.cancel()
+            (got,) = await asyncio.gather(task, return_exceptions=True)
+            if isinstance(got, list):
+                await fleet.client.nack([(d.id, d.lease) for d in got])
+            await publishing
+        async with asyncio.timeout(5):
+            while (await fleet.client.stats())["ready"] < 40:
+                await asyncio.sleep(0.01)
+
+
+async def test_consumers_are_served_by_all_brokers_in_turn() -> None:
+    async with fleet_of(3) as fleet:
+        for broker in fleet.brokers:
+            await broker.publish(*(f"{broker.port}/{n}" for n in range(10)))
+        first = [(await fleet.client.consume(1))[0].id.split("/")[0] for _ in range(9)]
+        assert set(Counter(first).values()) == {3}
+
+
+async def test_broker_that_is_away_is_passed_over_and_used_again_when_it_is_back(
+    unused_tcp_port: int,
+) -> None:
+    async with running() as first:
+        urls = [first.url, f"http://127.0.0.1:{unused_tcp_port}"]
+        async with QueueClient(urls) as client:
+            ids = [str(n) for n in range(40)]
+            results = await client.publish(outgoing(*ids, key="k") + outgoing("other"))
+            assert {result.state for result in results} == {"accepted"}
+            assert len(await client.consume(100, None, 1)) == 41
+            async with running(broker_port=unused_tcp_port) as second:
+                async with asyncio.timeout(10):
+                    n = 0
+                    while not (await second.client.stats())["published"]:
+                        await client.publish(outgoing(f"new {n}"))
+                        n += 1
+                        await asyncio.sleep(0.02)
+                await second.publish("there")
+                async with asyncio.timeout(10):
+                    got = set()
+                    while "there" not in got:
+                        got |= {d.id for d in await client.consume(100, None, 1)}
+
+
+async def test_no_broker_at_all_is_an_error_for_all_calls(unused_tcp_port: int) -> None:
+    async with QueueClient([f"http://127.0.0.1:{unused_tcp_port}", "http://127.0.0.1:1"]) as client:
+        for call in (
+            client.publish(outgoing("a")),
+            client.consume(1, None, 5),
+            client.held(["a"]),
+            client.stats(),
+        ):
+            with pytest.raises(BrokerUnavailable):
+                await call
+        assert "answers" in (await client.check() or "")
+
+
+async def test_draining_broker_takes_no_more_and_is_emptied() -> None:
+    async with fleet_of(2) as fleet:
+        await fleet.client.publish(outgoing(*map(str, range(40))))
+        before = await fleet.held()
+        await fleet.brokers[0].post("/admin/drain")
+        results = await fleet.client.publish(outgoing(*map(str, range(100, 140))))
+        assert {result.state for result in results} == {"accepted"}
+        assert await fleet.held() == [before[0], before[1] + 40]
+        assert sum((await drain(fleet.client)).values()) == 80
+        await fleet.brokers[1].post("/admin/drain")
+        with pytest.raises(QueueClosed):
+            await fleet.client.publish(outgoing("late"))
+        with pytest.raises(QueueClosed):
+            await fleet.client.consume(1, None, 5)
+
+
+async def test_full_broker_sends_messages_elsewhere_but_keys_wait() -> None:
+    async with fleet_of(2, queue_max_messages=5) as fleet:
+        results = await fleet.client.publish(outgoing(*map(str, range(10))), 0)
+        assert {result.state for result in results} == {"accepted"}
+        with pytest.raises(QueueFull):
+            await fleet.client.publish(outgoing("more"), 0)
+        assert await drain(fleet.client) == Counter(map(str, range(10)))
+        with pytest.raises(PublishIncomplete) as error:
+            await fleet.client.publish(outgoing(*map(str, range(8)), key="k"), 0)
+        states = [result.state for result in error.value.results]
+        assert states == ["accepted"] * 5 + ["refused"] * 3
+        assert sorted(await fleet.held()) == [0, 5]
+
+
+async def test_message_that_no_broker_takes_is_refused() -> None:
+    async with fleet_of(2, queue_max_bytes=5000) as fleet:
+        with pytest.raises(PayloadTooLarge):
+            await fleet.client.publish([OutgoingMessage(id="a", payload=b"x" * 6000)])
+
+
+@pytest.mark.parametrize("wrong", ["http://a:1,b:2", "dns+https://a:1", "http://a:1,http://b:x"])
+async def test_wrong_address_in_a_list_is_named(wrong: str) -> None:
+    with pytest.raises(UsageError, match="address"):
+        async with QueueClient(wrong):
+            pass
