@@ -136,6 +136,20 @@ class BrokerSettings:
     )
     max_queues: int = _setting(1000, "Most queues that the broker has.", minimum=1)
     message_max_bytes: int = _setting(64 * MIB, "Largest request body that is taken.", minimum=1)
+    requests_max_bytes: int = _setting(
+        256 * MIB, "Most bytes of larger request bodies held at once; others wait.", minimum=1
+    )
+    receive_timeout_s: float = _setting(
+        15.0,
+        "Seconds in which a request's body is let in, then has come; a larger one, and a reply, "
+        "must move by 64 KiB a second over as long.",
+        minimum=0.05,
+    )
+    idle_timeout_s: float = _setting(
+        75.0,
+        "Seconds until a connection is closed that sent no whole head of a request.",
+        minimum=0.05,
+    )
     visibility_timeout_s: float = _setting(
         30.0, "Seconds until a leased message that was not acked is delivered again.", minimum=0.05
     )

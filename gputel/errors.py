@@ -14,9 +14,9 @@
         SchemaTooNew         the database is ahead of this gputel
       RequestError           a request that cannot be answered as asked (4xx, 5xx)
         BadRequest 400, Unauthorized 401, NotFound 404, UnknownMessage 404,
-        UnknownQueue 404, QueueNotEmpty 409, TooManyQueues 409,
+        UnknownQueue 404, TooSlow 408, QueueNotEmpty 409, TooManyQueues 409,
         StaleLease 409, QueueClosed 410, PayloadTooLarge 413, QueueFull 503,
-        JournalFull 507, JournalBroken 503
+        Busy 503, JournalFull 507, JournalBroken 503
       BrokerUnavailable      the broker is away for now                 (retried)
       ApiError               the API is away, or refused a question     (exit 1)
 
@@ -157,6 +157,14 @@ class UnknownQueue(RequestError):
     status = 404
 
 
+class TooSlow(RequestError):
+    """The body did not come in the time that it may take."""
+
+    code = "too_slow"
+    status = 408
+    retriable = True
+
+
 class QueueNotEmpty(RequestError):
     """The queue holds messages, and what was asked needs it to be empty."""
 
@@ -196,6 +204,14 @@ class QueueFull(RequestError):
     """The queue stayed full for as long as the publisher would wait."""
 
     code = "queue_full"
+    status = 503
+    retriable = True
+
+
+class Busy(RequestError):
+    """The bodies of other requests hold all the memory that there is for them."""
+
+    code = "busy"
     status = 503
     retriable = True
 

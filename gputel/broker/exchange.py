@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 from aiohttp import web
 
-from gputel.errors import PayloadTooLarge
+from gputel.broker.intake import INTAKE, malformed, too_large
 from gputel.mq.encoding import encode
 from gputel.mq.protocol import JSON, MSGPACK
 
@@ -44,14 +44,19 @@ def _accepted(accept: str) -> str | None:
 
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
-    """The whole body. Raises PayloadTooLarge as early as that is known."""
+    """The whole body. Raises PayloadTooLarge as early as that is known, else as Intake does."""
     length = request.content_length
     if length is not None and length > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_large(max_bytes)
+    content = getattr(request, "content", None)
+    if content is not None and not content.is_eof():
+        return await request.app[INTAKE].read(request, max_bytes)
     try:
-        return await request.read()
+        return await request.read()  # it is here already
     except web.HTTPRequestEntityTooLarge:
-        raise _too_large(max_bytes) from None
+        raise too_large(max_bytes) from None
+    except web.RequestPayloadError as error:
+        raise malformed(error) from None
 
 
 async def converted(size: int, convert: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -133,9 +138,3 @@ async def _deliver(
     finally:
         if not whole:
             undelivered(begun)
-
-
-def _too_large(max_bytes: int) -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"the body is over {max_bytes} bytes (--message-max-bytes of the broker): send less at once"
-    )

@@ -15,6 +15,7 @@ from gputel.broker.durable import Durability, durability
 from gputel.broker.exchange import route
 from gputel.broker.fast_path import HOT, fast_connections
 from gputel.broker.handlers import MessageHandlers
+from gputel.broker.intake import INTAKE, Intake
 from gputel.broker.queue_admin import QueueHandlers
 from gputel.broker.queue_metrics import metrics_of
 from gputel.broker.queues import Queues
@@ -22,7 +23,7 @@ from gputel.broker.stats import StatsHandlers
 from gputel.config import BrokerSettings
 from gputel.web.errors import error_middleware
 from gputel.web.health import Check, Health, add_health_routes
-from gputel.web.listener import Listener, listen
+from gputel.web.listener import Listener, Patience, listen
 from gputel.web.request_metrics import request_metrics
 
 log = logging.getLogger("gputel.broker")
@@ -58,7 +59,12 @@ async def _served(
     with metrics_of(queues):
         connection = None if settings.plain_http else fast_connections(app)
         async with listen(
-            app, host, settings.broker_port, "--broker-port", connection=connection
+            app,
+            host,
+            settings.broker_port,
+            "--broker-port",
+            patience=Patience(settings.idle_timeout_s, settings.receive_timeout_s),
+            connection=connection,
         ) as listener:
             try:
                 yield listener
@@ -74,6 +80,7 @@ def make_app(
         client_max_size=settings.message_max_bytes,
         middlewares=[request_metrics("broker"), error_middleware],
     )
+    app[INTAKE] = Intake(settings.requests_max_bytes, settings.receive_timeout_s)
     app[HOT] = {
         **MessageHandlers(queues, settings, consumers).by_path(),
         **ConsumeHandler(queues, settings, consumers).by_path(),

@@ -31,17 +31,22 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        code = (error.reason or "error").lower().replace(" ", "_")
-        response = error_response(error.status, code, _http_message(request, error))
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
-        return response
+        return http_refusal(request, error)
     except Exception:
         log.exception("unexpected error while answering %s %s", request.method, request.path)
         return error_response(500, "internal", "unexpected error; the server's log has it whole")
 
 
-def _http_message(request: web.Request, error: web.HTTPException) -> str:
+def http_refusal(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
+    """What aiohttp refused, in the shape of all errors."""
+    code = (error.reason or "error").lower().replace(" ", "_")
+    response = error_response(error.status, code, _http_message(request, error))
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
+
+
+def _http_message(request: web.BaseRequest, error: web.HTTPException) -> str:
     if error.status == 404:
         return f"there is nothing at {request.path}"
     if error.status == 405:

@@ -11,9 +11,27 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gputel.errors import PortTaken, UsageError
+from gputel.web.connection import Connection
 
 MakeConnection = Callable[[web.Server], asyncio.BaseProtocol]
-"""Makes what reads and answers one connection, in place of aiohttp's own RequestHandler."""
+"""Makes what reads and answers one connection, in place of Connection."""
+
+_READ_BYTES = 64 * 1024  # of a body that nobody reads yet, twice as many are buffered
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server waits for its peers.
+
+    ``idle_s``: for the whole head of a request. ``transfer_s``: for a client to take some of its
+    reply, and to finish a body that was refused.
+    """
+
+    idle_s: float = 75.0
+    transfer_s: float = 15.0
+
+
+_PATIENCE = Patience()
 
 
 @dataclass(frozen=True)
@@ -38,16 +56,23 @@ async def listen(
     flag: str,
     *,
     shutdown_timeout_s: float = 5.0,
+    patience: Patience = _PATIENCE,
     connection: MakeConnection | None = None,
 ) -> AsyncIterator[Listener]:
     """Serve ``app`` until the context ends; open requests then get ``shutdown_timeout_s``.
 
-    ``flag`` is the setting that chose the port, named in the error. A request whose client goes
-    away has its handler cancelled. Raises PortTaken, or UsageError for an address that this
-    machine does not have or may not use.
+    Peers that outwear ``patience`` are cut off. ``flag`` is the setting that chose the port, named
+    in the error. A request whose client goes away has its handler cancelled. Raises PortTaken, or
+    UsageError for an address that this machine does not have or may not use.
     """
     runner = web.AppRunner(
-        app, access_log=None, handler_cancellation=True, shutdown_timeout=shutdown_timeout_s
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=shutdown_timeout_s,
+        keepalive_timeout=patience.idle_s,
+        lingering_time=patience.transfer_s,
+        read_bufsize=_READ_BYTES,
     )
     await runner.setup()
     try:
@@ -58,24 +83,26 @@ async def listen(
 
 
 class _Site(web.TCPSite):
-    """A site whose connections may be made otherwise."""
+    """A site whose connections are ours."""
 
     def __init__(
         self, runner: web.AppRunner, host: str, port: int, connection: MakeConnection | None
     ) -> None:
         super().__init__(runner, host, port)
-        self._connection = connection
+        self._connection = connection or _connection
 
     async def start(self) -> None:
         server = self._runner.server
+        assert server is not None
         make = self._connection
-        if make is None or server is None:
-            await super().start()
-            return
         await web.BaseSite.start(self)
         self._server = await asyncio.get_running_loop().create_server(
             lambda: make(server), self._host, self._port, backlog=self._backlog
         )
+
+
+def _connection(server: web.Server) -> Connection:
+    return Connection(server, loop=asyncio.get_running_loop(), **server._kwargs)
 
 
 async def _start(site: web.TCPSite, host: str, port: int, flag: str) -> None:

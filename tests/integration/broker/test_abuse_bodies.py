@@ -1,10 +1,14 @@
 """Requests that are wrong, too large or broken: refused with a reason, and the broker goes on."""
 
 import asyncio
-import random
+import logging
+import zlib
 
 import msgspec
 import pytest
+
+from gputel.mq.client import OutgoingMessage
+from tests.raw_http import Raw, message, raw_to, request
 
 MSGPACK = {"Content-Type": "application/msgpack"}
 
@@ -115,6 +119,10 @@ async def test_wrong_body_is_400(broker, path, body) -> None:
     assert (await broker.client.stats())["ready"] == 1
 
 
+LARGE = 5_000_000
+CHUNKED = "Transfer-Encoding: chunked"
+
+
 async def test_body_over_the_limit_is_413_whether_or_not_its_length_is_told(start) -> None:
     async def pieces():
         for _ in range(64):
@@ -128,6 +136,135 @@ async def test_body_over_the_limit_is_413_whether_or_not_its_length_is_told(star
         assert (await broker.post("/publish", {"payload": "x" * 9_900}))[0] == 202
 
 
+async def test_body_that_says_it_is_too_large_is_refused_before_it_comes(start) -> None:
+    async with start(message_max_bytes=10_000) as broker, raw_to(broker.port) as raw:
+        await raw.send(request("/publish", b"", "Content-Length: 9999999999"))
+        reply = await raw.reply()
+        assert (reply.status, reply.body["code"]) == (413, "payload_too_large")
+
+
+async def test_body_that_grows_without_an_end_is_refused_once_it_is_too_large(start) -> None:
+    async with start(message_max_bytes=100_000, receive_timeout_s=0.5) as broker:
+        async with raw_to(broker.port) as raw:
+            await raw.send(request("/publish", b"", CHUNKED))
+            flood = asyncio.create_task(_flood(raw))
+            reply = await raw.reply()
+            assert (reply.status, reply.body["code"]) == (413, "payload_too_large")
+            await raw.rest()
+            await flood
+        await broker.publish("after")
+
+
+async def test_body_that_unpacks_to_more_than_the_limit_is_refused(start) -> None:
+    async with start(message_max_bytes=1_000_000) as broker, raw_to(broker.port) as raw:
+        bomb = zlib.compress(b'{"payload":"' + b"x" * 50_000_000 + b'"}')
+        assert len(bomb) < 1_000_000
+        await raw.send(request("/publish", bomb, "Content-Encoding: deflate"))
+        assert (await raw.reply()).status == 413
+
+
+async def test_packed_body_is_unpacked(broker) -> None:
+    async with raw_to(broker.port) as raw:
+        packed = zlib.compress(b'{"id":"a","payload":"' + b"x" * 300_000 + b'"}')
+        await raw.send(request("/publish", packed, "Content-Encoding: deflate"))
+        assert (await raw.reply()).body == {"id": "a", "state": "accepted"}
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        (CHUNKED, b"zz\r\n"),
+        (CHUNKED, b"5\r\nabcdefgh\r\n0\r\n\r\n"),
+        (CHUNKED, b"-5\r\nabcde\r\n0\r\n\r\n"),
+        (CHUNKED, b"fffffffffffffffff\r\nab"),
+        (CHUNKED, b"5\nabcde\n0\n\n"),
+        (CHUNKED, b"5;" + b"x" * 100_000 + b"\r\nabcde\r\n0\r\n\r\n"),
+        ("Content-Encoding: deflate", b"this is not packed"),
+        ("Content-Encoding: gzip", zlib.compress(b'{"payload":""}')),
+    ],
+)
+async def test_body_that_is_not_framed_or_packed_as_it_says_is_refused(
+    start, field, body, caplog, our_connections
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with start(receive_timeout_s=15 if our_connections else 0.5) as broker:
+        async with raw_to(broker.port) as raw:
+            if field == CHUNKED:
+                await raw.send(request("/publish", b"", field))
+                await asyncio.sleep(0.01)
+                await raw.send(body)
+            else:
+                await raw.send(request("/publish", body, field))
+            reply = await raw.reply()
+        assert (await broker.client.stats())["published"] == 0
+    if our_connections:
+        assert (reply.status, reply.body["code"]) == (400, "bad_request")
+        assert not [record for record in caplog.records if record.exc_info]
+    else:
+        assert reply.status in (400, 408)
+
+
+async def test_bodies_beyond_what_may_be_held_wait_their_turn_and_small_ones_do_not(
+    start,
+) -> None:
+    async with start(requests_max_bytes=8_000_000) as broker:
+        whole = request("/publish", b'{"id":"%d","payload":"' + b"x" * LARGE + b'"}')
+        async with raw_to(broker.port) as holder:
+            await holder.send(whole.replace(b"%d", b"01")[:-1])
+            await asyncio.sleep(0.05)
+            raws = [await Raw.to(broker.port) for _ in range(5)]
+            sending = [
+                asyncio.create_task(raw.send(whole.replace(b"%d", b"1%d" % n)))
+                for n, raw in enumerate(raws)
+            ]
+            await asyncio.sleep(0.2)
+            await broker.publish("small")
+            assert (await broker.client.stats())["published"] == 1
+            await holder.send(b"}")
+            assert (await holder.reply()).status == 202
+            for raw in raws:
+                assert (await raw.reply()).status == 202
+                raw.writer.transport.abort()
+            await asyncio.gather(*sending)
+        assert (await broker.client.stats())["published"] == 7
+
+
+async def test_body_that_finds_no_room_in_time_is_503_and_room_comes_back(start) -> None:
+    async with start(requests_max_bytes=LARGE, receive_timeout_s=2) as broker:
+        whole = message("a", "x" * LARGE)
+        async with raw_to(broker.port) as holder, raw_to(broker.port) as other:
+            await holder.send(whole[:1000])
+            await other.send(whole[:1000])
+            for at in range(1000, 4_000_000, 400_000):
+                await holder.send(whole[at : at + 400_000])
+                await asyncio.sleep(0.3)
+            reply = await other.reply()
+            assert (reply.status, reply.body["code"]) == (503, "busy")
+            assert reply.fields["retry-after"] == "1"
+            assert "--requests-max-bytes" in reply.body["message"]
+        await broker.client.publish([OutgoingMessage(id="b", payload=b"x" * LARGE)])
+
+
+async def test_clients_that_leave_while_they_wait_for_room_give_up_their_place(start) -> None:
+    async with start(requests_max_bytes=LARGE) as broker:
+        whole = message("a", "x" * LARGE)
+        for _ in range(3):
+            raws = [await Raw.to(broker.port) for _ in range(10)]
+            for n, raw in enumerate(raws):
+                await raw.send(whole[: 3_000_000 if n == 0 else 1000])
+            await asyncio.sleep(0.02)
+            for raw in raws:
+                raw.vanish()
+        await broker.client.publish([OutgoingMessage(id="b", payload=b"x" * LARGE)])
+        assert (await broker.client.stats())["published"] == 1
+
+
+async def _flood(raw: Raw) -> None:
+    while not raw.reader.at_eof() and not raw.writer.transport.is_closing():
+        await raw.send(b"2800\r\n" + b"x" * 0x2800 + b"\r\n")
+        await asyncio.sleep(0.001)
+
+
 async def test_unknown_path_and_wrong_method_are_errors_of_the_same_shape(broker) -> None:
     status, reply = await broker.get("/nothing")
     assert (status, reply["code"]) == (404, "not_found")
@@ -138,26 +275,6 @@ async def test_unknown_path_and_wrong_method_are_errors_of_the_same_shape(broker
 async def test_lists_of_nothing_are_answered_with_nothing(broker) -> None:
     assert await broker.post("/publish", []) == (202, [])
     assert await broker.post("/ack", []) == (200, [])
-
-
-async def test_random_bytes_never_end_the_broker(broker) -> None:
-    rng = random.Random(20)
-    paths = ["/publish", "/ack", "/nack", "/extend", "/dead-letters/purge", "/consume?wait_s=0"]
-    good = msgspec.msgpack.encode([{"payload": b"x", "id": "i", "metadata": {"a": [1, {}]}}])
-    for n in range(150):
-        body = bytearray(good) if n % 2 else bytearray(rng.randbytes(rng.randrange(200)))
-        for _ in range(3):
-            if body:
-                body[rng.randrange(len(body))] = rng.randrange(256)
-        headers = MSGPACK if rng.random() < 0.7 else {}
-        status, _ = await broker.post(rng.choice(paths), bytes(body), **headers)
-        assert status < 500
-    for _ in range(20):
-        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
-        writer.write(rng.randbytes(300) + b"\r\n\r\n")
-        await asyncio.wait_for(reader.read(100), 5)
-        writer.close()
-    assert (await broker.get("/healthz"))[0] == 200
 
 
 async def test_message_that_json_cannot_show_whole_is_still_delivered(broker) -> None:
