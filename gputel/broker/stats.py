@@ -61,36 +61,43 @@ class StatsHandlers:
             largest = _PEEK_PAYLOAD_BYTES
         now = waiting.now()
         room = self._settings.message_max_bytes
-        shown: list[tuple[dict[str, Any], bytes | None]] = []
+        shown: list[_Shown] = []
         for message in waiting.queue.peek(most or _PEEK):
             size = len(message.payload)
             fits = size <= min(largest, room)
             room -= size if fits else 0
-            shown.append((_summary(message, now), message.payload if fits else None))
+            shown.append((_summary(message, now), message, fits))
         content_type = reply_type(request)
-        size = self._settings.message_max_bytes - room
+        metadata_bytes = sum(len(message.metadata) for _, message, _ in shown)
+        size = metadata_bytes + self._settings.message_max_bytes - room
         body = await converted(size, _encode, shown, content_type)
         return web.Response(body=body, content_type=content_type)
+
+
+_Shown = tuple[dict[str, Any], Message, bool]
+"""What is told of a message, the message, and whether its payload is told too."""
 
 
 def _summary(message: Message, now: float) -> dict[str, Any]:
     return {
         "id": message.id,
         "key": message.key,
-        "metadata": metadata_of(message),
+        "metadata": None,
         "state": message.state.value,
         "attempts": message.attempts,
         "age_s": round(now - message.since, 3),
         "payload_bytes": len(message.payload),
+        "payload": None,
     }
 
 
-def _encode(shown: list[tuple[dict[str, Any], bytes | None]], content_type: str) -> bytes:
-    return encode([{**told, **_payload(raw, content_type)} for told, raw in shown], content_type)
-
-
-def _payload(raw: bytes | None, content_type: str) -> dict[str, Any]:
-    if raw is None or content_type == MSGPACK:
-        return {"payload": raw}
-    text, encoding = payload_text(raw)
-    return {"payload": text, "encoding": encoding}
+def _encode(shown: list[_Shown], content_type: str) -> bytes:
+    for told, message, with_payload in shown:
+        told["metadata"] = metadata_of(message)
+        if not with_payload:
+            continue
+        if content_type == MSGPACK:
+            told["payload"] = message.payload
+        else:
+            told["payload"], told["encoding"] = payload_text(message.payload)
+    return encode([told for told, _, _ in shown], content_type)
