@@ -56,7 +56,9 @@ async def round_trips(client: Client, batch: int, size: int, seconds: float) -> 
     return count, elapsed
 
 
-async def flow(producers: list[Client], consumers: list[Client], seconds: float) -> tuple[int, float]:
+async def flow(
+    producers: list[Client], consumers: list[Client], seconds: float
+) -> tuple[int, float]:
     """Batches of 100 from producers to consumers that work side by side; counts what was acked."""
     payloads = [os.urandom(SMALL)] * 100
     started = time.perf_counter()
@@ -280,7 +282,8 @@ def main() -> None:
         return
     rounds, seconds = (1, 1.0) if arguments.quick else (arguments.rounds, arguments.seconds)
     peers = tuple(arguments.peers.split(","))
-    run(peers, tuple(arguments.cases.split(",")), rounds, seconds)
+    if arguments.cases:
+        run(peers, tuple(arguments.cases.split(",")), rounds, seconds)
     if arguments.journal:
         run(DURABLE, ("durable batches",), rounds, seconds)
     print(f"rounds: {rounds}, seconds each: {seconds}, load: {os.getloadavg()[0]:.1f}")

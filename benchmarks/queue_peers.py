@@ -77,9 +77,7 @@ class Redis:
     async def take(self, most: int, handles: Handles = ()) -> list[tuple[bytes, Any]]:
         if handles:
             await self.client.xack("s", "g", *handles)
-        return entries(
-            await self.client.xreadgroup("g", "c", {"s": ">"}, count=most, block=1000)
-        )
+        return entries(await self.client.xreadgroup("g", "c", {"s": ">"}, count=most, block=1000))
 
     async def close(self) -> None:
         await self.client.aclose()

@@ -47,7 +47,7 @@ class JournaledQueue(MessageQueue):
         if held is None:
             number = self._journal.take_number()
             entry = self._entries[message.id] = Entry(number, number, self, message)
-            self._journal.append(entry, self.stored(entry))
+            self._journal.append(entry, self._published(entry))
         return held
 
     def replay(self, id_: str) -> None:
@@ -65,6 +65,23 @@ class JournaledQueue(MessageQueue):
             for message in messages
         ]
         return sum(sizes), max(sizes, default=0)
+
+    def _published(self, entry: Entry) -> Stored:
+        message: Message = entry.message
+        if message.delay_s or message.ttl_s:
+            return self.stored(entry)
+        number, at = entry.number, self._unix(message.since)
+        return Stored(
+            number=number,
+            order=number,
+            queue=self.name,
+            id=message.id,
+            key=message.key,
+            payload=message.payload,
+            metadata=message.metadata,
+            published_at=at,
+            since=at,
+        )
 
     def stored(self, entry: Entry) -> Stored:
         """A message as it is now, for the journal."""

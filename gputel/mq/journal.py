@@ -42,6 +42,7 @@ Observe = Callable[[float, float | None], None]
 
 _LIST_MOST = 4096
 _REWRITE_BYTES = 256 * 1024
+_RECORD_BYTES = 64 * 1024  # of payloads; what a flipped bit can cost
 _TRY_AGAIN_S = 0.5
 _SKIP_NUMBERS = 1_000_000
 """Left out after a start: a record that was lost may have held some of the next numbers."""
@@ -88,6 +89,8 @@ class Journal:
         self._refused_why = ""
         self._room_changed: asyncio.Future[None] | None = None
         self._pieces: list[tuple[Segment, int, list[bytes]]] = []
+        self._record: list[tuple[Entry, Stored]] = []  # messages that will share a record
+        self._record_bytes = 0
         self._settled: list[int] = []
         self._attempts: dict[int, int] = {}
         self._urgent = False  # whether somebody may wait for what is pending
@@ -122,6 +125,7 @@ class Journal:
 
     def release(self, amount: int) -> None:
         """Take back a promise: what it was for has been appended, or will not be."""
+        self._close_record()
         self.space.promised -= amount
         self._make_spare()
 
@@ -131,16 +135,22 @@ class Journal:
         return self._number
 
     def append(self, entry: Entry, stored: Stored) -> None:
-        """Write down a message, new or as it has become. Its room must have been admitted."""
-        body = encode_body(stored)
-        segment = self._append(Kind.MESSAGE, body)
+        """Write down a message, new or as it has become. Its room must have been admitted.
+
+        Messages that come one after another share a record, up to a size; ``release`` ends it.
+        """
         if entry.segment is None:
             self.space.live += 1
-        segment.hold(entry, padded(len(body)))
-        self._urgent = True
+        self._record.append((entry, stored))
+        self._record_bytes += len(stored.payload) + len(stored.metadata)
+        if self._record_bytes >= _RECORD_BYTES:
+            self._close_record()
+        else:
+            self._schedule()
 
     def settle(self, entry: Entry) -> None:
         """Write down that a message ended: it never comes back."""
+        self._close_record()
         if entry.segment is None:
             return
         entry.segment.drop(entry)
@@ -156,6 +166,7 @@ class Journal:
 
     def died(self, entry: Entry, died: Died) -> None:
         """Write down a dead letter. On a full disk this is left out: it then comes back ready."""
+        self._close_record()
         body = encode_body(died)
         if self.space.can_rewrite(padded(len(body))):
             self._append(Kind.DEAD, body)
@@ -163,6 +174,7 @@ class Journal:
 
     def replayed(self, entry: Entry) -> None:
         """Write down that a dead letter is ready again, behind all others; sets its order."""
+        self._close_record()
         entry.order = self.take_number()
         self._attempts.pop(entry.number, None)
         if self.space.can_rewrite(padded(16)):
@@ -188,6 +200,17 @@ class Journal:
             raise JournalBroken(self.broken)
 
     # ------------------------------------------------------------------ records and commits
+
+    def _close_record(self) -> None:
+        if not self._record:
+            return
+        record, self._record, self._record_bytes = self._record, [], 0
+        body = encode_body([stored for _, stored in record])
+        segment = self._append(Kind.MESSAGES, body)
+        size = padded(len(body)) // len(record)
+        for entry, _ in record:
+            segment.hold(entry, size)
+        self._urgent = True
 
     def _append(self, kind: Kind, body: bytes) -> Segment:
         size = padded(len(body))
@@ -215,6 +238,7 @@ class Journal:
         if self._running is not None or self.broken:
             return
         with suppress(JournalBroken):
+            self._close_record()
             self._append_lists()
         if not self._pieces:
             self._nothing_to_commit()
@@ -374,11 +398,12 @@ class Journal:
         """Move some of what lives in a segment to the head; after the commit comes the rest."""
         done = 0
         for entry in list(segment.live.values()):
-            if done >= _REWRITE_BYTES or not self.space.can_rewrite(entry.size + 4096):
-                return
+            if done >= _REWRITE_BYTES or not self.space.can_rewrite(done + entry.size + 4096):
+                break
             self.append(entry, self._snapshot(entry))
             done += entry.size
             self.rewritten_bytes += entry.size
+        self._close_record()
 
     def _remove(self, segments: Iterable[int]) -> None:
         for number in segments:

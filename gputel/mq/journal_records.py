@@ -50,7 +50,7 @@ _CHECKED = struct.Struct("<IB3xQ")
 class Kind(IntEnum):
     """What a record tells; the body of each."""
 
-    MESSAGE = 1  # MessagePack of a Stored; a later one of the same number takes its place
+    MESSAGES = 1  # MessagePack of a list of Stored; a later one of a number takes its place
     SETTLED = 2  # numbers of messages that ended, u64 each
     ATTEMPTS = 3  # (number, attempts), u64 each
     DEAD = 4  # MessagePack of a Died
@@ -116,7 +116,7 @@ class Header(NamedTuple):
 
 
 encode_body = msgspec.msgpack.Encoder().encode
-decode_stored = msgspec.msgpack.Decoder(Stored).decode
+decode_stored = msgspec.msgpack.Decoder(list[Stored]).decode
 decode_died = msgspec.msgpack.Decoder(Died).decode
 
 

@@ -136,10 +136,12 @@ def _apply_all(recovered: Recovered, read: SegmentRead) -> None:
             read.damage.append(Damage(read.path, record.offset, record.end, str(error)))
 
 
-def _message(recovered: Recovered, segment: int, record: Record) -> None:
-    stored = decode_stored(record.body)
-    recovered.live[stored.number] = Found(stored, segment, padded(len(record.body)))
-    recovered.number = max(recovered.number, stored.number, stored.order)
+def _messages(recovered: Recovered, segment: int, record: Record) -> None:
+    messages = decode_stored(record.body)
+    size = padded(len(record.body)) // max(1, len(messages))
+    for stored in messages:
+        recovered.live[stored.number] = Found(stored, segment, size)
+        recovered.number = max(recovered.number, stored.number, stored.order)
 
 
 def _settled(recovered: Recovered, _segment: int, record: Record) -> None:
@@ -180,7 +182,7 @@ def _sealed(recovered: Recovered, _segment: int, record: Record) -> None:
 
 
 _APPLY: dict[int, Callable[[Recovered, int, Record], None]] = {
-    Kind.MESSAGE: _message,
+    Kind.MESSAGES: _messages,
     Kind.SETTLED: _settled,
     Kind.ATTEMPTS: _attempts,
     Kind.DEAD: _dead,

@@ -64,7 +64,7 @@ async def test_a_torn_end_stays_no_damage_after_the_next_start(tmp_path: Path) -
     ids = await filled(tmp_path)
     path, data = segment_of(tmp_path)
     last = read_segment(path, 1).records[-1]
-    path.write_bytes(data[: last.end - 10] + bytes(len(data) - last.end + 10))
+    path.write_bytes(data[: last.end - 30] + bytes(len(data) - last.end + 30))
     for n in range(2):
         async with kept_in(tmp_path) as kept:
             assert len(kept.recovered.torn) == 1
@@ -155,7 +155,7 @@ async def test_the_first_segment_missing_is_told_too(tmp_path: Path) -> None:
 
 async def test_a_payload_that_looks_like_a_record_is_never_read_as_one(tmp_path: Path) -> None:
     forged = encode_body(Stored(99, 99, "", "forged", "", b"", b"\x80"))
-    payload = b"".join(bytes(n) + encode_record(Kind.MESSAGE, 50, forged, 0) for n in range(8))
+    payload = b"".join(bytes(n) + encode_record(Kind.MESSAGES, 50, forged, 0) for n in range(8))
     async with kept_in(tmp_path) as kept:
         await kept.publish("a")
         await kept.publish("b", payload=payload)
