@@ -143,7 +143,7 @@ class Members:
             try:
                 self._found[address] = await addresses.resolve(address)
                 self._outages[address].ends()
-            except OSError as error:  # those that were known remain
+            except (OSError, UnicodeError) as error:  # those that were known remain
                 self._outages[address].begins(BrokerUnavailable(f"no address found: {error}"))
         urls = {url for found in self._found.values() for url in found}
         before = set(self._by_number)

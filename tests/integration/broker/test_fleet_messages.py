@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from gputel.errors import UnknownQueue
+from gputel.errors import BrokerUnavailable, UnknownQueue
 from gputel.mq import addresses, members
 from gputel.mq.client import QueueClient
 from tests.integration.broker.conftest import running
@@ -80,6 +80,25 @@ async def test_broker_that_comes_back_is_drunk_from_again(handled, unused_tcp_po
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+async def test_brokers_are_found_behind_a_name() -> None:
+    async with (
+        running() as broker,
+        QueueClient(f"dns+http://localhost:{broker.port}") as client,
+    ):
+        await client.publish(outgoing("a", "b"))
+        assert {d.id for d in await client.consume(5, None, 5)} == {"a", "b"}
+        assert (await broker.client.stats())["in_flight"] == 2
+
+
+@pytest.mark.parametrize("name", ["no-such-broker.invalid", "x" * 70])
+async def test_name_that_is_not_found_is_a_broker_that_is_away(name: str) -> None:
+    async with QueueClient(f"dns+http://{name}:8081") as client:
+        with pytest.raises(BrokerUnavailable):
+            await client.publish(outgoing("a"))
+        with pytest.raises(BrokerUnavailable):
+            await client.consume(1, None, 5)
 
 
 async def test_set_behind_a_name_is_followed(handled, monkeypatch) -> None:
