@@ -6,8 +6,10 @@ Names follow ``gputel_<role>_<what>_<unit>``; counters end in ``_total``.
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -20,6 +22,7 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 F = TypeVar("F", bound=Family)
@@ -81,6 +84,48 @@ class Scraped(Collector):
 def empty(family: F) -> F:
     """A family like this, for the values of one scrape."""
     return type(family)(family.name, family.documentation, labels=family._labelnames)
+
+
+class Requests(Collector):
+    """HTTP requests, counted and timed in plain numbers: a broker may have thousands a second."""
+
+    _ANSWERED = CounterMetricFamily(
+        "gputel_http_requests", "HTTP requests answered.", labels=["role", "route", "status"]
+    )
+    _SECONDS = HistogramMetricFamily(
+        "gputel_http_request_seconds", "HTTP request duration.", labels=["role", "route"]
+    )
+
+    def __init__(self) -> None:
+        self.families: list[Family] = [self._ANSWERED, self._SECONDS]
+        self._answered: dict[tuple[str, str, int], int] = {}
+        self._times: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+        REGISTRY.register(self)
+
+    def note(self, role: str, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        answered, key = self._answered, (role, route, status)
+        answered[key] = answered.get(key, 0) + 1
+        times = self._times.get((role, route))
+        if times is None:
+            times = self._times[role, route] = [0] * (len(_SECONDS) + 1), [0.0]
+        times[0][bisect_left(_SECONDS, seconds)] += 1
+        times[1][0] += seconds
+
+    def describe(self) -> Iterable[Metric]:
+        """The families without values."""
+        return self.families
+
+    def collect(self) -> Iterable[Metric]:
+        """The families with their values."""
+        answered, seconds = empty(self._ANSWERED), empty(self._SECONDS)
+        for (role, route, status), count in list(self._answered.items()):
+            answered.add_metric([role, route, str(status)], count)
+        for (role, route), (counts, (total,)) in list(self._times.items()):
+            bounds = [*map(floatToGoString, _SECONDS), "+Inf"]
+            buckets = list(zip(bounds, accumulate(counts), strict=True))
+            seconds.add_metric([role, route], buckets, total)
+        return [answered, seconds]
 
 
 BROKER_QUEUE: dict[str, Family] = {
@@ -156,15 +201,12 @@ COLLECTOR_COMMIT_SECONDS = _histogram(
 )
 COLLECTOR_SERIES = _gauge("gputel_collector_series_known", "Series held in the series index.")
 
-HTTP_REQUESTS = _counter(
-    "gputel_http_requests", "HTTP requests answered.", "role", "route", "status"
-)
-HTTP_SECONDS = _histogram("gputel_http_request_seconds", "HTTP request duration.", "role", "route")
+HTTP = Requests()
 
 
 def _declared() -> Iterator[tuple[Metric, Iterable[str]]]:
     for found in list(globals().values()):
-        if isinstance(found, Scraped):
+        if isinstance(found, (Scraped, Requests)):
             yield from ((family, family._labelnames) for family in found.families)
         elif isinstance(found, MetricWrapperBase):
             yield from ((metric, found._labelnames) for metric in found.describe())

@@ -31,7 +31,6 @@ from gputel.web.errors import error_middleware
 _MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is aiohttp's
 _MAX_WAITING_BYTES = 64 * 1024  # of requests that were sent before the reply to an earlier one
 _SLOW_BODY_S = 5.0
-_ROLE = "broker"
 
 HOT = web.AppKey("hot", dict[str, Answering])
 """What answers a POST to each of the hot paths."""
@@ -218,9 +217,7 @@ class FastPath(web.RequestHandler):
             status = given.status
             await self._write(given)
         finally:
-            seconds, count = _meters(request.path, status)
-            seconds.observe(time.perf_counter() - started)
-            count.inc()
+            metrics.HTTP.note("broker", request.path, status, time.perf_counter() - started)
 
     async def _write(self, given: Answer) -> None:
         """Write a whole reply at once, and wait until the system has taken it."""
@@ -287,16 +284,3 @@ def _reply_head(status: int, content_type: str) -> str:
     response = Answer(b"x", content_type, status).response()
     fields = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
     return f"HTTP/1.1 {status} {response.reason}\r\n{fields}"
-
-
-_METERS: dict[tuple[str, int], Any] = {}
-
-
-def _meters(route: str, status: int) -> Any:
-    found = _METERS.get((route, status))
-    if found is None:
-        found = _METERS[route, status] = (
-            metrics.HTTP_SECONDS.labels(_ROLE, route),
-            metrics.HTTP_REQUESTS.labels(_ROLE, route, str(status)),
-        )
-    return found

@@ -12,7 +12,7 @@ from gputel.web.errors import Handler
 
 
 def request_metrics(role: str) -> Middleware:
-    """A middleware that keeps HTTP_REQUESTS and HTTP_SECONDS; put it first, outside the errors.
+    """A middleware that keeps ``metrics.HTTP``; put it first, outside the errors.
 
     A route is told by its pattern, so ids in paths make no series. A client that leaves before
     its reply counts with status 499.
@@ -33,7 +33,6 @@ def request_metrics(role: str) -> Middleware:
         else:
             return response
         finally:
-            metrics.HTTP_SECONDS.labels(role, route).observe(time.perf_counter() - started)
-            metrics.HTTP_REQUESTS.labels(role, route, str(status)).inc()
+            metrics.HTTP.note(role, route, status, time.perf_counter() - started)
 
     return middleware
