@@ -15,6 +15,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +32,28 @@ _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
 
+class Duration(timedelta):
+    """A time span as people write it: ``30d``, ``12h``, ``90m``, ``45s``."""
+
+    _UNITS = types.MappingProxyType({"d": 86_400, "h": 3_600, "m": 60, "s": 1})
+
+    @classmethod
+    def parse(cls, text: str) -> Duration:
+        """The span that the text names. Raises ValueError, saying what it should look like."""
+        match = re.fullmatch(r"([0-9]{1,8})([dhms])", text)
+        if not match:
+            raise ValueError(f"{text!r} is not a time span like 30d, 12h, 90m or 45s")
+        return cls(seconds=int(match[1]) * cls._UNITS[match[2]])
+
+    def __str__(self) -> str:
+        seconds = int(self.total_seconds())
+        unit = next(unit for unit, size in self._UNITS.items() if seconds % size == 0)
+        return f"{seconds // self._UNITS[unit]}{unit}"
+
+    def __format__(self, _spec: str) -> str:
+        return str(self)
+
+
 class Origin(StrEnum):
     """Where the value of a setting came from."""
 
@@ -44,8 +67,8 @@ class Meta:
     """What a field says of itself beside its type and default."""
 
     help: str
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float | timedelta | None = None
+    maximum: float | timedelta | None = None
     choices: tuple[str, ...] = ()
     secret: bool = False
 
@@ -222,6 +245,20 @@ class CollectorSettings:
     ledger_window_h: float = _setting(
         168.0, "Hours that the ids of messages without a chunk lease are remembered.", minimum=0
     )
+    retention: Duration | None = _setting(
+        None,
+        "How long samples are kept, like 30d or 12h; whole days are dropped. Default: for ever.",
+        minimum=Duration(minutes=1),
+        maximum=Duration(days=36_500),
+    )
+    future_limit: Duration = _setting(
+        Duration(days=1),
+        "How far ahead of the clock a sample may be; others are rejected.",
+        maximum=Duration(days=36_500),
+    )
+    maintenance_interval_s: float = _setting(
+        60.0, "Seconds between passes of the store's maintenance; 0 leaves it to others.", minimum=0
+    )
 
 
 @dataclass(frozen=True)
@@ -337,6 +374,7 @@ _PARSERS: dict[Any, Callable[[str], Any]] = {
     bool: _parse_bool,
     str: _parse_str,
     Path: _parse_path,
+    Duration: Duration.parse,
 }
 
 

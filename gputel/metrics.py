@@ -189,6 +189,11 @@ STREAMER_CHUNKS = _counter("gputel_streamer_chunks_published", "Chunks published
 STREAMER_TAKEOVERS = _counter("gputel_streamer_takeovers", "Expired chunk leases taken over.")
 
 COLLECTOR_ROWS_LANDED = _counter("gputel_collector_rows_landed", "Rows committed to Postgres.")
+COLLECTOR_ROWS_REJECTED = _counter(
+    "gputel_collector_rows_rejected",
+    "Rows not landed: older than the retention, or too far in the future.",
+    "reason",
+)
 COLLECTOR_DUPLICATES = _counter(
     "gputel_collector_duplicates_dropped", "Messages dropped because they had landed before."
 )
@@ -198,6 +203,12 @@ COLLECTOR_RETRIES = _counter(
 )
 COLLECTOR_COMMIT_SECONDS = _histogram(
     "gputel_collector_commit_seconds", "Time from claim to commit of one transaction."
+)
+COLLECTOR_BLOCKS_MERGED = _counter(
+    "gputel_collector_blocks_merged", "Blocks of the store merged into larger ones."
+)
+COLLECTOR_DAYS_DROPPED = _counter(
+    "gputel_collector_days_dropped", "Days of the store dropped, older than the retention."
 )
 COLLECTOR_SERIES = _gauge("gputel_collector_series_known", "Series held in the series index.")
 

@@ -147,15 +147,19 @@ async def _broker(process: Process) -> AsyncIterator[None]:
 async def _collector(process: Process) -> AsyncIterator[None]:
     from gputel.collector.collector import collect
     from gputel.mq.client import QueueClient
+    from gputel.store.admission import Admission
+    from gputel.store.maintenance import Maintenance
     from gputel.store.writer import Writer
 
     settings = process.settings
-    writer = Writer(process.database)
+    kept = settings.collector.retention
+    writer = Writer(process.database, Admission(kept, settings.collector.future_limit))
+    maintenance = Maintenance(process.database, kept)
     async with QueueClient(process.broker_url) as client:
 
         async def run(stopping: asyncio.Event) -> None:
             timeout_s = settings.broker.visibility_timeout_s
-            await collect(settings.collector, timeout_s, client, writer, stopping)
+            await collect(settings.collector, timeout_s, client, writer, maintenance, stopping)
 
         process.health.add("queue", client.check)
         log.info("collector: %d workers consume from %s", settings.collector.workers, client.url)

@@ -39,9 +39,15 @@ def data_dir(open_dir: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def server_dsn(open_dir: Path) -> Iterator[str]:
-    """One Postgres for all tests: ours, of the release in TEST_POSTGRES_BIN_DIR when it is set."""
+    """One Postgres for all tests: ours, of the release in TEST_POSTGRES_BIN_DIR when it is set.
+
+    With TEST_POSTGRES_PRELOAD=timescaledb, and binaries that have it, blocks are in hypertables.
+    """
     bin_dir = os.environ.get("TEST_POSTGRES_BIN_DIR")
     quick = {"fsync": "off", "full_page_writes": "off"}
+    if preload := os.environ.get("TEST_POSTGRES_PRELOAD"):
+        # Workers would hold the template that the tests' databases are copied from.
+        quick |= {"shared_preload_libraries": preload, "timescaledb.max_background_workers": "0"}
     server = embedded_postgres(open_dir / "session", Path(bin_dir) if bin_dir else None, quick)
     # A loop of its own, which rests while tests run in theirs: the server is our child all along.
     loop = asyncio.new_event_loop()

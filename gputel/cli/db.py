@@ -8,16 +8,19 @@ import click
 
 from gputel import config
 from gputel.cli.options import settings_options
-from gputel.config import Settings
+from gputel.config import CollectorSettings, Settings
 from gputel.store.embedded import running_dsn
 from gputel.store.migrations import migrate
-from gputel.store.open import open_dsn
+from gputel.store.open import open_dsn, open_store
 from gputel.store.pool import close_pool, open_pool, store_errors
+
+_NOT_RETENTION = [name for name in CollectorSettings.__dataclass_fields__ if name != "retention"]
+_POLL_S = 0.5
 
 
 @click.group()
 def db() -> None:
-    """The database: where it is, and its schema."""
+    """The database: where it is, how it is, and its schema."""
 
 
 @db.command()
@@ -47,3 +50,42 @@ async def _migrate(settings: Settings) -> list[str]:
                 return await migrate(connection)
         finally:
             await close_pool(pool)
+
+
+@db.command()
+@settings_options("common", "postgres", "collector", skip=_NOT_RETENTION)
+def maintain(**flags: str | None) -> None:
+    """Merge all blocks that can be merged, drop what is older than --retention, and say so."""
+    asyncio.run(_maintain(config.resolve(flags).settings))
+
+
+async def _maintain(settings: Settings) -> None:
+    from gputel.cli.db_status import print_work
+    from gputel.store.maintenance import Maintenance
+
+    async with open_store(settings) as pool:
+        maintenance = Maintenance(pool, settings.collector.retention)
+        told = False
+        while (work := await maintenance.run(everything=True)) is None:
+            if not told:
+                click.echo("waiting: another gputel maintains this database", err=True)
+                told = True
+            await asyncio.sleep(_POLL_S)
+        print_work(work)
+
+
+@db.command()
+@click.option("--format", "shape", type=click.Choice(("table", "json")), default="table")
+@settings_options("common", "postgres", "collector", skip=_NOT_RETENTION)
+def status(shape: str, **flags: str | None) -> None:
+    """Show the days of the store: what is in them, what they take, what is still to be merged."""
+    asyncio.run(_status(config.resolve(flags).settings, shape))
+
+
+async def _status(settings: Settings, shape: str) -> None:
+    from gputel.cli.db_status import print_status
+    from gputel.store.status import store_status
+
+    async with open_store(settings) as pool:
+        found = await store_status(pool, settings.collector.retention)
+    print_status(found, shape)

@@ -1,4 +1,4 @@
-"""The collector: its workers, the upkeep of the ledger, and a line of progress now and then."""
+"""The collector: its workers, the upkeep of the store, and a line of progress now and then."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import logging
 
 from gputel import metrics
 from gputel.backoff import pause
+from gputel.collector.upkeep import maintain, prune
 from gputel.collector.worker import Worker
 from gputel.config import CollectorSettings
-from gputel.errors import StoreError
 from gputel.mq.client import QueueClient
 from gputel.mq.outage import Outage
+from gputel.store.maintenance import Maintenance
 from gputel.store.writer import Writer
 
 log = logging.getLogger("gputel.collector")
 
 _REPORT_S = 10.0
-_PRUNE_S = 600.0
 
 
 async def collect(
@@ -25,6 +25,7 @@ async def collect(
     visibility_timeout_s: float,
     client: QueueClient,
     writer: Writer,
+    maintenance: Maintenance,
     stopping: asyncio.Event,
 ) -> None:
     """Run the workers until ``stopping`` is set and they have landed what they hold."""
@@ -33,16 +34,9 @@ async def collect(
         for _ in range(settings.workers):
             worker = Worker(settings, visibility_timeout_s, client, writer, outage)
             group.create_task(worker.run(stopping))
-        group.create_task(_prune(settings, writer, stopping))
+        group.create_task(prune(settings, writer, stopping))
+        group.create_task(maintain(settings, maintenance, stopping))
         group.create_task(_report(stopping))
-
-
-async def _prune(settings: CollectorSettings, writer: Writer, stopping: asyncio.Event) -> None:
-    while not await pause(_PRUNE_S, stopping):
-        try:
-            await writer.prune_ledger(settings.ledger_window_h * 3600)
-        except StoreError as error:
-            log.warning("ledger not pruned: %s", error.message)
 
 
 async def _report(stopping: asyncio.Event) -> None:

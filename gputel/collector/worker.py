@@ -121,16 +121,9 @@ class Worker:
                 log.log(level, "rows not landed, trying again soon: %s", error.message)
                 if await backoff.wait(stopping):
                     return await self._give_back([item.delivery for item in good])
-        self._count(good, landed)
+        metrics.COLLECTOR_DUPLICATES.inc(len(landed) - sum(landed))
         self._landed += [(item.delivery.id, item.delivery.lease) for item in good]
         return None
-
-    def _count(self, good: Sequence[Decoded], landed: Sequence[bool]) -> None:
-        rows = sum(
-            item.arrival.batch.num_rows for item, new in zip(good, landed, strict=True) if new
-        )
-        metrics.COLLECTOR_ROWS_LANDED.inc(rows)
-        metrics.COLLECTOR_DUPLICATES.inc(len(landed) - sum(landed))
 
     async def _acknowledge(self) -> None:
         """An acknowledgement that is lost does no harm: the copy will be dropped by the store."""

@@ -13,7 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gputel import metrics
+from gputel.errors import DataRefused, StoreUnavailable
 from gputel.model.columns import TIMESTAMP, VALUE
+from gputel.store.admission import Admission, Rejected, Window
 from gputel.store.blocks import Blocks, make_blocks
 from gputel.store.copy_format import COLUMNS, copy_payload, pieces
 from gputel.store.pool import store_errors
@@ -49,13 +52,15 @@ class _Prepared:
     blocks: Blocks
     payload: list[bytes | memoryview]
     known_first_us: Int64  # of each series of blocks.oldest(), before this commit
+    rejected: list[Rejected]  # of each arrival
 
 
 class Writer:
     """Lands arrivals. One serves all workers of a process."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, admission: Admission | None = None) -> None:
         self._pool = pool
+        self._admission = admission or Admission()
         self._sql = load("writer")
         self._series = SeriesIndex(pool)
         self._days: set[int] = set()
@@ -63,22 +68,33 @@ class Writer:
     async def land(self, arrivals: Sequence[Arrival]) -> list[bool]:
         """Commit the arrivals that have not landed before, all of them or none.
 
-        Returns, for each, True if its rows landed now and False if it was a copy. Raises
+        Returns, for each, True if its rows landed now and False if it was a copy. Rows that the
+        admission refuses do not land; they are counted with the rejects of their chunk. Raises
         StoreUnavailable (nothing landed, or the answer was lost: land them again, it is safe)
         or StoreError (something in these arrivals can never land).
         """
         batches = await asyncio.to_thread(_fingerprint_all, arrivals)
         await self._series.learn(batches)
-        prepared = await asyncio.to_thread(self._prepare, batches)
+        window = self._admission.now()
+        prepared = await asyncio.to_thread(self._prepare, batches, window)
         await self._ensure_days(prepared.blocks)
-        async with store_errors(), self._pool.acquire() as connection, connection.transaction():
-            landed = await self._claim(connection, arrivals)
-            if not all(landed):
-                fresh = [b for b, new in zip(batches, landed, strict=True) if new]
-                prepared = await asyncio.to_thread(self._prepare, fresh)
-            await self._write(connection, prepared)
+        try:
+            async with store_errors(), self._pool.acquire() as connection, connection.transaction():
+                landed = await self._claim(connection, arrivals, prepared.rejected)
+                if not all(landed):
+                    fresh = [b for b, new in zip(batches, landed, strict=True) if new]
+                    prepared = await asyncio.to_thread(self._prepare, fresh, window)
+                await self._write(connection, prepared)
+        except DataRefused as error:
+            if not isinstance(error.__cause__, asyncpg.CheckViolationError):
+                raise
+            self._days.clear()  # "no partition": a day that was there has been dropped
+            raise StoreUnavailable(f"{error.message}; its day will be made again") from error
         if len(prepared.blocks.starts):
             self._series.lower(*prepared.blocks.oldest())
+        metrics.COLLECTOR_ROWS_LANDED.inc(len(prepared.blocks.ts))
+        for rejected in prepared.rejected:
+            rejected.count()
         return landed
 
     async def prune_ledger(self, window_s: float) -> None:
@@ -86,18 +102,22 @@ class Writer:
         async with store_errors():
             await self._pool.execute(self._sql["prune_ledger"], window_s)
 
-    def _prepare(self, batches: Sequence[Fingerprinted]) -> _Prepared:
-        ids, times, values, group_ids, group_first = [], [], [], [], []
+    def _prepare(self, batches: Sequence[Fingerprinted], window: Window) -> _Prepared:
+        ids, times, values, group_ids, group_first, rejects = [], [], [], [], [], []
         for batch in batches:
             series_id, first_us = self._series.resolve(batch)
-            ids.append(series_id[batch.groups.row_group])
-            times.append(_column(batch, TIMESTAMP).view(np.int64))
-            values.append(_column(batch, VALUE))
+            ts = _column(batch, TIMESTAMP).view(np.int64)
+            admitted, rejected = window.admit(ts)
+            where = slice(None) if admitted is None else admitted
+            ids.append(series_id[batch.groups.row_group][where])
+            times.append(ts[where])
+            values.append(_column(batch, VALUE)[where])
+            rejects.append(rejected)
             group_ids.append(series_id)
             group_first.append(first_us)
         blocks = make_blocks(_join(ids), _join(times), _join(values).astype(float, copy=False))
         known = _oldest_known(blocks, _join(group_ids), _join(group_first))
-        return _Prepared(blocks, copy_payload(blocks), known)
+        return _Prepared(blocks, copy_payload(blocks), known, rejects)
 
     async def _ensure_days(self, blocks: Blocks) -> None:
         for day in blocks.days.tolist():
@@ -108,7 +128,10 @@ class Writer:
                 self._days.add(day)
 
     async def _claim(
-        self, connection: asyncpg.Connection, arrivals: Sequence[Arrival]
+        self,
+        connection: asyncpg.Connection,
+        arrivals: Sequence[Arrival],
+        rejected: Sequence[Rejected],
     ) -> list[bool]:
         chunks = [arrival.chunk for arrival in arrivals if arrival.chunk]
         loose = [arrival.message_id for arrival in arrivals if not arrival.chunk]
@@ -125,17 +148,20 @@ class Writer:
             key = arrival.chunk or arrival.message_id
             landed.append(key in claimed)
             claimed.discard(key)
-        await self._note_rejects(connection, arrivals, landed)
+        await self._note_rejects(connection, arrivals, landed, rejected)
         return landed
 
     async def _note_rejects(
-        self, connection: asyncpg.Connection, arrivals: Sequence[Arrival], landed: list[bool]
+        self,
+        connection: asyncpg.Connection,
+        arrivals: Sequence[Arrival],
+        landed: Sequence[bool],
+        rejected: Sequence[Rejected],
     ) -> None:
-        noted = [
-            (arrival.chunk.stream_id, arrival.chunk.first_row, arrival.chunk.rejected)
-            for arrival, new in zip(arrivals, landed, strict=True)
-            if new and arrival.chunk and arrival.chunk.rejected
-        ]
+        noted = []
+        for arrival, new, more in zip(arrivals, landed, rejected, strict=True):
+            if new and (chunk := arrival.chunk) and (count := chunk.rejected + more.total):
+                noted.append((chunk.stream_id, chunk.first_row, count))
         if noted:
             columns = [list(column) for column in zip(*noted, strict=True)]
             await connection.execute(self._sql["note_rejects"], *columns)

@@ -44,6 +44,10 @@ def test_empty_environment_variable_counts_as_not_set():
         ({"broker_url": "http://a:1,b:1"}, {}, ["--broker-url", "'b:1'", "http://"]),
         ({"postgres_dsn": "host=x"}, {}, ["--postgres-dsn", "postgresql://"]),
         ({"data_dir": ""}, {}, ["--data-dir", "empty"]),
+        ({"retention": "30"}, {}, ["--retention", "'30'", "30d, 12h"]),
+        ({"retention": "0d"}, {}, ["--retention", "less", "1m"]),
+        ({"retention": "36501d"}, {}, ["--retention", "36501d", "more", "36500d"]),
+        ({}, {"GPUTEL_FUTURE_LIMIT": "-1d"}, ["GPUTEL_FUTURE_LIMIT", "'-1d'"]),
     ],
 )
 def test_wrong_setting_is_one_error_that_names_it(flags, environ, words):
@@ -87,3 +91,12 @@ def test_every_setting_has_help_and_a_name_of_its_own():
 )
 def test_masked_dsn_shows_no_password(dsn, shown):
     assert mask_dsn(dsn) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("30d", "30d"), ("12h", "12h"), ("90m", "90m"), ("48h", "2d"), ("61s", "61s")],
+)
+def test_a_time_span_is_written_as_people_write_it(text, shown):
+    settings = resolve({"retention": text}).settings
+    assert str(settings.collector.retention) == shown

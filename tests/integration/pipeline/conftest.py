@@ -16,6 +16,7 @@ from gputel.broker.server import serve
 from gputel.collector.collector import collect
 from gputel.config import BrokerSettings, CollectorSettings, StreamerSettings
 from gputel.mq.client import QueueClient
+from gputel.store.maintenance import Maintenance
 from gputel.store.streams import Streams
 from gputel.store.writer import Writer
 from gputel.streamer.open_source import open_source
@@ -67,6 +68,7 @@ class Pipeline:
                 visibility_timeout_s,
                 await self.client(),
                 writer,
+                Maintenance(self.pool),
                 stopping,
             )
         )

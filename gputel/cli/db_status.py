@@ -1,0 +1,116 @@
+"""What ``gputel db status`` and ``gputel db maintain`` print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gputel.store.maintenance import Work
+from gputel.store.status import DayStatus, StoreStatus
+
+_PIPE_WIDTH = 160
+_BYTES = ("heap", "toast", "index")
+
+
+def as_dict(status: StoreStatus) -> dict[str, Any]:
+    """The status for a program: bytes, seconds, ISO 8601."""
+    return {
+        "timescaledb": status.timescaledb,
+        "series": status.series,
+        **_sums(status.days),
+        "oldest": _iso(status.oldest),
+        "newest": _iso(status.newest),
+        "lag_s": (status.now - status.newest).total_seconds() if status.newest else None,
+        "partitions": [
+            {
+                "day": str(day.day),
+                **_sums([day]),
+                "oldest": _iso(day.oldest),
+                "newest": _iso(day.newest),
+                "expired": day.expired,
+            }
+            for day in status.days
+        ],
+    }
+
+
+def print_status(status: StoreStatus, shape: str) -> None:
+    """To standard output, as ``table`` or ``json``."""
+    found = as_dict(status)
+    if shape == "json":
+        print(json.dumps(found, indent=2))  # noqa: T201 - the command's answer
+        return
+    console = Console(width=None if Console().is_terminal else _PIPE_WIDTH)
+    table = Table(box=None, pad_edge=False)
+    for name in ("day", "samples", "blocks", "to merge", *_BYTES, "B/sample", "newest"):
+        table.add_column(name, justify="left" if name in ("day", "newest") else "right")
+    for day in found["partitions"]:
+        table.add_row(day["day"] + (" expired" if day["expired"] else ""), *_cells(day))
+    if found["partitions"]:
+        table.add_section()
+    table.add_row("all", *_cells(found))
+    console.print(table)
+    kind = "a TimescaleDB hypertable" if found["timescaledb"] else "native partitions"
+    console.print(f"\n{found['series']:,} series in {kind}, from {found['oldest'] or 'no sample'}")
+    if found["lag_s"] is not None:
+        console.print(f"the newest sample is {found['lag_s']:,.1f} s old")
+    if found["estimated"]:
+        console.print("~ estimated from a part of the partition, which is large")
+
+
+def print_work(work: Work) -> None:
+    """What maintenance did, and what it had to leave."""
+    merged = work.merged
+    lines = [f"dropped {day}" for day in work.dropped_days]
+    if merged.blocks_before:
+        days = len(work.merged_days)
+        lines.append(
+            f"merged {merged.blocks_before:,} blocks of {days} {'day' if days == 1 else 'days'} "
+            f"into {merged.blocks_after:,} ({merged.samples:,} samples)"
+        )
+    lines += [f"left for later, readers were in the way: {what}" for what in work.postponed]
+    print("\n".join(lines or ["nothing is left to do"]))  # noqa: T201 - the command's answer
+
+
+def _sums(days: Iterable[DayStatus]) -> dict[str, Any]:
+    days = list(days)
+    samples, total = sum(day.samples for day in days), sum(day.total for day in days)
+    known = [day.to_merge for day in days if day.to_merge is not None]
+    return {
+        "samples": samples,
+        "blocks": sum(day.blocks for day in days),
+        "to_merge": sum(known) if len(known) == len(days) else None,
+        **{f"{name}_bytes": sum(getattr(day, name) for day in days) for name in _BYTES},
+        "bytes_per_sample": round(total / samples, 2) if samples else None,
+        "estimated": any(day.estimated for day in days),
+    }
+
+
+def _cells(found: dict[str, Any]) -> list[str]:
+    about = "~" if found["estimated"] else ""
+    merge, each = found["to_merge"], found["bytes_per_sample"]
+    return [
+        f"{about}{found['samples']:,}",
+        f"{about}{found['blocks']:,}",
+        "?" if merge is None else f"{merge:,}",
+        *(_size(found[f"{name}_bytes"]) for name in _BYTES),
+        "" if each is None else f"{about}{each:.1f}",
+        found["newest"] or "",
+    ]
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} GiB"
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat().replace("+00:00", "Z") if moment else None

@@ -1,0 +1,49 @@
+-- Partitions and merging. A day is the time from $1 to before $2, which is midnight UTC.
+
+-- name: try_lock
+SELECT pg_try_advisory_lock(hashtext('gputel.maintenance'))
+
+-- name: unlock
+SELECT pg_advisory_unlock(hashtext('gputel.maintenance'))
+
+-- name: parts
+-- Counters are those of the statistics, which lag by seconds and start over after a crash.
+SELECT part::text AS name, day, now() AS now,
+       pg_stat_get_tuples_inserted(part) AS inserted, pg_stat_get_live_tuples(part) AS live
+FROM sample_block_part
+ORDER BY day
+
+-- name: ensure_tomorrow
+SELECT ensure_sample_block_day((now() AT TIME ZONE 'UTC')::date + 1)
+
+-- name: drop_day
+SELECT drop_sample_block_day($1)
+
+-- name: set_retention
+-- So that a hypertable loses its old days also while no collector runs.
+SELECT set_sample_block_retention($1)
+
+-- name: candidates
+-- Series after $6 that have at least $5 blocks of $3 to less than $4 samples, and how many samples
+-- those hold.
+SELECT series_id, sum(samples) AS samples
+FROM sample_block
+WHERE last_ts >= $1 AND last_ts < $2 AND samples >= $3 AND samples < $4 AND series_id > $6
+GROUP BY series_id
+HAVING count(*) >= $5
+ORDER BY series_id
+LIMIT $7
+
+-- name: take
+-- The blocks to merge, deleted as they are read: what comes meanwhile stays.
+DELETE FROM sample_block
+WHERE series_id = ANY ($5::bigint[])
+  AND last_ts >= $1 AND last_ts < $2 AND samples >= $3 AND samples < $4
+RETURNING series_id, first_ts, step_us, array_send(off_us) AS off_us, array_send(value) AS value
+
+-- name: roomy
+-- Whether more blocks have gone ($2) than are left, or heap and index take more than twice what
+-- those could need.
+SELECT $2::bigint > greatest(reltuples, 0)
+    OR pg_relation_size(oid) + pg_indexes_size(oid) > 4400 * greatest(reltuples, 0) + 4194304
+FROM pg_class WHERE oid = $1::text::regclass

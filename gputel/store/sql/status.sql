@@ -1,0 +1,22 @@
+-- The state of the store, for people.
+
+-- name: parts
+SELECT part::text AS name, day,
+       pg_table_size(part) - coalesce(pg_total_relation_size(nullif(reltoastrelid, 0)), 0) AS heap,
+       coalesce(pg_total_relation_size(nullif(reltoastrelid, 0)), 0) AS toast,
+       pg_indexes_size(part) AS index,
+       least(100, 100 * $1::float8 / greatest(1, pg_relation_size(part))) AS percent
+FROM sample_block_part JOIN pg_class AS c ON c.oid = part
+ORDER BY day
+
+-- name: store
+SELECT now() AS now, (SELECT count(*) FROM series) AS series,
+       (SELECT relkind FROM pg_class WHERE oid = 'sample_block'::regclass) <> 'p' AS timescaledb
+
+-- name: contents
+-- Of a partition, from a sample of its pages; $2 is MOST_SAMPLES, from which on blocks are whole.
+SELECT count(*) AS blocks, coalesce(sum(samples), 0)::bigint AS samples,
+       min(first_ts) AS oldest, max(last_ts) AS newest,
+       count(*) FILTER (WHERE samples < $2)
+           - count(DISTINCT series_id) FILTER (WHERE samples < $2) AS to_merge
+FROM {part} TABLESAMPLE SYSTEM ($1)
