@@ -14,18 +14,17 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from gputel.config import Settings
 from gputel.errors import GputelError, UsageError
-from gputel.web.health import Health, add_health_routes
-from gputel.web.listener import listen
 
 if TYPE_CHECKING:
     import asyncpg
+
+    from gputel.web.health import Health
 
 log = logging.getLogger("gputel")
 
@@ -36,7 +35,6 @@ class Process:
 
     settings: Settings
     broker_url: str
-    health: Health = field(default_factory=Health)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     started: bool = False
     failure: BaseException | None = None
@@ -45,6 +43,13 @@ class Process:
     owner: str = field(
         default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     )
+
+    @cached_property
+    def health(self) -> Health:
+        """What makes the process ready, by name."""
+        from gputel.web.health import Health
+
+        return Health()
 
     @property
     def database(self) -> asyncpg.Pool:
@@ -70,7 +75,10 @@ Start = Callable[[Process], AbstractAsyncContextManager[object]]
 
 @dataclass(frozen=True)
 class Role:
-    """One role: its name, what it does, and how it stands to the others."""
+    """One role: its name, what it does, and how it stands to the others.
+
+    ``modules`` are what its start imports: they are imported while the roles before it start.
+    """
 
     name: str
     summary: str
@@ -78,6 +86,7 @@ class Role:
     needs: frozenset[str] = frozenset()
     after: frozenset[str] = frozenset()
     internal: bool = False
+    modules: tuple[str, ...] = ()
 
 
 @asynccontextmanager
@@ -201,6 +210,11 @@ async def _api(process: Process) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _health(process: Process) -> AsyncIterator[None]:
+    from aiohttp import web
+
+    from gputel.web.health import add_health_routes
+    from gputel.web.listener import listen
+
     settings = process.settings.common
     if settings.health_port is None:
         yield
@@ -215,13 +229,20 @@ async def _health(process: Process) -> AsyncIterator[None]:
 _ALL = (
     Role("health", "health and metrics of a process without a server", _health, internal=True),
     Role("store", "Postgres: yours or the embedded one, migrated", _store, internal=True),
-    Role("broker", "the message queue and its HTTP server", _broker, after=frozenset({"store"})),
+    Role(
+        "broker",
+        "the message queue and its HTTP server",
+        _broker,
+        after=frozenset({"store"}),
+        modules=("gputel.broker.server",),
+    ),
     Role(
         "streamer",
         "reads a source and publishes its rows in chunks",
         _streamer,
         needs=frozenset({"store", "health"}),
         after=frozenset({"broker", "collector"}),
+        modules=("gputel.streamer.open_source", "gputel.streamer.streamer"),
     ),
     Role(
         "collector",
@@ -229,6 +250,7 @@ _ALL = (
         _collector,
         needs=frozenset({"store", "health"}),
         after=frozenset({"broker"}),
+        modules=("gputel.store.writer", "gputel.collector.collector"),
     ),
     Role(
         "api",
@@ -236,6 +258,7 @@ _ALL = (
         _api,
         needs=frozenset({"store"}),
         after=frozenset({"broker", "collector", "streamer"}),
+        modules=("gputel.api.server",),
     ),
     Role(
         "all",

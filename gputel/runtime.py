@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from importlib import import_module
 from typing import Any, TypeVar
 
 from gputel.config import Settings
@@ -35,8 +38,12 @@ def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
 
 
 @asynccontextmanager
-async def running(roles: Iterable[str], settings: Settings) -> AsyncIterator[Process]:
+async def running(
+    roles: Iterable[str], settings: Settings, modules: Sequence[str] = ()
+) -> AsyncIterator[Process]:
     """Run the roles for as long as the context lasts.
+
+    ``modules``, which the caller needs then, are imported while the roles start.
 
     SIGTERM and Ctrl-C set ``process.stopping``, and cancel a start that is still under way; a
     second one ends the process at once. On the way out the roles stop in reverse order, all within
@@ -46,15 +53,40 @@ async def running(roles: Iterable[str], settings: Settings) -> AsyncIterator[Pro
     loop = asyncio.get_running_loop()
     with _Signals(loop, process):
         async with AsyncExitStack() as stack:
-            for role in in_start_order(roles):
-                if role.start:
-                    await stack.enter_async_context(role.start(process))
-                    log.debug("%s started", role.name)
+            in_order = in_start_order(roles)
+            needed = [*modules, *(name for role in in_order for name in role.modules)]
+            with _imported_meanwhile(needed):
+                for role in in_order:
+                    if role.start:
+                        await stack.enter_async_context(role.start(process))
+                        log.debug("%s started", role.name)
             process.started = True
             stack.callback(_begin_stop, process)
             yield process
     if process.failure:
         raise process.failure
+
+
+@contextmanager
+def _imported_meanwhile(modules: Sequence[str]) -> Iterator[None]:
+    """Import modules in a thread, while Postgres starts; no garbage is looked for in them.
+
+    A module that cannot be imported is left to whoever needs it, who tells.
+    """
+
+    def import_all() -> None:
+        with suppress(Exception):
+            for name in modules:
+                import_module(name)
+
+    gc.disable()
+    thread = threading.Thread(target=import_all, name="imports", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        gc.enable()
 
 
 def _begin_stop(process: Process) -> None:

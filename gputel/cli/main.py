@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 
@@ -9,6 +10,8 @@ import click
 
 from gputel import __version__
 from gputel.errors import GputelError
+
+EXIT_INTERRUPTED = 130
 
 COMMANDS = {
     "run": "run:run_command",
@@ -34,7 +37,9 @@ class _Commands(click.Group):
         if name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[name].partition(":")
+        gc.disable()  # what an import makes is no garbage
         command: click.Command = getattr(import_module(f"gputel.cli.{module}"), attribute)
+        gc.enable()
         return command
 
 
@@ -50,7 +55,25 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error of gputel's own is one line on stderr, never a traceback."""
     try:
-        cli()
+        sys.exit(_run())
+    finally:
+        gc.freeze()  # the interpreter ends sooner if it does not look for garbage first
+
+
+def _run() -> int | None:
+    code: int | None
+    try:
+        code = cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = _tell("stopped", EXIT_INTERRUPTED)
     except GputelError as error:
-        print(f"gputel: {error.message}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
+        code = _tell(error.message, error.exit_code)
+    return code
+
+
+def _tell(message: str, code: int) -> int:
+    print(f"gputel: {message}", file=sys.stderr)  # noqa: T201
+    return code
