@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from gputel.errors import QueueClosed, QueueNotEmpty, StaleLease, UnknownMessage
 from gputel.mq.counters import Counters, QueueLimits
@@ -21,6 +22,8 @@ from gputel.mq.in_flight import Deadlines
 from gputel.mq.keyed import KeyedLine
 from gputel.mq.message import NEVER, REASON_LENGTH, Delivery, Failure, Message, State
 from gputel.mq.ready import ReadyLine
+
+_MOST_DUE = 5_000
 
 __all__ = ["Counters", "MessageQueue", "QueueLimits"]
 
@@ -209,8 +212,12 @@ class MessageQueue(Hold):
         self._deadlines.move(message, now + timeout_s)
 
     def expire(self, now: float) -> float | None:
-        """Do what is due: end leases, delays and lives. Gives the next deadline."""
-        for message in self._deadlines.pop_due(now):
+        """Do what is due: end leases, delays and lives. Gives the next deadline.
+
+        What is much is done in parts, so that nobody waits long for it: the next deadline is then
+        one that has passed.
+        """
+        for message in islice(self._deadlines.pop_due(now), _MOST_DUE):
             if message.state is State.IN_FLIGHT:
                 self._in_flight -= 1
                 self.counters.lease_timeouts += 1
@@ -263,6 +270,11 @@ class MessageQueue(Hold):
         for message in messages:
             if message.timer:
                 self._deadlines.remove(message)
+                if message.expires_at <= now:
+                    self._ready.left(message)
+                    self._forget(message)
+                    self.counters.expired += 1
+                    continue
             attempts = message.attempts = message.attempts + 1
             if attempts > 1:
                 self.counters.redelivered += 1
@@ -272,8 +284,8 @@ class MessageQueue(Hold):
             message.state = State.IN_FLIGHT
             message.delivered_at = now
             deliveries.append(Delivery(message, lease, attempts))
-        self._in_flight += len(messages)
-        self.counters.delivered += len(messages)
+        self._in_flight += len(deliveries)
+        self.counters.delivered += len(deliveries)
         return deliveries
 
     def _leased(self, id_: str, lease: str | None, now: float) -> Message:

@@ -128,3 +128,27 @@ def test_line_stays_bounded_while_messages_expire_behind_one_that_stays() -> Non
     assert len(queue._ready._fresh) < 200
     assert queue.counters.expired == 5000
     assert leased_ids(queue, 9000.0) == ["stays", "back"]
+
+
+def test_much_that_is_due_at_once_is_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gputel.mq.queue._MOST_DUE", 3)
+    queue = queue_of()
+    for n in range(8):
+        publish(queue, str(n))
+    queue.lease(8, None, 0.0, 5.0)
+    assert (queue.expire(5.0), queue.ready) == (5.0, 3)
+    assert (queue.expire(5.0), queue.ready) == (5.0, 6)
+    assert (queue.expire(5.0), queue.ready) == (None, 8)
+    assert queue.counters.lease_timeouts == 8
+
+
+def test_message_whose_life_is_over_is_never_delivered_however_much_is_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gputel.mq.queue._MOST_DUE", 1)
+    queue = queue_of()
+    for n in range(5):
+        publish(queue, str(n), ttl_s=5.0)
+    publish(queue, "lasts")
+    assert leased_ids(queue, 5.0) == ["lasts"]
+    assert (queue.counters.expired, len(queue)) == (5, 1)
