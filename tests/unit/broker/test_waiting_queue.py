@@ -42,10 +42,12 @@ async def test_message_given_back_goes_to_the_next_waiting_consumer() -> None:
     waiting = waiting_queue()
     first, second = [asyncio.create_task(waiting.consume(1, None, None)) for _ in range(2)]
     await turn()
-    await waiting.publish([message("a")], 0)
+    publisher = asyncio.create_task(waiting.publish([message("a")], 0))
+    await turn()
     first.cancel()
     assert [delivery.message.id for delivery in await second] == ["a"]
     assert first.cancelled()
+    assert await publisher == [None]
 
 
 async def test_cancelled_publisher_leaves_its_place_to_the_next() -> None:
