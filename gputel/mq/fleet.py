@@ -15,10 +15,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequ
 from types import TracebackType
 from typing import Any, Self
 
-from gputel.errors import BrokerUnavailable, GputelError, QueueClosed, StaleLease, UsageError
+from gputel.errors import GputelError, StaleLease, UsageError
 from gputel.mq import addresses
 from gputel.mq.client import QueueClient
 from gputel.mq.consumer import Message
+from gputel.mq.fleet_consume import Bounds, FleetConsume, none_answers
 from gputel.mq.fleet_messages import FleetMessages
 from gputel.mq.fleet_publish import FleetPublish
 from gputel.mq.members import Member, Members
@@ -26,9 +27,6 @@ from gputel.mq.protocol import Consumed, Delivery, Held, ItemResult, Outgoing, P
 
 Item = tuple[str, str]
 Act = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
-Ask = Callable[[Member, float], Awaitable[list[Delivery]]]
-
-_RACE_S = 1.0  # a consume looks so often for brokers that came, or came back
 
 
 class QueueFleet(QueueClient):
@@ -91,31 +89,14 @@ class QueueFleet(QueueClient):
         *,
         queue: str | None = None,
     ) -> list[Delivery]:
-        """As with one broker; the messages of one call come from one of them."""
+        """As with one broker, from one after the other until there is enough.
 
-        async def ask(member: Member, wait_s: float) -> list[Delivery]:
-            deliveries = await member.client.consume(
-                max_messages, max_bytes, wait_s, visibility_timeout_s, queue=queue
-            )
-            for delivery in deliveries:
-                delivery.lease = f"{member.number}.{delivery.lease}"
-            return deliveries
-
-        loop = asyncio.get_running_loop()
-        until = loop.time() + wait_s
-        while True:
-            members = self._in_turn()
-            for member in members:
-                if got := await self._asked(ask, member, 0.0):
-                    return got
-            left_s = until - loop.time()
-            answering = [member for member in members if member.giving.good]
-            if not answering:
-                raise self._none_answers()
-            if left_s <= 0:
-                return []
-            if got := await self._race(ask, answering, min(left_s, _RACE_S), queue):
-                return got
+        Every broker gives at least one message where there is room for any: ``max_bytes`` may be
+        passed by as many messages as there are brokers.
+        """
+        self._turn += 1
+        bounds = Bounds(max_messages, max_bytes, visibility_timeout_s, queue)
+        return await FleetConsume(self._members, bounds, self._turn, self._give_back).run(wait_s)
 
     async def ack_and_consume(
         self,
@@ -134,58 +115,12 @@ class QueueFleet(QueueClient):
         )
         return Consumed(acks, deliveries)
 
-    def _in_turn(self) -> list[Member]:
-        """Those that answer, or else all, beginning with another one each time."""
-        everyone = self._members.everyone
-        members = [member for member in everyone if member.giving.good] or everyone
-        self._turn += 1
-        at = self._turn % max(1, len(members))
-        return members[at:] + members[:at]
-
-    async def _asked(self, ask: Ask, member: Member, wait_s: float) -> list[Delivery]:
-        try:
-            deliveries = await ask(member, wait_s)
-        except GputelError as error:
-            if not error.retriable and not isinstance(error, QueueClosed):
-                raise
-            member.failed(member.giving, error)
-            return []
-        member.worked(member.giving)
-        return deliveries
-
-    async def _race(
-        self, ask: Ask, members: Sequence[Member], wait_s: float, queue: str | None
-    ) -> list[Delivery]:
-        """Ask all at once; what the quickest has, or nothing when none has any."""
-        waiting = {asyncio.create_task(self._asked(ask, member, wait_s)) for member in members}
-        try:
-            while waiting:
-                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    waiting.discard(task)
-                    if got := task.result():
-                        return got
-            return []
-        finally:
-            for task in waiting:
-                task.cancel()
-                task.add_done_callback(lambda late: self._give_back(late, queue))
-
-    def _give_back(self, late: asyncio.Task[list[Delivery]], queue: str | None) -> None:
-        # Cancelled in time, a consume leaves nothing behind; this one had its answer already.
-        if late.cancelled() or late.exception() or not (deliveries := late.result()):
-            return
+    def _give_back(self, deliveries: Sequence[Delivery], queue: str | None) -> None:
         items = [(delivery.id, delivery.lease) for delivery in deliveries]
-        giving = self.nack(items, reason="another broker was quicker", queue=queue)
+        giving = self.nack(items, reason="the consumer left", queue=queue)
         task = asyncio.get_running_loop().create_task(_quietly(giving))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-    def _none_answers(self) -> GputelError:
-        members = self._members.everyone
-        if members and all(member.giving.closed for member in members):
-            return QueueClosed("every broker is closed and empty")
-        return BrokerUnavailable(f"none of the brokers at {self.url} answers")
 
     # ------------------------------------------------------------------ about what is held
 
@@ -255,7 +190,8 @@ class QueueFleet(QueueClient):
         found = [answer for answer in answers if not isinstance(answer, BaseException)]
         if not found:
             raise next(
-                (e for e in answers if not getattr(e, "retriable", True)), self._none_answers()
+                (e for e in answers if not getattr(e, "retriable", True)),
+                none_answers(self._members),
             )
         return found
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from gputel.errors import BrokerUnavailable, PayloadTooLarge, QueueClosed, QueueFull, UsageError
+from gputel.errors import (
+    BrokerUnavailable,
+    PayloadTooLarge,
+    QueueClosed,
+    QueueFull,
+    UnknownQueue,
+    UsageError,
+)
 from gputel.mq.client import OutgoingMessage, PublishIncomplete, QueueClient
 from gputel.mq.fleet import QueueFleet
 from tests.integration.broker.conftest import Broker, running
@@ -95,8 +102,7 @@ async def test_sends_share_requests_and_reach_all() -> None:
 async def test_leases_are_settled_at_the_broker_that_gave_them() -> None:
     async with fleet_of(3) as fleet:
         await fleet.client.publish(outgoing(*map(str, range(30))))
-        got = [d for _ in range(3) for d in await fleet.client.consume(100)]
-        items = [(d.id, d.lease) for d in got]
+        items = [(d.id, d.lease) for d in await fleet.client.consume(100)]
         assert len(items) == 30
         assert all(r.ok for r in await fleet.client.extend(items, 60))
         assert all(r.ok for r in await fleet.client.nack(items[:10]))
@@ -146,6 +152,30 @@ async def test_consumers_are_served_by_all_brokers_in_turn() -> None:
             await broker.publish(*(f"{broker.port}/{n}" for n in range(10)))
         first = [(await fleet.client.consume(1))[0].id.split("/")[0] for _ in range(9)]
         assert set(Counter(first).values()) == {3}
+
+
+async def test_consume_takes_from_all_brokers_up_to_its_bounds() -> None:
+    async with fleet_of(3) as fleet:
+        for broker in fleet.brokers:
+            await broker.publish(*(f"{broker.port}/{n}" for n in range(10)))  # 8 bytes each
+        assert len(await fleet.client.consume(25)) == 25
+        assert len(await fleet.client.consume(100, 24)) == 3
+        assert len(await fleet.client.consume(100)) == 2
+        assert await fleet.client.consume(100) == []
+
+
+async def test_consume_that_fails_at_one_broker_gives_what_others_gave() -> None:
+    async with (
+        running() as first,
+        running(queue_create="declared") as second,
+        QueueClient([first.url, second.url]) as client,
+    ):
+        await first.client.publish(outgoing("a", "b"), queue="jobs")
+        got = []
+        for _ in range(4):
+            with contextlib.suppress(UnknownQueue):
+                got += await client.consume(1, queue="jobs")
+        assert sorted(d.id for d in got) == ["a", "b"]
 
 
 async def test_broker_that_is_away_is_passed_over_and_used_again_when_it_is_back(
