@@ -20,7 +20,7 @@ from gputel.store.queries import load
 from gputel.store.samples import decode_rows
 
 _BATCH_SAMPLES = 250_000  # some 25 MB in this process
-_BATCH_SERIES = 5_000
+_BLOCK_SAMPLES = 10  # what a block costs beside its samples, as samples
 _PAGE_SERIES = 100_000
 _SQL = load("maintenance")
 
@@ -73,17 +73,18 @@ async def _batches(
     connection: asyncpg.Connection, day: date, tier: Tier
 ) -> AsyncIterator[Sequence[int]]:
     batch: list[int] = []
-    samples, after = 0, -1
+    size, after = 0, -1
     while True:
         limits = (tier.low, tier.high, tier.least, after, _PAGE_SERIES)
         async with store_errors():
             page = await connection.fetch(_SQL["candidates"], *_span(day), *limits)
-        for series_id, count in page:
-            if batch and (samples + count > _BATCH_SAMPLES or len(batch) == _BATCH_SERIES):
+        for series_id, blocks, samples in page:
+            cost = samples + _BLOCK_SAMPLES * blocks
+            if batch and size + cost > _BATCH_SAMPLES:
                 yield batch
-                batch, samples = [], 0
+                batch, size = [], 0
             batch.append(series_id)
-            samples += count
+            size += cost
         if len(page) < _PAGE_SERIES:
             break
         after = page[-1]["series_id"]

@@ -24,9 +24,9 @@ SELECT drop_sample_block_day($1)
 SELECT set_sample_block_retention($1)
 
 -- name: candidates
--- Series after $6 that have at least $5 blocks of $3 to less than $4 samples, and how many samples
--- those hold.
-SELECT series_id, sum(samples) AS samples
+-- Series after $6 that have at least $5 blocks of $3 to less than $4 samples, how many of them, and
+-- their samples.
+SELECT series_id, count(*) AS blocks, sum(samples) AS samples
 FROM sample_block
 WHERE last_ts >= $1 AND last_ts < $2 AND samples >= $3 AND samples < $4 AND series_id > $6
 GROUP BY series_id
@@ -42,8 +42,8 @@ WHERE series_id = ANY ($5::bigint[])
 RETURNING series_id, first_ts, step_us, array_send(off_us) AS off_us, array_send(value) AS value
 
 -- name: roomy
--- Whether more blocks have gone ($2) than are left, or heap and index take more than twice what
--- those could need.
-SELECT $2::bigint > greatest(reltuples, 0)
+-- Whether more than half as many blocks have gone ($2) as are left, or heap and index take more
+-- than twice what those could need.
+SELECT 2 * $2::bigint > greatest(reltuples, 0)
     OR pg_relation_size(oid) + pg_indexes_size(oid) > 4400 * greatest(reltuples, 0) + 4194304
 FROM pg_class WHERE oid = $1::text::regclass
