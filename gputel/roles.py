@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from gputel.config import Settings
 from gputel.errors import GputelError, UsageError
+from gputel.web.ports import check_ports
 
 if TYPE_CHECKING:
     import asyncpg
@@ -78,6 +79,7 @@ class Role:
     """One role: its name, what it does, and how it stands to the others.
 
     ``modules`` are what its start imports: they are imported while the roles before it start.
+    ``port`` is the setting of the port that it listens on, with its component.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Role:
     after: frozenset[str] = frozenset()
     internal: bool = False
     modules: tuple[str, ...] = ()
+    port: tuple[str, str] | None = None
 
 
 @asynccontextmanager
@@ -227,7 +230,13 @@ async def _health(process: Process) -> AsyncIterator[None]:
 
 
 _ALL = (
-    Role("health", "health and metrics of a process without a server", _health, internal=True),
+    Role(
+        "health",
+        "health and metrics of a process without a server",
+        _health,
+        internal=True,
+        port=("common", "health_port"),
+    ),
     Role("store", "Postgres: yours or the embedded one, migrated", _store, internal=True),
     Role(
         "broker",
@@ -235,6 +244,7 @@ _ALL = (
         _broker,
         after=frozenset({"store"}),
         modules=("gputel.broker.server",),
+        port=("broker", "broker_port"),
     ),
     Role(
         "streamer",
@@ -259,6 +269,7 @@ _ALL = (
         needs=frozenset({"store"}),
         after=frozenset({"broker", "collector", "streamer"}),
         modules=("gputel.api.server",),
+        port=("api", "api_port"),
     ),
     Role(
         "all",
@@ -281,6 +292,18 @@ def parse_roles(given: Iterable[str]) -> list[str]:
     if not names:
         raise UsageError(f"--role: name at least one of {', '.join(SELECTABLE)}")
     return list(dict.fromkeys(names))
+
+
+async def check_ports_of(roles: Iterable[Role], settings: Settings) -> None:
+    """Raise PortTaken or UsageError now if one of the roles could not listen on its port later."""
+    ports = {}
+    for role in roles:
+        if role.port:
+            component, name = role.port
+            port = getattr(getattr(settings, component), name)
+            if port is not None:
+                ports["--" + name.replace("_", "-")] = port
+    await check_ports(settings.common.host, ports)
 
 
 def in_start_order(names: Iterable[str]) -> list[Role]:

@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 
 from gputel.config import Settings
 from gputel.errors import Stopped
-from gputel.roles import Process, in_start_order
+from gputel.roles import Process, check_ports_of, in_start_order
 
 log = logging.getLogger("gputel")
 Result = TypeVar("Result")
+
+_SAME_REQUEST_S = 0.5  # `timeout make run` sends one signal twice: to make's group, and by make
 
 
 def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
@@ -46,14 +48,16 @@ async def running(
     ``modules``, which the caller needs then, are imported while the roles start.
 
     SIGTERM and Ctrl-C set ``process.stopping``, and cancel a start that is still under way; a
-    second one ends the process at once. On the way out the roles stop in reverse order, all within
-    the drain deadline. Raises what made a role fail to start, or fail in its work.
+    second Ctrl-C, half a second later or more, ends the process at once. On the way out the roles
+    stop in reverse order, all within the drain deadline. Raises what made a role fail to start,
+    or fail in its work.
     """
     process = Process(settings, settings.broker_url)
     loop = asyncio.get_running_loop()
     with _Signals(loop, process):
         async with AsyncExitStack() as stack:
             in_order = in_start_order(roles)
+            await check_ports_of(in_order, settings)
             needed = [*modules, *(name for role in in_order for name in role.modules)]
             with _imported_meanwhile(needed):
                 for role in in_order:
@@ -111,17 +115,21 @@ class _Signals:
         self._loop = loop
         self._process = process
         self._main = asyncio.current_task()
+        self._first_at: float | None = None  # the loop's time
 
     def __enter__(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._stop)
+            self._loop.add_signal_handler(number, self._stop, number)
 
     def __exit__(self, *_: object) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.remove_signal_handler(number)
 
-    def _stop(self) -> None:
-        if self._process.stopping.is_set():
+    def _stop(self, number: signal.Signals) -> None:
+        now = self._loop.time()
+        if self._first_at is None:
+            self._first_at = now
+        elif number == signal.SIGINT and now - self._first_at >= _SAME_REQUEST_S:
             log.warning("stopped at once, as asked twice")
             sys.stderr.flush()
             os._exit(130)

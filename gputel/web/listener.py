@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from gputel.errors import PortTaken, UsageError
 from gputel.web.connection import Connection
+from gputel.web.ports import refusal
 
 MakeConnection = Callable[[web.Server], asyncio.BaseProtocol]
 """Makes what reads and answers one connection, in place of Connection."""
@@ -109,13 +108,4 @@ async def _start(site: web.TCPSite, host: str, port: int, flag: str) -> None:
     try:
         await site.start()
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(
-                f"port {port} on {host} is taken by another process: "
-                f"stop it, or choose another port with {flag}"
-            ) from None
-        if error.errno == errno.EACCES:
-            raise UsageError(
-                f"port {port} may not be used by this user: choose one above 1023 with {flag}"
-            ) from None
-        raise UsageError(f"cannot listen on {host}:{port} ({flag}, --host): {error}") from None
+        raise refusal(error, host, port, flag) from None

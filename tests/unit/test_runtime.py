@@ -3,12 +3,14 @@
 import asyncio
 import os
 import signal
+import socket
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
-from gputel.config import CommonSettings, Settings
-from gputel.errors import SourceError, Stopped
+from gputel.config import ApiSettings, BrokerSettings, CommonSettings, Settings
+from gputel.errors import PortTaken, SourceError, Stopped, UsageError
 from gputel.roles import ROLES, Role, working
 from gputel.runtime import run_loop, run_until_stopped, running
 
@@ -61,6 +63,41 @@ async def test_signal_stops_the_process_and_drains_it(events):
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(task, 5)
     assert events[2:] == ["second stops", "first stops"]
+
+
+async def test_signal_that_comes_twice_still_drains(events):
+    task = asyncio.create_task(run_until_stopped(["second"], settings()))
+    while len(events) < 2:
+        await asyncio.sleep(0.001)
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+    await asyncio.wait_for(task, 5)
+    assert events[2:] == ["second stops", "first stops"]
+
+
+async def test_ports_are_found_taken_before_any_role_has_started(events, monkeypatch):
+    monkeypatch.setitem(
+        ROLES, "third", replace(ROLES["second"], name="third", port=("api", "api_port"))
+    )
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = replace(settings(), api=ApiSettings(api_port=other.getsockname()[1]))
+        with pytest.raises(PortTaken, match="--api-port"):
+            await run_until_stopped(["third"], taken)
+    assert events == []
+
+
+async def test_two_roles_cannot_have_one_port():
+    both = replace(settings(), api=ApiSettings(api_port=8099), broker=BrokerSettings(8099))
+    with pytest.raises(UsageError, match="--broker-port and --api-port are both 8099"):
+        await run_until_stopped(["broker", "api"], both)
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "999.1.1.1", "203.0.113.7"])
+async def test_host_that_is_none_is_told_without_codes(host):
+    elsewhere = replace(settings(), common=CommonSettings(host=host))
+    with pytest.raises(UsageError, match=f"--host: {host} is no address of this machine") as told:
+        await run_until_stopped(["broker"], elsewhere)
+    assert "Errno" not in told.value.message
 
 
 async def test_error_in_the_work_of_a_role_stops_the_process_and_is_raised(events, monkeypatch):

@@ -1,0 +1,58 @@
+"""Ports of this machine: whether they can be listened on, and why not, for people."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Mapping
+
+from gputel.errors import PortTaken, UsageError
+
+
+async def check_ports(host: str, ports: Mapping[str, int]) -> None:
+    """Bind every port for a moment; ``ports`` has them by the flag that chose them, 0 for any.
+
+    Raises PortTaken or UsageError, naming the flag. For a process to fail before it has begun.
+    """
+    flags: dict[int, str] = {}
+    for flag, port in ports.items():
+        other = flags.setdefault(port, flag) if port else flag
+        if other != flag:
+            raise UsageError(f"{other} and {flag} are both {port}: choose another for one of them")
+        try:
+            await _check(host, port)
+        except OSError as error:
+            raise refusal(error, host, port, flag) from None
+
+
+async def _check(host: str, port: int) -> None:
+    passive = socket.AI_PASSIVE
+    loop = asyncio.get_running_loop()
+    for family, kind, protocol, _, address in await loop.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=passive
+    ):
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind(address)
+
+
+def refusal(error: OSError, host: str, port: int, flag: str) -> UsageError:
+    """The PortTaken or other UsageError for a port that cannot be listened on."""
+    if error.errno == errno.EADDRINUSE:
+        return PortTaken(
+            f"port {port} on {host} is taken by another process: "
+            f"stop it, or choose another port with {flag}"
+        )
+    if error.errno == errno.EACCES:
+        return UsageError(
+            f"port {port} may not be used by this user: choose one above 1023 with {flag}"
+        )
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return UsageError(
+            f"--host: {host} is no address of this machine: 127.0.0.1 is for this machine alone, "
+            "0.0.0.0 for all of its networks"
+        )
+    return UsageError(f"cannot listen on {host}:{port} ({flag}, --host): {error.strerror}")
