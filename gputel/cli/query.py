@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -10,7 +12,8 @@ import click
 
 from gputel.cli import api_client, query_output
 from gputel.cli.moments import Moment
-from gputel.model.columns import CSV_NAMES
+from gputel.errors import ApiError
+from gputel.model.names import CSV_NAMES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -83,8 +86,12 @@ def _show_gpus(found: list[dict[str, Any]]) -> None:
 @query.command("telemetry")
 @click.argument("uuid")
 @click.option("--metric", metavar="NAME", help="Only this metric.")
-@click.option("--since", type=Moment(), help="Oldest time: 15m, 1h, 7d ago, or RFC 3339.")
-@click.option("--until", type=Moment(), help="Newest time, likewise.")
+@click.option(
+    "--since",
+    type=Moment(),
+    help="Oldest time: 15m, 1h, 7d ago, or 2025-07-18T20:42:34Z; UTC where no zone is given.",
+)
+@click.option("--until", type=Moment(end=True), help="Newest time, likewise.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -106,13 +113,25 @@ def telemetry_command(
     # One more than a table shows by default tells whether there is more.
     asked = limit or (TABLE_ROWS + 1 if shape == "table" else None)
     wanted = {"start_time": since, "end_time": until, "metric": metric, "limit": asked}
-    with api_client.get(api_url, ("api", "v1", "gpus", uuid, "telemetry"), wanted) as pieces:
+    path = ("api", "v1", "gpus", uuid, "telemetry")
+    with _in_flags(), api_client.get(api_url, path, wanted) as pieces:
         if shape == "json":
             query_output.write_json(pieces)
         elif shape == "csv":
             query_output.write_csv(api_client.objects(pieces), _RECORD_COLUMNS)
         else:
             _show_records(list(islice(api_client.objects(pieces), asked)), limit)
+
+
+@contextmanager
+def _in_flags() -> Iterator[None]:
+    """Have what the API says of its parameters said of the flags that they came from."""
+    try:
+        yield
+    except ApiError as error:
+        message = re.sub(r"(^|; )(metric|limit): ", r"\1--\2: ", error.message)
+        message = message.replace("start_time", "--since").replace("end_time", "--until")
+        raise ApiError(message) from None
 
 
 def _show_records(found: list[dict[str, Any]], limit: int | None) -> None:

@@ -8,10 +8,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 FORMATS = ("table", "json", "csv")
 _PIPE_WIDTH = 200
 _ROWS_PER_WRITE = 1000
@@ -55,6 +51,10 @@ def _flush(buffer: io.StringIO) -> None:
 
 def write_table(objects: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
     """A table of the fields that ``columns`` names, but for those that are empty everywhere."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     shown = [name for name in columns if any(cell(found[name]) for found in objects)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in shown:

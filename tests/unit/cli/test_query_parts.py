@@ -45,7 +45,37 @@ def test_a_moment_stays_as_it_was_written() -> None:
     assert Moment().convert("2025-07-18T20:42:34+02:00", None, None) == "2025-07-18T20:42:34+02:00"
 
 
-@pytest.mark.parametrize("text", ["", "1", "h", "-1h", "1.5h", "1y", "yesterday", "999999w", "٣h"])
+@pytest.mark.parametrize(
+    ("text", "begin", "end"),
+    [
+        ("2025-07-18", "2025-07-18T00:00:00Z", "2025-07-18T23:59:59.999999Z"),
+        ("2025-07-18T20:42", "2025-07-18T20:42:00Z", "2025-07-18T20:42:00Z"),
+        ("2025-07-18 20:42:34", "2025-07-18T20:42:34Z", "2025-07-18T20:42:34Z"),
+        ("2025-07-18T20:42:34.5", "2025-07-18T20:42:34.5Z", "2025-07-18T20:42:34.5Z"),
+    ],
+)
+def test_a_moment_without_a_zone_is_utc(text: str, begin: str, end: str) -> None:
+    assert Moment().convert(text, None, None) == begin
+    assert Moment(end=True).convert(text, None, None) == end
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2025-02-30",
+        "2025-07-18T25:00",
+        "2025-07-18T",
+        "",
+        "1",
+        "h",
+        "-1h",
+        "1.5h",
+        "1y",
+        "yesterday",
+        "999999w",
+        "٣h",
+    ],
+)
 def test_what_is_neither_is_refused_with_examples_of_both(text: str) -> None:
     with pytest.raises(click.BadParameter, match="15m, 1h or 7d nor an RFC 3339 time like 2025"):
         Moment().convert(text, None, None)
