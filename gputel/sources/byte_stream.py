@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from gputel.errors import SourceError
 
@@ -61,7 +61,7 @@ class PlainBytes:
         self._offset = 0
 
     @classmethod
-    def open(cls, path: Path) -> PlainBytes:
+    def open(cls, path: Path) -> Self:
         """Open a file; raises SourceError."""
         descriptor = _open(path)
         return cls(path, descriptor, os.fstat(descriptor).st_size)
@@ -90,6 +90,10 @@ class PlainBytes:
     def read_at(self, offset: int, count: int) -> bytes:
         """Up to ``count`` bytes from an offset, wherever the stream stands."""
         return os.pread(self._descriptor, count, offset)
+
+    def fileno(self) -> int:
+        """The descriptor of the file."""
+        return self._descriptor
 
     def seek(self, offset: int) -> None:
         """See ByteStream."""

@@ -13,22 +13,19 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from gputel.errors import SourceError
 from gputel.sources.byte_stream import ByteStream
 from gputel.sources.chunk import Reject, SourceChunk, concatenate, excerpt, stamp
-from gputel.sources.gzip_bytes import open_bytes
-from gputel.sources.header import Layout, parse_header
+from gputel.sources.header import read_header
 from gputel.sources.lines import LineReader, Piece, count_lines
 from gputel.sources.looping import LoopingSource
+from gputel.sources.open_bytes import open_bytes
 from gputel.sources.piece import PieceParser
 
 __all__ = ["DcgmCsv", "LoopingSource", "Reject", "SourceChunk"]
 
-HEADER_LIMIT = 64 * 1024
-
 
 class DcgmCsv:
-    """A DCGM CSV file, plain or gzipped. Its methods block; call them one at a time.
+    """A DCGM CSV file, plain or compressed. Its methods block; call them one at a time.
 
     ``timestamps`` is ``source`` for the file's own (without a zone they count as UTC), or
     ``processing`` for the time of the read: row i of a chunk gets that time plus i microseconds,
@@ -36,7 +33,11 @@ class DcgmCsv:
     """
 
     def __init__(
-        self, path: Path, timestamps: str, clock_ns: Callable[[], int] = time.time_ns
+        self,
+        path: Path,
+        timestamps: str,
+        clock_ns: Callable[[], int] = time.time_ns,
+        stream: ByteStream | None = None,
     ) -> None:
         """Use ``open``, which says what it does."""
         self.path = path
@@ -45,8 +46,8 @@ class DcgmCsv:
         self._clock_ns = clock_ns
         self._last_us = 0
         self._rows: int | None = None
-        self._stream = open_bytes(path)
-        self._layout, self._data_offset = _read_header(self._stream, path)
+        self._stream = stream or open_bytes(path)
+        self._layout, self._data_offset = read_header(self._stream, path)
         self._lines = LineReader(self._stream, self._data_offset)
         self._parser = PieceParser(self._layout)
         self.fingerprint = self._stream.fingerprint()
@@ -69,6 +70,11 @@ class DcgmCsv:
             if piece.problem or bytes(piece.data).strip(b"\r\n"):
                 return False
         return True
+
+    @property
+    def damage(self) -> str | None:
+        """Why a compressed file ended before it should, once that has been met."""
+        return self._stream.damage
 
     def read(self, first_row: int, row_count: int) -> SourceChunk:
         """Rows from first_row on, at most row_count; fewer only at the end of the file.
@@ -125,19 +131,3 @@ class DcgmCsv:
 def _reject(piece: Piece, index: int, reason: str, column: str | None) -> Reject:
     row = piece.first_line + index
     return Reject(row, row + 2, column, reason, excerpt(piece.line(index)))
-
-
-def _read_header(stream: ByteStream, path: Path) -> tuple[Layout, int]:
-    buffer = bytearray(HEADER_LIMIT)
-    view, held = memoryview(buffer), 0
-    while b"\n" not in buffer[:held] and held < HEADER_LIMIT:
-        count = stream.read_into(view[held:])
-        if not count:
-            break
-        held += count
-    if not held:
-        raise SourceError(f"{path}: {stream.damage or 'is empty'}; a CSV starts with a header line")
-    line, newline, _ = bytes(buffer[:held]).partition(b"\n")
-    if not newline and held == HEADER_LIMIT:
-        raise SourceError(f"{path}: the first line is over {HEADER_LIMIT} bytes; is it a CSV?")
-    return parse_header(line, path), len(line) + len(newline)

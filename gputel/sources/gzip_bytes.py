@@ -1,21 +1,11 @@
-"""The bytes of a source file that may be gzipped: known by its first bytes, not by its name."""
+"""The contents of a gzip file."""
 
 from __future__ import annotations
 
 import zlib
-from pathlib import Path
 
-from gputel.errors import SourceError
-from gputel.sources.byte_stream import ByteStream, PlainBytes
+from gputel.sources.byte_stream import PlainBytes
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_OTHERS = {
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"PK\x03\x04": "zip",
-    b"PAR1": "Parquet",
-}
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 _COMPRESSED_BYTES = 32 * 1024
 
@@ -109,17 +99,3 @@ class GzipBytes:
     def close(self) -> None:
         """See ByteStream."""
         self._raw.close()
-
-
-def open_bytes(path: Path) -> ByteStream:
-    """Open a file by what it holds; raises SourceError where it is none that gputel reads."""
-    plain = PlainBytes.open(path)
-    if not plain.size:
-        raise SourceError(f"{path}: is empty; a DCGM CSV starts with a header line")
-    magic = plain.read_at(0, 8)
-    if magic.startswith(_GZIP_MAGIC):
-        return GzipBytes(plain)
-    for known, name in _OTHERS.items():
-        if magic.startswith(known):
-            raise SourceError(f"{path}: is a {name} file; unpack it to CSV, or use gzip")
-    return plain

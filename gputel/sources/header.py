@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gputel.errors import SourceError
-from gputel.model.columns import CSV_NAMES, TIMESTAMP, VALUE
+from gputel.model.names import CSV_NAMES, TIMESTAMP, VALUE
+from gputel.sources.byte_stream import ByteStream
 
 REQUIRED = (TIMESTAMP, "metric_name", "uuid", VALUE)
 BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _SHOWN = 300
+HEADER_LIMIT = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,26 @@ class Layout:
     def ignores(self) -> bool:
         """Whether the file has columns that gputel does not know."""
         return len(self.places) < self.width
+
+
+def read_header(stream: ByteStream, path: Path) -> tuple[Layout, int]:
+    """The layout that the first line of a stream tells, and the offset of the second line.
+
+    Raises SourceError naming the file and what to do.
+    """
+    buffer = bytearray(HEADER_LIMIT)
+    view, held = memoryview(buffer), 0
+    while b"\n" not in buffer[:held] and held < HEADER_LIMIT:
+        count = stream.read_into(view[held:])
+        if not count:
+            break
+        held += count
+    if not held:
+        raise SourceError(f"{path}: {stream.damage or 'is empty'}; a CSV starts with a header line")
+    line, newline, _ = bytes(buffer[:held]).partition(b"\n")
+    if not newline and held == HEADER_LIMIT:
+        raise SourceError(f"{path}: the first line is over {HEADER_LIMIT} bytes; is it a CSV?")
+    return parse_header(line, path), len(line) + len(newline)
 
 
 def parse_header(line: bytes, path: Path) -> Layout:

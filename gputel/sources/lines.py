@@ -129,6 +129,10 @@ class LineReader:
         while self.next_line < line and self.next_piece(line - self.next_line):
             pass
 
+    def go_on(self) -> None:
+        """Look for lines behind what was the end: the file has grown."""
+        self._exhausted = False
+
     def next_piece(self, most: int) -> Piece | None:
         """The next lines, at most ``most`` and what the buffer holds; None at the end."""
         self._fill()

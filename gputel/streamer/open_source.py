@@ -17,6 +17,7 @@ class OpenSource:
     """A source that is open, with what its stream is known by."""
 
     source: Source
+    csv: DcgmCsv
     stream_id: str
     fingerprint: str
     path: Path
@@ -35,7 +36,7 @@ def open_source(settings: StreamerSettings, data_dir: Path) -> OpenSource:
         raise SourceError(f"{path}: no rows below the header; there is nothing to loop over")
     source: Source = LoopingSource(csv) if settings.loop else csv
     stream_id = settings.stream_id or default_stream_id(csv, loop=settings.loop)
-    return OpenSource(source, stream_id, csv.fingerprint, path.resolve())
+    return OpenSource(source, csv, stream_id, csv.fingerprint, path.resolve())
 
 
 def default_stream_id(csv: DcgmCsv, *, loop: bool) -> str:

@@ -22,7 +22,7 @@ REFUSED = {
     "semicolons.csv": "fields must be separated by commas",
     "binary.csv": "is a binary file, not a CSV",
     "missing.csv": "no such file; check the path",
-    "directory.csv": "is a directory; name a CSV file in it",
+    "directory.csv": "is a directory without .csv, .gz or .zst files in it",
 }
 REJECTED = {  # line, column, and how the reason begins
     "header_only.csv": [],

@@ -68,12 +68,13 @@ async def test_real_capture_lands_on_an_embedded_postgres_made_for_it(
         assert json.loads(ended.out)["rows_landed"] == landed
 
 
-async def test_summary_for_programs_is_one_json_object_a_file(
+async def test_summary_for_programs_is_one_json_object_a_file_and_one_of_all(
     ingest: Ingest, tmp_path: Path
 ) -> None:
     files = [write_numbered(tmp_path / f"{rows}.csv", rows) for rows in (10, 20)]
     ended = await ingest(*files, "--format", "json")
-    reports = [json.loads(line) for line in ended.out.splitlines()]
+    *reports, total = [json.loads(line) for line in ended.out.splitlines()]
+    assert total.items() >= {"files": 2, "files_complete": 2, "rows_landed": 30}.items()
     assert [report["file"] for report in reports] == list(map(str, files))
     assert [report["rows_landed"] for report in reports] == [10, 20]
     assert reports[0].items() >= {

@@ -4,19 +4,20 @@ import gzip
 import random
 import tracemalloc
 
+import pyarrow as pa
 import pytest
 
 from gputel.errors import SourceError
 from gputel.sources.dcgm_csv import DcgmCsv, LoopingSource
-from gputel.sources.gzip_bytes import open_bytes
 from gputel.sources.lines import LINE_LIMIT, LineIndex, LineReader
+from gputel.sources.open_bytes import open_bytes
 
 ROWS = 60_000  # several buffers full
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """A file of rows whose value is their number, plain and gzipped."""
+    """A file of rows whose value is their number, plain and compressed."""
     path = tmp_path_factory.mktemp("large") / "large.csv"
     text = "timestamp,metric_name,uuid,value,labels_raw\n" + "".join(
         f"2025-07-18T20:42:34Z,m,GPU-{row % 8},{row},{'x' * 700}\n" for row in range(ROWS)
@@ -24,10 +25,12 @@ def large(tmp_path_factory):
     path.write_text(text)
     packed = path.with_suffix(".csv.gz")
     packed.write_bytes(gzip.compress(text.encode(), 1))
-    return {"plain": path, "gzip": packed}
+    zstd = path.with_suffix(".csv.zst")
+    zstd.write_bytes(pa.Codec("zstd").compress(text.encode(), asbytes=True))
+    return {"plain": path, "gzip": packed, "zstd": zstd}
 
 
-@pytest.mark.parametrize("kind", ["plain", "gzip"])
+@pytest.mark.parametrize("kind", ["plain", "gzip", "zstd"])
 def test_reads_in_order_cover_every_row_once(large, kind):
     source = DcgmCsv.open(large[kind], "source")
     values, row = [], 0
@@ -42,7 +45,7 @@ def test_reads_in_order_cover_every_row_once(large, kind):
     assert values == list(range(ROWS))
 
 
-@pytest.mark.parametrize("kind", ["plain", "gzip"])
+@pytest.mark.parametrize("kind", ["plain", "gzip", "zstd"])
 def test_jumps_forward_and_backward_find_their_rows(large, kind):
     source = DcgmCsv.open(large[kind], "source")
     chance = random.Random(3)
@@ -60,7 +63,7 @@ def test_last_row_is_known_to_be_the_last(bench):
     assert (beyond.first_row, beyond.row_count, beyond.at_end) == (9, 0, True)
 
 
-@pytest.mark.parametrize("kind", ["plain", "gzip"])
+@pytest.mark.parametrize("kind", ["plain", "gzip", "zstd"])
 def test_count_rows_leaves_the_reading_where_it_was(large, kind):
     source = DcgmCsv.open(large[kind], "source")
     source.read(0, 10)
@@ -102,6 +105,24 @@ def test_gzip_cut_short_keeps_the_whole_lines_before_and_says_where(bench):
         assert "gzip data ends in its middle" in reject.reason
         assert source.count_rows() == chunk.row_count == good + 1
     assert good > 100
+
+
+def test_zstd_frames_are_read_through_and_one_cut_short_is_told(bench):
+    parts = bench.file(bench.numbered(5000)).read_bytes()
+    half = len(parts) // 2
+    frames = [
+        pa.Codec("zstd").compress(part, asbytes=True) for part in (parts[:half], parts[half:])
+    ]
+    assert bench.values(bench.read(bench.raw(b"".join(frames)))) == list(range(5000))
+    source = DcgmCsv.open(bench.raw(b"".join(frames)[:-10], "cut.csv"), "source")
+    chunk = source.read(0, 100_000)
+    landed = chunk.batch.num_rows
+    assert 2400 < landed < 5000
+    assert bench.values(chunk) == list(range(landed))
+    reason = "the zstd data ends in its middle"
+    assert chunk.rejects[-1].reason == f"{reason}; no row from here on can be read"
+    assert source.damage == reason
+    assert source.count_rows() == chunk.row_count
 
 
 def test_gzip_damaged_in_its_middle_loses_only_what_follows(bench):

@@ -1,0 +1,53 @@
+"""A progress bar for people who watch an ingest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gputel.cli.ingest_report import Report
+from gputel.errors import SourceError
+
+
+@contextmanager
+def progress(path: Path, name: str) -> Iterator[Callable[[Report], None]]:
+    """Shows the growing report of a file: a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda report: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            """Rows landed, and how fast."""
+            speed = task.finished_speed or task.speed or 0
+            text = f"{task.completed:,.0f} rows  {speed:,.0f} rows/s"
+            return Text(text, style="progress.download")
+
+    columns = (TextColumn(name), BarColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task(name, total=_total_rows(path))
+        yield lambda report: bars.update(
+            bar, completed=report.rows_landed + report.rows_rejected + report.duplicates_dropped
+        )
+
+
+def _total_rows(path: Path) -> int | None:
+    """All rows of the file; None for one that cannot be read, which the ingest will report."""
+    from gputel.sources.dcgm_csv import DcgmCsv
+
+    try:
+        return DcgmCsv.open(path, "source").count_rows()
+    except SourceError:
+        return None

@@ -1,0 +1,62 @@
+"""The rejects file: every line that did not land, with its place and its reason."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from gputel.errors import SourceError
+
+if TYPE_CHECKING:
+    from gputel.streamer.streamer import SourceChunk
+
+SUFFIX = ".rejects.csv"
+_COLUMNS = ("file", "line", "column", "reason", "text")
+
+
+class Rejects:
+    """One rejects file, which is made when it is needed."""
+
+    def __init__(self, path: Path, *, append: bool) -> None:
+        self.path = path
+        self._append = append
+        self._file: TextIO | None = None
+
+    def check(self) -> None:
+        """Raise SourceError, before anything is read, for a place that cannot be written."""
+        place = self.path if self.path.exists() else self.path.parent
+        if not os.access(place, os.W_OK):
+            raise SourceError(_not_written(self.path, "no such directory, or no right to write"))
+
+    def write(self, source: str, chunk: SourceChunk) -> None:
+        """Keep the rejects of one chunk. Raises SourceError when they cannot be written."""
+        try:
+            if self._file is None:
+                self._file = self._open()
+            writer = csv.writer(self._file)
+            for reject in chunk.rejects:
+                place = (source, reject.line, reject.column or "")
+                writer.writerow((*place, reject.reason, reject.text))
+            self._file.flush()
+        except OSError as error:
+            raise SourceError(_not_written(self.path, error.strerror or str(error))) from None
+
+    def _open(self) -> TextIO:
+        fresh = not (self._append and self.path.exists())
+        file = self.path.open("w" if fresh else "a", encoding="utf-8", newline="")
+        if fresh:
+            csv.writer(file).writerow(_COLUMNS)
+        return file
+
+    def close(self) -> str | None:
+        """Close the file; returns its path if there is one."""
+        if self._file is None:
+            return None
+        self._file.close()
+        return str(self.path)
+
+
+def _not_written(path: Path, reason: str) -> str:
+    return f"cannot write the rejects file {path} ({reason}): name another with --rejects"

@@ -1,0 +1,117 @@
+"""What became of the files of an ingest, for people and for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gputel.errors import GputelError
+
+
+class DeadChunk(GputelError):
+    """Rows reached the broker and can never land; its dead letters say why."""
+
+    code = "dead_letter"
+
+
+@dataclass
+class Report:
+    """What became of one file."""
+
+    file: str
+    stream_id: str
+    rows_read: int = 0
+    rows_landed: int = 0
+    rows_rejected: int = 0
+    rejected_before: int = 0  # by an earlier run, whose rejects file has them
+    duplicates_dropped: int = 0
+    seconds: float = 0.0
+    complete: bool = False
+    rejects_file: str | None = None
+    first_rejects: list[str] = field(default_factory=list)
+    damage: str | None = None  # why the file ends before it should
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows landed each second, from open file to queryable."""
+        return self.rows_landed / self.seconds if self.seconds else 0.0
+
+    def as_dict(self) -> dict[str, object]:
+        """The report for a program."""
+        return dataclasses.asdict(self) | {"rows_per_s": round(self.rows_per_s, 1)}
+
+
+def shown(report: Report, shape: str, *, alone: bool) -> str:
+    """One file's report; a single line where it is one of several."""
+    if shape == "json":
+        return json.dumps(report.as_dict())
+    name = f"{report.file}  (stream {report.stream_id})"
+    if not alone:
+        return "\n".join([f"{name}  {_in_words(report)}", *_examples(report)])
+    lines = [name]
+    if report.complete and not report.rows_read and report.duplicates_dropped:
+        every = "row that can land" if report.rejected_before else "row"
+        lines.append(f"  every {every} had landed before: nothing was landed twice")
+    lines += _table(report)
+    if not report.complete:
+        lines.append("  stopped before the end: run it again to go on where it stood")
+    return "\n".join(lines)
+
+
+def summary(reports: Sequence[Report], files: int, seconds: float, shape: str) -> str:
+    """All files together; ``files`` were asked for, and those without a report have failed."""
+    total = Report(f"{files} files", "", seconds=seconds)
+    for report in reports:
+        total.rows_read += report.rows_read
+        total.rows_landed += report.rows_landed
+        total.rows_rejected += report.rows_rejected
+        total.rejected_before += report.rejected_before
+        total.duplicates_dropped += report.duplicates_dropped
+    complete = sum(report.complete for report in reports)
+    if shape == "json":
+        counts = {name: value for name, value in total.as_dict().items() if name in _COUNTS}
+        return json.dumps({"files": files, "files_complete": complete} | counts)
+    told = f"{files} files" + (f", {complete} of them whole" if complete < files else "")
+    return "\n".join([told, *_table(total)])
+
+
+_COUNTS = {"rows_read", "rows_landed", "rows_rejected", "rejected_before", "duplicates_dropped"}
+_COUNTS |= {"seconds", "rows_per_s"}
+
+
+def _table(report: Report) -> list[str]:
+    return [
+        f"  rows read           {report.rows_read:>14,}",
+        f"  rows landed         {report.rows_landed:>14,}",
+        f"  rows rejected       {report.rows_rejected:>14,}"
+        + (f"   kept in {report.rejects_file}" if report.rejects_file else "")
+        + (f"   {report.rejected_before:,} by an earlier run" if report.rejected_before else ""),
+        *_examples(report),
+        f"  duplicates dropped  {report.duplicates_dropped:>14,}"
+        + ("   had landed before" if report.duplicates_dropped else ""),
+        f"  seconds             {report.seconds:>14,.2f}",
+        f"  rows/s              {report.rows_per_s:>14,.0f}",
+    ]
+
+
+def _in_words(report: Report) -> str:
+    parts = [f"{report.rows_landed:,} landed"]
+    if report.rows_rejected:
+        parts.append(f"{report.rows_rejected:,} rejected, kept in {report.rejects_file}")
+    if report.rejected_before:
+        parts.append(f"{report.rejected_before:,} rejected by an earlier run")
+    if report.duplicates_dropped:
+        parts.append(f"{report.duplicates_dropped:,} had landed before")
+    if not report.complete:
+        parts.append("stopped before the end")
+    return f"{', '.join(parts)}, {report.seconds:,.2f} s"
+
+
+def _examples(report: Report) -> list[str]:
+    if not report.first_rejects:
+        return []
+    more = report.rows_rejected - len(report.first_rejects)
+    examples = [*report.first_rejects, *([f"and {more:,} more"] if more > 0 else [])]
+    return [f"    {example}" for example in examples]

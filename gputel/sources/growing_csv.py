@@ -1,0 +1,140 @@
+"""A DCGM CSV that others append to: followed by its name, as ``tail -F`` does."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from enum import Enum
+from pathlib import Path
+
+from gputel.errors import SourceError
+from gputel.sources.byte_stream import PlainBytes
+from gputel.sources.chunk import SourceChunk
+from gputel.sources.dcgm_csv import DcgmCsv
+from gputel.sources.header import HEADER_LIMIT
+from gputel.sources.lines import LINE_LIMIT, count_lines
+from gputel.sources.open_bytes import open_bytes
+
+_BLOCK_BYTES = 64 * 1024
+
+
+class Fate(Enum):
+    """What has become of a file that is followed."""
+
+    GROWING = "growing"  # or gone, with no other in its place yet
+    ROTATED = "rotated"  # another file has its name: what it holds is all there will be
+    CUT = "cut"  # its content was thrown away, and maybe begun anew
+
+
+class GrowingBytes(PlainBytes):
+    """A file as far as its last line feed was when it was last looked at."""
+
+    def look(self) -> None:
+        """See how far whole lines reach now."""
+        end = begin = os.fstat(self._descriptor).st_size
+        while begin > self.size:
+            begin = max(self.size, begin - _BLOCK_BYTES)
+            place = self.read_at(begin, min(_BLOCK_BYTES, end - begin)).rfind(b"\n")
+            if place >= 0:
+                self.size = begin + place + 1
+                return
+
+    def take_all(self) -> None:
+        """Count what stands behind the last line feed as a line."""
+        self.size = os.fstat(self._descriptor).st_size
+
+    def fate(self, head: bytes) -> Fate:
+        """What has become of the file that began with ``head``."""
+        mine = os.fstat(self._descriptor)
+        if mine.st_size < self.size or self.read_at(0, len(head)) != head:
+            return Fate.CUT
+        try:
+            named = self.path.stat()
+        except FileNotFoundError:
+            return Fate.GROWING
+        except OSError as error:
+            raise SourceError(f"{self.path}: cannot be followed: {error.strerror}") from None
+        same = (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
+        return Fate.GROWING if same else Fate.ROTATED
+
+
+class GrowingCsv(DcgmCsv):
+    """The rows of a growing file, as far as their lines are whole.
+
+    It is known by its ``fingerprint``, that of its head, which is its header and its first row,
+    and ``stream_id`` tells it from other files with such a head by its inode: both stay when it
+    grows and when it is renamed.
+    """
+
+    def __init__(self, path: Path, timestamps: str) -> None:
+        """Use ``open_growing``."""
+        bytes_ = GrowingBytes.open(path)
+        bytes_.size = 0
+        bytes_.look()
+        super().__init__(path, timestamps, stream=bytes_)
+        self._bytes = bytes_
+        self._head = bytes_.read_at(0, _head_size(bytes_) or 0)
+        self._counted_to, self._counted = self._data_offset, 0
+        self.fingerprint = _digest(b"head", self._head)
+        inode = os.fstat(bytes_.fileno()).st_ino
+        self.stream_id = f"tail-{_digest(self._head, b'%d' % inode)[:16]}"
+
+    def rows_ready(self) -> int:
+        """All rows whose lines are whole now; scans what was added since the last look."""
+        self._bytes.look()
+        if self._bytes.size > self._counted_to:
+            self._counted += count_lines(self._bytes.twin(), self._counted_to)
+            self._counted_to = self._bytes.size
+        return self._counted
+
+    def read(self, first_row: int, row_count: int) -> SourceChunk:
+        """As DcgmCsv.read; ask only for rows that are ready. Its end is never told."""
+        self._lines.go_on()
+        chunk = super().read(first_row, row_count)
+        chunk.at_end = False
+        return chunk
+
+    def fate(self) -> Fate:
+        """What has become of the file."""
+        return self._bytes.fate(self._head)
+
+    def count_rows(self) -> int:
+        """All rows, once nobody appends any more: also a last one without a line feed."""
+        rows = self.rows_ready()
+        self._bytes.take_all()
+        if self._bytes.size > self._counted_to:
+            self._counted_to = self._bytes.size
+            self._counted = rows + 1
+        return self._counted
+
+
+def open_growing(path: Path, timestamps: str) -> GrowingCsv | None:
+    """Open a file to be followed; None while it is not there, or has no whole row yet.
+
+    Raises SourceError for one that can never be followed.
+    """
+    if not path.exists():
+        return None
+    bytes_ = PlainBytes.open(path)
+    try:
+        if _head_size(bytes_) is None:
+            return None
+    finally:
+        bytes_.close()
+    stream = open_bytes(path)
+    stream.close()
+    if not isinstance(stream, PlainBytes):
+        raise SourceError(f"{path}: is compressed; only a plain CSV can be followed")
+    return GrowingCsv(path, timestamps)
+
+
+def _head_size(bytes_: PlainBytes) -> int | None:
+    """Where the second line ends, if it does; None too for lines that are far too long."""
+    text = bytes_.read_at(0, HEADER_LIMIT + LINE_LIMIT)
+    header = text.find(b"\n")
+    first = text.find(b"\n", header + 1) if header >= 0 else -1
+    return first + 1 if first >= 0 else None
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.blake2b(b"\n".join(parts), digest_size=16).hexdigest()

@@ -1,0 +1,37 @@
+"""Open a source file by what it holds: its first bytes tell, not its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gputel.errors import SourceError
+from gputel.sources.byte_stream import ByteStream, PlainBytes
+from gputel.sources.gzip_bytes import GzipBytes
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_OTHERS = {
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"PK\x03\x04": "zip",
+    b"PAR1": "Parquet",
+}
+
+
+def open_bytes(path: Path) -> ByteStream:
+    """The bytes of a file, unpacked; raises SourceError where it is none that gputel reads."""
+    plain = PlainBytes.open(path)
+    if not plain.size:
+        raise SourceError(f"{path}: is empty; a DCGM CSV starts with a header line")
+    magic = plain.read_at(0, 8)
+    if magic.startswith(_GZIP_MAGIC):
+        return GzipBytes(plain)
+    if magic.startswith(_ZSTD_MAGIC):
+        from gputel.sources.zstd_bytes import ZstdBytes
+
+        return ZstdBytes(plain)
+    for known, name in _OTHERS.items():
+        if magic.startswith(known):
+            raise SourceError(f"{path}: is a {name} file; unpack it to CSV, or use gzip or zstd")
+    return plain

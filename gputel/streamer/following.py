@@ -1,0 +1,124 @@
+"""The streamer of a file that grows: it reserves no row before its line is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from typing import Protocol
+
+from gputel.backoff import Backoff, pause
+from gputel.config import StreamerSettings
+from gputel.errors import SourceError, StoreUnavailable
+from gputel.mq.client import QueueClient
+from gputel.sources.growing_csv import Fate
+from gputel.store.streams import Lease, Streams
+from gputel.streamer.streamer import Observer, Source, Streamer
+
+log = logging.getLogger("gputel.streamer")
+
+_LOOK_S = 0.2
+_GRACE_S = 1.0  # a writer may hold the old file for a moment after it was rotated
+
+
+class GrowingSource(Source, Protocol):
+    """A source whose rows come bit by bit."""
+
+    def rows_ready(self) -> int:
+        """All rows that can be read now."""
+        ...
+
+    def fate(self) -> Fate:
+        """Whether more may come."""
+        ...
+
+
+class Following(Streamer):
+    """Streams a growing source until it has been replaced by another and has landed whole.
+
+    ``cut`` tells that it ended otherwise: its content was thrown away before it was read.
+    """
+
+    def __init__(
+        self,
+        settings: StreamerSettings,
+        client: QueueClient,
+        streams: Streams,
+        source: GrowingSource,
+        observer: Observer | None = None,
+    ) -> None:
+        super().__init__(settings, client, streams, source, observer)
+        self._growing = source
+        self._ending = asyncio.Event()
+        self._rotated_at: float | None = None  # monotonic, when it was found to be
+        self._rows: int | None = None  # all there will be, once that is known
+        self.cut = False
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """See Streamer.run."""
+        watcher = asyncio.ensure_future(stopping.wait())
+        watcher.add_done_callback(lambda _: self._ending.set())
+        try:
+            await super().run(self._ending)
+        finally:
+            watcher.cancel()
+
+    async def _reserve(self, rows: int, stopping: asyncio.Event) -> Lease | None:
+        """As of any stream, once there are rows; None when it is complete, or to stop."""
+        backoff = Backoff()
+        while not stopping.is_set():
+            try:
+                progress = await self._streams.progress()
+                if progress.row_count is not None:
+                    return await super()._reserve(rows, stopping)
+                fresh = await asyncio.to_thread(self._growing.rows_ready) - progress.next_row
+                expired = progress.next_expiry_s is not None and progress.next_expiry_s <= 0
+                if fresh > 0 or expired:
+                    self._rotated_at = None
+                    return await super()._reserve(min(rows, max(fresh, 1)), stopping)
+                await self._look()
+            except StoreUnavailable as error:
+                log.warning("database away, looking again soon: %s", error.message)
+                await backoff.wait(stopping)
+            else:
+                await pause(_LOOK_S, stopping)
+        return None
+
+    async def _look(self) -> None:
+        """See what has become of a file that brings nothing new."""
+        fate = await asyncio.to_thread(self._growing.fate)
+        if fate is Fate.CUT:
+            self._note_cut()
+        elif fate is Fate.GROWING:
+            self._rotated_at = None
+        elif self._rotated_at is None:
+            self._rotated_at = time.monotonic()
+        elif time.monotonic() - self._rotated_at > _GRACE_S:
+            self._rows = await asyncio.to_thread(self._growing.count_rows)
+            log.info("%s was rotated after %d rows", self._streams.stream_id, self._rows)
+            await self._streams.finish(self._rows)
+
+    async def _stream(self, lease: Lease, stopping: asyncio.Event) -> int:
+        """Read and publish a chunk, whole: others that follow may have reserved ahead of us."""
+        try:
+            end = lease.first_row + lease.row_count
+            while await asyncio.to_thread(self._growing.rows_ready) < end:
+                if self._rows is not None:
+                    lease = replace(lease, row_count=max(0, self._rows - lease.first_row))
+                    break
+                if await pause(_LOOK_S, stopping):
+                    await self._release([lease.first_row])
+                    return 0
+                await self._look()
+            return await super()._stream(lease, stopping)
+        except SourceError:
+            if self._growing.fate() is not Fate.CUT:
+                raise
+            self._note_cut()
+            return 0
+
+    def _note_cut(self) -> None:
+        self.cut = True
+        log.warning("%s was truncated: what was not read of it is lost", self._streams.stream_id)
+        self._ending.set()
