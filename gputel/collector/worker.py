@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from gputel import metrics
 from gputel.backoff import Backoff, pause
@@ -19,9 +20,7 @@ from gputel.store.writer import Writer
 
 log = logging.getLogger("gputel.collector")
 
-# Longest that one consume waits at the broker. A stop lets it end by itself: cut short, a reply
-# that is on its way would leave its messages leased to nobody until their leases run out.
-_WAIT_S = 0.2
+_WAIT_S = 0.2  # longest that one consume waits at the broker
 _CLOSED_PAUSE_S = 0.2
 _LAST_CALLS_S = 2.0  # of a worker that ends
 
@@ -58,7 +57,7 @@ class Worker:
         backoff = Backoff()
         while not stopping.is_set():
             try:
-                deliveries = await self._consume()
+                deliveries = await self._unless_stopped(self._consume(), stopping)
             except QueueClosed:
                 await pause(_CLOSED_PAUSE_S, stopping)
             except GputelError as error:
@@ -72,6 +71,22 @@ class Worker:
                 self._outage.ends()
                 if deliveries:
                     await self._process(deliveries, stopping)
+
+    async def _unless_stopped(
+        self, consume: Coroutine[Any, Any, list[Delivery]], stopping: asyncio.Event
+    ) -> list[Delivery]:
+        """What is delivered, or nothing as soon as ``stopping`` is set: see QueueClient.consume."""
+        consuming = asyncio.ensure_future(consume)
+        stopped = asyncio.ensure_future(stopping.wait())
+        try:
+            await asyncio.wait((consuming, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if consuming.done():
+                return consuming.result()
+            return []
+        finally:
+            stopped.cancel()
+            consuming.cancel()
+            await asyncio.wait((consuming,))
 
     async def _consume(self) -> list[Delivery]:
         """The next messages; what has landed is acknowledged with the request for them."""
