@@ -12,6 +12,8 @@ from gputel.mq.protocol import Delivery
 
 _RACE_S = 1.0  # a consume that waits looks so often for brokers that came, or came back
 
+_SILENT_S = 10.0  # others may have messages meanwhile
+
 GiveBack = Callable[[Sequence[Delivery], str | None], None]
 
 
@@ -42,7 +44,7 @@ class FleetConsume:
             if got := await self._sweep(members):
                 return got
             left_s = until - loop.time()
-            answering = [member for member in members if member.giving.good]
+            answering = [member for member in members if member.gives]
             if not answering:
                 raise none_answers(self._members)
             if left_s <= 0:
@@ -53,7 +55,7 @@ class FleetConsume:
     def _in_turn(self) -> list[Member]:
         """Those that answer, or else all, beginning with another one each time."""
         everyone = self._members.everyone
-        members = [member for member in everyone if member.giving.good] or everyone
+        members = [member for member in everyone if member.gives] or everyone
         at = self._turn % max(1, len(members))
         return members[at:] + members[:at]
 
@@ -98,7 +100,12 @@ class FleetConsume:
         if taken and (most <= 0 or (max_bytes is not None and max_bytes <= 0)):
             return []
         try:
-            got = await member.client.consume(most, max_bytes, wait_s, timeout_s, queue=queue)
+            async with asyncio.timeout(wait_s + _SILENT_S):
+                got = await member.client.consume(most, max_bytes, wait_s, timeout_s, queue=queue)
+        except TimeoutError:
+            silent = BrokerUnavailable(f"no answer within {_SILENT_S:g} seconds")
+            member.failed(member.giving, silent)
+            return []
         except GputelError as error:
             if not error.retriable and not isinstance(error, QueueClosed):
                 raise

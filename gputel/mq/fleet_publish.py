@@ -46,7 +46,7 @@ class FleetPublish:
 
     def _spread(self, pending: Sequence[int]) -> dict[Member, list[int]]:
         present = [member for member in self._members.present if member not in self._passed]
-        members = [member for member in present if member.taking.good] or present
+        members = [member for member in present if member.takes] or present
         if not members:
             return {}
         if self._whole:

@@ -22,32 +22,34 @@ _ODD = 0x9E3779B97F4A7C15
 
 
 class Standing:
-    """Whether a broker does one thing: not for a while after it failed, each time longer."""
+    """Whether a broker does one thing: not for a while after it said no, each time longer."""
 
     def __init__(self) -> None:
-        self.closed = False  # it said that it is closed
+        self.closed = False
         self._backoff = Backoff()
-        self._away_until = 0.0  # the loop's seconds
+        self._until = 0.0  # the loop's seconds
 
     @property
     def good(self) -> bool:
         """Whether it is worth asking now."""
-        return asyncio.get_running_loop().time() >= self._away_until
+        return not self.closed or asyncio.get_running_loop().time() >= self._until
 
     def worked(self) -> None:
         """It was asked, and did it."""
         self.closed = False
-        self._away_until = 0.0
         self._backoff.reset()
 
-    def failed(self, *, closed: bool) -> None:
-        """It was asked, and did not."""
-        self.closed = closed
-        self._away_until = asyncio.get_running_loop().time() + self._backoff.next_s()
+    def refused(self) -> None:
+        """It was asked, and said that it is closed."""
+        self.closed = True
+        self._until = asyncio.get_running_loop().time() + self._backoff.next_s()
 
 
 class Member:
-    """One broker. One that is closed takes nothing more, and gives what it has."""
+    """One broker. One that is closed takes nothing more, and gives what it has.
+
+    One that is away is looked for in the background, so that nobody waits for it.
+    """
 
     def __init__(self, number: int, url: str) -> None:
         self.number = number
@@ -56,20 +58,57 @@ class Member:
         self.taking, self.giving = Standing(), Standing()
         self._seed = hash64(url)
         self._outage = Outage(log, f"the broker at {url}")
+        self._backoff = Backoff()
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def away(self) -> bool:
+        """Whether it did not answer, and has not been found since."""
+        return self._looking is not None and not self._looking.done()
+
+    @property
+    def takes(self) -> bool:
+        """Whether a publish is worth trying."""
+        return not self.away and self.taking.good
+
+    @property
+    def gives(self) -> bool:
+        """Whether a consume is worth trying."""
+        return not self.away and self.giving.good
 
     def worked(self, standing: Standing) -> None:
         """It answered."""
         standing.worked()
+        self._backoff.reset()
+        self.look_no_more()
         self._outage.ends()
 
     def failed(self, standing: Standing, error: GputelError) -> None:
-        """It is closed, for one of the two; or it is away, for both."""
+        """It is closed, for one of the two; or it is away."""
         if isinstance(error, QueueClosed):
-            standing.failed(closed=True)
+            standing.refused()
             return
-        for each in (self.taking, self.giving):
-            each.failed(closed=False)
-        self._outage.begins(error)
+        self.taking.closed = self.giving.closed = False
+        if not self.away:
+            self._outage.begins(error)
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(self._backoff.next_s())
+            if await self.client.check() is None:
+                return self._outage.ends()
+
+    def look_no_more(self) -> None:
+        """Stop looking for it."""
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        self.look_no_more()
+        await self.client.__aexit__(None, None, None)
 
     def score(self, key: int) -> int:
         """How much this member wants what has this key: the highest of all gets it.
@@ -117,7 +156,7 @@ class Members:
             self._looking.cancel()
             await asyncio.wait((self._looking,))
         for member in [*self._by_url.values(), *self._left]:
-            await member.client.__aexit__(None, None, None)
+            await member.aclose()
 
     @property
     def everyone(self) -> list[Member]:
@@ -166,4 +205,5 @@ class Members:
     def _drop(self, url: str, member: Member) -> None:
         log.info("the broker at %s has left", url)
         del self._by_url[url], self._by_number[member.number]
+        member.look_no_more()
         self._left.append(member)  # its client may still be in use

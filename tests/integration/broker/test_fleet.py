@@ -16,6 +16,7 @@ from gputel.errors import (
     UnknownQueue,
     UsageError,
 )
+from gputel.mq import fleet_consume
 from gputel.mq.client import OutgoingMessage, PublishIncomplete, QueueClient
 from gputel.mq.fleet import QueueFleet
 from tests.integration.broker.conftest import Broker, running
@@ -200,6 +201,27 @@ async def test_broker_that_is_away_is_passed_over_and_used_again_when_it_is_back
                     got = set()
                     while "there" not in got:
                         got |= {d.id for d in await client.consume(100, None, 1)}
+
+
+async def test_broker_that_takes_requests_and_answers_none_is_asked_once(monkeypatch) -> None:
+    monkeypatch.setattr(fleet_consume, "_SILENT_S", 0.2)
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            heard.append(data)
+        writer.close()
+
+    silent = await asyncio.start_server(listen, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    async with running() as broker, QueueClient([broker.url, f"http://127.0.0.1:{port}"]) as client:
+        for n in range(20):
+            await broker.publish(str(n))
+            (delivery,) = await client.consume(5, None, 5)
+            assert (await client.ack([(delivery.id, delivery.lease)]))[0].ok
+        assert len([data for data in heard if b"/consume" in data]) == 1
+    silent.close()
+    await silent.wait_closed()
 
 
 async def test_no_broker_at_all_is_an_error_for_all_calls(unused_tcp_port: int) -> None:
