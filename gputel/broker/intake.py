@@ -12,8 +12,6 @@ from gputel.web.connection import LEAST_BYTES_PER_S
 SMALL_BYTES = 64 * 1024
 """Bodies up to this are always let in; a connection buffers as much in any case."""
 
-_CHUNK_BYTES = 256 * 1024
-
 
 class Intake:
     """Room for the bodies of requests, until they are answered. Use it from one event loop only.
@@ -37,11 +35,11 @@ class Intake:
         """
         size = _size(request, max_bytes)
         if size <= SMALL_BYTES:
-            return await self._receive(request.content, max_bytes)
+            return await self._receive(request.content, size, max_bytes)
         await self._enter(size)
         left = size
         try:
-            body = await self._receive(request.content, max_bytes)
+            body = await self._receive(request.content, size, max_bytes)
             left = len(body)
         finally:
             self._leave(size - left)
@@ -50,8 +48,8 @@ class Intake:
             task.add_done_callback(lambda _: self._leave(left))
         return body
 
-    async def _receive(self, content: StreamReader, max_bytes: int) -> bytes:
-        content.set_read_chunk_size(_CHUNK_BYTES)
+    async def _receive(self, content: StreamReader, size: int, max_bytes: int) -> bytes:
+        content.set_read_chunk_size(size)  # never paused: there is room for it
         loop = asyncio.get_running_loop()
         body = bytearray()
         step = due = int(LEAST_BYTES_PER_S * self._timeout_s)

@@ -17,6 +17,8 @@ MakeConnection = Callable[[web.Server], asyncio.BaseProtocol]
 
 _READ_BYTES = 64 * 1024  # of a body that nobody reads yet, twice as many are buffered
 
+_BACKLOG = 1024  # connections that wait to be accepted: a crowd comes at once
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -87,7 +89,7 @@ class _Site(web.TCPSite):
     def __init__(
         self, runner: web.AppRunner, host: str, port: int, connection: MakeConnection | None
     ) -> None:
-        super().__init__(runner, host, port)
+        super().__init__(runner, host, port, backlog=_BACKLOG)
         self._connection = connection or _connection
 
     async def start(self) -> None:

@@ -35,6 +35,7 @@ MSGPACK = {"Content-Type": "application/msgpack"}
         (b'{"payload":"x","metadata":{"a":' + b"9" * 40 + b"}}", "metadata"),
         (b'{"payload":"x","metadata":{"a":"' + b"x" * 70_000 + b'"}}', "$.metadata"),
         (b'{"payload":"x","metadata":{"a":' + b"[" * 5000 + b"]" * 5000 + b"}}", "recursion"),
+        (b'{"payload":' + b"[" * 500_000 + b"]" * 500_000 + b"}", "recursion"),
         (b'{"payload":"x","encoding":"rot13"}', "$.encoding"),
         (b'{"payload":"not base64!","encoding":"base64"}', "$.payload"),
         (b'{"payload":{},"encoding":"base64"}', "$.payload"),
@@ -67,6 +68,7 @@ async def test_wrong_publish_in_json_is_400_and_names_what_is_wrong(broker, body
         msgspec.msgpack.encode({"payload": b"", "metadata": {"e": {(1, 2): 3}}}),
         b"\x82\xa7payload\xc4\x00\xa2id\xa2\xff\xfe",
         b"\x91" * 3000,
+        b"\x82\xa7payload\xc4\x00\xa8metadata" + b"\x81\xa1a" * 100_000 + b"\xc0",
     ],
 )
 async def test_wrong_publish_in_msgpack_is_400(broker, body) -> None:
@@ -94,6 +96,21 @@ async def test_wrong_argument_of_consume_is_400_and_named(broker, query) -> None
 
 
 @pytest.mark.parametrize(
+    "query",
+    [
+        *(f"wait_s={value}" for value in ("-1", "nan", "inf", "1e999", "", "3601", "%D9%A1")),
+        *(f"queue={value}" for value in ("", "a/b", "a%00", "a%0d%0a", "%2e%2f", "q" * 129)),
+        "max=1",
+    ],
+)
+async def test_wrong_argument_of_publish_is_400_and_named(broker, query) -> None:
+    status, reply = await broker.post(f"/publish?{query}", {"payload": ""})
+    assert (status, reply["code"]) == (400, "bad_request")
+    assert query.split("=")[0] in reply["message"]
+    assert (await broker.client.stats())["published"] == 0
+
+
+@pytest.mark.parametrize(
     ("path", "body"),
     [
         ("/consume", {"max": 3}),
@@ -110,6 +127,9 @@ async def test_wrong_argument_of_consume_is_400_and_named(broker, query) -> None
         ("/dead-letters/purge", {"all": False}),
         ("/dead-letters/purge", []),
         ("/ack?id=a", {"id": "a"}),
+        *((path, {"id": ""}) for path in ("/ack", "/nack", "/extend", "/held")),
+        *((path, {"id": "x" * 10_000}) for path in ("/ack", "/nack", "/extend", "/held")),
+        *((f"/dead-letters/{act}", {"id": "x" * 10_000}) for act in ("replay", "purge")),
     ],
 )
 async def test_wrong_body_is_400(broker, path, body) -> None:

@@ -1,6 +1,7 @@
 """Peers that are slow, stop half-way or vanish: cut off in time, and nothing of theirs is kept."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from gputel.mq.client import OutgoingMessage
 from tests.raw_http import Raw, message, raw_to, request
 
 LONG = b'{"id":"long","payload":"' + b"x" * 200_000 + b'"}'
+SOCKETS = Path("/proc/net/tcp")
 CHUNKED = "Transfer-Encoding: chunked"
 
 
@@ -158,3 +160,20 @@ async def test_clients_that_vanish_at_any_moment_of_a_delivery_lose_no_message(b
     await until(broker, waiting_consumers=0)
     stats = await broker.client.stats()
     assert stats["published"] == 60 == stats["ready"] + stats["in_flight"]
+
+
+async def test_peer_whose_machine_is_gone_is_found_out(broker, our_connections) -> None:
+    if not our_connections:
+        pytest.skip("the fast path's connections are not probed")
+    if not SOCKETS.exists():
+        pytest.skip("this system does not list its sockets")
+    async with raw_to(broker.port) as raw:
+        await raw.send(request("/consume"))
+        await until(broker, waiting_consumers=1)
+        port = raw.writer.get_extra_info("sockname")[1]
+        ours, theirs = f":{broker.port:04X}", f":{port:04X}"
+        rows = [line.split() for line in SOCKETS.read_text().splitlines()]
+        (timer,) = [row[5] for row in rows if row[1].endswith(ours) and row[2].endswith(theirs)]
+    kind, ticks = timer.split(":")
+    assert kind == "02"  # the system will probe the peer,
+    assert int(ticks, 16) <= 60 * 100  # a minute from now at most
