@@ -96,6 +96,8 @@ async def _merge(
     connection: asyncpg.Connection, day: date, tier: Tier, series_ids: Sequence[int]
 ) -> Merged:
     async with store_errors(), connection.transaction():
+        # Each batch would read the whole day, where the planner does not know how large it is.
+        await connection.execute("SET LOCAL enable_seqscan = off")
         rows = await connection.fetch(
             _SQL["take"], *_span(day), tier.low, tier.high, list(series_ids)
         )
