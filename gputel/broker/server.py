@@ -63,13 +63,18 @@ async def _served(
             host,
             settings.broker_port,
             "--broker-port",
-            patience=Patience(settings.idle_timeout_s, settings.receive_timeout_s),
+            patience=_patience(settings),
             connection=connection,
         ) as listener:
             try:
                 yield listener
             finally:
                 await _drain(queues, consumers, drain_deadline_s)
+
+
+def _patience(settings: BrokerSettings) -> Patience:
+    receive_s = settings.receive_timeout_s
+    return Patience(settings.idle_timeout_s, refused_s=receive_s, reply_s=receive_s)
 
 
 def make_app(

@@ -25,13 +25,15 @@ _PROBES = ((6, "TCP_KEEPCNT"), (10, "TCP_KEEPINTVL"), (60, "TCP_KEEPIDLE"))  # d
 class Connection(web.RequestHandler):
     """Cuts off a peer that does not take its reply, and answers bad HTTP as errors are answered.
 
-    ``lingering_time`` is the seconds that a peer has to take something of a reply.
+    ``reply_s`` is the seconds in which a peer must take its reply, or of a large one as much as
+    one of LEAST_BYTES_PER_S would; None: as long as it likes.
     """
 
-    __slots__ = ("_taking", "_untaken")
+    __slots__ = ("_taking", "_untaken", "reply_s")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.reply_s: float | None = None
         self._taking: asyncio.TimerHandle | None = None
         self._untaken = 0  # bytes of replies, when they were last looked at
 
@@ -103,21 +105,21 @@ class Connection(web.RequestHandler):
             super().log_exception(*args, **kw)
 
     def _watch(self) -> None:
-        if self.transport is not None:
+        if self.transport is not None and self.reply_s is not None:
             self._untaken = self.transport.get_write_buffer_size()
-            self._taking = self._loop.call_later(self._lingering_time, self._look_again)
+            self._taking = self._loop.call_later(self.reply_s, self._look_again, self.reply_s)
 
     def _unwatch(self) -> None:
         if self._taking is not None:
             self._taking.cancel()
             self._taking = None
 
-    def _look_again(self) -> None:
+    def _look_again(self, reply_s: float) -> None:
         transport = self.transport
         if transport is None:
             return
         taken = self._untaken - transport.get_write_buffer_size()
-        if taken < LEAST_BYTES_PER_S * self._lingering_time:
+        if taken < LEAST_BYTES_PER_S * reply_s:
             log.info("closed a connection: its peer, %s, takes no reply", self.peername)
             transport.abort()
         else:

@@ -24,12 +24,13 @@ _BACKLOG = 1024  # connections that wait to be accepted: a crowd comes at once
 class Patience:
     """How long a server waits for its peers.
 
-    ``idle_s``: for the whole head of a request. ``transfer_s``: for a client to take some of its
-    reply, and to finish a body that was refused.
+    ``idle_s``: for the whole head of a request. ``refused_s``: for the rest of a body that was
+    refused. ``reply_s``: for a reply to be taken, as ``Connection`` has it.
     """
 
     idle_s: float = 75.0
-    transfer_s: float = 15.0
+    refused_s: float = 15.0
+    reply_s: float | None = None
 
 
 _PATIENCE = Patience()
@@ -72,12 +73,13 @@ async def listen(
         handler_cancellation=True,
         shutdown_timeout=shutdown_timeout_s,
         keepalive_timeout=patience.idle_s,
-        lingering_time=patience.transfer_s,
+        lingering_time=patience.refused_s,
         read_bufsize=_READ_BYTES,
     )
     await runner.setup()
     try:
-        await _start(_Site(runner, host, port, connection), host, port, flag)
+        make = _watched(connection or _connection, patience)
+        await _start(_Site(runner, host, port, make), host, port, flag)
         yield Listener(host, runner.addresses[0][1])
     finally:
         await runner.cleanup()
@@ -87,10 +89,10 @@ class _Site(web.TCPSite):
     """A site whose connections are ours."""
 
     def __init__(
-        self, runner: web.AppRunner, host: str, port: int, connection: MakeConnection | None
+        self, runner: web.AppRunner, host: str, port: int, connection: MakeConnection
     ) -> None:
         super().__init__(runner, host, port, backlog=_BACKLOG)
-        self._connection = connection or _connection
+        self._connection = connection
 
     async def start(self) -> None:
         server = self._runner.server
@@ -104,6 +106,16 @@ class _Site(web.TCPSite):
 
 def _connection(server: web.Server) -> Connection:
     return Connection(server, loop=asyncio.get_running_loop(), **server._kwargs)
+
+
+def _watched(make: MakeConnection, patience: Patience) -> MakeConnection:
+    def made(server: web.Server) -> asyncio.BaseProtocol:
+        connection = make(server)
+        if isinstance(connection, Connection):
+            connection.reply_s = patience.reply_s
+        return connection
+
+    return made
 
 
 async def _start(site: web.TCPSite, host: str, port: int, flag: str) -> None:
