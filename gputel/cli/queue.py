@@ -11,12 +11,12 @@ from rich.console import Console
 
 from gputel import config
 from gputel.cli.journal_verify import verify_command
-from gputel.cli.queue_broker import Broker
+from gputel.cli.queue_broker import Broker, BrokerGroup
 from gputel.cli.queue_names import declare_queue, delete_queue, list_queues
 from gputel.cli.queue_stats import stats_table
 
 
-@click.group("queue")
+@click.group("queue", cls=BrokerGroup)
 @click.option("--broker-url", metavar="URL", help="Broker to ask.  [default: this machine's, 8081]")
 @click.option("--queue", default="default", help="Name of the queue.  [default: default]")
 @click.pass_context
@@ -55,8 +55,8 @@ def peek_command(broker: Broker, most: int, max_payload_bytes: int) -> None:
 @click.option("--key", default="", help="Key of the message.")
 @click.pass_obj
 def publish_command(broker: Broker, payload: str | None, id_: str | None, key: str) -> None:
-    """Publish PAYLOAD, or what comes on standard input, as one message."""
-    text = sys.stdin.read() if payload is None else payload
+    """Publish PAYLOAD, or (also as -) what comes on standard input, as one message."""
+    text = sys.stdin.read() if payload in (None, "-") else payload
     message = {"payload": text, "key": key} | ({"id": id_} if id_ else {})
     click.echo(json.dumps(broker.ask("/publish", message)))
 
@@ -82,7 +82,7 @@ def drain_command(broker: Broker) -> None:
     click.echo(json.dumps(broker.request("POST", "/admin/drain")))
 
 
-@queue.group("dead-letters")
+@queue.group("dead-letters", cls=BrokerGroup)
 def dead_letters() -> None:
     """Messages that failed for good: list, show, replay, purge."""
 

@@ -5,13 +5,44 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
+
+import click
 
 from gputel.errors import BadRequest, BrokerUnavailable, RequestError, UsageError
 from gputel.mq.addresses import are_several
 
 _TIMEOUT_S = 30.0
+
+
+class BrokerGroup(click.Group):
+    """A group whose ``--broker-url`` and ``--queue`` may also stand behind a command's name."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command; those that take a Broker take its options too."""
+        super().add_command(cmd, name)
+        if isinstance(cmd, click.Group) or cmd.name == "verify":
+            return
+        for option, attribute in (("--broker-url", "url"), ("--queue", "queue")):
+            cmd.params.append(
+                click.Option(
+                    [option],
+                    callback=partial(_change, attribute),
+                    expose_value=False,
+                    hidden=True,
+                )
+            )
+
+
+def _change(
+    attribute: str, context: click.Context, _option: click.Parameter, value: str | None
+) -> None:
+    if value is not None:
+        broker: Broker = context.obj
+        changed = {"url": broker.url, "queue": broker.queue, attribute: value}
+        context.obj = Broker(**changed)
 
 
 class Broker:

@@ -19,7 +19,7 @@ async def gputel_queue(broker, *words, stdin=b""):
 async def test_published_message_is_consumed_and_acked(broker):
     code, out, _ = await gputel_queue(broker, "publish", "--id", "1", "--key", "k", "hello")
     assert (code, json.loads(out)) == (0, {"id": "1", "state": "accepted"})
-    assert (await gputel_queue(broker, "publish", stdin=b"from a pipe"))[0] == 0
+    assert (await gputel_queue(broker, "publish", "-", stdin=b"from a pipe"))[0] == 0
     code, out, _ = await gputel_queue(broker, "consume", "--max", "5")
     messages = [json.loads(line) for line in out.splitlines()]
     assert [message["payload"] for message in messages] == ["hello", "from a pipe"]
@@ -99,6 +99,21 @@ async def test_broker_that_is_away_is_named(broker):
     _, err = await process.communicate()
     assert process.returncode == 1
     assert b"no broker answers at http://127.0.0.1:1" in err
+
+
+async def test_options_of_the_group_may_stand_behind_the_command(broker):
+    url = f"http://127.0.0.1:{broker.port}"
+    base = (sys.executable, "-m", "gputel", "queue")
+    process = await asyncio.create_subprocess_exec(
+        *(*base, "publish", "--queue", "jobs", "--broker-url", url, "hello"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    await process.communicate()
+    assert process.returncode == 0
+    code, out, _ = await gputel_queue(broker, "dead-letters", "list", "--queue", "jobs")
+    assert (code, out) == (0, "")
+    (found,) = await broker.client.consume(1, queue="jobs")
+    assert found.payload == b"hello"
 
 
 async def test_several_brokers_are_too_many_to_ask(broker):
