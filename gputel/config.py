@@ -206,7 +206,7 @@ class StreamerSettings:
     """The streamer and its source."""
 
     csv: Path | None = _setting(
-        None, "DCGM CSV to stream, plain or .gz. Default: a simulated sample in --data-dir."
+        None, "DCGM CSV to stream: plain, .gz or .zst. Default: a simulated sample in --data-dir."
     )
     stream_id: str | None = _setting(
         None, "Name of the stream; streamers of one name share its rows. Default: from the file."
