@@ -183,7 +183,7 @@ class BrokerSettings:
         30.0, "Longest that a publish waits for room in a full queue.", minimum=0
     )
     plain_http: bool = _setting(
-        True, "Answer every request through aiohttp; off, a fast path answers the hot ones."
+        False, "Answer every request through aiohttp, without the fast path for the hot ones."
     )
     journal: Path | None = _setting(
         None, "Directory of the journal that lets messages outlive the broker. Default: none."

@@ -1,14 +1,13 @@
 """The hot requests, read and answered without aiohttp's parser, router and writer.
 
-A connection is still aiohttp's: this is its ``RequestHandler``, which looks at the bytes first. A
+A connection is still aiohttp's, as ``Connection`` bounds it; this looks at the bytes first. A
 hot request (POST to one of a few paths, with nothing unusual in its head) is read here and given to
 the very handler that the route has; its reply is written here. Everything else goes to aiohttp
 untouched: once something is not wholly understood, or slow to come, all the rest of its connection.
 
 It leans on internals of the pinned aiohttp: ``_waiter`` (set while no request is in its hands),
 ``_messages``, ``_buffer_paused``, ``_close``, ``_force_close``, ``_next_keepalive_close_time``,
-``_drain_helper``.
-``--no-plain-http`` turns it on.
+``_drain_helper``. ``--plain-http`` turns it off.
 """
 
 from __future__ import annotations
@@ -25,12 +24,15 @@ from aiohttp.helpers import rfc822_formatted_time
 from gputel import metrics
 from gputel.broker.eager import start
 from gputel.broker.exchange import Answer, Answering
+from gputel.broker.intake import INTAKE, SMALL_BYTES, Intake
 from gputel.broker.request_head import MAX_HEAD_BYTES, Head, parse_head
+from gputel.web.connection import Connection
 from gputel.web.errors import error_middleware
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is aiohttp's
 _MAX_WAITING_BYTES = 64 * 1024  # of requests that were sent before the reply to an earlier one
 _SLOW_BODY_S = 5.0
+_AT_ONCE = 32  # pipelined requests that are answered before others get their turn
 
 HOT = web.AppKey("hot", dict[str, Answering])
 """What answers a POST to each of the hot paths."""
@@ -38,10 +40,10 @@ HOT = web.AppKey("hot", dict[str, Answering])
 
 def fast_connections(app: web.Application) -> Callable[[web.Server], FastPath]:
     """What makes the connections of a server of ``app``; its hot routes are answered here."""
-    routes = app[HOT]
+    routes, intake = app[HOT], app[INTAKE]
 
     def connection(server: web.Server) -> FastPath:
-        return FastPath(routes, server, loop=asyncio.get_running_loop(), **server._kwargs)
+        return FastPath(routes, intake, server, loop=asyncio.get_running_loop(), **server._kwargs)
 
     return connection
 
@@ -76,14 +78,16 @@ class HotRequest:
         return self._body
 
 
-class FastPath(web.RequestHandler):
+class FastPath(Connection):
     """One connection."""
 
     __slots__ = (
         "_hot",
+        "_intake",
         "_latched",
         "_missing",
         "_parts",
+        "_room",
         "_routes",
         "_serving",
         "_shared",
@@ -91,9 +95,13 @@ class FastPath(web.RequestHandler):
         "_waiting_bytes",
     )
 
-    def __init__(self, routes: Mapping[str, Answering], *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, routes: Mapping[str, Answering], intake: Intake, *args: Any, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._routes = routes
+        self._intake = intake
+        self._room = 0  # bytes that the intake keeps for the body of a request
         self._latched = False  # whether all that comes is aiohttp's
         self._shared = False  # whether some of what came was
         self._parts: list[bytes] = []  # bytes that came and were not looked at, or not yet whole
@@ -136,7 +144,7 @@ class FastPath(web.RequestHandler):
         """The hot request that the bytes start with, if it is whole; they are dealt with else."""
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
         head = parse_head(data[:end]) if end >= 4 else None
-        if head is None or head.length > _MAX_BODY_BYTES or self._busy_elsewhere():
+        if head is None or self._busy_elsewhere() or not self._lets_in(head.length):
             self._give_up(data)
             return None
         whole = end + head.length
@@ -149,18 +157,33 @@ class FastPath(web.RequestHandler):
                 self._give_up(data)
             else:
                 self._shared = True
+                self._leave_room()
                 super().data_received(data)
             return None
         if len(data) > whole:
-            self._parts = [data[whole:]]
+            self._wait_in_line(data[whole:])
         return HotRequest(head, data[end:whole], self)
 
     def _busy_elsewhere(self) -> bool:
         """Whether aiohttp still answers what it was given."""
         return self._shared and (self._waiter is None or bool(self._messages))
 
+    def _lets_in(self, size: int) -> bool:
+        if size <= SMALL_BYTES or self._room:
+            return True
+        if size > _MAX_BODY_BYTES or not self._intake.take(size):
+            return False
+        self._room = size
+        return True
+
+    def _leave_room(self) -> None:
+        if self._room:
+            self._intake.leave(self._room)
+            self._room = 0
+
     def _give_up(self, data: bytes) -> None:
         self._latched = True
+        self._leave_room()
         super().data_received(data)
 
     def _wait_for(self, data: bytes, whole: int) -> None:
@@ -179,6 +202,8 @@ class FastPath(web.RequestHandler):
         data = b"".join(self._parts)
         self._parts = []
         self._missing = self._waiting_bytes = 0
+        if self._buffer_paused:
+            self._resume_reading_for_buffer()
         return data
 
     def _wait_in_line(self, data: bytes) -> None:
@@ -191,16 +216,24 @@ class FastPath(web.RequestHandler):
 
     async def _serve(self, request: HotRequest | None) -> None:
         """Answer one request, and those that wait behind it, in their order."""
+        answered = 0
         try:
             while request is not None and not self._force_close:
                 await self._answer(request)
+                self._leave_room()
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-                if self._buffer_paused:
-                    self._resume_reading_for_buffer()
                 if self._close or not self._parts:
                     break
+                answered += 1
+                if answered % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
                 request = self._request_in(self._joined())
+        except Exception as error:
+            self.log_exception("unexpected error while answering", exc_info=error)
+            self.force_close()
         finally:
+            if not self._missing:
+                self._leave_room()
             self._serving = False
             self._hot = None
             if self._close:
@@ -228,7 +261,8 @@ class FastPath(web.RequestHandler):
                 return
             head = _reply_head(given.status, given.content_type)
             date = rfc822_formatted_time()
-            text = f"{head}Content-Length: {len(given.body)}\r\nDate: {date}\r\n\r\n"
+            length = "" if given.status == 204 else f"Content-Length: {len(given.body)}\r\n"
+            text = f"{head}{length}Date: {date}\r\n\r\n"
             transport.write(text.encode("latin-1") + given.body)
             if self.writing_paused:
                 begun = True
@@ -245,6 +279,8 @@ class FastPath(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Cancel what is being answered."""
         self._joined()
+        if not self._serving:
+            self._leave_room()
         super().connection_lost(exc)
         self._cancel()
 

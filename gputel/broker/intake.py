@@ -42,11 +42,23 @@ class Intake:
             body = await self._receive(request.content, size, max_bytes)
             left = len(body)
         finally:
-            self._leave(size - left)
+            self.leave(size - left)
             task = asyncio.current_task()
             assert task is not None
-            task.add_done_callback(lambda _: self._leave(left))
+            task.add_done_callback(lambda _: self.leave(left))
         return body
+
+    def take(self, size: int) -> bool:
+        """Whether a body of so many bytes is let in at once; then ``leave`` when it is answered."""
+        if self._line or not self._fits(size):
+            return False
+        self._held += size
+        return True
+
+    def leave(self, size: int) -> None:
+        """Give room back."""
+        self._held -= size
+        self._admit()
 
     async def _receive(self, content: StreamReader, size: int, max_bytes: int) -> bytes:
         content.set_read_chunk_size(size)  # never paused: there is room for it
@@ -72,8 +84,7 @@ class Intake:
         return bytes(body)
 
     async def _enter(self, size: int) -> None:
-        if not self._line and self._fits(size):
-            self._held += size
+        if self.take(size):
             return
         turn = asyncio.get_running_loop().create_future()
         self._line[turn] = size
@@ -82,7 +93,7 @@ class Intake:
                 await turn
         except BaseException as error:
             if self._line.pop(turn, None) is None:
-                self._leave(size)
+                self.leave(size)
             else:
                 self._admit()
             if isinstance(error, TimeoutError):
@@ -91,10 +102,6 @@ class Intake:
                     "(--requests-max-bytes of the broker): try again"
                 ) from None
             raise
-
-    def _leave(self, size: int) -> None:
-        self._held -= size
-        self._admit()
 
     def _admit(self) -> None:
         while self._line:

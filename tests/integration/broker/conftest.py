@@ -11,11 +11,9 @@ import aiohttp
 import msgspec
 import pytest
 
-from gputel.broker.fast_path import FastPath
 from gputel.broker.server import serve
 from gputel.config import BrokerSettings
 from gputel.mq.client import QueueClient
-from gputel.web.connection import Connection
 from gputel.web.health import Health
 
 
@@ -56,12 +54,6 @@ def plain_http(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     plain: bool = request.param == "plain"
     monkeypatch.setattr(BrokerSettings, "__init__", _with(BrokerSettings.__init__, plain))
     return plain
-
-
-@pytest.fixture
-def our_connections(plain_http: bool) -> bool:
-    """Whether the broker's connections are those of ``gputel.web.connection``."""
-    return plain_http or issubclass(FastPath, Connection)
 
 
 def _with(init: Callable[..., None], plain: bool) -> Callable[..., None]:

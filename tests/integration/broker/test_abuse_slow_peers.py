@@ -100,11 +100,7 @@ async def test_body_that_is_slow_but_comes_is_taken(start) -> None:
         assert (await raw.reply()).status == 202
 
 
-async def test_reply_that_nobody_takes_is_cut_off_and_its_message_comes_again(
-    start, our_connections
-) -> None:
-    if not our_connections:
-        pytest.skip("the fast path's connections do not watch their replies")
+async def test_reply_that_nobody_takes_is_cut_off_and_its_message_comes_again(start) -> None:
     async with start(receive_timeout_s=0.3) as broker:
         await broker.client.publish([OutgoingMessage(id="whole", payload=b"x" * 30_000_000)])
         async with raw_to(broker.port) as raw:
@@ -162,9 +158,7 @@ async def test_clients_that_vanish_at_any_moment_of_a_delivery_lose_no_message(b
     assert stats["published"] == 60 == stats["ready"] + stats["in_flight"]
 
 
-async def test_peer_whose_machine_is_gone_is_found_out(broker, our_connections) -> None:
-    if not our_connections:
-        pytest.skip("the fast path's connections are not probed")
+async def test_peer_whose_machine_is_gone_is_found_out(broker) -> None:
     if not SOCKETS.exists():
         pytest.skip("this system does not list its sockets")
     async with raw_to(broker.port) as raw:

@@ -14,6 +14,7 @@ from gputel.broker.request_head import MAX_HEAD_BYTES, parse_head
 from gputel.broker.server import make_app
 from gputel.config import BrokerSettings
 from gputel.web.health import Health
+from tests.integration.broker.conftest import until
 
 STATS = b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -168,6 +169,84 @@ async def test_many_requests_that_wait_in_line_pause_the_reading(raw, broker) ->
     for _ in range(300):
         assert (await raw.reply())[0] == 202
     assert time.monotonic() - started < 5
+
+
+async def test_no_message_is_a_reply_without_a_length_or_a_body(raw) -> None:
+    raw.writer.write(consume("?wait_s=0") + publish("a"))
+    head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), 5)
+    assert head.startswith(b"HTTP/1.1 204 No Content\r\n")
+    assert b"content-length" not in head.lower()
+    assert (await raw.reply())[1]["id"] == "a"
+
+
+async def test_requests_in_line_are_bounded_however_often_one_of_them_waits(
+    raw, broker, monkeypatch, plain_http
+) -> None:
+    if plain_http:
+        pytest.skip("aiohttp has bounds of its own")
+    in_line: list[int] = []
+    answer = fast_path.FastPath._answer
+
+    async def noting(self, request) -> None:
+        in_line.append(sum(map(len, self._parts)))
+        await answer(self, request)
+
+    monkeypatch.setattr(fast_path.FastPath, "_answer", noting)
+    raw.writer.write(consume("") * 40_000)
+    for n in range(12):
+        await broker.publish(f"m{n}")
+        assert (await raw.reply())[1]["id"] == f"m{n}"
+    raw.writer.transport.abort()
+    assert max(in_line) <= 64 * 1024 + 256 * 1024
+
+
+async def test_others_get_their_turn_between_many_pipelined_requests(
+    raw, monkeypatch, plain_http
+) -> None:
+    if plain_http:
+        pytest.skip("aiohttp gives every request a turn of its own")
+    loop = asyncio.get_running_loop()
+    turn, turns = 0, []
+
+    def next_turn() -> None:
+        nonlocal turn
+        turn += 1
+        loop.call_soon(next_turn)
+
+    answer = fast_path.FastPath._answer
+
+    async def noting(self, request) -> None:
+        turns.append(turn)
+        await answer(self, request)
+
+    monkeypatch.setattr(fast_path.FastPath, "_answer", noting)
+    next_turn()
+    raw.writer.write(publish("a") * 100)
+    for _ in range(100):
+        assert (await raw.reply())[0] == 202
+    assert turns[-1] > turns[0]
+
+
+async def test_fault_while_a_reply_is_written_ends_the_connection_and_loses_no_message(
+    raw, broker, monkeypatch, plain_http
+) -> None:
+    if plain_http:
+        pytest.skip("the replies of aiohttp are its own")
+    raw.writer.write(consume())
+    await until(broker, waiting_consumers=1)
+    head = fast_path._reply_head
+
+    def fails(status: int, content_type: str) -> str:
+        if status == 200:
+            raise ValueError("a fault")
+        return head(status, content_type)
+
+    monkeypatch.setattr(fast_path, "_reply_head", fails)
+    await broker.publish("a")
+    assert await asyncio.wait_for(raw.reader.read(), 5) == b""
+    monkeypatch.undo()
+    (delivery,) = await broker.client.consume(1)
+    assert (delivery.id, delivery.attempts) == ("a", 1)
 
 
 async def test_fast_path_stands_for_every_middleware_of_the_application() -> None:
