@@ -59,6 +59,10 @@ async def test_a_day_that_is_over_and_quiet_becomes_one_block_a_series(pool: asy
 
     await eventually(merged)
     assert await pool.fetchval("SELECT count(*) FROM telemetry") == 15
+    await add_block(pool, Labels(), [at(2, 3)], [9])
+    assert await pool.fetchval(BLOCKS) == 2, "late data land beside what was merged"
+    await eventually(merged)
+    assert await pool.fetchval("SELECT count(*) FROM telemetry") == 16
 
 
 async def test_today_is_left_to_grow_and_merged_when_everything_is_asked_for(
