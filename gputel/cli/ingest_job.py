@@ -60,7 +60,10 @@ class Job:
 
     def fill(self, report: Report, progress: Progress) -> None:
         """Bring the report up to date."""
-        report.rows_read, report.rows_rejected = self._rows_read, self._rows_rejected
+        rejected = progress.rejected_rows - self._start.rejected_rows
+        report.rejected_for_time = max(0, rejected - self._rows_rejected)
+        report.rows_read = self._rows_read
+        report.rows_rejected = self._rows_rejected + report.rejected_for_time
         settled = progress.landed_rows - self._start.landed_rows
         ours = min(settled, report.rows_read)  # another ingest of the file may run beside this one
         report.rows_landed = max(0, ours - report.rows_rejected)

@@ -25,6 +25,7 @@ class Report:
     rows_read: int = 0
     rows_landed: int = 0
     rows_rejected: int = 0
+    rejected_for_time: int = 0  # of those, by the collector: in no rejects file
     rejected_before: int = 0  # by an earlier run, whose rejects file has them
     duplicates_dropped: int = 0
     seconds: float = 0.0
@@ -67,6 +68,7 @@ def summary(reports: Sequence[Report], files: int, seconds: float, shape: str) -
         total.rows_read += report.rows_read
         total.rows_landed += report.rows_landed
         total.rows_rejected += report.rows_rejected
+        total.rejected_for_time += report.rejected_for_time
         total.rejected_before += report.rejected_before
         total.duplicates_dropped += report.duplicates_dropped
     complete = sum(report.complete for report in reports)
@@ -77,8 +79,8 @@ def summary(reports: Sequence[Report], files: int, seconds: float, shape: str) -
     return "\n".join([told, *_table(total)])
 
 
-_COUNTS = {"rows_read", "rows_landed", "rows_rejected", "rejected_before", "duplicates_dropped"}
-_COUNTS |= {"seconds", "rows_per_s"}
+_COUNTS = {"rows_read", "rows_landed", "rows_rejected", "rejected_for_time", "rejected_before"}
+_COUNTS |= {"duplicates_dropped", "seconds", "rows_per_s"}
 
 
 def _table(report: Report) -> list[str]:
@@ -99,7 +101,8 @@ def _table(report: Report) -> list[str]:
 def _in_words(report: Report) -> str:
     parts = [f"{report.rows_landed:,} landed"]
     if report.rows_rejected:
-        parts.append(f"{report.rows_rejected:,} rejected, kept in {report.rejects_file}")
+        kept = f", kept in {report.rejects_file}" if report.rejects_file else ""
+        parts.append(f"{report.rows_rejected:,} rejected{kept}")
     if report.rejected_before:
         parts.append(f"{report.rejected_before:,} rejected by an earlier run")
     if report.duplicates_dropped:
@@ -110,8 +113,11 @@ def _in_words(report: Report) -> str:
 
 
 def _examples(report: Report) -> list[str]:
-    if not report.first_rejects:
-        return []
-    more = report.rows_rejected - len(report.first_rejects)
-    examples = [*report.first_rejects, *([f"and {more:,} more"] if more > 0 else [])]
+    late = report.rejected_for_time
+    more = report.rows_rejected - late - len(report.first_rejects)
+    examples = list(report.first_rejects)
+    if examples and more > 0:
+        examples.append(f"and {more:,} more")
+    if late:
+        examples.append(f"{late:,} of times that are not kept: --retention, --future-limit")
     return [f"    {example}" for example in examples]

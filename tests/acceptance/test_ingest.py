@@ -120,6 +120,20 @@ async def test_bad_rows_are_kept_with_place_and_reason_and_good_ones_land(
     assert "duplicates dropped             997   had landed before\n" in again.out
 
 
+async def test_rows_of_times_that_are_not_kept_are_reported_as_rejected(
+    ingest: Ingest, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    rows = [numbered_row(index) for index in range(100)]
+    rows[7][0], rows[8][0] = "2099-01-01T00:00:00Z", "tomorrow"
+    file = write_rows(tmp_path / "some.csv", rows)
+    ended = await ingest(file, "--retention", "36500d")
+    assert ended.process.returncode == 3
+    assert "rows landed                     98\n" in ended.out
+    assert "rows rejected                    2   kept in some.csv.rejects.csv\n" in ended.out
+    assert "1 of times that are not kept: --retention, --future-limit\n" in ended.out
+    assert await numbers(pool) == Counter(set(range(100)) - {7, 8})
+
+
 async def test_gzipped_file_lands(ingest: Ingest, pool: asyncpg.Pool, tmp_path: Path) -> None:
     plain = write_numbered(tmp_path / "some.csv", 5000)
     packed = tmp_path / "some.csv.gz"
