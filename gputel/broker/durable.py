@@ -18,7 +18,7 @@ from gputel.broker.declarations import Declarations
 from gputel.broker.waiting_queue import Outcome, WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.mq.journal import Journal, JournalOptions, open_journal
-from gputel.mq.journal_records import Died, Mark, Stored
+from gputel.mq.journal_records import Died, Mark, Stored, room_of
 from gputel.mq.journal_recovery import Recovered
 from gputel.mq.journal_space import Entry
 from gputel.mq.message import NEVER, Delivery, Failure, Message, State
@@ -26,8 +26,6 @@ from gputel.mq.queue import MessageQueue
 
 log = logging.getLogger("gputel.broker")
 
-_RECORD_OVERHEAD = 256
-_UTF8_MOST = 4
 _SHOWN = 20
 
 
@@ -50,21 +48,22 @@ class JournaledQueue(MessageQueue):
             self._journal.append(entry, self._published(entry))
         return held
 
+    def give_back(self, id_: str, lease: str, now: float) -> None:
+        """Undo a delivery that never left, and write down that it was none."""
+        super().give_back(id_, lease, now)
+        entry = self._entries.get(id_)
+        if entry is not None:
+            self._journal.attempted(entry, entry.message.attempts)
+
     def replay(self, id_: str) -> None:
         """Make a dead letter ready again, and write that down."""
         super().replay(id_)
         self._journal.replayed(self._entries[id_])
 
     def room_for(self, messages: Sequence[Message]) -> tuple[int, int]:
-        """Bytes that the records of these messages take at most: all, and the largest."""
-        sizes = [
-            len(message.payload)
-            + len(message.metadata)
-            + _UTF8_MOST * (len(message.id) + len(message.key))
-            + _RECORD_OVERHEAD
-            for message in messages
-        ]
-        return sum(sizes), max(sizes, default=0)
+        """Bytes that these messages take in the journal at most: all, and the largest."""
+        rooms = [room_of(message) for message in messages]
+        return sum(rooms), max(rooms, default=0)
 
     def _published(self, entry: Entry) -> Stored:
         message: Message = entry.message

@@ -30,6 +30,8 @@ from gputel.mq.journal_records import (
     encode_record,
     pack_numbers,
     padded,
+    room_of,
+    shares,
 )
 from gputel.mq.journal_recovery import Recovered, recover
 from gputel.mq.journal_space import Entry, Segment, Space
@@ -42,7 +44,7 @@ Observe = Callable[[float, float | None], None]
 
 _LIST_MOST = 4096
 _REWRITE_BYTES = 256 * 1024
-_RECORD_BYTES = 64 * 1024  # of payloads; what a flipped bit can cost
+_RECORD_BYTES = 64 * 1024  # of several messages; what a flipped bit can cost
 _TRY_AGAIN_S = 0.5
 _SKIP_NUMBERS = 1_000_000
 """Left out after a start: a record that was lost may have held some of the next numbers."""
@@ -90,6 +92,7 @@ class Journal:
         self._room_changed: asyncio.Future[None] | None = None
         self._pieces: list[tuple[Segment, int, list[bytes]]] = []
         self._record: list[tuple[Entry, Stored]] = []  # messages that will share a record
+        self._rooms: list[int] = []  # of each of them
         self._record_bytes = 0
         self._settled: list[int] = []
         self._attempts: dict[int, int] = {}
@@ -107,13 +110,15 @@ class Journal:
     # ------------------------------------------------------------------ what happens to messages
 
     async def admit(self, total: int, largest: int) -> int:
-        """Promise room for records of ``total`` bytes; gives what ``release`` takes back.
+        """Promise room for messages that take ``total`` bytes at most, the largest ``largest``.
 
-        Waits while a segment is being made. Raises JournalFull, and JournalBroken.
+        Gives what ``release`` takes back. Waits while a segment is being made. Raises JournalFull,
+        and JournalBroken.
         """
         self.check()
         if self._committer.stalled:
             raise self._full("a write finds the disk full")
+        largest = max(largest, min(total, _RECORD_BYTES))
         while not self.space.has_room(total, largest):
             if self._loop.time() < self._refused_until:
                 raise self._full(self._refused_why)
@@ -121,12 +126,15 @@ class Journal:
             self.check()
         amount = total + largest
         self.space.promised += amount
+        self.space.largest = max(self.space.largest, largest)
         return amount
 
     def release(self, amount: int) -> None:
         """Take back a promise: what it was for has been appended, or will not be."""
         self._close_record()
         self.space.promised -= amount
+        if not self.space.promised:
+            self.space.largest = 0
         self._make_spare()
 
     def take_number(self) -> int:
@@ -141,12 +149,13 @@ class Journal:
         """
         if entry.segment is None:
             self.space.live += 1
-        self._record.append((entry, stored))
-        self._record_bytes += len(stored.payload) + len(stored.metadata)
-        if self._record_bytes >= _RECORD_BYTES:
+        room = room_of(stored)
+        if self._record_bytes + room > _RECORD_BYTES:
             self._close_record()
-        else:
-            self._schedule()
+        self._record.append((entry, stored))
+        self._rooms.append(room)
+        self._record_bytes += room
+        self._schedule()
 
     def settle(self, entry: Entry) -> None:
         """Write down that a message ended: it never comes back."""
@@ -204,11 +213,11 @@ class Journal:
     def _close_record(self) -> None:
         if not self._record:
             return
-        record, self._record, self._record_bytes = self._record, [], 0
+        record, rooms = self._record, self._rooms
+        self._record, self._rooms, self._record_bytes = [], [], 0
         body = encode_body([stored for _, stored in record])
         segment = self._append(Kind.MESSAGES, body)
-        size = padded(len(body)) // len(record)
-        for entry, _ in record:
+        for (entry, _), size in zip(record, shares(padded(len(body)), rooms), strict=True):
             segment.hold(entry, size)
         self._urgent = True
 
@@ -398,10 +407,12 @@ class Journal:
         """Move some of what lives in a segment to the head; after the commit comes the rest."""
         done = 0
         for entry in list(segment.live.values()):
-            if done >= _REWRITE_BYTES or not self.space.can_rewrite(done + entry.size + 4096):
+            stored = self._snapshot(entry)
+            room = room_of(stored)
+            if done >= _REWRITE_BYTES or not self.space.can_rewrite(done + room):
                 break
-            self.append(entry, self._snapshot(entry))
-            done += entry.size
+            self.append(entry, stored)
+            done += room
             self.rewritten_bytes += entry.size
         self._close_record()
 
@@ -448,7 +459,7 @@ class Journal:
         for timer in self._timers.values():
             timer.cancel()
         self._urgent = True
-        while not self.broken and (self._pieces or self._settled or self._attempts):
+        while not self.broken and (self._record or self._pieces or self._settled or self._attempts):
             self._schedule()
             await asyncio.shield(self._next)
         while self._running is not None and not self.broken:

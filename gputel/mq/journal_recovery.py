@@ -19,6 +19,8 @@ from gputel.mq.journal_records import (
     decode_stored,
     padded,
     pairs_of,
+    room_of,
+    shares,
     unpack_numbers,
 )
 from gputel.mq.journal_segment import Damage, SegmentRead, read_segment
@@ -138,8 +140,8 @@ def _apply_all(recovered: Recovered, read: SegmentRead) -> None:
 
 def _messages(recovered: Recovered, segment: int, record: Record) -> None:
     messages = decode_stored(record.body)
-    size = padded(len(record.body)) // max(1, len(messages))
-    for stored in messages:
+    sizes = shares(padded(len(record.body)), [room_of(stored) for stored in messages])
+    for stored, size in zip(messages, sizes, strict=True):
         recovered.live[stored.number] = Found(stored, segment, size)
         recovered.number = max(recovered.number, stored.number, stored.order)
 

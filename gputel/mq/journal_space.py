@@ -67,6 +67,7 @@ class Space:
         self.current: Segment | None = None
         self.spares: list[Segment] = []
         self.promised = 0
+        self.largest = 0  # record of all that is promised
         self.live = 0
 
     @property
@@ -102,11 +103,11 @@ class Space:
     def has_room(self, total: int, largest: int) -> bool:
         """Whether a publish of this size can be promised its place."""
         needed = total + self.promised + self.reserve + self.margin
-        return self.free(largest) >= needed
+        return self.free(max(largest, self.largest)) >= needed
 
     def can_rewrite(self, size: int) -> bool:
         """Whether compaction may write so much."""
-        return self.free(size) - self.promised - self.reserve >= size
+        return self.free(max(size, self.largest)) - self.promised - self.reserve >= size
 
     def wants_spare(self) -> bool:
         """Whether another segment should be made ahead of need."""
