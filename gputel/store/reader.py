@@ -166,7 +166,8 @@ class Reader:
             if ready:
                 yield ready
             per_block = max(1, samples // len(rows))
-            fetch_blocks = min(_MOST_FETCH_BLOCKS, max(4, _FETCH_SAMPLES // per_block))
+            most = max(4, _FETCH_SAMPLES // per_block)
+            fetch_blocks = min(4 * fetch_blocks, _MOST_FETCH_BLOCKS, most)
         if rest := await asyncio.to_thread(merge.rest):
             yield rest
 
