@@ -30,7 +30,7 @@ LEAST_LINES = 4096
 
 _COMMA = ord(",")
 _MOST_BYTES = 16 * 1024 * 1024  # of the parts that are remembered, for each place in a line
-_ENTRY_BYTES = 100
+_ENTRY_BYTES = 200  # of a text, its number and their place in a dict, beside the text itself
 
 Int32 = npt.NDArray[np.int32]
 
