@@ -110,6 +110,15 @@ async def test_telemetry_is_narrowed_by_metric_time_and_limit(api: Listener) -> 
 
 
 @pytest.mark.usefixtures("stored")
+async def test_a_day_is_asked_for_by_its_date_and_refusals_name_the_flags(api: Listener) -> None:
+    ask = ("query", "telemetry", "GPU-a", "--format", "json")
+    ended = await gputel(api, *ask, "--since", "2025-07-18", "--until", "2025-07-18")
+    assert len(json.loads(ended.out)) == 61
+    ended = await gputel(api, *ask, "--since", "2025-07-19", "--until", "2025-07-18T10:00")
+    assert (ended.code, ended.err) == (1, "gputel: --since: is after --until; swap the two\n")
+
+
+@pytest.mark.usefixtures("stored")
 async def test_a_table_shows_the_newest_and_says_how_to_see_more(api: Listener) -> None:
     ended = await gputel(api, "query", "telemetry", "GPU-a", "--format", "table")
     lines = ended.out.splitlines()
