@@ -66,6 +66,7 @@ def ingest_command(
     try:
         code = run_loop(run(inputs, rejects, shape, settings, failed=failed))
     except Stopped:  # while starting: unlike for a server, the work was not done
+        click.echo("gputel: stopped before anything was read", err=True)
         code = EXIT_STOPPED
     sys.exit(code)
 

@@ -101,6 +101,7 @@ async def test_ingest_that_is_stopped_while_it_starts_does_not_claim_success(
     await ended.says("waiting for Postgres")
     assert await ended.stop(signal.SIGINT) == 130
     assert ended.out == ""
+    assert ended.err.splitlines()[-1] == "gputel: stopped before anything was read"
 
 
 async def test_other_content_under_the_name_of_a_stream_is_refused(
