@@ -60,6 +60,11 @@ class JournaledQueue(MessageQueue):
         super().replay(id_)
         self._journal.replayed(self._entries[id_])
 
+    def let_go(self, messages: Sequence[Message]) -> None:
+        """Write down that what ``clear`` gave has ended."""
+        for message in messages:
+            self._journal.settle(self._entries.pop(message.id))
+
     def room_for(self, messages: Sequence[Message]) -> tuple[int, int]:
         """Bytes that these messages take in the journal at most: all, and the largest."""
         rooms = [room_of(message) for message in messages]

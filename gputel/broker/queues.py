@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -41,6 +42,7 @@ class Queues:
         self._queues: dict[str, WaitingQueue] = {}
         self._declared: set[str] = {DEFAULT}
         self._kept: set[str] = set()
+        self._dropping: set[asyncio.Future[None]] = set()
         self.closed = False
         self.default = self._create(DEFAULT)
         for name, ordered_keys in declared_queues(settings.queues or ""):
@@ -126,12 +128,10 @@ class Queues:
         del self._queues[name]
         self._declared.discard(name)
         waiting.stop(f"the queue {name} was deleted")
-        waiting.queue.clear()
-        if name in self._kept:
-            self._kept.remove(name)
-            await self._keep()
-        if waiting.confirm is not None:
-            await waiting.confirm()
+        dropping = asyncio.ensure_future(self._drop(name, waiting))
+        self._dropping.add(dropping)
+        dropping.add_done_callback(self._dropping.discard)
+        await asyncio.shield(dropping)  # it is done whole though the client may leave
         return held
 
     def restored(self, name: str) -> WaitingQueue:
@@ -175,6 +175,15 @@ class Queues:
             elif name not in self._declared:  # what --queues says of it goes first
                 self._declared.add(name)
                 self._add(name, ordered_keys=ordered_keys)
+
+    async def _drop(self, name: str, waiting: WaitingQueue) -> None:
+        kept = name in self._kept
+        self._kept.discard(name)
+        await waiting.drop_all()
+        if kept:
+            await self._keep()
+        if waiting.confirm is not None:
+            await waiting.confirm()
 
     async def _keep(self) -> None:
         if self._durable:

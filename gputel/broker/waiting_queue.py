@@ -17,6 +17,8 @@ from gputel.errors import QueueClosed, QueueFull, RequestError
 from gputel.mq.message import Delivery, Message, State
 from gputel.mq.queue import MessageQueue
 
+_DROPPED_AT_ONCE = 2_000
+
 T = TypeVar("T")
 Act = Callable[[T, float], None]
 """What is done to one item of a request; it gets the time too."""
@@ -192,6 +194,14 @@ class WaitingQueue:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    async def drop_all(self) -> None:
+        """Drop all messages of a queue that was stopped; others get their turn meanwhile."""
+        dropped = self.queue.clear()
+        while dropped:
+            self.queue.let_go(dropped[-_DROPPED_AT_ONCE:])
+            del dropped[-_DROPPED_AT_ONCE:]
+            await asyncio.sleep(0)
 
     async def changed(self, at_most_s: float) -> None:
         """Wait for the next change of the queue, but no longer than ``at_most_s``."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from gputel.broker.declarations import BadDeclarations, Declarations
 from gputel.errors import UsageError
 from gputel.mq.journal_files import lock_directory, segments_in
 from gputel.mq.journal_recovery import Recovered, recover
@@ -22,20 +23,31 @@ def verify_command(directory: Path) -> None:
     lock = lock_directory(directory)
     try:
         recovered = recover(directory)
+        damage = [str(damage) for damage in recovered.damage]
+        declared = _declared(directory, damage)
     finally:
         os.close(lock)
-    _show(recovered)
-    if recovered.damage:
+    _show(recovered, declared, damage)
+    if damage:
         sys.exit(1)
 
 
-def _show(recovered: Recovered) -> None:
+def _declared(directory: Path, damage: list[str]) -> str:
+    try:
+        return str(len(Declarations(directory).read()))
+    except BadDeclarations as error:
+        damage.append(error.message)
+        return "unknown"
+
+
+def _show(recovered: Recovered, declared: str, damage: list[str]) -> None:
     dead = sum(found.stored.dead for found in recovered.live.values())
     click.echo(f"segments   {len(recovered.segments)}")
     click.echo(f"records    {recovered.records}")
     click.echo(f"messages   {len(recovered.live)}, of them {dead} dead letters")
+    click.echo(f"declared   {declared} queues")
     for torn in recovered.torn:
         click.echo(f"torn end   {torn}, as a broker leaves it that ends while it writes")
-    for damage in recovered.damage:
-        click.echo(f"DAMAGE     {damage}", err=True)
-    click.echo("damaged" if recovered.damage else "sound")
+    for damaged in damage:
+        click.echo(f"DAMAGE     {damaged}", err=True)
+    click.echo("damaged" if damage else "sound")

@@ -150,11 +150,14 @@ class MessageQueue(Hold):
             self.expire(now)
         if self.closed and self.drained:
             raise QueueClosed("the queue is closed, and nothing is left in it")
-        taken = self._ready.take(max_messages, max_bytes)
-        if not taken:
-            return []
-        timeout_s = visibility_timeout_s or self.limits.visibility_timeout_s
-        return self._deliver(taken, now, now + timeout_s)
+        deadline = now + (visibility_timeout_s or self.limits.visibility_timeout_s)
+        looked_at = 0
+        while taken := self._ready.take(max_messages, max_bytes):
+            deliveries = self._deliver(taken, now, deadline)
+            looked_at += len(taken)
+            if deliveries or looked_at >= _MOST_DUE:  # else all of them had expired
+                return deliveries
+        return []
 
     def ack(self, id_: str, lease: str | None, now: float) -> None:
         """Drop a message that was processed. Without a lease, whichever delivery is in flight.
@@ -250,17 +253,23 @@ class MessageQueue(Hold):
         self._forget(self.dead_letters.take(id_))
         self.counters.purged += 1
 
-    def clear(self) -> int:
-        """Drop all messages for good, in whatever state; gives how many there were."""
+    def clear(self) -> list[Message]:
+        """Drop all messages for good, in whatever state; gives them.
+
+        Letting go of many takes long: give them to ``let_go`` in parts.
+        """
         messages = list(self._held.values())
-        for message in messages:
-            self._forget(message)
+        self._held = {}
+        self.held_bytes = 0
         self.counters.purged += len(messages)
         self._ready = KeyedLine() if self.ordered_keys else ReadyLine()
         self._deadlines.clear()
         self.dead_letters.clear()
         self._delayed = self._in_flight = 0
-        return len(messages)
+        return messages
+
+    def let_go(self, messages: Sequence[Message]) -> None:
+        """Forget what ``clear`` gave."""
 
     # ------------------------------------------------------------------ inside
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from gputel.broker.declarations import FILE
 from gputel.cli.journal_verify import verify_command
 from gputel.mq.journal_files import JournalFiles, JournalInUse, segment_path
 from tests.integration.broker.conftest import Start
@@ -143,6 +144,7 @@ async def test_verify_tells_what_a_journal_holds_and_where_it_is_damaged(
     sound = CliRunner().invoke(verify_command, [str(tmp_path)])
     assert sound.exit_code == 0
     assert "messages   3" in sound.output
+    assert "declared   0 queues" in sound.output
     path = segment_path(tmp_path, 1)
     data = bytearray(path.read_bytes())
     data[4096 + 30] ^= 1
@@ -151,6 +153,22 @@ async def test_verify_tells_what_a_journal_holds_and_where_it_is_damaged(
     assert damaged.exit_code == 1
     assert f"{path}: offset 4096" in damaged.output
     assert "messages   2" in damaged.output
+
+
+async def test_verify_checks_the_declared_queues_too(start: Start, tmp_path: Path) -> None:
+    async with (
+        start(journal=tmp_path, drain_deadline_s=0) as broker,
+        broker.http.put(broker.url + "/queues/jobs") as reply,
+    ):
+        assert reply.status == 200
+    sound = CliRunner().invoke(verify_command, [str(tmp_path)])
+    assert (sound.exit_code, "declared   1 queues" in sound.output) == (0, True)
+    path = tmp_path / FILE
+    path.write_bytes(path.read_bytes()[:-3])
+    damaged = CliRunner().invoke(verify_command, [str(tmp_path)])
+    assert damaged.exit_code == 1
+    assert f"DAMAGE     {path}" in damaged.output
+    assert damaged.output.endswith("damaged\n")
 
 
 async def test_ordered_keys_keep_their_order_over_a_restart(start: Start, tmp_path: Path) -> None:

@@ -137,6 +137,23 @@ async def test_delivery_that_never_left_costs_no_attempt_after_a_restart_either(
         assert (waiting.queue.ready, len(waiting.queue.dead_letters)) == (1, 0)
 
 
+async def test_queue_is_deleted_whole_though_the_client_leaves_meanwhile(tmp_path: Path) -> None:
+    settings = BrokerSettings(journal=tmp_path)
+    async with durability(settings) as durable:
+        queues = Queues(settings, durable)
+        await queues.named("jobs").publish([message(f"m{n}") for n in range(7000)], 0)
+        deleting = asyncio.create_task(queues.delete("jobs", force=True))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not deleting.done()
+        deleting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await deleting
+        while queues._dropping:
+            await asyncio.sleep(0)
+    assert kept(tmp_path) == []
+
+
 class Workload:
     """Random requests, and what must come of them: ids by order, and those that are dead."""
 

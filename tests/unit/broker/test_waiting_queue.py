@@ -98,3 +98,15 @@ async def test_a_closed_queue_sends_consumers_away_when_the_last_lease_is_acked(
     waiting.each(lambda id_, now: waiting.queue.ack(id_, None, now), ["a"])
     with pytest.raises(QueueClosed):
         await consumer
+
+
+async def test_others_get_their_turn_while_many_messages_are_dropped() -> None:
+    waiting = waiting_queue()
+    await waiting.publish([message(str(n)) for n in range(7000)], 0)
+    waiting.stop()
+    dropping = asyncio.create_task(waiting.drop_all())
+    await turn()
+    assert not dropping.done()
+    assert (len(waiting.queue), waiting.queue.held_bytes, waiting.queue.ready) == (0, 0, 0)
+    await dropping
+    assert waiting.queue.counters.purged == 7000

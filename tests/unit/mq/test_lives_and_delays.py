@@ -152,3 +152,16 @@ def test_message_whose_life_is_over_is_never_delivered_however_much_is_due(
     publish(queue, "lasts")
     assert leased_ids(queue, 5.0) == ["lasts"]
     assert (queue.counters.expired, len(queue)) == (5, 1)
+
+
+@pytest.mark.parametrize("most", [1, 2, 10])
+def test_consumer_is_given_what_stands_behind_more_than_expires_at_once(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("gputel.mq.queue._MOST_DUE", 5)
+    queue = queue_of()
+    for n in range(9):
+        publish(queue, f"old-{n}", ttl_s=1.0)
+    publish(queue, "alive")
+    assert [d.message.id for d in queue.lease(most, None, 2.0)] == ["alive"]
+    assert queue.counters.expired == 9
