@@ -54,15 +54,17 @@ class Calls:
         waits_s: float = 0.0,
         again: bool = False,
         late: Late | None = None,
+        method: str | None = None,
     ) -> T:
-        """GET where there is no body, else POST; arguments that are None are left out.
+        """GET where there is no body, else POST, or as ``method`` says; None arguments are left out.
 
         ``waits_s`` is how long the broker may take by right, ``again`` whether it may see the
         request twice. Raises BrokerUnavailable and what the broker refuses with.
         """
         given = [f"{name}={_text(a)}" for name, a in arguments.items() if a is not None]
         target = f"{path}?{'&'.join(given)}" if given else path
-        request = Request("GET" if body is None else "POST", target, body or b"", again)
+        verb = method or ("GET" if body is None else "POST")
+        request = Request(verb, target, body or b"", again)
         try:
             status, reply = await self.wire.exchange(request, waits_s + _GRACE_S, late)
         except TimeoutError:

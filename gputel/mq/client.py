@@ -17,6 +17,7 @@ from gputel.mq.acks import Acks
 from gputel.mq.calls import Calls, ConsumeEnded, PublishIncomplete
 from gputel.mq.connection import Reply
 from gputel.mq.consumer import Message, messages
+from gputel.mq.inspector import Inspector
 from gputel.mq.names import new_id
 from gputel.mq.protocol import (
     Ack,
@@ -24,12 +25,10 @@ from gputel.mq.protocol import (
     Consumed,
     Delivery,
     Extend,
-    Held,
-    Holding,
     ItemResult,
-    Lookup,
     Nack,
     Outgoing,
+    Peeked,
     PublishResult,
 )
 from gputel.mq.sender import Sender
@@ -41,6 +40,7 @@ __all__ = [
     "ItemResult",
     "Message",
     "OutgoingMessage",
+    "Peeked",
     "PublishIncomplete",
     "PublishResult",
 ]
@@ -57,11 +57,9 @@ _DELIVERIES = msgspec.msgpack.Decoder(list[Delivery])
 _CONSUMED = msgspec.msgpack.Decoder(Consumed)
 _DELIVERED = msgspec.msgpack.Decoder(list[Delivery] | Consumed)
 _RESULTS = msgspec.msgpack.Decoder(list[ItemResult])
-_HOLDINGS = msgspec.msgpack.Decoder(list[Holding])
-_STATS = msgspec.msgpack.Decoder(dict[str, Any])
 
 
-class QueueClient:
+class QueueClient(Inspector):
     """A client of the queue, as an async context manager. Calls may run side by side.
 
     ``url`` is a broker's; a list of URLs, a comma between each two, or ``dns+http://name:port``
@@ -271,24 +269,6 @@ class QueueClient:
         """Let leases last ``visibility_timeout_s`` from now; gives one result each."""
         extensions = [Extend(id_, lease, visibility_timeout_s) for id_, lease in items]
         return await self._each("/extend", extensions, queue)
-
-    async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
-        """Where the broker holds the message of each id: None where it does not hold it."""
-        body = _PACK([Lookup(id_) for id_ in ids])
-        found = await self._open.call("/held", {"queue": queue}, body, _HOLDINGS, again=True)
-        return [holding.held for holding in found]
-
-    async def stats(self, *, queue: str | None = None) -> dict[str, Any]:
-        """What the queue holds and has counted, as ``GET /stats`` tells it."""
-        return await self._open.call("/stats", {"queue": queue}, None, _STATS, again=True)
-
-    async def check(self) -> str | None:
-        """None when the broker answers, else why it cannot be used: for readiness."""
-        try:
-            await self.stats()
-        except GputelError as error:
-            return error.message
-        return None
 
     async def _each(
         self, path: str, items: Sequence[Ack | Nack | Extend], queue: str | None

@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from itertools import chain
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from gputel.errors import GputelError, StaleLease, UsageError
+from gputel.errors import GputelError, StaleLease, UnknownQueue, UsageError
 from gputel.mq import addresses
 from gputel.mq.client import QueueClient
 from gputel.mq.consumer import Message
@@ -23,8 +24,17 @@ from gputel.mq.fleet_consume import Bounds, FleetConsume, none_answers
 from gputel.mq.fleet_messages import FleetMessages
 from gputel.mq.fleet_publish import FleetPublish
 from gputel.mq.members import Member, Members
-from gputel.mq.protocol import Consumed, Delivery, Held, ItemResult, Outgoing, PublishResult
+from gputel.mq.protocol import (
+    Consumed,
+    Delivery,
+    Held,
+    ItemResult,
+    Outgoing,
+    Peeked,
+    PublishResult,
+)
 
+T = TypeVar("T")
 Item = tuple[str, str]
 Act = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
 
@@ -181,6 +191,50 @@ class QueueFleet(QueueClient):
             for name, count in answers[0].items()
             if type(count) is int
         }
+
+    async def peek(
+        self,
+        max_messages: int = 10,
+        max_payload_bytes: int | None = None,
+        *,
+        queue: str | None = None,
+    ) -> list[Peeked]:
+        """As with one broker, of one that answers after the other."""
+        answers = await self._of_all(
+            lambda client: client.peek(max_messages, max_payload_bytes, queue=queue)
+        )
+        return list(chain.from_iterable(answers))[:max_messages]
+
+    async def declare(self, queue: str, *, ordered_keys: bool = False) -> None:
+        """At every broker; raises what any of them refuses with, and is then done by the others."""
+        await self._at_every(lambda client: client.declare(queue, ordered_keys=ordered_keys))
+
+    async def delete(self, queue: str, *, force: bool = False) -> int:
+        """At every broker that has it; else as ``declare``. Raises UnknownQueue if none has."""
+
+        async def at(client: QueueClient) -> int | None:
+            try:
+                return await client.delete(queue, force=force)
+            except UnknownQueue as error:
+                missing.append(error)
+                return None
+
+        missing: list[UnknownQueue] = []
+        purged = [count for count in await self._at_every(at) if count is not None]
+        if missing and not purged:
+            raise missing[0]
+        return sum(purged)
+
+    async def _at_every(self, act: Callable[[QueueClient], Coroutine[Any, Any, T]]) -> list[T]:
+        members = self._members.everyone
+        if not members:
+            raise none_answers(self._members)
+        calls = [act(member.client) for member in members]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return [answer for answer in answers if not isinstance(answer, BaseException)]
 
     async def _of_all(self, ask: Callable[[QueueClient], Coroutine[Any, Any, Any]]) -> list[Any]:
         members = self._members.everyone

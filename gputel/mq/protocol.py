@@ -174,6 +174,26 @@ class QueueOptions(Struct, forbid_unknown_fields=True):
     ordered_keys: bool = False
 
 
+class Peeked(Struct):
+    """A message that is next, as it is shown; ``age_s`` since the publish."""
+
+    id: str
+    key: str
+    metadata: dict[str, Any]
+    state: str
+    attempts: int
+    age_s: float
+    payload_bytes: int
+    payload: bytes | None
+
+
+class Deleted(Struct):
+    """A queue that was deleted, and how many messages with it."""
+
+    name: str
+    purged: int
+
+
 class Selection(Struct, forbid_unknown_fields=True):
     """Which dead letters to replay or purge: one, some, or all."""
 

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from gputel.errors import BadRequest, TooManyQueues, UnknownQueue
+from gputel.errors import BadRequest, QueueNotEmpty, TooManyQueues, UnknownQueue
 from gputel.mq.client import OutgoingMessage, QueueClient
 
 
@@ -82,3 +82,50 @@ async def test_one_queue_more_than_there_may_be_is_refused(start) -> None:
 async def test_name_that_no_queue_can_have_is_refused(broker, name: str) -> None:
     with pytest.raises(BadRequest, match="queue"):
         await broker.client.consume(1, queue=name)
+
+
+async def test_queue_is_declared_looked_into_and_deleted(broker) -> None:
+    client = broker.client
+    await client.declare("jobs", ordered_keys=True)
+    assert (await client.stats(queue="jobs"))["ordered_keys"] is True
+    await client.send(b"\x00\xff", id="a", key="k", metadata={"row": 1}, queue="jobs")
+    await client.send(b"x" * 50, id="b", queue="jobs")
+    first, second = await client.peek(max_payload_bytes=10, queue="jobs")
+    assert (first.id, first.key, first.metadata, first.payload) == (
+        "a",
+        "k",
+        {"row": 1},
+        b"\x00\xff",
+    )
+    assert (second.id, second.payload, second.payload_bytes) == ("b", None, 50)
+    assert [message.id for message in await client.peek(1, queue="jobs")] == ["a"]
+    assert await client.peek() == []
+    with pytest.raises(QueueNotEmpty):
+        await client.delete("jobs")
+    with pytest.raises(QueueNotEmpty):
+        await client.declare("jobs")
+    assert await client.delete("jobs", force=True) == 2
+    with pytest.raises(UnknownQueue):
+        await client.delete("jobs")
+    with pytest.raises(BadRequest):
+        await client.declare("no name")
+
+
+async def test_queue_is_declared_looked_into_and_deleted_at_several_brokers(start) -> None:
+    async with start() as one, start() as two, QueueClient([one.url, two.url]) as client:
+        await client.declare("jobs", ordered_keys=True)
+        for broker in (one, two):
+            assert (await broker.client.stats(queue="jobs"))["ordered_keys"] is True
+        for n in range(20):
+            await client.send(b"x", id=str(n), queue="jobs")
+        assert {message.id for message in await client.peek(100, queue="jobs")} == set(
+            map(str, range(20))
+        )
+        assert len(await client.peek(5, queue="jobs")) == 5
+        with pytest.raises(QueueNotEmpty):
+            await client.delete("jobs")
+        assert await client.delete("jobs", force=True) == 20
+        with pytest.raises(UnknownQueue):
+            await client.delete("jobs")
+        await two.client.declare("half")
+        assert await client.delete("half") == 0
