@@ -56,7 +56,7 @@ class Calls:
         late: Late | None = None,
         method: str | None = None,
     ) -> T:
-        """GET where there is no body, else POST, or as ``method`` says; None arguments are left out.
+        """GET without a body, else POST, or as ``method`` says; an argument of None is left out.
 
         ``waits_s`` is how long the broker may take by right, ``again`` whether it may see the
         request twice. Raises BrokerUnavailable and what the broker refuses with.
