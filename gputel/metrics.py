@@ -207,6 +207,9 @@ COLLECTOR_COMMIT_SECONDS = _histogram(
 COLLECTOR_BLOCKS_MERGED = _counter(
     "gputel_collector_blocks_merged", "Blocks of the store merged into larger ones."
 )
+COLLECTOR_HOURS_ROLLED_UP = _counter(
+    "gputel_collector_hours_rolled_up", "Hours whose rollups were made, or made anew."
+)
 COLLECTOR_DAYS_DROPPED = _counter(
     "gputel_collector_days_dropped", "Days of the store dropped, older than the retention."
 )

@@ -17,6 +17,14 @@ ON CONFLICT (digest) DO UPDATE SET digest = excluded.digest
 RETURNING series_id
 """
 
+_STALE = """
+INSERT INTO rollup_stale (hour)
+SELECT DISTINCT hour FROM sample_block AS b
+CROSS JOIN LATERAL generate_series(date_trunc('hour', b.first_ts, 'UTC'), b.last_ts, '1 hour')
+    AS each (hour)
+WHERE b.series_id = $1
+"""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -53,6 +61,7 @@ async def add_block(
         series_id,
         times[0],
     )
+    await pool.execute(_STALE, series_id)
 
 
 async def add_many(
@@ -75,6 +84,7 @@ async def add_many(
         samples,
     )
     await pool.execute("UPDATE series SET first_ts = $2 WHERE series_id = $1", series_id, start)
+    await pool.execute(_STALE, series_id)
 
 
 def every(start: datetime, step_s: float, count: int) -> list[datetime]:

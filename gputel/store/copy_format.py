@@ -7,17 +7,18 @@ each dimension, then each element with its length.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from gputel.store.blocks import Blocks, Int64, positions
+from gputel.store.blocks import Blocks, Float64, Int64, positions
 
 COLUMNS = ("series_id", "first_ts", "last_ts", "step_us", "samples", "off_us", "value")
 """Of ``sample_block``, in the order in which ``copy_payload`` has them."""
 
-_PG_EPOCH_US = 946_684_800_000_000  # 2000-01-01, PostgreSQL's zero, in Unix microseconds
+PG_EPOCH_US = 946_684_800_000_000  # 2000-01-01, PostgreSQL's zero, in Unix microseconds
 _PIECE_BYTES = 512 * 1024
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _COPY_TRAILER = b"\xff\xff"
@@ -37,7 +38,6 @@ _NULL = np.dtype(">i4")  # a size of -1
 _ARRAY_HEAD = np.dtype([(n, ">i4") for n in ("size", "ndim", "nulls", "oid", "dim", "bound")])
 _ELEMENT = np.dtype([("size", ">i4"), ("bits", ">i8")])
 # Every piece has an even size, so the buffer is filled in units of two bytes.
-_HEAD_UNITS = _ROW_HEAD.itemsize // 2
 _NULL_UNITS = _NULL.itemsize // 2
 _ARRAY_UNITS = _ARRAY_HEAD.itemsize // 2
 _ELEMENT_UNITS = _ELEMENT.itemsize // 2
@@ -45,7 +45,8 @@ _ELEMENT_UNITS = _ELEMENT.itemsize // 2
 
 def copy_payload(blocks: Blocks) -> list[bytes | memoryview]:
     """The blocks as input for ``COPY sample_block (COLUMNS)``."""
-    return [_COPY_HEADER, _copy_rows(blocks), _COPY_TRAILER]
+    arrays = (Arrays(blocks.off_us, blocks.uneven), Arrays(blocks.value))
+    return copy_rows(_row_heads(blocks), blocks.starts, blocks.counts, arrays)
 
 
 async def pieces(payload: list[bytes | memoryview]) -> AsyncIterator[bytes]:
@@ -56,25 +57,51 @@ async def pieces(payload: list[bytes | memoryview]) -> AsyncIterator[bytes]:
             yield bytes(view[begin : begin + _PIECE_BYTES])
 
 
-def _copy_rows(blocks: Blocks) -> memoryview:
-    counts, uneven = blocks.counts, blocks.uneven
+@dataclass(frozen=True)
+class Arrays:
+    """One column of arrays, bigint[] or float8[], all their elements after each other."""
+
+    elements: Int64 | Float64
+    present: npt.NDArray[np.bool_] | None = None
+    """Of each row; where it is false, the column is null. None: all are there."""
+
+
+def copy_rows(
+    heads: npt.NDArray[np.void], starts: Int64, counts: Int64, columns: Sequence[Arrays]
+) -> list[bytes | memoryview]:
+    """Input for COPY: of each row its head, in its bytes, then its arrays, all of one length.
+
+    Row r has the elements ``starts[r]`` to ``starts[r] + counts[r]`` of each column.
+    """
     array_units = _ARRAY_UNITS + _ELEMENT_UNITS * counts
-    off_units = np.where(uneven, array_units, _NULL_UNITS)
-    units = _HEAD_UNITS + off_units + array_units
-    begins = np.cumsum(units) - units
-    offs = begins + _HEAD_UNITS
+    sizes = [
+        array_units if c.present is None else np.where(c.present, array_units, _NULL_UNITS)
+        for c in columns
+    ]
+    units = sum(sizes, np.full(len(heads), heads.itemsize // 2))
+    places = np.cumsum(units) - units
     out = np.empty(int(units.sum()), np.uint16)
-    _scatter(out, begins, _row_heads(blocks))
-    _scatter(out, offs[~uneven], np.full(int((~uneven).sum()), -1, _NULL))
-    within = _ELEMENT_UNITS * positions(blocks.starts, counts)
-    if uneven.any():
-        inside = np.repeat(uneven, counts)
-        _scatter_arrays(
-            out, offs[uneven], counts[uneven], within[inside], blocks.off_us[inside], _OID_INT8
-        )
-    bits = blocks.value.view(np.int64)
-    _scatter_arrays(out, offs + off_units, counts, within, bits, _OID_FLOAT8)
-    return out.data.cast("B")
+    _scatter(out, places, heads)
+    within = _ELEMENT_UNITS * positions(starts, counts)
+    places = places + heads.itemsize // 2
+    for column, size in zip(columns, sizes, strict=True):
+        _scatter_column(out, places, counts, within, column)
+        places = places + size
+    return [_COPY_HEADER, out.data.cast("B"), _COPY_TRAILER]
+
+
+def _scatter_column(
+    out: npt.NDArray[np.uint16], places: Int64, counts: Int64, within: Int64, column: Arrays
+) -> None:
+    oid = _OID_FLOAT8 if column.elements.dtype == np.float64 else _OID_INT8
+    bits, there = column.elements.view(np.int64), column.present
+    if there is None:
+        _scatter_arrays(out, places, counts, within, bits, oid)
+        return
+    _scatter(out, places[~there], np.full(int((~there).sum()), -1, _NULL))
+    if there.any():
+        inside = np.repeat(there, counts)
+        _scatter_arrays(out, places[there], counts[there], within[inside], bits[inside], oid)
 
 
 def _scatter_arrays(
@@ -110,8 +137,8 @@ def _row_heads(blocks: Blocks) -> npt.NDArray[np.void]:
     heads["l1"] = heads["l2"] = heads["l3"] = heads["l4"] = 8
     heads["l5"] = 4
     heads["series_id"] = blocks.series_id[blocks.starts]
-    heads["first_ts"] = blocks.ts[blocks.starts] - _PG_EPOCH_US
-    heads["last_ts"] = blocks.ts[blocks.starts + blocks.counts - 1] - _PG_EPOCH_US
+    heads["first_ts"] = blocks.ts[blocks.starts] - PG_EPOCH_US
+    heads["last_ts"] = blocks.ts[blocks.starts + blocks.counts - 1] - PG_EPOCH_US
     heads["step_us"] = blocks.step_us
     heads["samples"] = blocks.counts
     return heads

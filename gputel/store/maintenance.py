@@ -7,6 +7,9 @@ One process at a time does it, under an advisory lock. A day passes through thes
        +--over for 10 minutes, and nothing new since the last pass--> one block a series, and done
        |
        +--older than the retention--> dropped
+
+Before all that, hours that were written to and have been quiet for two minutes get their rollups.
+Those of a day are dropped when it is, or when they are older than a retention of their own.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from gputel import metrics
 from gputel.store.merge import FINAL, GROWING, Merged, merge_day
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
+from gputel.store.rollup_build import roll_up
 
 log = logging.getLogger("gputel.store")
 
@@ -39,6 +43,7 @@ class Work:
     merged: Merged = field(default_factory=Merged)
     merged_days: tuple[date, ...] = ()
     dropped_days: tuple[date, ...] = ()
+    rolled_up_hours: int = 0
     postponed: tuple[str, ...] = ()
     """What could not be done because readers were in the way, to be done by the next pass."""
 
@@ -53,7 +58,7 @@ class _Part:
 
     def ended(self, ago: timedelta) -> bool:
         """Whether the day ended that long ago."""
-        return datetime.combine(self.day, datetime.min.time(), UTC) + _DAY + ago <= self.now
+        return _ended(self.day, ago, self.now)
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,16 @@ class _Seen:
 class Maintenance:
     """Passes over all partitions. Raises StoreUnavailable or StoreError."""
 
-    def __init__(self, pool: asyncpg.Pool, retention: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        retention: timedelta | None = None,
+        rollup_retention: timedelta | None = None,
+    ) -> None:
         self._pool = pool
         self._retention = retention
-        self._sql = load("maintenance")
+        self._rollup_retention = rollup_retention or retention
+        self._sql = load("maintenance") | load("rollup")
         self._seen: dict[str, _Seen] = {}
 
     async def run(self, *, everything: bool = False) -> Work | None:
@@ -84,7 +95,9 @@ class Maintenance:
                 return None
             async with store_errors():
                 await connection.execute(self._sql["ensure_tomorrow"])
-            work = await self._drop_old(connection)
+            work = await self._roll_up(connection, everything=everything)
+            work = await self._drop_old(connection, work)
+            work = await self._drop_old_rollups(connection, work)
             for part in await self._parts(connection):
                 work = await self._look_at(connection, part, work, everything=everything)
         return work
@@ -106,8 +119,15 @@ class Maintenance:
         async with store_errors():
             return [_Part(*row) for row in await connection.fetch(self._sql["parts"])]
 
-    async def _drop_old(self, connection: asyncpg.Connection) -> Work:
-        work = Work()
+    async def _roll_up(self, connection: asyncpg.Connection, *, everything: bool) -> Work:
+        if self._retention is not None:  # the last chance of days that are about to be dropped
+            parts = await self._parts(connection)
+            everything = everything or any(part.ended(self._retention) for part in parts)
+        hours = await roll_up(connection, everything=everything)
+        metrics.COLLECTOR_HOURS_ROLLED_UP.inc(hours)
+        return Work(rolled_up_hours=hours)
+
+    async def _drop_old(self, connection: asyncpg.Connection, work: Work) -> Work:
         if self._retention is None:
             return work
         async with store_errors():
@@ -122,6 +142,20 @@ class Maintenance:
                 work = replace(work, dropped_days=(*work.dropped_days, part.day))
             else:
                 work = replace(work, postponed=(*work.postponed, f"drop of {part.day}"))
+        return work
+
+    async def _drop_old_rollups(self, connection: asyncpg.Connection, work: Work) -> Work:
+        """Those of days whose samples are kept stay: their absence would be taken as right."""
+        if self._rollup_retention is None:
+            return work
+        kept = {part.day for part in await self._parts(connection)}
+        async with store_errors():
+            found = await connection.fetch(self._sql["days"])
+        for day, now in found:
+            if day in kept or not _ended(day, self._rollup_retention, now):
+                continue
+            if not await self._in_short_lock(connection, self._sql["drop_rollup_day"], day):
+                work = replace(work, postponed=(*work.postponed, f"drop of the rollups of {day}"))
         return work
 
     async def _look_at(
@@ -177,3 +211,7 @@ class Maintenance:
             finally:
                 await connection.execute("RESET lock_timeout")
         return True
+
+
+def _ended(day: date, ago: timedelta, now: datetime) -> bool:
+    return datetime.combine(day, datetime.min.time(), UTC) + _DAY + ago <= now

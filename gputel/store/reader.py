@@ -26,11 +26,11 @@ from gputel.store.samples import Samples, decode_rows, micros
 RECORDS_PER_PIECE = 500
 """Most records that ``Reader.telemetry`` yields at once: a few milliseconds of work."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 # The ends of Python's calendar, a day short so that a day can be added.
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
-_LATEST = datetime.max.replace(tzinfo=UTC) - 2 * _DAY
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC) - 2 * _DAY
 _FIRST_FETCH_BLOCKS = 16
 _MOST_FETCH_BLOCKS = 4096
 _FETCH_SAMPLES = 16_384
@@ -77,7 +77,7 @@ class Reader:
 
     async def gpu_exists(self, uuid: str) -> bool:
         """Whether a sample of this GPU has ever landed."""
-        if not _storable(uuid):
+        if not storable(uuid):
             return False
         async with store_errors():
             return bool(await self._pool.fetchval(self._sql["gpu_exists"], uuid))
@@ -98,25 +98,35 @@ class Reader:
         until it is exhausted or closed: wrap it in ``contextlib.aclosing``. Raises
         StoreUnavailable when too many others read at the same time.
         """
-        if not _storable(uuid) or not _storable(metric or ""):
+        if not storable(uuid) or not storable(metric or ""):
             return
-        start, end = max(start or _EARLIEST, _EARLIEST), min(end or _LATEST, _LATEST)
-        async with self._snapshot() as connection:
-            found = await connection.fetch(self._sql["series_of_gpu"], uuid, metric, end)
-            series = {row["series_id"]: SeriesLabels(*row) for row in found}
+        start, end = max(start or EARLIEST, EARLIEST), min(end or LATEST, LATEST)
+        async with self.snapshot() as connection:
+            series = await self.series_of(connection, uuid, metric, end)
             span = _Range(start, end, list(series))
             async with aclosing(self._samples(connection, span)) as pieces:
                 left = limit
                 async for samples in pieces:
-                    for records in _pieces(samples, series, left):
+                    for records in in_pieces(samples, series, left):
                         yield records
                     if left is not None:
                         left -= len(samples)
                         if left <= 0:
                             return
 
+    async def series_of(
+        self,
+        connection: asyncpg.pool.PoolConnectionProxy,
+        uuid: str,
+        metric: str | None,
+        end: datetime,
+    ) -> dict[int, SeriesLabels]:
+        """The series of a GPU, or of one metric of it, that have samples up to ``end``, by id."""
+        found = await connection.fetch(self._sql["series_of_gpu"], uuid, metric, end)
+        return {row["series_id"]: SeriesLabels(*row) for row in found}
+
     @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+    async def snapshot(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         """A session in a read-only transaction that sees one state of the store."""
         try:
             async with asyncio.timeout(_BUSY_WAIT_S):
@@ -178,14 +188,14 @@ def _merge(merge: NewestFirst, rows: list[asyncpg.Record]) -> tuple[int, Samples
     return len(samples), merge.push(samples, micros(rows[-1]["last_ts"]))
 
 
-def _pieces(
+def in_pieces(
     samples: Samples, series: Mapping[int, SeriesLabels], limit: int | None
 ) -> Iterator[list[Record]]:
     """Records of the samples, or of the first ``limit``, a handful at a time."""
     count = len(samples) if limit is None else min(limit, len(samples))
     for first in range(0, count, RECORDS_PER_PIECE):
         piece = samples.take(slice(first, min(first + RECORDS_PER_PIECE, count)))
-        times = [_EPOCH + timedelta(0, 0, us) for us in piece.ts.tolist()]
+        times = [EPOCH + timedelta(0, 0, us) for us in piece.ts.tolist()]
         values = numbers(piece.value)
         ids = piece.series_id.tolist()
         yield [
@@ -199,6 +209,6 @@ def _midnight(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _storable(text: str) -> bool:
+def storable(text: str) -> bool:
     """Whether Postgres could hold this text: it takes neither NUL nor half a surrogate pair."""
     return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)

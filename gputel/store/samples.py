@@ -15,8 +15,8 @@ from gputel.store.blocks import Float64, Int64, positions
 # array_send: dimensions, null flag, element type, length and bound of the one dimension (20
 # bytes), then each element with its length. An empty array has no dimension: 12 bytes.
 _HEADER_BYTES = 20
-_INTEGER = np.dtype([("size", ">i4"), ("bits", ">i8")])
-_NUMBER = np.dtype([("size", ">i4"), ("bits", ">f8")])
+INTEGER = np.dtype([("size", ">i4"), ("bits", ">i8")])
+NUMBER = np.dtype([("size", ">i4"), ("bits", ">f8")])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -64,18 +64,25 @@ def decode_blocks(
     value: Sequence[bytes],
 ) -> Samples:
     """The samples of whole blocks, from their columns; arrays in their binary form."""
-    counts = np.array([max(0, len(raw) - _HEADER_BYTES) // _NUMBER.itemsize for raw in value], int)
+    counts = lengths(value)
     starts = np.cumsum(counts) - counts
     ts = np.repeat(np.array(first_us, np.int64), counts)
     ts += np.repeat(np.array(step_us, np.int64), counts) * positions(starts, counts)
     uneven = np.repeat([raw is not None for raw in off_us], counts)
     if uneven.any():
-        ts[uneven] += _elements([raw for raw in off_us if raw is not None], _INTEGER)
+        ts[uneven] += elements([raw for raw in off_us if raw is not None], INTEGER)
     ids = np.repeat(np.array(series_ids, np.int64), counts)
-    return Samples(ids, ts, _elements(value, _NUMBER).astype(np.float64))
+    return Samples(ids, ts, elements(value, NUMBER).astype(np.float64))
 
 
-def _elements(arrays: Sequence[bytes], element: npt.DTypeLike) -> npt.NDArray[Any]:
+def lengths(arrays: Sequence[bytes]) -> Int64:
+    """How many elements of 8 bytes each array has; arrays in their binary form."""
+    sizes = [max(0, len(raw) - _HEADER_BYTES) // NUMBER.itemsize for raw in arrays]
+    return np.array(sizes, np.int64)
+
+
+def elements(arrays: Sequence[bytes], element: npt.DTypeLike) -> npt.NDArray[Any]:
+    """All elements of arrays in their binary form, as INTEGER or NUMBER says."""
     raw = b"".join(memoryview(array)[_HEADER_BYTES:] for array in arrays)
     bits: npt.NDArray[Any] = np.frombuffer(raw, element)["bits"]
     return bits

@@ -27,6 +27,7 @@ Int64 = npt.NDArray[np.int64]
 
 _UNIX_DAY_ZERO = date(1970, 1, 1)
 _UNIX_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
+_HOUR, _HOUR_US = timedelta(hours=1), 3_600_000_000
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class _Prepared:
     blocks: Blocks
     payload: list[bytes | memoryview]
     known_first_us: Int64  # of each series of blocks.oldest(), before this commit
+    hours: list[datetime]  # that the samples fall on
     rejected: list[Rejected]  # of each arrival
 
 
@@ -117,7 +119,7 @@ class Writer:
             group_first.append(first_us)
         blocks = make_blocks(_join(ids), _join(times), _join(values).astype(float, copy=False))
         known = _oldest_known(blocks, _join(group_ids), _join(group_first))
-        return _Prepared(blocks, copy_payload(blocks), known, rejects)
+        return _Prepared(blocks, copy_payload(blocks), known, _hours(blocks), rejects)
 
     async def _ensure_days(self, blocks: Blocks) -> None:
         for day in blocks.days.tolist():
@@ -172,6 +174,7 @@ class Writer:
         await connection.copy_to_table(
             "sample_block", source=pieces(prepared.payload), columns=COLUMNS, format="binary"
         )
+        await connection.execute(self._sql["mark_rollups"], prepared.hours)
         series_id, first_us = prepared.blocks.oldest()
         older = first_us < prepared.known_first_us
         if older.any():
@@ -190,6 +193,12 @@ def _column(batch: Fingerprinted, name: str) -> npt.NDArray[Any]:
 
 def _join(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return np.concatenate(arrays) if arrays else np.empty(0, np.int64)
+
+
+def _hours(blocks: Blocks) -> list[datetime]:
+    hours = blocks.ts // _HOUR_US
+    few = np.concatenate((hours[:1], hours[1:][np.diff(hours) != 0]))
+    return [_UNIX_ZERO + hour * _HOUR for hour in np.unique(few).tolist()]
 
 
 def _oldest_known(blocks: Blocks, group_ids: Int64, group_first: Int64) -> Int64:

@@ -50,5 +50,9 @@ WITH older AS (
 UPDATE series AS s SET first_ts = least(s.first_ts, older.first_ts)
 FROM older WHERE s.series_id = older.series_id
 
+-- name: mark_rollups
+-- Hours whose rollups have to be made anew.
+INSERT INTO rollup_stale (hour) SELECT unnest($1::timestamptz[])
+
 -- name: ensure_day
 SELECT ensure_sample_block_day($1::date)
