@@ -10,11 +10,21 @@ import asyncpg
 
 _SERIES = """
 INSERT INTO series (digest, metric_name, gpu_id, device, uuid, model_name, hostname, container,
-                    pod, namespace, labels_raw, first_ts)
+                    pod, namespace, labels_raw)
 VALUES (decode(md5(concat_ws('|', $1::text, $2::text, $3::text, $4::text)), 'hex'),
-        $2, '0', 'nvidia0', $1, 'NVIDIA H100 80GB HBM3', $3, '', $4, '', 'gpu="0"', 'infinity')
+        $2, '0', 'nvidia0', $1, 'NVIDIA H100 80GB HBM3', $3, '', $4, '', 'gpu="0"')
 ON CONFLICT (digest) DO UPDATE SET digest = excluded.digest
 RETURNING series_id
+"""
+_GPU = """
+INSERT INTO gpu AS g
+SELECT uuid, min(first_ts), max(last_ts),
+       (array_agg(series_id ORDER BY last_ts DESC, series_id DESC))[1]
+FROM sample_block JOIN series USING (series_id)
+WHERE uuid = $1
+GROUP BY uuid
+ON CONFLICT (uuid) DO UPDATE SET first_ts = least(g.first_ts, excluded.first_ts),
+    last_ts = excluded.last_ts, series_id = excluded.series_id
 """
 
 _STALE = """
@@ -56,11 +66,7 @@ async def add_block(
         [(time - times[0]) // timedelta(microseconds=1) for time in times],
         list(values),
     )
-    await pool.execute(
-        "UPDATE series SET first_ts = least(first_ts, $2) WHERE series_id = $1",
-        series_id,
-        times[0],
-    )
+    await pool.execute(_GPU, labels.uuid)
     await pool.execute(_STALE, series_id)
 
 
@@ -83,7 +89,7 @@ async def add_many(
         blocks * samples,
         samples,
     )
-    await pool.execute("UPDATE series SET first_ts = $2 WHERE series_id = $1", series_id, start)
+    await pool.execute(_GPU, labels.uuid)
     await pool.execute(_STALE, series_id)
 
 

@@ -42,11 +42,12 @@ class Blocks:
         """The blocks of which some offset is not 0."""
         return _uneven(self.off_us, self.starts)
 
-    def oldest(self) -> tuple[Int64, Int64]:
-        """Each series once, and the time of its oldest sample."""
-        ids = self.series_id[self.starts]
-        first = np.flatnonzero(np.diff(ids, prepend=-1))
-        return ids[first], self.ts[self.starts[first]]
+    def spans(self) -> tuple[Int64, Int64, Int64]:
+        """Each series once, and the times of its oldest and of its newest sample."""
+        first = np.flatnonzero(np.diff(self.series_id[self.starts], prepend=-1))
+        begins = self.starts[first]
+        ends = np.append(begins[1:], len(self.ts))
+        return self.series_id[begins], self.ts[begins], self.ts[ends - 1]
 
 
 def make_blocks(series_id: Int64, ts: Int64, value: Float64) -> Blocks:

@@ -1,9 +1,9 @@
-"""From labels to series ids: a sorted array of fingerprints, and SQL only for the unseen."""
+"""From labels to series ids: sorted arrays of fingerprints, and SQL only for the unseen."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -18,56 +18,10 @@ from gputel.store.queries import load
 
 Int64 = npt.NDArray[np.int64]
 UNKNOWN = -1
-NEVER_US = np.iinfo(np.int64).max  # first_us of a series that has no sample yet
-
-
-@dataclass(frozen=True)
-class Known:
-    """An immutable table of series, sorted by both lanes of their fingerprints.
-
-    Threads look things up in one while the event loop puts a longer one in its place.
-    """
-
-    lane_a: UInt64
-    lane_b: UInt64
-    series_id: Int64
-    first_us: Int64
-
-    @classmethod
-    def empty(cls) -> Known:
-        """No series at all."""
-        lanes, numbers = np.empty(0, np.uint64), np.empty(0, np.int64)
-        return cls(lanes, lanes, numbers, numbers)
-
-    def find(self, lane_a: UInt64, lane_b: UInt64) -> Int64:
-        """The place of each fingerprint in this table, or UNKNOWN.
-
-        Two series may share lane a; they stand side by side then, and lane b tells them apart.
-        """
-        if not len(self.lane_a):
-            return np.full(len(lane_a), UNKNOWN, np.int64)
-        last = len(self.lane_a) - 1
-        place = np.minimum(np.searchsorted(self.lane_a, lane_a), last)
-        while True:
-            same_a = self.lane_a[place] == lane_a
-            passed = same_a & (self.lane_b[place] != lane_b) & (place < last)
-            if not passed.any():
-                break
-            place = np.where(passed, place + 1, place)
-        found = same_a & (self.lane_b[place] == lane_b)
-        return np.where(found, place, UNKNOWN)
-
-    def plus(self, other: Known) -> Known:
-        """Both tables in one."""
-        lane_a = np.concatenate((self.lane_a, other.lane_a))
-        lane_b = np.concatenate((self.lane_b, other.lane_b))
-        order = np.lexsort((lane_b, lane_a))
-        return Known(
-            lane_a[order],
-            lane_b[order],
-            np.concatenate((self.series_id, other.series_id))[order],
-            np.concatenate((self.first_us, other.first_us))[order],
-        )
+MOST_KNOWN = 2_000_000
+"""Most series that an index remembers, at some 24 bytes each; more than half of them at least."""
+_GROWTH = 4  # a table is this many times longer than the next, or becomes one with it
+_PIECE = 10_000  # series that one statement asks for or adds: bounds memory
 
 
 @dataclass(frozen=True)
@@ -85,93 +39,163 @@ def fingerprint(batch: pa.RecordBatch) -> Fingerprinted:
     return Fingerprinted(groups, *fingerprints(groups))
 
 
-class SeriesIndex:
-    """The series that this process has met. Safe for concurrent use on one event loop."""
+@dataclass(frozen=True)
+class _Table:
+    """Series, each once, sorted by both lanes of their fingerprints."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    lane_a: UInt64
+    lane_b: UInt64
+    series_id: Int64
+
+    @classmethod
+    def of(cls, lane_a: UInt64, lane_b: UInt64, series_id: Int64) -> _Table:
+        """The table of these series, in any order and some of them twice."""
+        order = np.lexsort((lane_b, lane_a))
+        lane_a, lane_b = lane_a[order], lane_b[order]
+        new = np.ones(len(order), np.bool_)
+        new[1:] = (lane_a[1:] != lane_a[:-1]) | (lane_b[1:] != lane_b[:-1])
+        return cls(lane_a[new], lane_b[new], series_id[order][new])
+
+    def __len__(self) -> int:
+        return len(self.series_id)
+
+    def find(self, lane_a: UInt64, lane_b: UInt64) -> Int64:
+        """The series id of each fingerprint, or UNKNOWN.
+
+        Two series may share lane a; they stand side by side then, and lane b tells them apart.
+        """
+        last = len(self) - 1
+        place = np.minimum(np.searchsorted(self.lane_a, lane_a), last)
+        while True:
+            same_a = self.lane_a[place] == lane_a
+            passed = same_a & (self.lane_b[place] != lane_b) & (place < last)
+            if not passed.any():
+                break
+            place = np.where(passed, place + 1, place)
+        found = same_a & (self.lane_b[place] == lane_b)
+        return np.where(found, self.series_id[place], UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Series that have been met. It never changes, so that threads may look things up.
+
+    Its tables are several, each much longer than the next, so that adding a few series does not
+    cost a copy of them all.
+    """
+
+    tables: tuple[_Table, ...] = ()
+
+    def __len__(self) -> int:
+        return sum(len(table) for table in self.tables)
+
+    def find(self, lane_a: UInt64, lane_b: UInt64) -> Int64:
+        """The series id of each fingerprint, or UNKNOWN."""
+        found = np.full(len(lane_a), UNKNOWN, np.int64)
+        left: Int64 | slice = slice(None)
+        for table in self.tables:
+            found[left] = table.find(lane_a[left], lane_b[left])
+            left = np.flatnonzero(found == UNKNOWN)
+            if not left.size:
+                break
+        return found
+
+    def ids(self, batch: Fingerprinted) -> Int64:
+        """The series id of each group of a batch that was learned."""
+        found = self.find(batch.lane_a, batch.lane_b)
+        assert not (found == UNKNOWN).any(), "looked up before it was learned"
+        return found
+
+    def plus(self, lane_a: UInt64, lane_b: UInt64, series_id: Int64) -> Known:
+        """With these series as well, none of which it has."""
+        tables = [*self.tables, _Table.of(lane_a, lane_b, series_id)]
+        while len(tables) > 1 and len(tables[-2]) < _GROWTH * len(tables[-1]):
+            one, other = tables[-2:]
+            tables[-2:] = [
+                _Table.of(
+                    np.concatenate((one.lane_a, other.lane_a)),
+                    np.concatenate((one.lane_b, other.lane_b)),
+                    np.concatenate((one.series_id, other.series_id)),
+                )
+            ]
+        return Known(tuple(tables))
+
+
+class SeriesIndex:
+    """The series that this process has met of late. Safe for concurrent use on one event loop.
+
+    It has two generations. A series is learned into the young one, from the old one if that has
+    it. When the young one has half of all that may be known it becomes the old one, whose series
+    are forgotten: those that have not been met for long.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, most: int = MOST_KNOWN) -> None:
         self._pool = pool
-        self._known = Known.empty()
-        self._adding = asyncio.Lock()
+        self._most = most
+        self._young = self._old = Known()
+        self._learning = asyncio.Lock()
         self._sql = load("writer")
 
     def __len__(self) -> int:
-        return len(self._known.series_id)
+        return len(self._young) + len(self._old)
 
-    async def learn(self, batches: Sequence[Fingerprinted]) -> None:
-        """Make every series of the batches known, adding to the store those that are new there.
+    async def learn(self, batches: Sequence[Fingerprinted]) -> Known:
+        """What knows every series of the batches; those that are new to the store are added to it.
 
         Raises StoreUnavailable or StoreError.
         """
-        if not any(self._unknown(batch).size for batch in batches):
-            return
-        async with self._adding:
+        known = self._young
+        if await asyncio.to_thread(_all_known, known, batches):
+            return known
+        async with self._learning:
             for batch in batches:
-                unknown = self._unknown(batch)
-                if unknown.size:
-                    await self._learn(batch, unknown)
+                await self._learn(batch)
+            known = self._young
+            if len(known) > self._most // 2:
+                self._young, self._old = Known(), known
         metrics.COLLECTOR_SERIES.set(len(self))
+        return known
 
-    def resolve(self, batch: Fingerprinted) -> tuple[Int64, Int64]:
-        """The series id, and the time of the oldest sample landed, of each group of the batch.
+    async def _learn(self, batch: Fingerprinted) -> None:
+        unknown, found = await asyncio.to_thread(self._look_up, batch)
+        for piece in _pieces(unknown[found == UNKNOWN]):
+            digests, labels = await asyncio.to_thread(_digests, batch, piece)
+            by_digest = await self._ids(digests, labels)
+            found[np.searchsorted(unknown, piece)] = [by_digest[key] for key in digests]
+        if unknown.size:
+            lanes = batch.lane_a[unknown], batch.lane_b[unknown]
+            self._young = await asyncio.to_thread(self._young.plus, *lanes, found)
 
-        The batch must have been learned.
-        """
-        known = self._known
-        place = known.find(batch.lane_a, batch.lane_b)
-        assert not (place == UNKNOWN).any(), "resolve before learn"
-        return known.series_id[place], known.first_us[place]
+    def _look_up(self, batch: Fingerprinted) -> tuple[Int64, Int64]:
+        """The groups that the young generation does not know, and what the old one says of them."""
+        young = self._young.find(batch.lane_a, batch.lane_b)
+        unknown = np.flatnonzero(young == UNKNOWN)
+        return unknown, self._old.find(batch.lane_a[unknown], batch.lane_b[unknown])
 
-    def lower(self, series_id: Int64, first_us: Int64) -> None:
-        """Note that these series (sorted by id) now have samples as old as ``first_us``."""
-        known = self._known
-        at = np.minimum(np.searchsorted(series_id, known.series_id), len(series_id) - 1)
-        hit = series_id[at] == known.series_id
-        lowered = np.where(hit, np.minimum(known.first_us, first_us[at]), known.first_us)
-        self._known = Known(known.lane_a, known.lane_b, known.series_id, lowered)
-
-    def _unknown(self, batch: Fingerprinted) -> Int64:
-        return np.flatnonzero(self._known.find(batch.lane_a, batch.lane_b) == UNKNOWN)
-
-    async def _learn(self, batch: Fingerprinted, unknown: Int64) -> None:
-        labels = batch.groups.labels(unknown)
-        rows = await self._ids([digest(row) for row in labels], labels)
-        learned = Known(
-            batch.lane_a[unknown],
-            batch.lane_b[unknown],
-            np.array([row[0] for row in rows], np.int64),
-            np.array([row[1] for row in rows], np.int64),
-        )
-        _, first = np.unique(np.stack((learned.lane_a, learned.lane_b)), axis=1, return_index=True)
-        distinct = Known(
-            learned.lane_a[first],
-            learned.lane_b[first],
-            learned.series_id[first],
-            learned.first_us[first],
-        )
-        self._known = self._known.plus(distinct)
-
-    async def _ids(
-        self, digests: list[bytes], labels: list[tuple[str, ...]]
-    ) -> list[tuple[int, int]]:
+    async def _ids(self, digests: list[bytes], labels: list[tuple[str, ...]]) -> dict[bytes, int]:
         async with store_errors(), self._pool.acquire() as connection:
-            found = await self._find(connection, digests)
+            found = dict(await connection.fetch(self._sql["find_series"], digests))
             missing = {
                 key: row for key, row in zip(digests, labels, strict=True) if key not in found
             }
             if missing:
                 columns = [list(column) for column in zip(*missing.values(), strict=True)]
-                await connection.execute(self._sql["add_series"], list(missing), *columns)
-                found |= await self._find(connection, list(missing))
-        return [found[key] for key in digests]
+                added = await connection.fetch(self._sql["add_series"], list(missing), *columns)
+                found |= dict(added)
+            if raced := [key for key in missing if key not in found]:
+                found |= dict(await connection.fetch(self._sql["find_series"], raced))
+        return found
 
-    async def _find(
-        self, connection: asyncpg.Connection, digests: list[bytes]
-    ) -> dict[bytes, tuple[int, int]]:
-        rows = await connection.fetch(self._sql["find_series"], digests)
-        return {
-            row["digest"]: (
-                row["series_id"],
-                NEVER_US if row["first_us"] is None else row["first_us"],
-            )
-            for row in rows
-        }
+
+def _all_known(known: Known, batches: Sequence[Fingerprinted]) -> bool:
+    return all((known.find(each.lane_a, each.lane_b) != UNKNOWN).all() for each in batches)
+
+
+def _pieces(groups: Int64) -> Iterator[Int64]:
+    for first in range(0, len(groups), _PIECE):
+        yield groups[first : first + _PIECE]
+
+
+def _digests(batch: Fingerprinted, groups: Int64) -> tuple[list[bytes], list[tuple[str, ...]]]:
+    labels = batch.groups.labels(groups)
+    return [digest(row) for row in labels], labels

@@ -21,7 +21,8 @@ from gputel.store.blocks import Blocks, make_blocks
 from gputel.store.copy_format import COLUMNS, copy_payload, pieces
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
-from gputel.store.series_index import Fingerprinted, SeriesIndex, fingerprint
+from gputel.store.series_index import Fingerprinted, Known, SeriesIndex, fingerprint
+from gputel.store.sightings import Sightings, sightings
 
 Int64 = npt.NDArray[np.int64]
 
@@ -52,7 +53,7 @@ class Arrival:
 class _Prepared:
     blocks: Blocks
     payload: list[bytes | memoryview]
-    known_first_us: Int64  # of each series of blocks.oldest(), before this commit
+    sightings: Sightings | None
     hours: list[datetime]  # that the samples fall on
     rejected: list[Rejected]  # of each arrival
 
@@ -76,24 +77,22 @@ class Writer:
         or StoreError (something in these arrivals can never land).
         """
         batches = await asyncio.to_thread(_fingerprint_all, arrivals)
-        await self._series.learn(batches)
+        known = await self._series.learn(batches)
         window = self._admission.now()
-        prepared = await asyncio.to_thread(self._prepare, batches, window)
+        prepared = await asyncio.to_thread(_prepare, batches, known, window)
         await self._ensure_days(prepared.blocks)
         try:
             async with store_errors(), self._pool.acquire() as connection, connection.transaction():
                 landed = await self._claim(connection, arrivals, prepared.rejected)
                 if not all(landed):
                     fresh = [b for b, new in zip(batches, landed, strict=True) if new]
-                    prepared = await asyncio.to_thread(self._prepare, fresh, window)
+                    prepared = await asyncio.to_thread(_prepare, fresh, known, window)
                 await self._write(connection, prepared)
         except DataRefused as error:
             if not isinstance(error.__cause__, asyncpg.CheckViolationError):
                 raise
             self._days.clear()  # "no partition": a day that was there has been dropped
             raise StoreUnavailable(f"{error.message}; its day will be made again") from error
-        if len(prepared.blocks.starts):
-            self._series.lower(*prepared.blocks.oldest())
         metrics.COLLECTOR_ROWS_LANDED.inc(len(prepared.blocks.ts))
         for rejected in prepared.rejected:
             rejected.count()
@@ -103,23 +102,6 @@ class Writer:
         """Forget ledger entries older than the window."""
         async with store_errors():
             await self._pool.execute(self._sql["prune_ledger"], window_s)
-
-    def _prepare(self, batches: Sequence[Fingerprinted], window: Window) -> _Prepared:
-        ids, times, values, group_ids, group_first, rejects = [], [], [], [], [], []
-        for batch in batches:
-            series_id, first_us = self._series.resolve(batch)
-            ts = _column(batch, TIMESTAMP).view(np.int64)
-            admitted, rejected = window.admit(ts)
-            where = slice(None) if admitted is None else admitted
-            ids.append(series_id[batch.groups.row_group][where])
-            times.append(ts[where])
-            values.append(_column(batch, VALUE)[where])
-            rejects.append(rejected)
-            group_ids.append(series_id)
-            group_first.append(first_us)
-        blocks = make_blocks(_join(ids), _join(times), _join(values).astype(float, copy=False))
-        known = _oldest_known(blocks, _join(group_ids), _join(group_first))
-        return _Prepared(blocks, copy_payload(blocks), known, _hours(blocks), rejects)
 
     async def _ensure_days(self, blocks: Blocks) -> None:
         for day in blocks.days.tolist():
@@ -175,11 +157,26 @@ class Writer:
             "sample_block", source=pieces(prepared.payload), columns=COLUMNS, format="binary"
         )
         await connection.execute(self._sql["mark_rollups"], prepared.hours)
-        series_id, first_us = prepared.blocks.oldest()
-        older = first_us < prepared.known_first_us
-        if older.any():
-            times = [_UNIX_ZERO + timedelta(microseconds=us) for us in first_us[older].tolist()]
-            await connection.execute(self._sql["lower_first_ts"], series_id[older].tolist(), times)
+        if prepared.sightings:
+            # Last, as it locks rows that other commits want as well.
+            await connection.execute(self._sql["note_gpus"], *prepared.sightings.columns())
+
+
+def _prepare(batches: Sequence[Fingerprinted], known: Known, window: Window) -> _Prepared:
+    ids, times, values, group_ids, rejects = [], [], [], [], []
+    for batch in batches:
+        series_id = known.ids(batch)
+        ts = _column(batch, TIMESTAMP).view(np.int64)
+        admitted, rejected = window.admit(ts)
+        where = slice(None) if admitted is None else admitted
+        ids.append(series_id[batch.groups.row_group][where])
+        times.append(ts[where])
+        values.append(_column(batch, VALUE)[where])
+        rejects.append(rejected)
+        group_ids.append(series_id)
+    blocks = make_blocks(_join(ids), _join(times), _join(values).astype(float, copy=False))
+    seen = sightings(blocks, [batch.groups for batch in batches], group_ids)
+    return _Prepared(blocks, copy_payload(blocks), seen, _hours(blocks), rejects)
 
 
 def _fingerprint_all(arrivals: Sequence[Arrival]) -> list[Fingerprinted]:
@@ -199,10 +196,3 @@ def _hours(blocks: Blocks) -> list[datetime]:
     hours = blocks.ts // _HOUR_US
     few = np.concatenate((hours[:1], hours[1:][np.diff(hours) != 0]))
     return [_UNIX_ZERO + hour * _HOUR for hour in np.unique(few).tolist()]
-
-
-def _oldest_known(blocks: Blocks, group_ids: Int64, group_first: Int64) -> Int64:
-    """What was known of the oldest sample of each series that the blocks hold."""
-    series_id, _ = blocks.oldest()
-    ids, first = np.unique(group_ids, return_index=True)
-    return group_first[first[np.searchsorted(ids, series_id)]]

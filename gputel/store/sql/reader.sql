@@ -1,39 +1,26 @@
 -- What the reader asks. Every statement finds its blocks by the index (series_id, last_ts).
 
 -- name: gpus
--- One row a GPU: the labels of its most recently seen series. A series that has no block
--- (nothing landed yet, or all of it expired) is left out. What was before the oldest day kept
--- has expired: first_ts is not raised then.
-WITH seen AS (
-    SELECT s.series_id, s.uuid, s.device, s.model_name, s.hostname, s.gpu_id, s.first_ts, b.last_ts
-    FROM series AS s
-    CROSS JOIN LATERAL (
-        SELECT last_ts FROM sample_block
-        WHERE series_id = s.series_id
-        ORDER BY last_ts DESC
-        LIMIT 1
-    ) AS b
-    WHERE s.first_ts < 'infinity'
+-- One row a GPU: the labels of its most recently seen series. One of which all has expired is left
+-- out. What was before the oldest day kept has expired: first_ts is not raised then.
+WITH kept AS (
+    SELECT min(day)::timestamp AT TIME ZONE 'UTC' AS since FROM sample_block_part
 )
-SELECT DISTINCT ON (uuid)
-    uuid, device, model_name, hostname, gpu_id,
-    greatest(
-        min(first_ts) OVER (PARTITION BY uuid),
-        (SELECT min(day) FROM sample_block_part)::timestamp AT TIME ZONE 'UTC'
-    ) AS first_seen,
-    last_ts AS last_seen
-FROM seen
-ORDER BY uuid, last_ts DESC, series_id DESC
+SELECT g.uuid, s.device, s.model_name, s.hostname, s.gpu_id,
+       greatest(g.first_ts, kept.since) AS first_seen, g.last_ts AS last_seen
+FROM gpu AS g JOIN series AS s USING (series_id) JOIN kept ON g.last_ts >= kept.since
+ORDER BY g.uuid
 
 -- name: gpu_exists
-SELECT EXISTS (SELECT FROM series WHERE uuid = $1 AND first_ts < 'infinity')
+SELECT EXISTS (SELECT FROM gpu WHERE uuid = $1)
 
 -- name: series_of_gpu
 -- uuid, metric or null, end of the range.
 SELECT series_id, metric_name, gpu_id, device, uuid, model_name, hostname, container, pod,
        namespace, labels_raw
 FROM series
-WHERE uuid = $1 AND ($2::text IS NULL OR metric_name = $2) AND first_ts <= $3
+WHERE uuid = $1 AND ($2::text IS NULL OR metric_name = $2)
+  AND EXISTS (SELECT FROM gpu WHERE uuid = $1 AND first_ts <= $3)
 ORDER BY metric_name, series_id
 
 -- name: newest_block

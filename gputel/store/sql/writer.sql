@@ -28,8 +28,7 @@ RETURNING message_id
 DELETE FROM message_ledger WHERE landed_at < now() - make_interval(secs => $1)
 
 -- name: find_series
-SELECT digest, series_id, (extract(epoch FROM nullif(first_ts, 'infinity')) * 1000000)::bigint AS first_us
-FROM series WHERE digest = ANY ($1::bytea[])
+SELECT digest, series_id FROM series WHERE digest = ANY ($1::bytea[])
 
 -- name: add_series
 INSERT INTO series (digest, metric_name, gpu_id, device, uuid, model_name, hostname, container,
@@ -38,17 +37,20 @@ SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[]
                      $7::text[], $8::text[], $9::text[], $10::text[], $11::text[]) AS s (digest)
 ORDER BY s.digest
 ON CONFLICT (digest) DO NOTHING
+RETURNING digest, series_id
 
--- name: lower_first_ts
--- Older samples than any before have come. Locked in order, as above.
-WITH older AS (
-    SELECT s.series_id, o.first_ts
-    FROM unnest($1::bigint[], $2::timestamptz[]) AS o (series_id, first_ts)
-    JOIN series AS s USING (series_id)
-    ORDER BY s.series_id FOR NO KEY UPDATE OF s
-)
-UPDATE series AS s SET first_ts = least(s.first_ts, older.first_ts)
-FROM older WHERE s.series_id = older.series_id
+-- name: note_gpus
+-- Older or newer samples of these GPUs than any before have come, perhaps. Locked in order, as above.
+INSERT INTO gpu AS g (uuid, first_ts, last_ts, series_id)
+SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::bigint[]) AS seen (uuid)
+ORDER BY seen.uuid
+ON CONFLICT (uuid) DO UPDATE
+SET first_ts = least(g.first_ts, excluded.first_ts),
+    last_ts = greatest(g.last_ts, excluded.last_ts),
+    series_id = CASE WHEN (excluded.last_ts, excluded.series_id) > (g.last_ts, g.series_id)
+                     THEN excluded.series_id ELSE g.series_id END
+WHERE excluded.first_ts < g.first_ts
+   OR (excluded.last_ts, excluded.series_id) > (g.last_ts, g.series_id)
 
 -- name: mark_rollups
 -- Hours whose rollups have to be made anew.

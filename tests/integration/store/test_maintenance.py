@@ -161,7 +161,7 @@ async def test_samples_of_dropped_days_and_of_a_far_future_are_rejected_and_coun
     assert (rejected("expired") - before[0], rejected("future") - before[1]) == (2, 2)
     assert (await streams.progress()).rejected_rows == 5
     assert min(await days(pool)) == at(3).date()
-    assert await pool.fetchval("SELECT first_ts FROM series") == at(3, 0)
+    assert await pool.fetchval("SELECT first_ts FROM gpu") == at(3, 0)
 
 
 async def test_without_rules_any_time_lands(pool: asyncpg.Pool) -> None:

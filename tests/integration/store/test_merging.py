@@ -145,11 +145,10 @@ async def test_maintenance_that_is_killed_midway_has_done_whole_batches_or_nothi
     await pool.execute(
         """
         INSERT INTO series (digest, metric_name, gpu_id, device, uuid, model_name, hostname,
-                            container, pod, namespace, labels_raw, first_ts)
-        SELECT decode(md5(n::text), 'hex'), 'M', '', '', n::text, '', '', '', '', '', '', $1
+                            container, pod, namespace, labels_raw)
+        SELECT decode(md5(n::text), 'hex'), 'M', '', '', n::text, '', '', '', '', '', ''
         FROM generate_series(1, 10000) AS n
-        """,
-        NOON,
+        """
     )
     await pool.execute("SELECT ensure_sample_block_day($1)", DAY)
     await pool.execute(

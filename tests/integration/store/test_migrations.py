@@ -104,3 +104,32 @@ async def test_blocks_of_the_first_format_keep_every_sample(empty_dsn: str) -> N
         (0, 4, [0, 0, 1, 43_169_999_999]),
         (0, 1, None),
     ]
+
+
+async def test_gpus_of_an_older_store_are_seen_when_their_samples_were(empty_dsn: str) -> None:
+    await migrate(empty_dsn, [each for each in SCHEMA if each.version < 5])
+    await query(empty_dsn, "SELECT ensure_sample_block_day('2026-03-01')")
+    for number, uuid, first, last in ((1, "a", 1, 5), (2, "a", 2, 9), (3, "b", 3, 3)):
+        await query(
+            empty_dsn,
+            f"""
+            WITH s AS (
+                INSERT INTO series (digest, metric_name, gpu_id, device, uuid, model_name, hostname,
+                                    container, pod, namespace, labels_raw, first_ts)
+                VALUES ('{number}', 'TEMP', '', '', '{uuid}', '', 'h{number}', '', '', '', '',
+                        '2026-03-01T0{first}:00Z')
+                RETURNING series_id
+            )
+            INSERT INTO sample_block
+            SELECT series_id, '2026-03-01T0{first}:00Z', '2026-03-01T0{last}:00Z', 0, 1, NULL,
+                   '{{1}}'
+            FROM s
+            """,
+        )
+    await migrate(empty_dsn, SCHEMA)
+    found = await query(
+        empty_dsn,
+        "SELECT g.uuid, extract(hour FROM first_ts)::int, extract(hour FROM last_ts)::int, "
+        "hostname FROM gpu AS g JOIN series USING (series_id) ORDER BY 1",
+    )
+    assert [tuple(row) for row in found] == [("a", 1, 9, "h2"), ("b", 3, 3, "h3")]

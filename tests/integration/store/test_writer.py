@@ -121,14 +121,60 @@ async def test_collectors_with_the_same_messages_side_by_side_land_each_once(poo
     assert len(await flat(pool)) == 200
 
 
-async def test_first_ts_of_a_series_is_that_of_its_oldest_sample_however_late_it_comes(pool):
+async def seen(pool):
+    rows = await pool.fetch(
+        "SELECT g.uuid, first_ts, last_ts, hostname FROM gpu AS g JOIN series USING (series_id)"
+    )
+    return sorted(tuple(row) for row in rows)
+
+
+async def test_a_gpu_is_seen_from_its_oldest_to_its_newest_sample_however_late_they_come(pool):
     writer = Writer(pool)
     for id_, start in (("1", NOON), ("2", NOON - DAY), ("3", NOON + DAY)):
         await writer.land([loose(id_, steady(2, start=start))])
-    assert await pool.fetchval("SELECT first_ts FROM series") == NOON - DAY
+    second = timedelta(seconds=1)
+    assert [row[1:3] for row in await seen(pool)] == [(NOON - DAY, NOON + DAY + second)]
     await Writer(pool).land([loose("4", steady(2, start=NOON - 2 * DAY))])
     await writer.land([loose("5", steady(2, start=NOON - DAY))])
-    assert await pool.fetchval("SELECT first_ts FROM series") == NOON - 2 * DAY
+    assert [row[1:3] for row in await seen(pool)] == [(NOON - 2 * DAY, NOON + DAY + second)]
+
+
+async def test_a_gpu_is_known_by_the_series_of_its_newest_sample(pool):
+    def on(host, uuid, seconds):
+        return (labels(uuid, hostname=host), NOON + timedelta(seconds=seconds), 1.0)
+
+    writer = Writer(pool)
+    await writer.land([loose("1", batch([on("a", "x", 5), on("b", "x", 3), on("c", "y", 9)]))])
+    end = {us: NOON + timedelta(seconds=us) for us in (3, 4, 5, 7, 9)}
+    assert await seen(pool) == [("x", end[3], end[5], "a"), ("y", end[9], end[9], "c")]
+    more = [batch([on("b", "x", 7)]), batch([on("a", "x", 4), on("z", "y", 9), on("c", "y", 9)])]
+    await writer.land([loose("2", more[0]), loose("3", more[1])])
+    assert await seen(pool) == [("x", end[3], end[7], "b"), ("y", end[9], end[9], "z")]
+
+
+async def test_writers_that_see_the_same_gpus_side_by_side_agree_on_them(pool):
+    arrivals = [
+        loose(str(n), batch([(labels(f"GPU-{i}"), NOON + n * timedelta(seconds=1), 1.0)
+                             for i in (range(50) if n % 2 else range(49, -1, -1))]))
+        for n in range(24)
+    ]  # fmt: skip
+    writers = [Writer(pool) for _ in range(4)]
+    await asyncio.gather(*(writers[n % 4].land([each]) for n, each in enumerate(arrivals)))
+    assert {row[1:3] for row in await seen(pool)} == {(NOON, NOON + timedelta(seconds=23))}
+    assert len(await seen(pool)) == 50
+
+
+async def test_series_that_were_forgotten_are_found_again(pool):
+    index = series_index.SeriesIndex(pool, most=20)
+    ids = {}
+    for first in (0, 10, 20, 0, 30, 5):
+        rows = batch([(labels(f"GPU-{n}"), NOON, 1.0) for n in range(first, first + 12)])
+        each = series_index.fingerprint(rows)
+        known = await index.learn([each])
+        for n, id_ in enumerate(known.ids(each)[each.groups.row_group].tolist(), first):
+            assert ids.setdefault(n, id_) == id_
+        assert len(index) <= 2 * 12 + 20
+    assert len(set(ids.values())) == len(ids) == await pool.fetchval("SELECT count(*) FROM series")
 
 
 async def test_series_with_the_same_fingerprint_are_told_apart(pool, monkeypatch):

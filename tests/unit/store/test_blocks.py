@@ -85,11 +85,12 @@ def test_one_series_of_one_day_is_one_block():
     assert blocks.days.tolist() == [20_000]
 
 
-def test_oldest_tells_each_series_once_with_its_first_time():
+def test_spans_tell_each_series_once_with_its_first_and_last_time():
     rows = [(2, NOON_US, 1.0), (1, NOON_US + DAY_US, 2.0), (2, NOON_US - DAY_US, 3.0)]
-    series_id, first = make_blocks(*arrays(rows)).oldest()
+    series_id, first, last = make_blocks(*arrays(rows)).spans()
     assert series_id.tolist() == [1, 2]
     assert first.tolist() == [NOON_US + DAY_US, NOON_US - DAY_US]
+    assert last.tolist() == [NOON_US + DAY_US, NOON_US]
 
 
 def test_regular_times_need_no_offsets_and_a_gap_is_the_same_offset_from_there_on():
