@@ -251,6 +251,12 @@ class CollectorSettings:
         minimum=Duration(minutes=1),
         maximum=Duration(days=36_500),
     )
+    rollup_retention: Duration | None = _setting(
+        None,
+        "How long rollups are kept, and never shorter than samples. Default: as long as samples.",
+        minimum=Duration(minutes=1),
+        maximum=Duration(days=36_500),
+    )
     future_limit: Duration = _setting(
         Duration(days=1),
         "How far ahead of the clock a sample may be; others are rejected.",

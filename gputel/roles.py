@@ -166,7 +166,7 @@ async def _collector(process: Process) -> AsyncIterator[None]:
     settings = process.settings
     kept = settings.collector.retention
     writer = Writer(process.database, Admission(kept, settings.collector.future_limit))
-    maintenance = Maintenance(process.database, kept)
+    maintenance = Maintenance(process.database, kept, settings.collector.rollup_retention)
     async with QueueClient(process.broker_url) as client:
 
         async def run(stopping: asyncio.Event) -> None:

@@ -14,7 +14,7 @@ from gputel.store.migrations import migrate
 from gputel.store.open import open_dsn, open_store
 from gputel.store.pool import close_pool, open_pool, store_errors
 
-_NOT_RETENTION = [name for name in CollectorSettings.__dataclass_fields__ if name != "retention"]
+_NOT_RETENTION = set(CollectorSettings.__dataclass_fields__) - {"retention"}
 _POLL_S = 0.5
 
 
@@ -53,9 +53,9 @@ async def _migrate(settings: Settings) -> list[str]:
 
 
 @db.command()
-@settings_options("common", "postgres", "collector", skip=_NOT_RETENTION)
+@settings_options("common", "postgres", "collector", skip=_NOT_RETENTION - {"rollup_retention"})
 def maintain(**flags: str | None) -> None:
-    """Merge all blocks that can be merged, drop what is older than --retention, and say so."""
+    """Make rollups, merge all blocks that can be, drop what is older than --retention; say so."""
     asyncio.run(_maintain(config.resolve(flags).settings))
 
 
@@ -64,7 +64,8 @@ async def _maintain(settings: Settings) -> None:
     from gputel.store.maintenance import Maintenance
 
     async with open_store(settings) as pool:
-        maintenance = Maintenance(pool, settings.collector.retention)
+        kept = settings.collector.retention, settings.collector.rollup_retention
+        maintenance = Maintenance(pool, *kept)
         told = False
         while (work := await maintenance.run(everything=True)) is None:
             if not told:
@@ -78,7 +79,7 @@ async def _maintain(settings: Settings) -> None:
 @click.option("--format", "shape", type=click.Choice(("table", "json")), default="table")
 @settings_options("common", "postgres", "collector", skip=_NOT_RETENTION)
 def status(shape: str, **flags: str | None) -> None:
-    """Show the days of the store: what is in them, what they take, what is still to be merged."""
+    """Show the days of the store: what is in them, what they take, what is still to be done."""
     asyncio.run(_status(config.resolve(flags).settings, shape))
 
 

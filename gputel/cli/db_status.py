@@ -23,6 +23,8 @@ def as_dict(status: StoreStatus) -> dict[str, Any]:
         "timescaledb": status.timescaledb,
         "series": status.series,
         **_sums(status.days),
+        "stale_hours": status.stale_hours,
+        "rollup_bytes": status.rollup_bytes,
         "oldest": _iso(status.oldest),
         "newest": _iso(status.newest),
         "lag_s": (status.now - status.newest).total_seconds() if status.newest else None,
@@ -57,6 +59,8 @@ def print_status(status: StoreStatus, shape: str) -> None:
     console.print(table)
     kind = "a TimescaleDB hypertable" if found["timescaledb"] else "native partitions"
     console.print(f"\n{found['series']:,} series in {kind}, from {found['oldest'] or 'no sample'}")
+    wait = f"{found['stale_hours']:,} hour{'s wait' if found['stale_hours'] != 1 else ' waits'}"
+    console.print(f"rollups take {_size(found['rollup_bytes'])}; {wait} for theirs")
     if found["lag_s"] is not None:
         console.print(f"the newest sample is {found['lag_s']:,.1f} s old")
     if found["estimated"]:
@@ -73,6 +77,9 @@ def print_work(work: Work) -> None:
             f"merged {merged.blocks_before:,} blocks of {days} {'day' if days == 1 else 'days'} "
             f"into {merged.blocks_after:,} ({merged.samples:,} samples)"
         )
+    if work.rolled_up_hours:
+        hours = "1 hour" if work.rolled_up_hours == 1 else f"{work.rolled_up_hours:,} hours"
+        lines.append(f"made the rollups of {hours}")
     lines += [f"left for later, readers were in the way: {what}" for what in work.postponed]
     print("\n".join(lines or ["nothing is left to do"]))  # noqa: T201 - the command's answer
 

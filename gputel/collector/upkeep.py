@@ -49,6 +49,8 @@ async def _pass(maintenance: Maintenance) -> None:
     except StoreError as error:
         log.warning("maintenance broken off, goes on later: %s", error.message)
         return
+    if work and work.rolled_up_hours:
+        log.info("made the rollups of %d hours", work.rolled_up_hours)
     if work and work.merged.blocks_before:
         log.info(
             "merged %s blocks into %s",

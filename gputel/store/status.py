@@ -44,6 +44,9 @@ class StoreStatus:
     days: list[DayStatus]
     series: int
     timescaledb: bool
+    stale_hours: int
+    """Hours whose rollups are still to be made."""
+    rollup_bytes: int
     now: datetime
 
     @property
@@ -79,7 +82,7 @@ async def store_status(
                 sql["contents"].format(part=part["name"]), part["percent"], MOST_SAMPLES
             )
             days.append(_day(part, contents, store["now"], retention))
-    return StoreStatus(days, store["series"], store["timescaledb"], store["now"])
+    return StoreStatus(days, **store)
 
 
 def _day(

@@ -11,7 +11,10 @@ ORDER BY day
 
 -- name: store
 SELECT now() AS now, (SELECT count(*) FROM series) AS series,
-       (SELECT relkind FROM pg_class WHERE oid = 'sample_block'::regclass) <> 'p' AS timescaledb
+       (SELECT relkind FROM pg_class WHERE oid = 'sample_block'::regclass) <> 'p' AS timescaledb,
+       (SELECT count(DISTINCT hour) FROM rollup_stale) AS stale_hours,
+       (SELECT coalesce(sum(pg_total_relation_size(part)), 0)::bigint FROM rollup_part)
+           AS rollup_bytes
 
 -- name: contents
 -- Of a partition, from a sample of its pages; $2 is MOST_SAMPLES, from which on blocks are whole.

@@ -76,12 +76,17 @@ async def test_maintain_does_all_that_is_left_and_says_what(pool: asyncpg.Pool, 
         await add_block(pool, Labels(), every(NOON + minute * MINUTE, 1, 5), range(5))
     await add_block(pool, Labels(), [NOON - 20 * DAY], [1])
     words = ("maintain", "--postgres-dsn", dsn)
-    assert gputel_db(*words).stdout == "merged 4 blocks of 1 day into 1 (20 samples)\n"
+    assert gputel_db(*words).stdout == (
+        "merged 4 blocks of 1 day into 1 (20 samples)\nmade the rollups of 2 hours\n"
+    )
     assert gputel_db(*words).stdout == "nothing is left to do\n"
     since = (datetime.now(UTC) - NOON).days + 2
-    dropped = gputel_db(*words, "--retention", f"{since}d").stdout
-    assert dropped == f"dropped {(NOON - 20 * DAY).date()}\n"
+    kept = ("--retention", f"{since}d", "--rollup-retention", "36500d")
+    assert gputel_db(*words, *kept).stdout == f"dropped {(NOON - 20 * DAY).date()}\n"
     assert await fetchval(dsn, "SELECT count(*) FROM telemetry") == 20
+    assert await fetchval(dsn, "SELECT count(*) FROM rollup_part") == 2
+    assert gputel_db(*words, *kept[:2]).stdout == "nothing is left to do\n"
+    assert await fetchval(dsn, "SELECT count(*) FROM rollup_part") == 1
 
 
 def test_maintain_names_a_wrong_setting(made_dir: Path) -> None:
@@ -99,6 +104,7 @@ async def test_status_tells_days_sizes_and_what_is_to_be_done(pool: asyncpg.Pool
     assert (found["samples"], found["blocks"], found["to_merge"], found["series"]) == (21, 5, 3, 2)
     assert (found["oldest"], found["newest"]) == ("2026-03-01T12:00:00Z", "2026-03-02T12:00:00Z")
     assert not found["estimated"]
+    assert (found["stale_hours"], found["rollup_bytes"]) == (2, 0)
     first, second = found["partitions"]
     assert (first["day"], first["samples"], first["to_merge"]) == ("2026-03-01", 20, 3)
     assert (second["day"], second["samples"], second["expired"]) == ("2026-03-02", 1, True)
@@ -110,6 +116,7 @@ async def test_status_tells_days_sizes_and_what_is_to_be_done(pool: asyncpg.Pool
     table = gputel_db(*words).stdout
     assert "2026-03-01 expired" in table
     assert "2 series in" in table
+    assert "rollups take 0 B; 2 hours wait for theirs" in table
 
 
 async def test_status_of_a_large_partition_is_told_from_a_part_and_says_so(
