@@ -15,7 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from gputel.mq.journal import Journal, JournalOptions, open_journal
+from gputel.mq.journal import Journal
+from gputel.mq.journal_commits import JournalOptions
+from gputel.mq.journal_open import open_journal
 from gputel.mq.journal_records import Stored
 from gputel.mq.journal_space import Entry
 

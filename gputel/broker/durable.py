@@ -17,10 +17,12 @@ from gputel import metrics
 from gputel.broker.declarations import Declarations
 from gputel.broker.waiting_queue import Outcome, WaitingQueue
 from gputel.config import BrokerSettings
-from gputel.mq.journal import Journal, JournalOptions, open_journal
-from gputel.mq.journal_records import Died, Mark, Stored, room_of
+from gputel.mq.journal import Journal
+from gputel.mq.journal_commits import JournalOptions
+from gputel.mq.journal_open import open_journal
+from gputel.mq.journal_records import Died, Mark, Stored
 from gputel.mq.journal_recovery import Recovered
-from gputel.mq.journal_space import Entry
+from gputel.mq.journal_space import Entry, room_of
 from gputel.mq.message import NEVER, Delivery, Failure, Message, State
 from gputel.mq.queue import MessageQueue
 

@@ -24,9 +24,8 @@ a damaged one.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -46,9 +45,6 @@ _HEADER = struct.Struct("<8sII")
 _HEADER_BODY = struct.Struct("<QQ8s")
 _PREFIX = struct.Struct("<4sI")
 _CHECKED = struct.Struct("<IB3xQ")
-_MESSAGE_OVERHEAD = 256
-_MARK_OVERHEAD = 32
-_UTF8_MOST = 4
 
 
 class Kind(IntEnum):
@@ -104,42 +100,6 @@ class Died(msgspec.Struct, array_like=True, gc=False):
     at: float
     attempts: int
     history: list[Mark]
-
-
-class _Mark(Protocol):
-    @property
-    def reason(self) -> str: ...
-
-
-class _Message(Protocol):
-    @property
-    def id(self) -> str: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def payload(self) -> bytes: ...
-    @property
-    def metadata(self) -> bytes: ...
-    @property
-    def history(self) -> Sequence[_Mark]: ...
-
-
-def room_of(message: _Message) -> int:
-    """Bytes that a message takes at most in a record, the record's own among them."""
-    id_, key = message.id, message.key
-    names = len(id_) + len(key)
-    if not (id_.isascii() and key.isascii()):
-        names *= _UTF8_MOST
-    room = len(message.payload) + len(message.metadata) + names + _MESSAGE_OVERHEAD
-    for mark in message.history:
-        room += _UTF8_MOST * len(mark.reason) + _MARK_OVERHEAD
-    return room
-
-
-def shares(size: int, rooms: Sequence[int]) -> list[int]:
-    """What each message takes of a record of ``size`` bytes, from what each takes at most."""
-    total = sum(rooms)
-    return [size * room // total for room in rooms]
 
 
 class Header(NamedTuple):

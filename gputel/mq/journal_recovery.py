@@ -19,11 +19,10 @@ from gputel.mq.journal_records import (
     decode_stored,
     padded,
     pairs_of,
-    room_of,
-    shares,
     unpack_numbers,
 )
 from gputel.mq.journal_segment import Damage, SegmentRead, read_segment
+from gputel.mq.journal_space import room_of, shares
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from gputel.mq.journal_records import ALIGNMENT, HEADER_BYTES, RECORD_HEADER_BYTES, Header
 
@@ -11,6 +12,9 @@ SETTLEMENT_BYTES = 2 * (RECORD_HEADER_BYTES + ALIGNMENT)
 settlement takes half of this by itself; the rest is for the ends of segments that stay unused."""
 
 _SPARE_BYTES = 4096
+_MESSAGE_OVERHEAD = 256
+_MARK_OVERHEAD = 32
+_UTF8_MOST = 4
 
 
 class Entry:
@@ -105,6 +109,19 @@ class Space:
         needed = total + self.promised + self.reserve + self.margin
         return self.free(max(largest, self.largest)) >= needed
 
+    def promise(self, total: int, largest: int) -> int:
+        """Keep room for a publish; gives what ``take_back`` takes."""
+        amount = total + largest
+        self.promised += amount
+        self.largest = max(self.largest, largest)
+        return amount
+
+    def take_back(self, amount: int) -> None:
+        """End a promise."""
+        self.promised -= amount
+        if not self.promised:
+            self.largest = 0
+
     def can_rewrite(self, size: int) -> bool:
         """Whether compaction may write so much."""
         return self.free(max(size, self.largest)) - self.promised - self.reserve >= size
@@ -148,3 +165,38 @@ class Space:
             return oldest
         bound = 2 * self.live_bytes + 2 * self.segment_bytes
         return oldest if self.disk_bytes > bound else None
+
+
+class _Mark(Protocol):
+    @property
+    def reason(self) -> str: ...
+
+
+class _Message(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def metadata(self) -> bytes: ...
+    @property
+    def history(self) -> Sequence[_Mark]: ...
+
+
+def room_of(message: _Message) -> int:
+    """Bytes that a message takes at most in a record, the record's own among them."""
+    id_, key = message.id, message.key
+    room = len(message.payload) + len(message.metadata) + len(id_) + len(key) + _MESSAGE_OVERHEAD
+    if not (id_.isascii() and key.isascii()):
+        room += (_UTF8_MOST - 1) * (len(id_) + len(key))
+    if message.history:
+        room += sum(_UTF8_MOST * len(mark.reason) + _MARK_OVERHEAD for mark in message.history)
+    return room
+
+
+def shares(size: int, rooms: Sequence[int]) -> list[int]:
+    """What each message takes of a record of ``size`` bytes, from what each takes at most."""
+    total = sum(rooms)
+    return [size * room // total for room in rooms]

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from gputel.mq.journal import Journal, JournalOptions, open_journal
+from gputel.mq.journal import Journal
+from gputel.mq.journal_commits import JournalOptions
 from gputel.mq.journal_files import JournalFiles
+from gputel.mq.journal_open import open_journal
 from gputel.mq.journal_records import Died, Mark, Stored, encode_body, padded
 from gputel.mq.journal_recovery import Recovered, recover
 from gputel.mq.journal_space import Entry

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gputel.errors import JournalBroken, JournalFull
-from gputel.mq.journal import JournalOptions
+from gputel.mq.journal_commits import JournalOptions
 from gputel.mq.journal_files import JournalFiles, JournalInUse
 from gputel.mq.journal_recovery import recover
 from tests.unit.mq.journal_bench import SMALL, ids_in, kept_in
