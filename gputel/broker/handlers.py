@@ -19,7 +19,8 @@ from gputel.broker.exchange import (
     request_type,
 )
 from gputel.broker.queues import Queues
-from gputel.broker.waiting_queue import Act, Outcome
+from gputel.broker.waiters import Outcome
+from gputel.broker.waiting_queue import Act
 from gputel.config import BrokerSettings
 from gputel.errors import RequestError
 from gputel.mq.encoding import decode_items, decode_publish

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
+from gputel.broker.waiters import Consumer, Outcome, Publisher, resolve, wait_for
 from gputel.errors import QueueClosed, QueueFull, RequestError
-from gputel.mq.message import Delivery, Message, State
+from gputel.mq.message import Delivery, Message
 from gputel.mq.queue import MessageQueue
 
 _DROPPED_AT_ONCE = 2_000
@@ -22,24 +22,6 @@ _DROPPED_AT_ONCE = 2_000
 T = TypeVar("T")
 Act = Callable[[T, float], None]
 """What is done to one item of a request; it gets the time too."""
-
-Outcome = State | RequestError | None
-"""Of one published message: accepted (None), held already in that state, or refused."""
-
-
-@dataclass(eq=False)
-class _Publisher:
-    messages: Sequence[Message]
-    done: asyncio.Future[None]
-    outcomes: list[Outcome] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class _Consumer:
-    max_messages: int
-    max_bytes: int | None
-    visibility_timeout_s: float | None
-    done: asyncio.Future[list[Delivery]]
 
 
 class WaitingQueue:
@@ -50,8 +32,8 @@ class WaitingQueue:
         self.confirm: Callable[[], Awaitable[None]] | None = None
         """Await it, when there is one, before telling a client that something was done."""
         self._loop = asyncio.get_running_loop()
-        self._publishers: OrderedDict[_Publisher, None] = OrderedDict()
-        self._consumers: OrderedDict[_Consumer, None] = OrderedDict()
+        self._publishers: OrderedDict[Publisher, None] = OrderedDict()
+        self._consumers: OrderedDict[Consumer, None] = OrderedDict()
         self._waiting_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._changed: asyncio.Future[None] | None = None
@@ -85,7 +67,7 @@ class WaitingQueue:
         them can never fit.
         """
         self.queue.check_sizes(messages)
-        publisher = _Publisher(messages, self._loop.create_future())
+        publisher = Publisher(messages, self._loop.create_future())
         through = not self._publishers and self._advance(publisher)
         if not through:
             await self._wait_for_room(publisher, wait_s)
@@ -93,7 +75,7 @@ class WaitingQueue:
             await asyncio.sleep(0)  # who waits for a message is answered first
         return publisher.outcomes
 
-    async def _wait_for_room(self, publisher: _Publisher, wait_s: float) -> None:
+    async def _wait_for_room(self, publisher: Publisher, wait_s: float) -> None:
         size = sum(message.size for message in publisher.messages[len(publisher.outcomes) :])
         if self._waiting_bytes + size > max(size, self.queue.limits.max_bytes):
             wait_s = 0  # waiting bodies are memory too: as much may wait as may be held
@@ -101,7 +83,7 @@ class WaitingQueue:
         self._waiting_bytes += size
         self._settle()
         try:
-            await self._wait(publisher.done, wait_s, None)
+            await wait_for(publisher.done, wait_s, None)
         finally:
             self._publishers.pop(publisher, None)
             self._waiting_bytes -= size
@@ -109,7 +91,7 @@ class WaitingQueue:
         missing = len(publisher.messages) - len(publisher.outcomes)
         publisher.outcomes.extend([self.queue.full_error()] * missing)
 
-    def _advance(self, publisher: _Publisher) -> bool:
+    def _advance(self, publisher: Publisher) -> bool:
         """Publish what there is room for; whether the publisher is through."""
         outcomes, publish, now = publisher.outcomes, self.queue.publish, self.now()
         for message in islice(publisher.messages, len(outcomes), None):
@@ -142,13 +124,13 @@ class WaitingQueue:
             if deliveries or wait_s == 0:
                 self._settle()
                 return deliveries
-        consumer = _Consumer(
+        consumer = Consumer(
             max_messages, max_bytes, visibility_timeout_s, self._loop.create_future()
         )
         self._consumers[consumer] = None
         self._settle()
         try:
-            return await self._wait(consumer.done, wait_s, [])
+            return await wait_for(consumer.done, wait_s, [])
         except asyncio.CancelledError:
             done = consumer.done
             if done.done() and not done.cancelled() and done.exception() is None:
@@ -207,23 +189,9 @@ class WaitingQueue:
         """Wait for the next change of the queue, but no longer than ``at_most_s``."""
         if self._changed is None or self._changed.done():
             self._changed = self._loop.create_future()
-        await self._wait(self._changed, at_most_s, None)
+        await wait_for(self._changed, at_most_s, None)
 
     # ------------------------------------------------------------------ inside
-
-    async def _wait(self, future: asyncio.Future[T], wait_s: float | None, otherwise: T) -> T:
-        if future.done():
-            return await future
-        if wait_s is None:
-            return await future
-        if wait_s <= 0:
-            future.cancel()
-            return otherwise
-        timer = self._loop.call_later(wait_s, _resolve, future, otherwise)
-        try:
-            return await future
-        finally:
-            timer.cancel()
 
     def _settle(self) -> bool:
         """Serve who can be served; whether a consumer was."""
@@ -234,7 +202,7 @@ class WaitingQueue:
             self._serve_consumers()
         self._set_timer()
         if self._changed is not None:
-            _resolve(self._changed, None)
+            resolve(self._changed, None)
         return len(self._consumers) < waiting
 
     def _serve_publishers(self) -> None:
@@ -253,7 +221,7 @@ class WaitingQueue:
                 return
             del self._consumers[consumer]
 
-    def _serve(self, consumer: _Consumer) -> bool:
+    def _serve(self, consumer: Consumer) -> bool:
         try:
             deliveries = self.queue.lease(
                 consumer.max_messages,
@@ -283,8 +251,3 @@ class WaitingQueue:
         self._timer = None
         self.queue.expire(self.now())
         self._settle()
-
-
-def _resolve(future: asyncio.Future[T], value: T) -> None:
-    if not future.done():
-        future.set_result(value)

@@ -1,0 +1,209 @@
+"""A queue that writes what happens in it to a journal.
+
+``JournaledQueue`` is a message queue that writes down every change that must survive, and
+``JournaledWaitingQueue`` answers no publish before it is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from gputel.broker.waiters import Outcome
+from gputel.broker.waiting_queue import WaitingQueue
+from gputel.mq.journal import Journal
+from gputel.mq.journal_records import Died, Mark, Stored
+from gputel.mq.journal_space import Entry, room_of
+from gputel.mq.message import NEVER, Delivery, Failure, Message, State
+from gputel.mq.queue import MessageQueue
+
+
+class JournaledQueue(MessageQueue):
+    """A message queue that writes down what happens to its messages. Make it with ``keep_in``."""
+
+    def keep_in(self, journal: Journal, name: str) -> None:
+        """Write to this journal, as the queue of this name."""
+        self.name = name
+        self._journal = journal
+        self._entries: dict[str, Entry] = {}
+        self._unix_epoch = time.time() - asyncio.get_running_loop().time()
+
+    def publish(self, message: Message, now: float) -> State | None:
+        """Take a message, and write it down."""
+        held = super().publish(message, now)
+        if held is None:
+            number = self._journal.take_number()
+            entry = self._entries[message.id] = Entry(number, number, self, message)
+            self._journal.append(entry, self._published(entry))
+        return held
+
+    def give_back(self, id_: str, lease: str, now: float) -> None:
+        """Undo a delivery that never left, and write down that it was none."""
+        super().give_back(id_, lease, now)
+        entry = self._entries.get(id_)
+        if entry is not None:
+            self._journal.attempted(entry, entry.message.attempts)
+
+    def replay(self, id_: str) -> None:
+        """Make a dead letter ready again, and write that down."""
+        super().replay(id_)
+        self._journal.replayed(self._entries[id_])
+
+    def let_go(self, messages: Sequence[Message]) -> None:
+        """Write down that what ``clear`` gave has ended."""
+        for message in messages:
+            self._journal.settle(self._entries.pop(message.id))
+
+    def room_for(self, messages: Sequence[Message]) -> tuple[int, int]:
+        """Bytes that these messages take in the journal at most: all, and the largest."""
+        rooms = [room_of(message) for message in messages]
+        return sum(rooms), max(rooms, default=0)
+
+    def _published(self, entry: Entry) -> Stored:
+        message: Message = entry.message
+        if message.delay_s or message.ttl_s:
+            return self.stored(entry)
+        number, at = entry.number, self._unix(message.since)
+        return Stored(
+            number=number,
+            order=number,
+            queue=self.name,
+            id=message.id,
+            key=message.key,
+            payload=message.payload,
+            metadata=message.metadata,
+            published_at=at,
+            since=at,
+        )
+
+    def stored(self, entry: Entry) -> Stored:
+        """A message as it is now, for the journal."""
+        message: Message = entry.message
+        delayed = message.state is State.DELAYED
+        return Stored(
+            number=entry.number,
+            order=entry.order,
+            queue=self.name,
+            id=message.id,
+            key=message.key,
+            payload=message.payload,
+            metadata=message.metadata,
+            published_at=message.since + self._unix_epoch,
+            attempts=message.attempts,
+            dead=message.state is State.DEAD,
+            since=message.since + self._unix_epoch,
+            history=self._marks(message),
+            expires_at=0.0 if message.expires_at == NEVER else self._unix(message.expires_at),
+            ready_at=self._unix(message.deadline) if delayed else 0.0,
+        )
+
+    def restore(self, entry: Entry, stored: Stored, now: float) -> None:
+        """Take up a message that the journal kept, whatever the bounds are. Not written down."""
+        message = Message(stored.id, stored.key, stored.payload, stored.metadata)
+        entry.owner, entry.message = self, message
+        if (older := self._entries.get(stored.id)) is not None:
+            self._journal.settle(older)  # its end was in a record that is damaged
+            self._drop_restored(older.message)
+        self._entries[stored.id] = entry
+        message.attempts = stored.attempts
+        message.since = self._monotonic(stored.since)
+        for mark in stored.history:
+            message.remember(Failure(mark.attempt, self._monotonic(mark.at), mark.reason))
+        if stored.expires_at:
+            message.expires_at = self._monotonic(stored.expires_at)
+        self._take(message)
+        self.counters.published += 1
+        self._put(message, stored, now)
+
+    # ------------------------------------------------------------------ inside
+
+    def _put(self, message: Message, stored: Stored, now: float) -> None:
+        # Only what waits for its time is numbered here: a ready message gets its number in line,
+        # and a dead letter must not hold up the others of its key.
+        if stored.dead:
+            message.state = State.DEAD
+            self.dead_letters.add(message)
+        elif message.attempts >= self.limits.max_attempts:
+            # The end of a broker ends its leases, and this was the last.
+            self._ready.number(message)
+            message.remember(Failure(message.attempts, now, "the broker ended during its lease"))
+            self._bury(message, now)
+        elif self._monotonic(stored.ready_at) > now:
+            self._ready.number(message)
+            self._delay(message, self._monotonic(stored.ready_at))
+        else:
+            self._ready.append(message)
+            self._watch_ready(message)
+
+    def _drop_restored(self, message: Message) -> None:
+        if message.state is State.DEAD:
+            self.dead_letters.take(message.id)
+        elif message.state is State.DELAYED:
+            self._deadlines.remove(message)
+            self._delayed -= 1
+            self._ready.left(message)
+        else:
+            if message.timer:
+                self._deadlines.remove(message)
+            self._ready.discard(message)
+        super()._forget(message)
+        self.counters.purged += 1
+
+    def _deliver(self, messages: Sequence[Message], now: float, deadline: float) -> list[Delivery]:
+        deliveries = super()._deliver(messages, now, deadline)
+        for delivery in deliveries:
+            self._journal.attempted(self._entries[delivery.message.id], delivery.attempts)
+        return deliveries
+
+    def _bury(self, message: Message, now: float) -> None:
+        super()._bury(message, now)
+        entry = self._entries[message.id]
+        died = Died(entry.number, self._unix(now), message.attempts, self._marks(message))
+        self._journal.died(entry, died)
+
+    def _forget(self, message: Message) -> None:
+        super()._forget(message)
+        self._journal.settle(self._entries.pop(message.id))
+
+    def _marks(self, message: Message) -> list[Mark]:
+        return [Mark(f.attempt, self._unix(f.at), f.reason) for f in message.history]
+
+    def _unix(self, at: float) -> float:
+        return at + self._unix_epoch
+
+    def _monotonic(self, at: float) -> float:
+        return at - self._unix_epoch
+
+
+class JournaledWaitingQueue(WaitingQueue):
+    """A waiting queue that answers only what the journal has made safe."""
+
+    def __init__(self, queue: JournaledQueue, journal: Journal) -> None:
+        super().__init__(queue)
+        self._journaled = queue
+        self._journal = journal
+        self._publishing = 0
+        self.confirm = journal.confirm
+
+    def is_useless(self) -> bool:
+        """Whether it holds nothing, nobody waits, and nothing is on its way in."""
+        return not self._publishing and super().is_useless()
+
+    async def publish(self, messages: Sequence[Message], wait_s: float) -> list[Outcome]:
+        """Take the messages, and wait until they are safe.
+
+        Raises JournalFull, with nothing accepted, and JournalBroken, when it is not known what
+        a restart will find.
+        """
+        self._publishing += 1
+        try:
+            amount = await self._journal.admit(*self._journaled.room_for(messages))
+            try:
+                outcomes = await super().publish(messages, wait_s)
+            finally:
+                self._journal.release(amount)
+            await self._journal.confirm()
+        finally:
+            self._publishing -= 1
+        return outcomes
