@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 
 from gputel.api import times
+from gputel.config import Duration
+from gputel.store.rollup import Aggregate
 
 UNKNOWN = "is unknown"
 """What a schema says of a parameter that it does not have."""
@@ -55,6 +57,35 @@ class Count(fields.Integer):
                 f"{value!r} is not a whole number from 1 on; write it like 100, or leave it out"
             )
         return int(value)
+
+
+class Step(fields.Field[int]):
+    """A time span; deserialised to microseconds."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> int:
+        try:
+            step = Duration.parse(value)
+        except ValueError:
+            step = Duration()
+        if not step:
+            raise ValidationError(
+                f"{value!r} is no time span of a second or more; write it like 30s, 5m, 1h or 1d"
+            )
+        return step // timedelta(microseconds=1)
+
+
+class Agg(fields.Field[Aggregate]):
+    """The name of an aggregate."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Aggregate:
+        try:
+            return Aggregate(value)
+        except ValueError:
+            raise ValidationError(f"{value!r} is none of {', '.join(Aggregate)}") from None
 
 
 class Text(fields.String):
@@ -118,6 +149,30 @@ class TelemetryQuery(QuerySchema):
             maximum=10**18 - 1,
         )
     )
+
+    step = Step(
+        metadata=described(
+            "Instead of records, one for each series and span of this length that has some: a "
+            "number with s, m, h or d. Spans begin at multiples of it since 1970-01-01 UTC.",
+            "5m",
+            type="string",
+            pattern="^[1-9][0-9]{0,7}[dhms]$",
+        )
+    )
+    agg = Agg(
+        metadata=described(
+            "What `value` is of the records in a span: their average, smallest, largest, newest, "
+            "sum or number. Default: avg. Only together with `step`.",
+            "avg",
+            type="string",
+            enum=[*Aggregate],
+        )
+    )
+
+    @validates_schema
+    def _agg_of_step(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
+        if "agg" in data and "step" not in data:
+            raise ValidationError("is told of steps; add step=5m, or leave it out", "agg")
 
     @validates_schema
     def _in_order(self, data: Mapping[str, Any], **_kwargs: Any) -> None:

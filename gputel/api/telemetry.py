@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -14,7 +15,10 @@ from gputel.api.documented import answer, errors, operation, path, query
 from gputel.api.keys import READER
 from gputel.api.schemas import GpuPath, RecordSchema, TelemetryQuery
 from gputel.errors import GputelError, NotFound
+from gputel.store.reader import Reader
 from gputel.store.records import Record
+from gputel.store.rollup import Aggregate
+from gputel.store.rollup_reader import Steps, telemetry_by_step
 
 log = logging.getLogger("gputel.api")
 
@@ -28,7 +32,9 @@ _STALL_TIMEOUT_S = 60.0
     "Read the telemetry of a GPU",
     "All records from `start_time` to `end_time`, both inclusive, newest first, as one JSON array "
     "that is sent while it is read: however many there are, none is left out. Should the database "
-    "fail on the way, the transfer breaks off, so that a part is never taken for the whole.",
+    "fail on the way, the transfer breaks off, so that a part is never taken for the whole. With "
+    "`step`, one record for each series and span of time that has records between `start_time` and "
+    "`end_time`: `timestamp` is the beginning of the span, `value` what `agg` says.",
 )
 @path(GpuPath)
 @query(TelemetryQuery)
@@ -46,13 +52,7 @@ async def list_gpu_telemetry(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
     if request.method == "HEAD":
         return response
-    pieces = reader.telemetry(
-        uuid,
-        wanted.get("start_time"),
-        wanted.get("end_time"),
-        wanted.get("metric"),
-        wanted.get("limit"),
-    )
+    pieces = _asked(reader, uuid, wanted)
     async with aclosing(pieces):
         # The first piece comes before the status line, so that a failure can still be a 503.
         first = await anext(pieces, None)
@@ -62,6 +62,16 @@ async def list_gpu_telemetry(request: web.Request) -> web.StreamResponse:
         except (GputelError, TimeoutError) as error:
             _break_off(request, error)
     return response
+
+
+def _asked(
+    reader: Reader, uuid: str, wanted: Mapping[str, Any]
+) -> AsyncGenerator[list[Record], None]:
+    which = [wanted.get(name) for name in ("start_time", "end_time", "metric", "limit")]
+    if "step" not in wanted:
+        return reader.telemetry(uuid, *which)
+    steps = Steps(wanted["step"], wanted.get("agg", Aggregate.AVG))
+    return telemetry_by_step(reader, uuid, steps, *which)
 
 
 async def _write_array(

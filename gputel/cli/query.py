@@ -93,6 +93,14 @@ def _show_gpus(found: list[dict[str, Any]]) -> None:
 )
 @click.option("--until", type=Moment(end=True), help="Newest time, likewise.")
 @click.option(
+    "--step", metavar="SPAN", help="One record for each span of time: 30s, 5m, 1h or 1d long."
+)
+@click.option(
+    "--agg",
+    metavar="NAME",
+    help="Its value: avg (the default), min, max, last, sum or count of those in the span.",
+)
+@click.option(
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
@@ -104,6 +112,8 @@ def telemetry_command(
     metric: str | None,
     since: str | None,
     until: str | None,
+    step: str | None,
+    agg: str | None,
     limit: int | None,
     api_url: str,
     format_: str | None,
@@ -113,6 +123,7 @@ def telemetry_command(
     # One more than a table shows by default tells whether there is more.
     asked = limit or (TABLE_ROWS + 1 if shape == "table" else None)
     wanted = {"start_time": since, "end_time": until, "metric": metric, "limit": asked}
+    wanted |= {"step": step, "agg": agg}
     path = ("api", "v1", "gpus", uuid, "telemetry")
     with _in_flags(), api_client.get(api_url, path, wanted) as pieces:
         if shape == "json":
@@ -129,7 +140,8 @@ def _in_flags() -> Iterator[None]:
     try:
         yield
     except ApiError as error:
-        message = re.sub(r"(^|; )(metric|limit): ", r"\1--\2: ", error.message)
+        message = re.sub(r"(^|; )(metric|step|agg|limit): ", r"\1--\2: ", error.message)
+        message = message.replace("step=", "--step ")
         message = message.replace("start_time", "--since").replace("end_time", "--until")
         raise ApiError(message) from None
 

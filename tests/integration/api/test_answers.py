@@ -91,6 +91,15 @@ async def test_a_reading_that_is_no_finite_number_is_null(
         ("metric=TEMP&limit=1", [3]),
         ("metric=POWER", []),
         ("metric=%00", []),
+        ("step=1m", [2]),
+        ("step=2s&agg=sum", [3, 3]),
+        ("step=1d&agg=count&start_time=2025-07-18T12:00:01Z", [2]),
+        ("step=00000001h&agg=last", [3]),
+        ("step=99999999d&agg=max&limit=1", [3]),
+        ("step=1s&agg=min&limit=2", [3, 2]),
+        ("step=5m&metric=POWER", []),
+        ("step=5m&metric=%00", []),
+        ("step=5m&start_time=0000-01-01T00:00:00Z&end_time=9999-12-31T23:59:59-23:59", [2]),
     ],
 )
 async def test_queries_select(
@@ -99,6 +108,22 @@ async def test_queries_select(
     await add_block(pool, Labels(), every(NOON, 1, 3), [1, 2, 3])
     found = await get(client, f"{PATH}?{query}")
     assert [record["value"] for record in found] == values
+
+
+async def test_a_step_has_the_beginning_of_its_span_and_the_labels_of_its_series(
+    pool: asyncpg.Pool, client: aiohttp.ClientSession
+) -> None:
+    await add_block(pool, Labels(pod="a"), every(NOON, 40, 4), [1, math.nan, 3, 5])
+    await add_block(pool, Labels(pod="b"), [NOON], [7])
+    found = await get(client, f"{PATH}?step=1m&agg=max")
+    assert [(r["timestamp"], r["pod"], r["value"]) for r in found] == [
+        ("2025-07-18T12:02:00Z", "a", 5),
+        ("2025-07-18T12:01:00Z", "a", 3),
+        ("2025-07-18T12:00:00Z", "a", 1),
+        ("2025-07-18T12:00:00Z", "b", 7),
+    ]
+    found = await get(client, f"{PATH}?step=1m&agg=avg&limit=3")
+    assert [r["value"] for r in found] == [5, 3, None]
 
 
 GOOD_TIME = "write it like 2025-07-18T20:42:34Z"
@@ -122,8 +147,17 @@ GOOD_TIME = "write it like 2025-07-18T20:42:34Z"
         ("limit=1_0", ["limit", "write it like 100"]),
         ("limit=" + "9" * 30, ["limit", "write it like 100"]),
         ("metric=", ["metric", "DCGM_FI_DEV_GPU_UTIL"]),
+        ("step=0m", ["step: '0m'", "write it like 30s, 5m, 1h or 1d"]),
+        ("step=60", ["step: '60'", "write it like 30s, 5m, 1h or 1d"]),
+        ("step=", ["step: ''", "write it like 30s"]),
+        ("step=-1m", ["step: '-1m'", "write it like 30s"]),
+        ("step=1m&agg=mean", ["agg: 'mean' is none of avg, min, max, last, sum, count"]),
+        ("agg=max", ["agg: is told of steps; add step=5m"]),
         ("metric=a&metric=b", ["metric", "once"]),
-        ("since=1h", ["unknown query parameter 'since'", "start_time, end_time, metric, limit"]),
+        (
+            "since=1h",
+            ["unknown query parameter 'since'", "start_time, end_time, metric, limit, step"],
+        ),
         ("start_time=x&limit=y", ["start_time: 'x'", "limit: 'y'"]),
     ],
 )

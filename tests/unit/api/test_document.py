@@ -85,6 +85,8 @@ def test_the_telemetry_parameters_are_documented(document: dict[str, Any]) -> No
         "end_time",
         "metric",
         "limit",
+        "step",
+        "agg",
     }
     assert found["query", "start_time"]["schema"]["format"] == "date-time"
     assert all(given["description"] for given in found.values())
