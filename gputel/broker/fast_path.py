@@ -15,19 +15,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any, cast
 
 from aiohttp import web
-from aiohttp.helpers import rfc822_formatted_time
 
 from gputel import metrics
 from gputel.broker.eager import start
 from gputel.broker.exchange import Answer, Answering
+from gputel.broker.hot import HotRequest, refusal, whole_reply
 from gputel.broker.intake import INTAKE, SMALL_BYTES, Intake
-from gputel.broker.request_head import MAX_HEAD_BYTES, Head, parse_head
+from gputel.broker.request_head import MAX_HEAD_BYTES, parse_head
 from gputel.web.connection import Connection
-from gputel.web.errors import error_middleware
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is aiohttp's
 _MAX_WAITING_BYTES = 64 * 1024  # of requests that were sent before the reply to an earlier one
@@ -46,36 +44,6 @@ def fast_connections(app: web.Application) -> Callable[[web.Server], FastPath]:
         return FastPath(routes, intake, server, loop=asyncio.get_running_loop(), **server._kwargs)
 
     return connection
-
-
-class HotRequest:
-    """What handlers ask of a request, as far as the hot ones do."""
-
-    __slots__ = ("_body", "content_type", "headers", "path", "protocol", "query")
-
-    method = "POST"
-
-    def __init__(self, head: Head, body: bytes, protocol: FastPath) -> None:
-        self._body = body
-        self.path = head.path
-        self.query = head.query
-        self.headers: Mapping[str, str] = head.headers
-        self.content_type = head.content_type
-        self.protocol = protocol
-
-    @property
-    def content_length(self) -> int:
-        """Bytes of the body."""
-        return len(self._body)
-
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        """The connection, or None once it is lost."""
-        return self.protocol.transport
-
-    async def read(self) -> bytes:
-        """The whole body."""
-        return self._body
 
 
 class FastPath(Connection):
@@ -246,7 +214,7 @@ class FastPath(Connection):
             try:
                 given = await self._routes[request.path](cast(web.Request, request))
             except Exception as error:
-                given = await _refusal(request, error)
+                given = await refusal(request, error)
             status = given.status
             await self._write(given)
         finally:
@@ -259,11 +227,7 @@ class FastPath(Connection):
         try:
             if transport is None or transport.is_closing():
                 return
-            head = _reply_head(given.status, given.content_type)
-            date = rfc822_formatted_time()
-            length = "" if given.status == 204 else f"Content-Length: {len(given.body)}\r\n"
-            text = f"{head}{length}Date: {date}\r\n\r\n"
-            transport.write(text.encode("latin-1") + given.body)
+            transport.write(whole_reply(given))
             if self.writing_paused:
                 begun = True
                 await self._drain_helper()
@@ -305,18 +269,3 @@ class FastPath(Connection):
         if self._serving:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
-
-
-async def _refusal(request: HotRequest, error: Exception) -> Answer:
-    async def fails(_request: web.Request) -> web.StreamResponse:
-        raise error
-
-    response = cast(web.Response, await error_middleware(cast(web.Request, request), fails))
-    return Answer(cast(bytes, response.body), response.content_type, response.status)
-
-
-@lru_cache(maxsize=64)
-def _reply_head(status: int, content_type: str) -> str:
-    response = Answer(b"x", content_type, status).response()
-    fields = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
-    return f"HTTP/1.1 {status} {response.reason}\r\n{fields}"

@@ -36,7 +36,8 @@ ONLY_IN = {
     "marshmallow": {"api"},
     "prometheus_client": {"metrics", "broker"},
 }
-QUEUE_CORE = ("message", "hold", "ready", "keyed", "in_flight", "queue", "dead_letters", "counters")
+QUEUE_CORE = ("message", "hold", "ready", "keyed", "in_flight", "leases", "queue", "dead_letters")
+QUEUE_CORE += ("counters",)
 
 
 def room_of(path: Path) -> str:

@@ -9,6 +9,7 @@ import pytest
 from gputel import metrics
 from gputel.broker import fast_path
 from gputel.broker.consumers import Consumers
+from gputel.broker.exchange import Answer
 from gputel.broker.queues import Queues
 from gputel.broker.request_head import MAX_HEAD_BYTES, parse_head
 from gputel.broker.server import make_app
@@ -234,14 +235,14 @@ async def test_fault_while_a_reply_is_written_ends_the_connection_and_loses_no_m
         pytest.skip("the replies of aiohttp are its own")
     raw.writer.write(consume())
     await until(broker, waiting_consumers=1)
-    head = fast_path._reply_head
+    whole = fast_path.whole_reply
 
-    def fails(status: int, content_type: str) -> str:
-        if status == 200:
+    def fails(given: Answer) -> bytes:
+        if given.status == 200:
             raise ValueError("a fault")
-        return head(status, content_type)
+        return whole(given)
 
-    monkeypatch.setattr(fast_path, "_reply_head", fails)
+    monkeypatch.setattr(fast_path, "whole_reply", fails)
     await broker.publish("a")
     assert await asyncio.wait_for(raw.reader.read(), 5) == b""
     monkeypatch.undo()
