@@ -229,3 +229,16 @@ async def test_a_hypertable_has_a_retention_policy_of_the_same_length(pool: asyn
     for kept in (3 * DAY, 3 * DAY, 5 * DAY):
         await Maintenance(pool, kept).run()
         assert [row[0] for row in await pool.fetch(policies)] == [kept]
+
+
+async def test_the_partition_of_a_day_is_found_among_tables_of_any_name(pool: asyncpg.Pool) -> None:
+    await add_block(pool, Labels(), [at(1)], [1])
+    await Maintenance(pool).run(everything=True)
+    async with pool.acquire() as connection:
+        await connection.execute("CREATE TABLE others_named_last_1 ()")
+        for join in ("nestloop", "mergejoin"):  # so that the condition comes before the join
+            await connection.execute(f"SET enable_{join} = off")
+        for view in ("sample_block_part", "rollup_part"):
+            found = await connection.fetch(f"SELECT day FROM {view} WHERE day = $1", at(1).date())
+            assert [row["day"] for row in found] == [at(1).date()]
+        await connection.execute("RESET ALL")
