@@ -5,13 +5,15 @@
 The peer is the flat table of what one would do by hand: 13 text columns, a primary key, and the
 (uuid, timestamp desc) index. The scrape reads the 2,470 series of 247 GPUs every 10 s, a commit
 each, once on the beat and once with every host a few milliseconds off it; maintenance passes go on
-beside it, as in a collector, and once without them. Values are the simulator's.
+beside it, as in a collector, and once without them; each hour ends with its rollups. Values are
+the simulator's.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,8 +34,12 @@ from gputel.store.maintenance import Maintenance
 from gputel.store.migrations import migrate
 from gputel.store.pool import close_pool, open_pool
 from gputel.store.postgres_binaries import find_binaries
+from gputel.store.reader import Reader
+from gputel.store.rollup_build import roll_up
+from gputel.store.rollup_reader import Steps, telemetry_by_step
 from gputel.store.writer import Arrival, Writer
 
+SCENARIOS = ("bulk", "unmerged", "beat", "jitter")
 GPUS, HOSTS, STEP_US = 247, 31, 10_000_000
 START_US = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp()) * 1_000_000
 SIZES = """
@@ -125,17 +131,60 @@ async def live(
     pool: asyncpg.Pool, name: str, scrapes: int, jitter_us: int, *, passes: bool
 ) -> None:
     scrape, writer, maintenance = Scrape(jitter_us), Writer(pool), Maintenance(pool)
+    seconds = []
     for number in range(scrapes):
         await writer.land([Arrival(str(number), None, scrape.batch(number))])
+        if passes and number % 360 == 359:
+            seconds.append(await roll_up_hour(pool))
         if passes and number % 30 == 29:  # every five minutes
             await asyncio.sleep(0.05)
             await maintenance.run()
     samples = scrapes * GPUS * len(METRICS)
     await report(pool, name, samples)
     if passes:
+        await report_rollups(pool, samples, seconds)
         speed = await merge_all(pool)
         await landed(pool, samples)
         await report(pool, f"{name}, merged ({speed})", samples)
+        await report_queries(pool)
+
+
+async def roll_up_hour(pool: asyncpg.Pool) -> float:
+    async with pool.acquire() as connection:
+        began = time.perf_counter()
+        assert await roll_up(connection, everything=True) == 1
+        return time.perf_counter() - began
+
+
+async def report_rollups(pool: asyncpg.Pool, samples: int, seconds: list[float]) -> None:
+    name = f"its rollups ({statistics.median(seconds):.1f} s for an hour of samples)"
+    await report(pool, name, samples, "rollup_part")
+    for step_s, rows, count, size in await pool.fetch(
+        "SELECT step_s, count(*), sum(cardinality(count)), sum(pg_column_size(rollup.*)) "
+        "FROM rollup GROUP BY 1 ORDER BY 1"
+    ):
+        print(f"  of {step_s} s: {rows:,} rows, {count:,} buckets, {size / count:.1f} B a bucket")
+
+
+async def report_queries(pool: asyncpg.Pool) -> None:
+    """All metrics of one GPU over the whole time, by rollups and by samples."""
+    reader = Reader(pool)
+    for step_s in (60, 300, 3600):
+        found = {}
+        for use in (True, False):
+            times = []
+            for _ in range(11):
+                began, records = time.perf_counter(), 0
+                steps = Steps(step_s * 1_000_000, use_rollups=use)
+                async for piece in telemetry_by_step(reader, "GPU-00000003", steps):
+                    records += len(piece)
+                times.append(time.perf_counter() - began)
+            found[use] = records, statistics.median(times) * 1000
+        assert found[True][0] == found[False][0]
+        print(
+            f"  one GPU by {step_s} s, {found[True][0]:,} records: {found[True][1]:.0f} ms by "
+            f"rollups, {found[False][1]:.0f} ms by samples"
+        )
 
 
 async def bench(args: argparse.Namespace) -> None:
@@ -143,7 +192,7 @@ async def bench(args: argparse.Namespace) -> None:
     work.mkdir(parents=True, exist_ok=True)
     work.chmod(0o755)
     csv = work / f"simulated-{args.rows}.csv"
-    if not csv.exists():
+    if not csv.exists() and "bulk" in (args.only or SCENARIOS):
         with csv.open("wb") as out:
             command = [sys.executable, "-m", "gputel", "simulate", "--rows", str(args.rows)]
             subprocess.run(command, stdout=out, check=True)
@@ -154,7 +203,7 @@ async def bench(args: argparse.Namespace) -> None:
         print(await admin.fetchval("SHOW server_version"), end=", ")
         print("TOAST by", await admin.fetchval("SHOW default_toast_compression"))
         print(f"{'bytes a sample':<52}{'all':>10}{'heap':>10}{'toast':>10}{'index':>10}")
-        for name in ("bulk", "unmerged", "beat", "jitter"):
+        for name in args.only or SCENARIOS:
             await admin.execute(f"DROP DATABASE IF EXISTS bench_{name} WITH (FORCE)")
             await admin.execute(f"CREATE DATABASE bench_{name}")
             dsn = server.replace("/gputel?", f"/bench_{name}?")
@@ -177,6 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--hours", type=float, default=24)
+    parser.add_argument("--only", action="append", choices=SCENARIOS, help="Run this one.")
     parser.add_argument("--bin-dir", type=Path, help="Postgres to use. Default: the embedded one.")
     parser.add_argument("--work-dir", help="Keep files here. Default: a temporary directory.")
     asyncio.run(bench(parser.parse_args()))
