@@ -67,7 +67,7 @@ class Client:
         since = (self.end - timedelta(hours=1)).isoformat()
         query = {"start_time": since, "end_time": self.end.isoformat()}
         async with self._session.get(f"{self._url}/{uuid}/telemetry", params=query) as answer:
-            return len(await answer.json(loads=lambda text: text.split('"timestamp"'))) - 1
+            return (await answer.read()).count(b'"timestamp"')
 
     async def measure(self, name: str, seconds: float) -> None:
         """Ask both questions in turn and print what each took."""

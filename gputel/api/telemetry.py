@@ -8,21 +8,20 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from gputel.api.documented import answer, errors, operation, path, query
 from gputel.api.keys import READER
+from gputel.api.record_json import RecordEncoder
 from gputel.api.schemas import GpuPath, RecordSchema, TelemetryQuery
 from gputel.errors import GputelError, NotFound
 from gputel.store.reader import Reader
-from gputel.store.records import Record
+from gputel.store.records import Records
 from gputel.store.rollup import Aggregate
 from gputel.store.rollup_reader import Steps, telemetry_by_step
 
 log = logging.getLogger("gputel.api")
 
-_ENCODER = msgspec.json.Encoder()
 _STALL_TIMEOUT_S = 60.0
 
 
@@ -45,17 +44,16 @@ async def list_gpu_telemetry(request: web.Request) -> web.StreamResponse:
     reader = request.app[READER]
     uuid = request["match_info"]["uuid"]
     wanted = request["querystring"]
-    if not await reader.gpu_exists(uuid):
-        raise NotFound(
-            f"no telemetry of GPU {uuid!r} has landed; GET /api/v1/gpus lists those that have some"
-        )
     response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
     if request.method == "HEAD":
+        await _known(reader, uuid)
         return response
     pieces = _asked(reader, uuid, wanted)
     async with aclosing(pieces):
         # The first piece comes before the status line, so that a failure can still be a 503.
         first = await anext(pieces, None)
+        if first is None:
+            await _known(reader, uuid)
         await response.prepare(request)
         try:
             await _write_array(response, first, pieces)
@@ -64,9 +62,15 @@ async def list_gpu_telemetry(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _asked(
-    reader: Reader, uuid: str, wanted: Mapping[str, Any]
-) -> AsyncGenerator[list[Record], None]:
+async def _known(reader: Reader, uuid: str) -> None:
+    """Raise NotFound for a GPU of which nothing has landed."""
+    if not await reader.gpu_exists(uuid):
+        raise NotFound(
+            f"no telemetry of GPU {uuid!r} has landed; GET /api/v1/gpus lists those that have some"
+        )
+
+
+def _asked(reader: Reader, uuid: str, wanted: Mapping[str, Any]) -> AsyncGenerator[Records, None]:
     which = [wanted.get(name) for name in ("start_time", "end_time", "metric", "limit")]
     if "step" not in wanted:
         return reader.telemetry(uuid, *which)
@@ -75,17 +79,13 @@ def _asked(
 
 
 async def _write_array(
-    response: web.StreamResponse, first: list[Record] | None, pieces: AsyncIterator[list[Record]]
+    response: web.StreamResponse, first: Records | None, pieces: AsyncIterator[Records]
 ) -> None:
-    await _write(response, b"[" + (_inner(first) if first else b""))
+    encoder = RecordEncoder()
+    await _write(response, encoder.encode(first, b"[") if first else b"[")
     async for records in pieces:
-        await _write(response, b"," + _inner(records))
+        await _write(response, encoder.encode(records, b","))
     await _write(response, b"]\n")
-
-
-def _inner(records: list[Record]) -> bytes:
-    """Their JSON array without its brackets."""
-    return _ENCODER.encode(records)[1:-1]
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

@@ -18,20 +18,19 @@ import asyncpg
 
 from gputel.errors import StoreUnavailable
 from gputel.store import queries
-from gputel.store.newest_first import NewestFirst, numbers
+from gputel.store.newest_first import NewestFirst
 from gputel.store.pool import store_errors
-from gputel.store.records import Gpu, Record, SeriesLabels
-from gputel.store.samples import Samples, decode_rows, micros
+from gputel.store.records import Gpu, Records, SeriesLabels
+from gputel.store.samples import Samples, concatenate, decode_rows, micros
 
 RECORDS_PER_PIECE = 500
-"""Most records that ``Reader.telemetry`` yields at once: a few milliseconds of work."""
+"""Most records that ``Reader.telemetry`` yields at once: a millisecond of work."""
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 # The ends of Python's calendar, a day short so that a day can be added.
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC) - 2 * _DAY
-_FIRST_FETCH_BLOCKS = 16
+_FIRST_FETCH_BLOCKS = 32
 _MOST_FETCH_BLOCKS = 4096
 _FETCH_SAMPLES = 16_384
 _BUSY_WAIT_S = 10.0
@@ -89,10 +88,10 @@ class Reader:
         end: datetime | None = None,
         metric: str | None = None,
         limit: int | None = None,
-    ) -> AsyncGenerator[list[Record], None]:
+    ) -> AsyncGenerator[Records, None]:
         """The records of one GPU from ``start`` to ``end`` inclusive, newest first.
 
-        Yields lists of 1 to RECORDS_PER_PIECE records, all of them unless ``limit`` stops it
+        Yields 1 to RECORDS_PER_PIECE records at a time, all of them unless ``limit`` stops it
         sooner, in memory that does not grow with their number. Records of one instant come in a
         fixed order. An unknown GPU or metric yields nothing. Holds a session of the pool
         until it is exhausted or closed: wrap it in ``contextlib.aclosing``. Raises
@@ -151,13 +150,15 @@ class Reader:
     ) -> AsyncGenerator[Samples, None]:
         """Samples in final order, a day at a time."""
         before = _midnight(span.end) + _DAY
-        while span.series_ids:
-            newest = await connection.fetchval(
-                self._sql["newest_block"], span.series_ids, span.start, before
-            )
-            if newest is None:
-                return
-            day = _midnight(newest)
+        while span.series_ids and before > span.start:
+            day = before - _DAY
+            if day > span.start:
+                newest = await connection.fetchval(
+                    self._sql["newest_block"], span.series_ids, span.start, before
+                )
+                if newest is None:
+                    return
+                day = _midnight(newest)
             async with aclosing(self._day(connection, span, day)) as pieces:
                 async for samples in pieces:
                     yield samples
@@ -172,9 +173,12 @@ class Reader:
         merge = NewestFirst(micros(span.start), micros(span.end))
         fetch_blocks = _FIRST_FETCH_BLOCKS
         while rows := await cursor.fetch(fetch_blocks):
-            samples, ready = await asyncio.to_thread(_merge, merge, rows)
+            more = len(rows) == fetch_blocks
+            samples, ready = await asyncio.to_thread(_merge, merge, rows, more)
             if ready:
                 yield ready
+            if not more:
+                return
             per_block = max(1, samples // len(rows))
             most = max(4, _FETCH_SAMPLES // per_block)
             fetch_blocks = min(4 * fetch_blocks, _MOST_FETCH_BLOCKS, most)
@@ -182,26 +186,24 @@ class Reader:
             yield rest
 
 
-def _merge(merge: NewestFirst, rows: list[asyncpg.Record]) -> tuple[int, Samples]:
-    """Push fetched blocks; return how many samples they had and what has become final."""
+def _merge(merge: NewestFirst, rows: list[asyncpg.Record], more: bool) -> tuple[int, Samples]:
+    """Push fetched blocks; return how many samples they had and what has become final.
+
+    Without ``more`` to come that is all there is.
+    """
     samples = decode_rows(rows)
-    return len(samples), merge.push(samples, micros(rows[-1]["last_ts"]))
+    final = merge.push(samples, micros(rows[-1]["last_ts"]))
+    return len(samples), final if more else concatenate([final, merge.rest()])
 
 
 def in_pieces(
     samples: Samples, series: Mapping[int, SeriesLabels], limit: int | None
-) -> Iterator[list[Record]]:
+) -> Iterator[Records]:
     """Records of the samples, or of the first ``limit``, a handful at a time."""
     count = len(samples) if limit is None else min(limit, len(samples))
     for first in range(0, count, RECORDS_PER_PIECE):
         piece = samples.take(slice(first, min(first + RECORDS_PER_PIECE, count)))
-        times = [EPOCH + timedelta(0, 0, us) for us in piece.ts.tolist()]
-        values = numbers(piece.value)
-        ids = piece.series_id.tolist()
-        yield [
-            series[series_id].record(time, value)
-            for series_id, time, value in zip(ids, times, values, strict=True)
-        ]
+        yield Records(piece, series)
 
 
 def _midnight(moment: datetime) -> datetime:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
+
+from gputel.store.newest_first import numbers
+from gputel.store.samples import EPOCH, Samples
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, rename={"model_name": "modelName"}):
@@ -73,3 +77,22 @@ class SeriesLabels:
             value,
             self.labels_raw,
         )
+
+
+@dataclass(frozen=True)
+class Records:
+    """Records in columns: samples, and the labels of their series by id (maybe of others too).
+
+    Iterating makes a Record of each.
+    """
+
+    samples: Samples
+    series: Mapping[int, SeriesLabels]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Record]:
+        ids, times = self.samples.series_id.tolist(), self.samples.ts.tolist()
+        for series_id, us, value in zip(ids, times, numbers(self.samples.value), strict=True):
+            yield self.series[series_id].record(EPOCH + timedelta(0, 0, us), value)

@@ -17,8 +17,8 @@ import numpy as np
 from gputel.store import queries
 from gputel.store.blocks import DAY_US
 from gputel.store.newest_first import sort
-from gputel.store.reader import EARLIEST, EPOCH, LATEST, Reader, in_pieces, storable
-from gputel.store.records import Record
+from gputel.store.reader import EARLIEST, LATEST, Reader, in_pieces, storable
+from gputel.store.records import Records
 from gputel.store.rollup import (
     HOUR_US,
     MINUTE_US,
@@ -31,7 +31,7 @@ from gputel.store.rollup import (
 )
 from gputel.store.rollup_plan import Source, Span, plan
 from gputel.store.rollup_rows import decode_rollups
-from gputel.store.samples import Samples, decode_rows, micros
+from gputel.store.samples import EPOCH, Samples, decode_rows, micros
 
 _SQL = queries.load("rollup")
 _WINDOW_US = {HOUR_US: 64 * DAY_US, MINUTE_US: 8 * DAY_US}
@@ -63,7 +63,7 @@ async def telemetry_by_step(
     end: datetime | None = None,
     metric: str | None = None,
     limit: int | None = None,
-) -> AsyncGenerator[list[Record], None]:
+) -> AsyncGenerator[Records, None]:
     """What ``Reader.telemetry`` gives, but one record for each bucket and series that has samples.
 
     Its timestamp is the beginning of the bucket, its value the aggregate of the samples from

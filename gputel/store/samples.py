@@ -17,7 +17,7 @@ from gputel.store.blocks import Float64, Int64, positions
 _HEADER_BYTES = 20
 INTEGER = np.dtype([("size", ">i4"), ("bits", ">i8")])
 NUMBER = np.dtype([("size", ">i4"), ("bits", ">f8")])
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -42,7 +42,7 @@ EMPTY = Samples(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.flo
 
 def micros(moment: datetime) -> int:
     """Unix microseconds, exactly."""
-    return (moment - _EPOCH) // _MICROSECOND
+    return (moment - EPOCH) // _MICROSECOND
 
 
 def decode_rows(rows: Sequence[Mapping[str, Any]]) -> Samples:
