@@ -133,7 +133,7 @@ class Nats:
             await message.ack()  # not confirmed; to NATS' favour
         try:
             return [(m.data, m) for m in await self.pull.fetch(most, timeout=1)]
-        except nats.errors.TimeoutError:
+        except (nats.errors.TimeoutError, TimeoutError):
             return []
 
     async def close(self) -> None:
