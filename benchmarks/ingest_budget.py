@@ -36,7 +36,7 @@ CPU = {
     "encode": (record_batch, "encode"),
     "decode and check": (worker, "decode_all"),
     "fingerprint the series": (writer, "_fingerprint_all"),
-    "resolve series, make blocks": (Writer, "_prepare"),
+    "resolve series, make blocks": (writer, "_prepare"),
 }
 CLOCK = {
     "publish": (QueueClient, "publish"),
