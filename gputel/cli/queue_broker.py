@@ -12,9 +12,10 @@ from urllib.parse import urlencode
 import click
 
 from gputel.errors import BadRequest, BrokerUnavailable, RequestError, UsageError
-from gputel.mq.addresses import are_several
+from gputel.mq.addresses import are_several, check
 
 _TIMEOUT_S = 30.0
+_IN_A_SHELL = {"GET /queues tells": "`gputel queue list` tells", "?force=true": "--force"}
 
 
 class BrokerGroup(click.Group):
@@ -64,13 +65,19 @@ class Broker:
         """The decoded reply.
 
         Raises RequestError with the broker's own words, BrokerUnavailable when there is none,
-        UsageError when the URL is of several.
+        UsageError when the URL is none, or of several.
         """
         if are_several(self.url):
             raise UsageError(
                 f"--broker-url: {self.url} is more than one broker, and `gputel queue` asks one: "
                 "name it, as in `gputel queue --broker-url http://HOST:8081 ...`"
             )
+        try:
+            check(self.url)
+        except ValueError:
+            raise UsageError(
+                f"--broker-url: {self.url!r} must look like http://127.0.0.1:8081"
+            ) from None
         target = f"{self.url}{path}?{urlencode(query)}"
         data = None if body is None else json.dumps(body).encode() if body != "" else b""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -93,6 +100,9 @@ class Broker:
 
 def _refusal(error: urllib.error.HTTPError) -> RequestError:
     try:
-        return BadRequest(json.loads(error.read())["message"])
+        message = str(json.loads(error.read())["message"])
     except (OSError, ValueError, KeyError, TypeError):
         return BadRequest(f"the broker answered {error.code}")
+    for request, words in _IN_A_SHELL.items():
+        message = message.replace(request, words)
+    return BadRequest(message)

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 
 async def gputel_queue(broker, *words, stdin=b""):
     process = await asyncio.create_subprocess_exec(
@@ -50,6 +52,7 @@ async def test_queues_are_declared_listed_and_deleted(broker):
     code, _, err = await gputel_queue(broker, "delete", "orders")
     assert code == 1
     assert "orders holds 1 messages" in err
+    assert "drop them with --force" in err
     code, out, _ = await gputel_queue(broker, "delete", "orders", "--force")
     assert (code, json.loads(out)) == (0, {"name": "orders", "purged": 1})
     code, _, err = await gputel_queue(broker, "delete", "a/b")
@@ -122,3 +125,20 @@ async def test_several_brokers_are_too_many_to_ask(broker):
     assert code == 2
     assert "--broker-url" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "url", ["broker", "localhost:8081", "http://", "http://a:port", "file:///"]
+)
+async def test_what_is_no_address_of_a_broker_is_told_in_one_line(broker, url):
+    code, out, err = await gputel_queue(broker, "stats", "--broker-url", url)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "--broker-url: " in err
+    assert "must look like http://127.0.0.1:8081" in err
+
+
+async def test_a_queue_that_is_not_there_is_told_with_the_command_that_lists_them(broker):
+    code, _, err = await gputel_queue(broker, "--queue", "nobody", "peek")
+    assert code == 1
+    assert "there is no queue nobody; `gputel queue list` tells which there are" in err
