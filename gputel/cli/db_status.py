@@ -13,7 +13,7 @@ from rich.table import Table
 from gputel.store.maintenance import Work
 from gputel.store.status import DayStatus, StoreStatus
 
-_PIPE_WIDTH = 160
+_LEAST_WIDTH = 160  # a line that a narrow terminal wraps is still whole
 _BYTES = ("heap", "toast", "index")
 
 
@@ -47,8 +47,8 @@ def print_status(status: StoreStatus, shape: str) -> None:
     if shape == "json":
         print(json.dumps(found, indent=2))  # noqa: T201 - the command's answer
         return
-    console = Console(width=None if Console().is_terminal else _PIPE_WIDTH)
-    table = Table(box=None, pad_edge=False)
+    console = Console(width=max(Console().width, _LEAST_WIDTH), highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("day", "samples", "blocks", "to merge", *_BYTES, "B/sample", "newest"):
         table.add_column(name, justify="left" if name in ("day", "newest") else "right")
     for day in found["partitions"]:
@@ -107,8 +107,12 @@ def _cells(found: dict[str, Any]) -> list[str]:
         "?" if merge is None else f"{merge:,}",
         *(_size(found[f"{name}_bytes"]) for name in _BYTES),
         "" if each is None else f"{about}{each:.1f}",
-        found["newest"] or "",
+        _seconds(found["newest"]),
     ]
+
+
+def _seconds(moment: str | None) -> str:
+    return moment[: len("2025-07-18T20:42:34")] + "Z" if moment else ""
 
 
 def _size(count: float) -> str:
