@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import zlib
 
-from gputel.sources.byte_stream import PlainBytes
+from gputel.sources.packed_bytes import PackedBytes
 
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 _COMPRESSED_BYTES = 32 * 1024
 
 
-class GzipBytes:
+class GzipBytes(PackedBytes):
     """The contents of a gzip file, all its members, up to its end or its first damage.
 
     Whatever can be decompressed before the damage is handed out.
     """
 
-    seekable = False
-
-    def __init__(self, raw: PlainBytes) -> None:
-        self.damage: str | None = None
-        self._raw = raw
-        self._restart()
-
-    def _restart(self) -> None:
-        self._raw.seek(0)
-        self.damage = None
+    def _begin(self) -> None:
         self._inflater = zlib.decompressobj(_GZIP_WBITS)
         self._compressed = b""
         self._salvaged = b""
-
-    def read_into(self, view: memoryview) -> int:
-        """See ByteStream."""
-        data = self._next(len(view))
-        view[: len(data)] = data
-        return len(data)
 
     def _next(self, limit: int) -> bytes:
         while not self.damage and self._feed():
@@ -78,24 +63,3 @@ class GzipBytes:
             pass
         self._salvaged = b"".join(pieces)
         self.damage = f"the gzip data is damaged ({error})"
-
-    def seek(self, offset: int) -> None:
-        """See ByteStream."""
-        self._restart()
-        while offset:
-            data = self._next(min(offset, 1024 * 1024))
-            if not data:
-                return
-            offset -= len(data)
-
-    def twin(self) -> GzipBytes:
-        """See ByteStream."""
-        return GzipBytes(self._raw.twin())
-
-    def fingerprint(self) -> str:
-        """See ByteStream; it is of the compressed bytes."""
-        return self._raw.fingerprint()
-
-    def close(self) -> None:
-        """See ByteStream."""
-        self._raw.close()
