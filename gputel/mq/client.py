@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -45,6 +45,8 @@ __all__ = [
     "PublishResult",
 ]
 __all__ += ["QueueClient"]
+
+T = TypeVar("T")
 
 OutgoingMessage = Outgoing
 """A message to publish: ``payload``, ``id``, ``key``, ``metadata``, ``delay_s``, ``ttl_s``."""
@@ -186,17 +188,8 @@ class QueueClient(Inspector):
         broker is closed and empty. Cancelled, it tells the broker so, which takes back what it
         was about to deliver; what it had delivered already is given back in the background.
         """
-        arguments = {
-            "max": max_messages,
-            "wait_s": wait_s,
-            "max_bytes": max_bytes,
-            "visibility_timeout_s": visibility_timeout_s,
-            "queue": queue,
-        }
-        late = partial(self._decline, queue)
-        return await self._open.call(
-            "/consume", arguments, b"", _DELIVERIES, waits_s=wait_s, late=late
-        )
+        bounds = (max_messages, max_bytes, wait_s, visibility_timeout_s)
+        return await self._consume(b"", _DELIVERIES, bounds, queue)
 
     async def ack_and_consume(
         self,
@@ -215,6 +208,18 @@ class QueueClient(Inspector):
         BrokerUnavailable, or cancelled, the acks may have been done: done again, such an item
         answers ``unknown_message``.
         """
+        body = _PACK(ConsumeBody([Ack(id_, lease) for id_, lease in items]))
+        bounds = (max_messages, max_bytes, wait_s, visibility_timeout_s)
+        return await self._consume(body, _CONSUMED, bounds, queue)
+
+    async def _consume(
+        self,
+        body: bytes,
+        reading: msgspec.msgpack.Decoder[T],
+        bounds: tuple[int, int | None, float, float | None],
+        queue: str | None,
+    ) -> T:
+        max_messages, max_bytes, wait_s, visibility_timeout_s = bounds
         arguments = {
             "max": max_messages,
             "wait_s": wait_s,
@@ -223,9 +228,8 @@ class QueueClient(Inspector):
             "queue": queue,
         }
         late = partial(self._decline, queue)
-        body = _PACK(ConsumeBody([Ack(id_, lease) for id_, lease in items]))
         return await self._open.call(
-            "/consume", arguments, body, _CONSUMED, waits_s=wait_s, late=late
+            "/consume", arguments, body, reading, waits_s=wait_s, late=late
         )
 
     async def _decline(self, queue: str | None, reply: Reply) -> None:
