@@ -22,7 +22,7 @@ from aiohttp import web
 from gputel import metrics
 from gputel.broker.eager import start
 from gputel.broker.exchange import Answer, Answering
-from gputel.broker.hot import HotRequest, refusal, whole_reply
+from gputel.broker.hot import HotRequest, refused, whole_reply
 from gputel.broker.intake import INTAKE, SMALL_BYTES, Intake
 from gputel.broker.request_head import MAX_HEAD_BYTES, parse_head
 from gputel.web.connection import Connection
@@ -214,7 +214,7 @@ class FastPath(Connection):
             try:
                 given = await self._routes[request.path](cast(web.Request, request))
             except Exception as error:
-                given = await refusal(request, error)
+                given = refused(request, error)
             status = given.status
             await self._write(given)
         finally:

@@ -12,7 +12,7 @@ from aiohttp.helpers import rfc822_formatted_time
 
 from gputel.broker.exchange import Answer
 from gputel.broker.request_head import Head
-from gputel.web.errors import error_middleware
+from gputel.web.errors import refusal
 
 
 class HotRequest:
@@ -45,13 +45,9 @@ class HotRequest:
         return self._body
 
 
-async def refusal(request: HotRequest, error: Exception) -> Answer:
+def refused(request: HotRequest, error: Exception) -> Answer:
     """The answer to what a handler raised."""
-
-    async def fails(_request: web.Request) -> web.StreamResponse:
-        raise error
-
-    response = cast(web.Response, await error_middleware(cast(web.Request, request), fails))
+    response = refusal(cast(web.Request, request), error)
     return Answer(cast(bytes, response.body), response.content_type, response.status)
 
 

@@ -26,15 +26,22 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
     """Answer errors as JSON. What gputel did not foresee is logged whole and answered as a 500."""
     try:
         return await handler(request)
-    except GputelError as error:
+    except Exception as error:
+        return refusal(request, error)
+
+
+def refusal(request: web.Request, error: Exception) -> web.Response:
+    """The answer to what a handler raised; what is no refusal but a redirect is raised again."""
+    if isinstance(error, GputelError):
         return error_response(error.status, error.code, error.message)
-    except web.HTTPException as error:
+    if isinstance(error, web.HTTPException):
         if error.status < 400:
-            raise
+            raise error
         return http_refusal(request, error)
-    except Exception:
-        log.exception("unexpected error while answering %s %s", request.method, request.path)
-        return error_response(500, "internal", "unexpected error; the server's log has it whole")
+    log.error(
+        "unexpected error while answering %s %s", request.method, request.path, exc_info=error
+    )
+    return error_response(500, "internal", "unexpected error; the server's log has it whole")
 
 
 def http_refusal(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
