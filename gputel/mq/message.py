@@ -92,11 +92,6 @@ class Message:
         self.delivered_at = 0.0  # when it was delivered last
         self.history: Sequence[Failure] = ()
 
-    @property
-    def content_bytes(self) -> int:
-        """Bytes that a consumer receives: payload and metadata."""
-        return len(self.payload) + len(self.metadata)
-
     def remember(self, failure: Failure) -> None:
         """Add a failed delivery to the history, within its bounds; ``size`` follows."""
         kept = self.history[-(HISTORY_LENGTH - 1) :]
