@@ -19,12 +19,12 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.runtime: requirements.txt setup.cfg $(VENV)/.made
-	$(PIP) install --require-hashes -r requirements.txt
+	$(PIP) install --no-deps --require-hashes -r requirements.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
-	$(PIP) install --require-hashes -r requirements-dev.txt
+	$(PIP) install --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@
 
 # Front-end files. Without the network the rest works all the same, so a failure is only told.
