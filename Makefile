@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format coverage openapi assets docs lock clean
+.PHONY: help run test test-image lint format coverage openapi assets docs lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ run: $(VENV)/.runtime $(ASSETS)  ## Run the whole pipeline on this machine: brok
 
 test: $(VENV)/.dev $(ASSETS)  ## Run every test.
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-image: $(VENV)/.dev  ## Build the container image and run it (needs root, buildah, podman, runc, mmdebstrap).
+	@$(BIN)/python -m pytest tests/image $(ARGS)
 
 lint: $(VENV)/.dev  ## Check style and types.
 	@$(BIN)/ruff format --check .

@@ -20,6 +20,7 @@ COMMANDS = {
     "simulate": "simulate:simulate_command",
     "queue": "queue:queue",
     "db": "db:db",
+    "healthcheck": "healthcheck:healthcheck_command",
     "roles": "run:roles_command",
     "config": "run:config_command",
     "openapi": "openapi:openapi_command",

@@ -1,0 +1,53 @@
+"""``gputel healthcheck``: whether the gputel of this machine lives, for container runtimes."""
+
+from __future__ import annotations
+
+import http.client
+from typing import Any
+
+import click
+
+from gputel import config
+from gputel.cli.options import settings_options
+from gputel.errors import ApiError
+
+_TIMEOUT_S = 3.0
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked at, not listened on
+
+
+@click.command("healthcheck")
+@click.option(
+    "--ready", is_flag=True, help="Ask whether it can do its work, not only whether it lives."
+)
+@settings_options("common", "broker", "api")
+def healthcheck_command(ready: bool, **flags: Any) -> None:
+    """Ask the health of the gputel that runs here with these settings; exit 0 if it is well.
+
+    Of the ports of api, broker and health those are asked where someone listens: at least one.
+    """
+    settings = config.resolve(flags).settings
+    path = "/readyz" if ready else "/healthz"
+    host = _WILDCARDS.get(settings.common.host, settings.common.host)
+    ports = [settings.api.api_port, settings.broker.broker_port, settings.common.health_port]
+    answers = {port: _ask(host, port, path) for port in dict.fromkeys(ports) if port}
+    found = {port: answer for port, answer in answers.items() if answer is not None}
+    if not found:
+        raise ApiError(f"no gputel listens on {host}, ports {', '.join(map(str, answers))}")
+    for port, answer in found.items():
+        if answer != "200":
+            raise ApiError(f"{host}:{port}{path} answers {answer}")
+    click.echo("ready" if ready else "ok")
+
+
+def _ask(host: str, port: int, path: str) -> str | None:
+    """The status that it answers, what is wrong with its answer, or None where nobody listens."""
+    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        return str(connection.getresponse().status)
+    except ConnectionRefusedError:
+        return None
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()
