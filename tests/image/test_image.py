@@ -1,4 +1,4 @@
-"""The image as people run it: what is in it, the whole pipeline, and the roles in a container each."""
+"""The image as people run it: what is in it, the pipeline in one container, and in four."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def answer(url: str) -> Any:
     """What the URL answers, as soon as it does."""
 
     def get() -> Any:
-        with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - loopback
+        with urllib.request.urlopen(url, timeout=10) as response:
             return json.load(response)
 
     for _ in range(300):
