@@ -1,0 +1,29 @@
+"""What a document cannot say of its parameters, told to schemathesis: how they go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import schemathesis
+
+from gputel.api import times
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
+    """An aggregate is one of steps, and a range does not end before it starts."""
+    query = case.query
+    if not query:
+        return
+    if "agg" in query and "step" not in query:
+        query["step"] = "5m"
+    if _ends_before_it_starts(query):
+        query["start_time"], query["end_time"] = query["end_time"], query["start_time"]
+
+
+def _ends_before_it_starts(query: dict[str, Any]) -> bool:
+    try:
+        start, end = (times.parse(query[name]) for name in ("start_time", "end_time"))
+    except (KeyError, ValueError, TypeError):
+        return False
+    return start > end

@@ -1,0 +1,89 @@
+"""The document as programs use it: it is tried whole, and a client is made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.captures import ROOT
+from tests.processes import Gputel, Processes, free_port
+
+Ingest = Callable[..., Coroutine[Any, Any, Gputel]]
+BIN = Path(sys.executable).parent
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
+SMALL = ROOT / "fixtures" / "dcgm_small.csv"
+GPUS, ROWS = 32, 640
+
+
+@pytest.fixture
+async def live_url(processes: Processes, dsn: str, ingest: Ingest) -> str:
+    """A broker, a collector and an API that has real records."""
+    assert (await ingest(SMALL)).process.returncode == 0
+    api, broker = free_port(), free_port()
+    ports = ("--api-port", str(api), "--broker-port", str(broker))
+    roles = ("--role", "broker,collector,api")
+    await processes.start("run", *roles, *ports, GPUTEL_POSTGRES_DSN=dsn).says("ready")
+    return f"http://127.0.0.1:{api}"
+
+
+async def command(*words: str | Path, cwd: Path, wait_s: float, **environment: str) -> str:
+    """What a command printed, which has to succeed."""
+    process = await asyncio.create_subprocess_exec(
+        *map(str, words),
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"} | environment,
+    )
+    try:
+        said = (await asyncio.wait_for(process.communicate(), wait_s))[0].decode()
+    except TimeoutError:
+        process.kill()
+        raise
+    assert process.returncode == 0, said[-8000:]
+    return said
+
+
+@pytest.mark.timeout(400)
+async def test_schemathesis_finds_nothing(live_url: str, tmp_path: Path) -> None:
+    said = await command(
+        *(BIN / "schemathesis", "run", f"{live_url}/openapi.json", "--checks", "all"),
+        *("--max-examples", "20", "--no-color", "--request-timeout", "30"),
+        cwd=tmp_path,
+        wait_s=360,
+        SCHEMATHESIS_HOOKS=str(HOOKS),
+    )
+    print(said)
+    assert "No issues found" in said
+
+
+async def test_a_client_made_of_the_document_reads_the_api(
+    live_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "made_of_openapi"
+    said = await command(
+        *(BIN / "openapi-python-client", "generate", "--path", ROOT / "docs" / "openapi.json"),
+        *("--output-path", package, "--meta", "none", "--fail-on-warning"),
+        cwd=tmp_path,
+        wait_s=60,
+    )
+    assert "Warning" not in said, said
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = importlib.import_module("made_of_openapi")
+    listing = importlib.import_module("made_of_openapi.api.telemetry.list_gpus")
+    reading = importlib.import_module("made_of_openapi.api.telemetry.list_gpu_telemetry")
+    async with made.Client(base_url=live_url, raise_on_unexpected_status=True) as client:
+        gpus = await listing.asyncio(client=client)
+        assert len(gpus) == GPUS
+        records = await reading.asyncio(gpus[0].uuid, client=client)
+    assert len(records) == ROWS // GPUS
+    assert {record.uuid for record in records} == {gpus[0].uuid}
+    assert all(record.timestamp.tzinfo for record in records)
