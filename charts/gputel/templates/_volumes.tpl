@@ -1,0 +1,91 @@
+{{/* Volumes of the roles, and what fills them before a role starts. */}}
+
+{{- define "gputel.broker.init" }}{{ end -}}
+{{- define "gputel.collector.init" }}{{ end -}}
+{{- define "gputel.collector.mounts" }}{{ end -}}
+{{- define "gputel.collector.volumes" }}{{ end -}}
+{{- define "gputel.api.init" }}{{ end -}}
+{{- define "gputel.api.mounts" }}{{ end -}}
+{{- define "gputel.api.volumes" }}{{ end -}}
+
+{{/* The journal's volume is a claim of the StatefulSet. */}}
+{{- define "gputel.broker.volumes" }}{{ end -}}
+{{- define "gputel.broker.mounts" -}}
+{{- if .values.journal.enabled -}}
+- name: journal
+  mountPath: /journal
+{{- end -}}
+{{- end -}}
+
+{{/* Where the streamer's file is in its pod. */}}
+{{- define "gputel.sourcePath" -}}
+{{- $source := .values.source -}}
+{{- if eq $source.type "sample" -}}
+{{ $source.samplePath }}
+{{- else -}}
+/source/{{ $source.file }}
+{{- end -}}
+{{- end -}}
+
+{{- define "gputel.streamer.mounts" -}}
+{{- if ne .values.source.type "sample" -}}
+- name: source
+  mountPath: /source
+  readOnly: true
+{{- end -}}
+{{- end -}}
+
+{{- define "gputel.streamer.volumes" -}}
+{{- $source := .values.source -}}
+{{- if eq $source.type "pvc" -}}
+- name: source
+  persistentVolumeClaim:
+    claimName: {{ required "streamer.source.pvc.existingClaim: name the claim that has the file" $source.pvc.existingClaim }}
+    readOnly: true
+{{- else if eq $source.type "hostPath" -}}
+- name: source
+  hostPath:
+    path: {{ required "streamer.source.hostPath.path: name the nodes' directory that has the file" $source.hostPath.path }}
+    type: Directory
+{{- else if eq $source.type "object" -}}
+- name: source
+  emptyDir:
+    sizeLimit: {{ $source.object.size }}
+- name: scripts
+  configMap:
+    name: {{ include "gputel.fullname" .root }}-scripts
+{{- end -}}
+{{- end -}}
+
+{{- define "gputel.streamer.init" -}}
+{{- $object := .values.source.object -}}
+{{- if eq .values.source.type "object" -}}
+- name: fetch
+  image: {{ include "gputel.image" . }}
+  imagePullPolicy: {{ include "gputel.pullPolicy" . }}
+  command: [python, /scripts/fetch.py, /source/{{ .values.source.file }}]
+  env:
+    - name: OBJECT_URL
+      value: {{ required "streamer.source.object.url: say where the file is to be fetched from" $object.url | quote }}
+    {{- include "gputel.var" (list "OBJECT_SHA256" $object.sha256) | nindent 4 }}
+    {{- with $object.existingSecret }}
+    {{- include "gputel.secretVar" (list "OBJECT_AUTHORIZATION" . "authorization") | nindent 4 }}
+    {{- end }}
+  resources:
+    {{- toYaml .values.resources | nindent 4 }}
+  securityContext:
+    {{- include "gputel.containerSecurity" . | nindent 4 }}
+  volumeMounts:
+    - name: source
+      mountPath: /source
+    - name: scripts
+      mountPath: /scripts
+      readOnly: true
+{{- end -}}
+{{- end -}}
+
+{{/* The port that the object is fetched from. */}}
+{{- define "gputel.objectPort" -}}
+{{- $url := urlParse .Values.streamer.source.object.url -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (eq $url.scheme "http" | ternary "80" "443") -}}
+{{- end -}}

@@ -1,0 +1,70 @@
+"""Fixtures of the chart's tests: the helms there are, and a cache of what they render."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chart.renders import CHART, MATRIX, Render, run_helm
+from tests.chart.tools import BUNDLES, helms
+
+RenderOf = Callable[..., Render]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``helm_name`` is each pinned helm, ``case`` each row of the matrix."""
+    if "helm_name" in metafunc.fixturenames:
+        metafunc.parametrize("helm_name", [bundle.name for bundle in BUNDLES], scope="session")
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", list(MATRIX), scope="session")
+
+
+def need(found: dict[str, Path], name: str | None = None) -> Path:
+    """A helm; the test is skipped on a machine that has none, but fails in CI."""
+    path = found.get(name) if name and len(found) > 1 else next(iter(found.values()), None)
+    if path is None:
+        message = "no helm here: `make test-chart` fetches one"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """Some helm."""
+    return need(helms())
+
+
+@pytest.fixture(scope="session")
+def each_helm(helm_name: str) -> Path:
+    """Each pinned helm; where only the one on PATH is there, that one."""
+    return need(helms(), helm_name)
+
+
+@pytest.fixture(scope="session")
+def render_of(helm: Path) -> RenderOf:
+    """Renders a row of the matrix, or values given; each once."""
+
+    @cache
+    def row(case: str) -> Render:
+        return Render(case, run_helm(helm, "template", "rel", str(CHART), values=MATRIX[case]))
+
+    def render(case: str = "default", release: str = "rel", **values: Any) -> Render:
+        if release == "rel" and not values:
+            return row(case)
+        text = run_helm(helm, "template", release, str(CHART), values={**MATRIX[case], **values})
+        return Render(release, text)
+
+    return render
+
+
+@pytest.fixture
+def rendered(render_of: RenderOf, case: str) -> Render:
+    """Each row of the matrix, rendered."""
+    return render_of(case)

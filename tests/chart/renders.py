@@ -1,0 +1,185 @@
+"""What the chart is rendered with in the tests, and its documents by kind and name."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.chart.tools import ROOT
+
+CHART = ROOT / "charts" / "gputel"
+Document = dict[str, Any]
+
+_AUTOSCALED = {"enabled": True, "minReplicas": 2, "maxReplicas": 5}
+MATRIX: dict[str, dict[str, Any]] = {
+    "default": {},
+    "minimal": {
+        "networkPolicy": {"enabled": False},
+        "podDisruptionBudget": {"enabled": False},
+        "topologySpread": {"enabled": False},
+        "serviceAccount": {"create": False},
+        "auth": {"enabled": False},
+        "postgres": {"enabled": False},
+        "externalDatabase": {"existingSecret": "my-database"},
+    },
+    "external-database": {
+        "postgres": {"enabled": False},
+        "externalDatabase": {
+            "existingSecret": "my-database",
+            "existingSecretKey": "url",
+            "port": 6432,
+            "cidrs": ["10.1.0.0/16", "fd00::/64"],
+        },
+    },
+    "own-secrets": {
+        "auth": {"existingSecret": "my-tokens"},
+        "postgres": {"auth": {"existingSecret": "my-postgres"}},
+    },
+    "autoscaling": {
+        "streamer": {"autoscaling": _AUTOSCALED},
+        "collector": {"autoscaling": {**_AUTOSCALED, "queueDepth": {"enabled": True}}},
+        "api": {"autoscaling": _AUTOSCALED},
+    },
+    "brokers": {"mqBroker": {"replicaCount": 3}, "streamer": {"replicaCount": 4}},
+    "ingress": {
+        "ingress": {
+            "enabled": True,
+            "className": "nginx",
+            "annotations": {"cert-manager.io/cluster-issuer": "letsencrypt"},
+            "hosts": ["gputel.example", "*.gpu.example"],
+            "tls": [{"secretName": "gputel-tls", "hosts": ["gputel.example"]}],
+        }
+    },
+    "monitoring": {
+        "monitoring": {
+            "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "dashboard": {"enabled": True},
+        }
+    },
+    "keda": {"collector": {"keda": {"enabled": True}}},
+    "keda-open": {"auth": {"enabled": False}, "collector": {"keda": {"enabled": True}}},
+    "journal": {
+        "mqBroker": {
+            "replicaCount": 2,
+            "journal": {"enabled": True, "sync": "interval", "storageClass": "fast"},
+        }
+    },
+    "pvc": {"streamer": {"source": {"type": "pvc", "pvc": {"existingClaim": "telemetry"}}}},
+    "host-path": {"streamer": {"source": {"type": "hostPath", "hostPath": {"path": "/srv"}}}},
+    "object": {
+        "streamer": {
+            "source": {
+                "type": "object",
+                "file": "fleet.csv.gz",
+                "object": {
+                    "url": "https://objects.example:9443/bucket/fleet.csv.gz?signature=x",
+                    "sha256": "ab" * 32,
+                    "existingSecret": "my-object",
+                },
+            }
+        }
+    },
+    "scheduling": {
+        role: {
+            "podLabels": {"team": "gpu"},
+            "podAnnotations": {"note": "kept"},
+            "nodeSelector": {"disk": "fast"},
+            "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+            "affinity": {"podAffinity": {}},
+            "priorityClassName": "high",
+        }
+        for role in ("mqBroker", "streamer", "collector", "api", "postgres")
+    }
+    | {"image": {"pullSecrets": ["registry"], "digest": "sha256:" + "0" * 64}},
+    "knobs": {
+        "drainDeadlineSeconds": 300,
+        "logLevel": "debug",
+        "logFormat": "text",
+        "mqBroker": {
+            "queueCapacity": 5_000_000,
+            "queueBytes": 8 << 30,
+            "visibilityTimeoutSeconds": 2.5,
+            "extraEnv": [{"name": "GPUTEL_MAX_QUEUES", "value": "10"}],
+        },
+        "streamer": {"rate": 0, "loop": False, "timestamps": "source", "streamId": "nightly"},
+        "collector": {"workers": 8, "retention": "30d", "rollupRetention": "365d"},
+        "api": {"service": {"type": "NodePort", "port": 80, "nodePort": 30080}},
+        "database": {"poolSize": 20, "waitSeconds": 600},
+        "networkPolicy": {
+            "clientNamespaces": ["producers"],
+            "apiFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+        },
+        "postgres": {
+            "port": 6543,
+            "database": "telemetry",
+            "username": "größe @:/",
+            "config": {"max_connections": 200, "jit": False},
+        },
+    },
+}
+LONG = "a-release-name-as-long-as-helm-allows-it-to-be-0123456"  # 53 characters and one is too many
+LONG = LONG[:53]
+
+
+@dataclass(frozen=True)
+class Render:
+    """The documents of one ``helm template``."""
+
+    name: str
+    text: str
+
+    @cached_property
+    def documents(self) -> list[Document]:
+        """All that is not empty, in helm's order."""
+        return [document for document in yaml.safe_load_all(self.text) if document]
+
+    def kind(self, kind: str) -> list[Document]:
+        """The documents of a kind."""
+        return [document for document in self.documents if document["kind"] == kind]
+
+    def one(self, kind: str, component: str) -> Document:
+        """The only document of a kind and component."""
+        (found,) = [d for d in self.kind(kind) if component_of(d) == component]
+        return found
+
+    def workloads(self) -> Iterator[tuple[str, Document]]:
+        """What has a pod template: its component, and the template; the test's pod is one too."""
+        for document in self.documents:
+            if document["kind"] in ("Deployment", "StatefulSet"):
+                yield component_of(document), document["spec"]["template"]
+            elif document["kind"] == "Pod":
+                yield component_of(document), document
+
+    def pod(self, component: str) -> Document:
+        """The pod spec of a component."""
+        return dict(self.workloads())[component]["spec"]
+
+    def env(self, component: str) -> dict[str, Any]:
+        """The variables of a component's container: the text, or where it comes from."""
+        (container,) = self.pod(component)["containers"]
+        return {item["name"]: item.get("value", item.get("valueFrom")) for item in container["env"]}
+
+
+def component_of(document: Mapping[str, Any]) -> str:
+    """The component that a document says it is of."""
+    return str(document["metadata"]["labels"]["app.kubernetes.io/component"])
+
+
+def run_helm(helm: Path, *arguments: str, values: Mapping[str, Any] | None = None) -> str:
+    """What helm prints. Raises HelmError with what it says."""
+    command = [str(helm), *arguments, *(["-f", "-"] if values else [])]
+    text = yaml.safe_dump(dict(values or {}), allow_unicode=True)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise HelmError(done.stderr or done.stdout)
+    return done.stdout
+
+
+class HelmError(Exception):
+    """helm refused; the message is what it says."""

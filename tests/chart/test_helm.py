@@ -1,0 +1,114 @@
+"""The chart in the hands of helm itself: lint, package, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import gputel
+from tests.chart.renders import CHART, MATRIX, HelmError, Render, run_helm
+
+
+def test_lint_finds_nothing_in_any_row_of_the_matrix(each_helm: Path, case: str) -> None:
+    run_helm(each_helm, "lint", "--strict", str(CHART), values=MATRIX[case])
+
+
+def test_both_helms_render_the_same(each_helm: Path, rendered: Render, case: str) -> None:
+    text = run_helm(each_helm, "template", "rel", str(CHART), values=MATRIX[case])
+
+    def told(render: Render) -> list[dict[str, Any]]:
+        kept = [d for d in render.documents if d["kind"] != "Secret"]  # made anew in each render
+        return sorted(kept, key=lambda d: (d["kind"], d["metadata"]["name"]))
+
+    assert told(Render(case, text)) == told(rendered)
+
+
+def test_the_package_has_all_that_the_chart_needs(each_helm: Path, tmp_path: Path) -> None:
+    run_helm(each_helm, "package", str(CHART), "-d", str(tmp_path))
+    (package,) = tmp_path.glob("*.tgz")
+    with tarfile.open(package) as archive:
+        names = set(archive.getnames())
+    wanted = {f"gputel/{path.relative_to(CHART)}" for path in CHART.rglob("*") if path.is_file()}
+    assert names == wanted
+    assert run_helm(each_helm, "template", "rel", str(package))
+
+
+def test_the_chart_deploys_this_gputel() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == gputel.__version__
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no-database": (
+        {"postgres": {"enabled": False}},
+        "externalDatabase.existingSecret: name the Secret with the DSN of your database",
+    ),
+    "no-claim": ({"streamer": {"source": {"type": "pvc"}}}, "pvc.existingClaim: name the claim"),
+    "no-path": ({"streamer": {"source": {"type": "hostPath"}}}, "hostPath.path: name the nodes'"),
+    "no-url": ({"streamer": {"source": {"type": "object"}}}, "object.url: say where the file"),
+    "no-hosts": ({"ingress": {"enabled": True}}, "ingress.hosts: name at least one host"),
+    "two-scalers": (
+        {"collector": {"autoscaling": {"enabled": True}, "keda": {"enabled": True}}},
+        "choose autoscaling or keda",
+    ),
+    "api-replicas": (
+        {"api": {"autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}},
+        "api.autoscaling: minReplicas is more than maxReplicas",
+    ),
+    "keda-replicas": (
+        {"collector": {"keda": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}},
+        "collector.keda: minReplicas is more than maxReplicas",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_must_be_named_is_asked_for_by_its_name(each_helm: Path, name: str) -> None:
+    values, message = REFUSED[name]
+    with pytest.raises(HelmError, match=message):
+        run_helm(each_helm, "template", "rel", str(CHART), values=values)
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown-key": ({"streamer": {"replicas": 2}}, "replicas"),
+    "unknown-section": ({"broker": {"replicaCount": 2}}, "broker"),
+    "enum": ({"streamer": {"source": {"type": "s3"}}}, "type"),
+    "log-level": ({"logLevel": "verbose"}, "logLevel"),
+    "too-many": ({"collector": {"workers": 65}}, "workers"),
+    "negative": ({"streamer": {"rate": -1}}, "rate"),
+    "no-integer": ({"mqBroker": {"replicaCount": 1.5}}, "replicaCount"),
+    "text-for-a-number": ({"api": {"replicaCount": "two"}}, "replicaCount"),
+    "quantity": ({"postgres": {"storage": {"size": "20 GB"}}}, "size"),
+    "memory": ({"api": {"resources": {"limits": {"memory": "1Gb"}}}}, "memory"),
+    "port": ({"api": {"service": {"port": 70000}}}, "port"),
+    "span": ({"collector": {"retention": "30 days"}}, "retention"),
+    "secret-name": ({"auth": {"existingSecret": "My_Tokens"}}, "existingSecret"),
+    "cidr": ({"externalDatabase": {"cidrs": ["10.0.0.0"]}}, "cidrs"),
+    "url": ({"streamer": {"source": {"object": {"url": "s3://bucket/x"}}}}, "url"),
+    "sha256": ({"streamer": {"source": {"object": {"sha256": "abc"}}}}, "sha256"),
+    "host": ({"ingress": {"hosts": ["https://gputel.example"]}}, "hosts"),
+    "env": ({"api": {"extraEnv": [{"name": "A-B", "value": "1"}]}}, "extraEnv"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_value_is_refused_by_its_name(each_helm: Path, name: str) -> None:
+    values, key = WRONG[name]
+    with pytest.raises(HelmError, match=f"(?s)values don't meet the specifications.*{key}"):
+        run_helm(each_helm, "template", "rel", str(CHART), values=values)
+
+
+def test_values_yaml_says_of_every_key_what_it_is() -> None:
+    """By a comment above it, or behind it."""
+    bare, above = [], ""
+    for number, line in enumerate((CHART / "values.yaml").read_text().splitlines(), 1):
+        key = re.match(r"\s*[\w\"]+:", line)
+        if key and "  # " not in line and not above.lstrip().startswith("#"):
+            bare.append(f"{number}: {line}")
+        above = line
+    assert bare == []
