@@ -272,6 +272,17 @@ class ApiSettings:
     """The REST API."""
 
     api_port: int = _setting(8080, "Port of the API; 0 picks a free one.", minimum=0, maximum=65535)
+    query_max_series: int = _setting(
+        100_000, "Most series that one query reads; one that would read more is refused.", minimum=1
+    )
+    query_max_samples: int = _setting(
+        20_000_000,
+        "Most samples that one query reads, and most points that it evaluates.",
+        minimum=1,
+    )
+    query_timeout_s: float = _setting(
+        60.0, "Longest that one query may take, seconds.", minimum=0.1
+    )
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@
         DataRefused          Postgres will never take this data         (never retried)
         SchemaTooNew         the database is ahead of this gputel
       RequestError           a request that cannot be answered as asked (4xx, 5xx)
-        BadRequest 400, Unauthorized 401, NotFound 404, UnknownMessage 404,
-        UnknownQueue 404, TooSlow 408, QueueNotEmpty 409, TooManyQueues 409,
-        StaleLease 409, QueueClosed 410, PayloadTooLarge 413, QueueFull 503,
+        BadRequest 400 (BadExpression), Unauthorized 401, NotFound 404, UnknownMessage 404,
+        ExpressionFailed 422 (ExpressionTimedOut 503), UnknownQueue 404, TooSlow 408,
+        QueueNotEmpty 409, TooManyQueues 409, StaleLease 409, QueueClosed 410,
+        PayloadTooLarge 413, QueueFull 503,
         Busy 503, JournalFull 507, JournalBroken 503
       BrokerUnavailable      the broker is away for now                 (retried)
       ApiError               the API is away, or refused a question     (exit 1)
@@ -127,6 +128,26 @@ class RequestError(GputelError):
 
 class BadRequest(RequestError):
     """The request is malformed; the message names the field."""
+
+
+class BadExpression(BadRequest):
+    """A PromQL expression that cannot be parsed, or is outside the subset."""
+
+    code = "bad_data"
+
+
+class ExpressionFailed(RequestError):
+    """A PromQL expression that the series there are do not allow."""
+
+    code = "execution"
+    status = 422
+
+
+class ExpressionTimedOut(ExpressionFailed):
+    """A PromQL expression that was not done in the time that it may take."""
+
+    code = "timeout"
+    status = 503
 
 
 class Unauthorized(RequestError):

@@ -6,19 +6,24 @@ from aiohttp import web
 from aiohttp_apispec import validation_middleware
 
 from gputel.api.gpus import list_gpus
-from gputel.api.keys import DOCUMENT, READER
+from gputel.api.keys import DOCUMENT, PROMETHEUS, READER
 from gputel.api.openapi import build_document
 from gputel.api.pages import add_page_routes
 from gputel.api.parser import Parser
+from gputel.api.prometheus import add_prometheus_routes
+from gputel.api.prometheus_asks import Prometheus
 from gputel.api.service import add_service_routes
 from gputel.api.telemetry import list_gpu_telemetry
+from gputel.config import ApiSettings
 from gputel.store.reader import Reader
 from gputel.web.errors import error_middleware
 from gputel.web.health import Health
 from gputel.web.request_metrics import request_metrics
 
 
-def build_app(reader: Reader | None, health: Health) -> web.Application:
+def build_app(
+    reader: Reader | None, health: Health, settings: ApiSettings | None = None
+) -> web.Application:
     """The application; without a reader it only describes itself, as ``gputel openapi`` needs."""
     app = web.Application(
         middlewares=[request_metrics("api"), error_middleware, validation_middleware]
@@ -28,8 +33,10 @@ def build_app(reader: Reader | None, health: Health) -> web.Application:
     app["_apispec_request_data_name"] = "data"
     if reader is not None:
         app[READER] = reader
+        app[PROMETHEUS] = Prometheus(reader, settings or ApiSettings())
     app.router.add_get("/api/v1/gpus", list_gpus)
     app.router.add_get("/api/v1/gpus/{uuid}/telemetry", list_gpu_telemetry)
+    add_prometheus_routes(app)
     add_service_routes(app, health)
     add_page_routes(app)
     app[DOCUMENT] = build_document(app)

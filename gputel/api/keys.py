@@ -6,7 +6,9 @@ from typing import Any
 
 from aiohttp import web
 
+from gputel.api.prometheus_asks import Prometheus
 from gputel.store.reader import Reader
 
 READER = web.AppKey("reader", Reader)
+PROMETHEUS = web.AppKey("prometheus", Prometheus)
 DOCUMENT = web.AppKey("document", dict[str, Any])

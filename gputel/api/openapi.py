@@ -27,9 +27,10 @@ _LOCATIONS = {
     "headers": "header",
     "cookies": "cookie",
 }
-_COPIED = ("operationId", "tags", "summary", "description", "deprecated", "security")
+_COPIED = ("operationId", "tags", "summary", "description", "deprecated", "security", "requestBody")
 _TAGS = [
     {"name": "telemetry", "description": "GPUs and what was measured on them."},
+    {"name": "prometheus", "description": "What Grafana asks, as Prometheus answers it."},
     {"name": "service", "description": "The state of this process."},
 ]
 _DESCRIPTION = (

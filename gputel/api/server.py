@@ -21,6 +21,6 @@ async def serve(
     Raises PortTaken or UsageError where it cannot listen.
     """
     health.add("postgres", reader.check)
-    app = build_app(reader, health)
+    app = build_app(reader, health, settings)
     async with listen(app, host, settings.api_port, "--api-port") as listener:
         yield listener

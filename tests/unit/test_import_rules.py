@@ -13,11 +13,12 @@ MAY_IMPORT = {
     "mq": COMMON | {"model"},
     "sources": COMMON | {"model"},
     "store": COMMON | {"model"},
+    "promql": {"errors"},
     "web": COMMON,
     "broker": COMMON | {"model", "mq", "web"},
     "streamer": COMMON | {"model", "mq", "sources", "store", "web"},
     "collector": COMMON | {"model", "mq", "store", "web"},
-    "api": COMMON | {"model", "mq", "store", "web"},
+    "api": COMMON | {"model", "mq", "promql", "store", "web"},
     "config": {"errors"},
     "errors": set(),
     "metrics": set(),
@@ -27,7 +28,8 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "asyncpg": {"store", "roles"},  # roles: for the type of the pool that it passes on
-    "pyarrow": {"model", "sources", "store", "streamer", "api"},
+    "pyarrow": {"model", "sources", "store", "streamer", "promql", "api"},
+    "promql_parser": {"promql"},
     "click": {"cli"},
     "rich": {"cli"},
     "uvloop": {"runtime"},

@@ -66,7 +66,8 @@ def test_every_operation_says_what_it_does_and_how_it_refuses(document: dict[str
         assert operation["description"], path
         assert "200" in operation["responses"], path
         refusal = operation["responses"]["default"]["content"]["application/json"]["schema"]
-        assert refusal == {"$ref": "#/components/schemas/Error"}, path
+        name = "PrometheusError" if path.startswith("/prometheus/") else "Error"
+        assert refusal == {"$ref": f"#/components/schemas/{name}"}, path
 
 
 def test_what_reads_the_store_documents_each_of_its_refusals(document: dict[str, Any]) -> None:

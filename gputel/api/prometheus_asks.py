@@ -1,0 +1,122 @@
+"""What Prometheus' API is asked, from parameters to the bytes of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+
+from aiohttp import web
+
+from gputel import __version__
+from gputel.api import prometheus_json as answers
+from gputel.api.prometheus_engine import Engine
+from gputel.api.prometheus_params import Parameters, now_us, steps
+from gputel.api.prometheus_series import SeriesSource
+from gputel.config import ApiSettings
+from gputel.errors import BadExpression
+from gputel.promql.labels import NAME
+from gputel.promql.nodes import Selector
+from gputel.promql.parse import parse_selector
+from gputel.store.reader import Reader
+
+_SPEAKS = "2.42.0"
+"""The release whose answers these are."""
+
+_EVER_US = 2**61
+Ask = Callable[["Prometheus", Parameters, web.Request], Awaitable[bytes]]
+
+
+class Prometheus:
+    """What the handlers share."""
+
+    def __init__(self, reader: Reader, settings: ApiSettings) -> None:
+        max_samples = settings.query_max_samples
+        self.source = SeriesSource(reader, settings.query_max_series, max_samples)
+        self.engine = Engine(self.source, max_samples)
+        self._timeout_s = settings.query_timeout_s
+
+    def timeout_s(self, given: Parameters) -> float:
+        """How long a query may take: as long as it asks for, and no longer than the setting."""
+        wanted = given.span("timeout")
+        return self._timeout_s if not wanted else min(self._timeout_s, wanted / 1e6)
+
+
+async def query(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
+    """The expression at one time."""
+    at = given.moment("time", now_us() // 1000 * 1000)
+    return await prometheus.engine.instant(given.text("query"), at, prometheus.timeout_s(given))
+
+
+async def query_range(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
+    """The expression at each step from one time to another."""
+    timeout_s = prometheus.timeout_s(given)
+    return await prometheus.engine.range(given.text("query"), steps(given), timeout_s)
+
+
+async def series(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
+    """The labels of the series that match."""
+    selectors, first, last = _which(given)
+    if not selectors:
+        raise BadExpression("no match[] parameter provided")
+    found = await prometheus.source.distinct(selectors, first, last)
+    return answers.success([dict(labels) for labels in sorted(found)])
+
+
+async def labels(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
+    """The names of labels that there are."""
+    names: set[str] = set()
+    selectors, first, last = _which(given)
+    pieces = prometheus.source.labels(selectors or [_EVERYTHING], first, last)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            names.update(name for labels in piece for name, _ in labels)
+    return answers.success(sorted(names))
+
+
+async def label_values(prometheus: Prometheus, given: Parameters, request: web.Request) -> bytes:
+    """The values of one label."""
+    wanted = request.match_info["name"]
+    values: set[str] = set()
+    selectors, first, last = _which(given)
+    pieces = prometheus.source.labels(selectors or [_EVERYTHING], first, last)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            values.update(value for labels in piece for name, value in labels if name == wanted)
+    return answers.success(sorted(values))
+
+
+_EVERYTHING = Selector(())
+
+
+def _which(given: Parameters) -> tuple[list[Selector], int, int]:
+    """The selectors of ``match[]``, and the time in which their series are wanted."""
+    selectors = [parse_selector(text) for text in given.texts("match[]")]
+    first, last = given.moment("start", -_EVER_US), given.moment("end", _EVER_US)
+    if last < first:
+        raise BadExpression('invalid parameter "end": end timestamp must not be before start time')
+    return selectors, first, last
+
+
+async def metadata(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
+    """What is known of each metric."""
+    names: set[str] = set()
+    async with aclosing(prometheus.source.labels([_EVERYTHING], -_EVER_US, _EVER_US)) as pieces:
+        async for piece in pieces:
+            names.update(value for labels in piece for name, value in labels if name == NAME)
+    wanted = given.texts("metric")
+    chosen = sorted(names.intersection(wanted) if wanted and wanted[0] else names)
+    return answers.success({name: [{"type": "unknown", "help": "", "unit": ""}] for name in chosen})
+
+
+async def buildinfo(_prometheus: Prometheus, _given: Parameters, _request: web.Request) -> bytes:
+    """Which release of Prometheus the answers are those of."""
+    return answers.success(
+        {
+            "version": _SPEAKS,
+            "revision": f"gputel-{__version__}",
+            "branch": "",
+            "buildUser": "",
+            "buildDate": "",
+            "goVersion": "",
+        }
+    )

@@ -1,0 +1,122 @@
+"""Answers in the JSON of Prometheus' HTTP API; samples are written in columns, by Arrow.
+
+Format: https://prometheus.io/docs/prometheus/latest/querying/api/#expression-query-result-formats
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gputel.promql.labels import Labels
+from gputel.promql.samples import SeriesSamples
+from gputel.promql.vector import Float64, Int64, Scalar, String, Value, Vector
+
+_SAMPLES_AT_ONCE = 500_000
+
+
+def success(data: Any) -> bytes:
+    """Any answer that is not samples."""
+    return msgspec.json.encode({"status": "success", "data": data})
+
+
+def error(kind: str, message: str) -> bytes:
+    """A refusal."""
+    return msgspec.json.encode({"status": "error", "errorType": kind, "error": message})
+
+
+def instant(value: Value, at_us: int) -> bytes:
+    """The answer to an instant query: a vector, a scalar or a string."""
+    at = np.array([at_us], np.int64)
+    if isinstance(value, String):
+        text = msgspec.json.encode([at_us / 1e6, value.value])
+        return _result("string", text)
+    if isinstance(value, Scalar):
+        return _result("scalar", b"[%s]" % _pairs(at, value.values)[0])
+    rows = value.rows(np.flatnonzero(value.present[:, 0]))
+    times = np.broadcast_to(at, (len(rows),))
+    samples = _pairs(times, rows.values[:, 0])
+    parts = [
+        b'{"metric":%s,"value":[%s]}' % (msgspec.json.encode(dict(labels)), sample)
+        for labels, sample in zip(rows.labels, samples, strict=True)
+    ]
+    return _result("vector", b"[%s]" % b",".join(parts))
+
+
+def matrix(value: Value, steps_us: Int64) -> bytes:
+    """The answer to a range query, series sorted by their labels."""
+    if isinstance(value, Scalar):
+        there = np.ones((1, len(steps_us)), np.bool_)
+        value = Vector([()], value.values[None, :], there)
+    assert isinstance(value, Vector), "the caller refuses strings"
+    order = sorted(range(len(value)), key=value.labels.__getitem__)
+    at_once = max(1, _SAMPLES_AT_ONCE // len(steps_us))
+    parts: list[bytes] = []
+    for first in range(0, len(order), at_once):
+        parts += _series(value.rows(np.array(order[first : first + at_once])), steps_us)
+    return _result("matrix", b"[%s]" % b",".join(parts))
+
+
+def raw(samples: SeriesSamples) -> bytes:
+    """The answer that is samples as they are."""
+    there = ~samples.stale
+    joined = _joined(samples.ts[there], None, samples.values[there])
+    bounds = np.concatenate([[0], np.cumsum(there)])[samples.bounds]
+    return _result("matrix", b"[%s]" % b",".join(_parts(samples.labels, bounds, joined)))
+
+
+def _series(rows: Vector, steps_us: Int64) -> Iterable[bytes]:
+    row, step = np.nonzero(rows.present)
+    joined = _joined(steps_us, step, rows.values[row, step])
+    return _parts(rows.labels, np.searchsorted(row, np.arange(len(rows) + 1)), joined)
+
+
+def _parts(labels: Sequence[Labels], bounds: Int64, joined: pa.StringArray) -> Iterable[bytes]:
+    """Each series with its samples; one that has none is left out."""
+    if not len(joined):
+        return
+    data, offsets = joined.buffers()[2], np.frombuffer(joined.buffers()[1], np.int32)
+    for number, each in enumerate(labels):
+        low, high = bounds[number], bounds[number + 1]
+        if low < high:
+            # The comma behind the last sample stays out.
+            samples = bytes(memoryview(data)[offsets[low] : offsets[high] - 1])
+            metric = msgspec.json.encode(dict(each))
+            yield b'{"metric":%s,"values":[%s]}' % (metric, samples)
+
+
+def _joined(times_us: Int64, step: Int64 | None, values: Float64) -> pa.StringArray:
+    """``[time,"value"],`` of each sample, one after the other in one buffer."""
+    heads = pc.binary_join_element_wise("[", _seconds(times_us), ',"', "")
+    if step is not None:
+        heads = heads.take(pa.array(step))
+    return pc.binary_join_element_wise(heads, _numbers(values), '"],', "")
+
+
+def _pairs(times_us: Int64, values: Float64) -> list[bytes]:
+    texts = pc.binary_join_element_wise(_seconds(times_us), ',"', _numbers(values), '"', "")
+    return [text.encode() for text in texts.to_pylist()]
+
+
+def _seconds(times_us: Int64) -> pa.StringArray:
+    return pc.cast(pa.array(times_us / 1e6), pa.string())
+
+
+def _numbers(values: Float64) -> pa.StringArray:
+    """Numbers in the fewest digits that tell them apart; NaN, +Inf and -Inf by name."""
+    texts = pc.cast(pa.array(values), pa.string())
+    finite = np.isfinite(values)
+    if not finite.all():
+        for odd, name in ((np.isnan(values), "NaN"), (values == np.inf, "+Inf")):
+            texts = pc.if_else(pa.array(odd), name, texts)
+        texts = pc.if_else(pa.array(values == -np.inf), "-Inf", texts)
+    return texts
+
+
+def _result(kind: str, result: bytes) -> bytes:
+    return b'{"status":"success","data":{"resultType":"%s","result":%s}}' % (kind.encode(), result)

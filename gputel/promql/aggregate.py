@@ -1,0 +1,129 @@
+"""Aggregations: from all series of a group to one, or, for topk and bottomk, to some of them.
+
+Source: ``aggregation`` of prometheus/promql/engine.go, release 2.42.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gputel.errors import ExpressionFailed
+from gputel.promql import quantile
+from gputel.promql.labels import NAME, Labels, drop, keep
+from gputel.promql.nodes import Aggregate
+from gputel.promql.vector import Bools, Float64, Int64, Vector, empty
+
+_K_LIMIT = 2.0**63
+
+
+def aggregated(node: Aggregate, vector: Vector, param: Float64 | None) -> Vector:
+    """The aggregation of ``vector``; ``param`` is worth a number a step."""
+    if node.op in ("topk", "bottomk"):
+        assert param is not None
+        _check_k(param)
+    if not len(vector):
+        return empty(vector.values.shape[1])
+    group_labels, group = _groups(node, vector.labels)
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(len(group_labels)))
+    if node.op in ("topk", "bottomk"):
+        assert param is not None
+        return _extremes(vector, order, starts, param, largest=node.op == "topk")
+    values, present = vector.values[order], vector.present[order]
+    count = np.add.reduceat(present, starts, axis=0, dtype=np.int64)
+    with np.errstate(all="ignore"):
+        if node.op == "quantile":
+            assert param is not None
+            out = _quantiles(values, present, starts, param)
+        else:
+            out = AGGREGATES[node.op](values, present, starts, count)
+    return Vector(group_labels, out, count > 0)
+
+
+def _groups(node: Aggregate, labels: list[Labels]) -> tuple[list[Labels], Int64]:
+    names = frozenset(node.labels) | ({NAME} if node.without else set())
+    reduce = drop if node.without else keep
+    known: dict[Labels, int] = {}
+    group = [known.setdefault(reduce(each, names), len(known)) for each in labels]
+    return list(known), np.array(group, np.int64)
+
+
+Reduction = Callable[[Float64, Bools, Int64, Int64], Float64]
+
+
+def _sum(values: Float64, present: Bools, starts: Int64, _count: Int64) -> Float64:
+    total: Float64 = np.add.reduceat(np.where(present, values, 0.0), starts, axis=0)
+    return total
+
+
+def _avg(values: Float64, present: Bools, starts: Int64, count: Int64) -> Float64:
+    return _sum(values, present, starts, count) / count
+
+
+def _least(values: Float64, present: Bools, starts: Int64, _count: Int64) -> Float64:
+    least: Float64 = np.fmin.reduceat(np.where(present, values, np.nan), starts, axis=0)
+    return least
+
+
+def _most(values: Float64, present: Bools, starts: Int64, _count: Int64) -> Float64:
+    most: Float64 = np.fmax.reduceat(np.where(present, values, np.nan), starts, axis=0)
+    return most
+
+
+def _stdvar(values: Float64, present: Bools, starts: Int64, count: Int64) -> Float64:
+    mean = _avg(values, present, starts, count)
+    sizes = np.diff(np.append(starts, len(values)))
+    apart = values - np.repeat(mean, sizes, axis=0)
+    return _avg(apart * apart, present, starts, count)
+
+
+AGGREGATES: dict[str, Reduction] = {
+    "sum": _sum,
+    "avg": _avg,
+    "min": _least,
+    "max": _most,
+    "count": lambda _values, _present, _starts, count: count.astype(np.float64),
+    "group": lambda _values, _present, _starts, count: np.ones(count.shape),
+    "stdvar": _stdvar,
+    "stddev": lambda *given: np.sqrt(_stdvar(*given)),
+}
+"""Those without a parameter, over rows sorted by group, the groups beginning at ``starts``."""
+
+
+def _quantiles(values: Float64, present: Bools, starts: Int64, wanted: Float64) -> Float64:
+    ends = np.append(starts[1:], len(values))
+    groups = zip(starts.tolist(), ends.tolist(), strict=True)
+    return np.stack([quantile.of_rows(values[a:b].T, present[a:b].T, wanted) for a, b in groups])
+
+
+def _extremes(
+    vector: Vector, order: Int64, starts: Int64, param: Float64, *, largest: bool
+) -> Vector:
+    """The k largest or smallest of each group at each step; rows ranked at the last step."""
+    k = np.trunc(param)
+    rows: list[Int64] = []
+    chosen = np.zeros_like(vector.present)
+    for members in np.split(order, starts[1:]):
+        ranks = _ranks(vector.values[members], vector.present[members], largest=largest)
+        chosen[members] = (ranks < k) & vector.present[members]
+        rows.append(members[np.argsort(ranks[:, -1], kind="stable")])
+    row = np.concatenate(rows)
+    row = row[chosen[row].any(axis=1)]
+    return Vector([vector.labels[place] for place in row], vector.values[row], chosen[row])
+
+
+def _check_k(param: Float64) -> None:
+    wrong = np.isnan(param) | (np.abs(param) >= _K_LIMIT)
+    if wrong.any():
+        raise ExpressionFailed(f"Scalar value {param[wrong][0]:g} overflows int64")
+
+
+def _ranks(values: Float64, present: Bools, *, largest: bool) -> Int64:
+    """The rank of each row at each step: NaN behind all numbers, what is absent behind all."""
+    last = np.where(present, np.isnan(values), 2)
+    order = np.lexsort((-values if largest else values, last), axis=0)
+    ranks = np.empty(order.shape, np.int64)
+    np.put_along_axis(ranks, order, np.arange(len(order))[:, None], axis=0)
+    return ranks

@@ -1,0 +1,97 @@
+"""Functions of instant vectors and scalars.
+
+Source: prometheus/promql/functions.go, release 2.42.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gputel.promql.labels import NAME, Labels, without_name
+from gputel.promql.nodes import MatchOp, Node, Selector
+from gputel.promql.vector import Float64, Scalar, Vector
+
+
+def _sgn(values: Float64) -> Float64:
+    return np.where(values < 0, -1.0, np.where(values > 0, 1.0, values))
+
+
+ELEMENTWISE: dict[str, Callable[[Float64], Float64]] = {
+    "abs": np.abs,
+    "ceil": np.ceil,
+    "floor": np.floor,
+    "sqrt": np.sqrt,
+    "exp": np.exp,
+    "ln": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
+    "sgn": _sgn,
+}
+
+
+def elementwise(name: str, vector: Vector) -> Vector:
+    """A function of each value alone."""
+    with np.errstate(all="ignore"):
+        return vector.mapped(without_name, ELEMENTWISE[name](vector.values))
+
+
+def rounded(vector: Vector, to: Scalar) -> Vector:
+    """To the nearest multiple of ``to``; halves go up."""
+    with np.errstate(all="ignore"):
+        inverse = 1.0 / to.values
+        return vector.mapped(without_name, np.floor(vector.values * inverse + 0.5) / inverse)
+
+
+def clamped(vector: Vector, low: Scalar | None, high: Scalar | None) -> Vector:
+    """No less than ``low`` and no more than ``high``; nothing where ``low`` is above ``high``."""
+    values, present = vector.values, vector.present
+    if high is not None:
+        values = np.minimum(values, high.values)
+    if low is not None:
+        values = np.maximum(values, low.values)
+    if low is not None and high is not None:
+        present = present & ~(high.values < low.values)
+    return Vector(vector.labels, vector.values, present).mapped(without_name, values)
+
+
+def to_scalar(vector: Vector) -> Scalar:
+    """The value of the only series; NaN at steps where there is none, or more than one."""
+    alone = vector.present.sum(axis=0) == 1
+    total = np.where(vector.present, vector.values, 0.0).sum(axis=0)
+    return Scalar(np.where(alone, total, np.nan))
+
+
+def to_vector(scalar: Scalar) -> Vector:
+    """One series without labels."""
+    return Vector([()], scalar.values[None, :], np.ones((1, len(scalar.values)), np.bool_))
+
+
+def absent(node: Node, vector: Vector) -> Vector:
+    """1 at steps where there is no series, under the labels that ``node`` asks for by ``=``."""
+    nothing = np.count_nonzero(vector.present, axis=0)[None, :] == 0
+    return Vector([_asked_for(node)], np.ones(nothing.shape), nothing)
+
+
+def _asked_for(node: Node) -> Labels:
+    if not isinstance(node, Selector):
+        return ()
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    for matcher in node.matchers:
+        if matcher.name == NAME:
+            continue
+        if matcher.op is MatchOp.EQUAL and matcher.name not in seen:
+            found[matcher.name] = matcher.value
+        else:
+            found.pop(matcher.name, None)
+        seen.add(matcher.name)
+    return tuple(sorted(pair for pair in found.items() if pair[1]))
+
+
+def ordered(vector: Vector, *, descending: bool) -> Vector:
+    """Rows by their value at the last step, NaN last: what an instant query shows."""
+    values = np.where(vector.present[:, -1], vector.values[:, -1], np.nan)
+    key = -values if descending else values
+    return vector.rows(np.lexsort((key, np.isnan(key))))

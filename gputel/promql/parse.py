@@ -1,0 +1,191 @@
+"""Text to an expression, by promql-parser; what the subset has not is refused here, by name."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import promql_parser as parser
+
+from gputel.errors import BadExpression
+from gputel.promql.aggregate import AGGREGATES
+from gputel.promql.evaluate import FUNCTIONS
+from gputel.promql.nodes import (
+    Aggregate,
+    Binary,
+    Call,
+    Card,
+    Edge,
+    Matcher,
+    Matching,
+    MatchOp,
+    Negate,
+    Node,
+    Number,
+    Selector,
+    Text,
+)
+from gputel.promql.operators import ARITHMETIC, COMPARISON, SETS
+
+MOST_CHARACTERS = 65_536
+MOST_OPERATORS = 500
+"""How deep an expression may be nested: the parser's time and stack grow with it."""
+
+MOST_PATTERN_CHARACTERS = 16_384
+
+_QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`|#[^\n]*""", re.DOTALL)
+_NESTING = re.compile(r"[(\[{]|[-+*/%^]|[<>=!]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+_WITH_PARAMETER = frozenset({"topk", "bottomk", "quantile"})
+_MICROSECOND = timedelta(microseconds=1)
+# The parser's enums can be compared, but not hashed.
+_OPS = (
+    (parser.MatchOp.Equal, MatchOp.EQUAL),
+    (parser.MatchOp.NotEqual, MatchOp.NOT_EQUAL),
+    (parser.MatchOp.Re, MatchOp.RE),
+    (parser.MatchOp.NotRe, MatchOp.NOT_RE),
+)
+_CARDS = (
+    (parser.VectorMatchCardinality.OneToOne, Card.ONE_TO_ONE),
+    (parser.VectorMatchCardinality.ManyToOne, Card.MANY_TO_ONE),
+    (parser.VectorMatchCardinality.OneToMany, Card.ONE_TO_MANY),
+    (parser.VectorMatchCardinality.ManyToMany, Card.MANY_TO_MANY),
+)
+
+
+def parse(text: str) -> Node:
+    """The expression that the text says. Raises BadExpression, saying what is wrong with it."""
+    _check_size(text)
+    try:
+        return _node(parser.parse(text))
+    except ValueError as error:  # of the parser, which UnicodeEncodeError is as well
+        raise BadExpression(f"parse error: {error}") from None
+    except OverflowError:
+        raise BadExpression("parse error: a time in it is out of range") from None
+
+
+def parse_selector(text: str) -> Selector:
+    """A series selector, as ``match[]`` takes. Raises BadExpression for any other expression."""
+    node = parse(text)
+    if not isinstance(node, Selector) or node != Selector(node.matchers):
+        raise BadExpression(f"{text!r} is not a series selector like up{{job='x'}}")
+    return node
+
+
+def _check_size(text: str) -> None:
+    if len(text) > MOST_CHARACTERS:
+        raise BadExpression(f"the expression is longer than {MOST_CHARACTERS} characters")
+    if len(_NESTING.findall(_QUOTED.sub("", text))) > MOST_OPERATORS:
+        raise BadExpression(f"the expression has more than {MOST_OPERATORS} operators and brackets")
+
+
+def _node(expr: Any) -> Node:
+    if isinstance(expr, parser.ParenExpr):
+        return _node(expr.expr)
+    if isinstance(expr, parser.NumberLiteral):
+        return Number(expr.val)
+    if isinstance(expr, parser.StringLiteral):
+        return Text(expr.val)
+    if isinstance(expr, parser.VectorSelector):
+        return _selector(expr, None)
+    if isinstance(expr, parser.MatrixSelector):
+        return _selector(expr.vector_selector, expr.range)
+    if isinstance(expr, parser.UnaryExpr):
+        return Negate(_node(expr.expr))
+    if isinstance(expr, parser.Call):
+        return _call(expr)
+    if isinstance(expr, parser.AggregateExpr):
+        return _aggregate(expr)
+    if isinstance(expr, parser.BinaryExpr):
+        return _binary(expr)
+    raise _unsupported("subqueries, like x[1h:1m],")
+
+
+def _unsupported(what: str) -> BadExpression:
+    return BadExpression(f"{what} are outside the subset of PromQL that gputel answers")
+
+
+def _call(expr: parser.Call) -> Call:
+    if expr.func.name not in FUNCTIONS:
+        raise BadExpression(
+            f"the function {expr.func.name} is outside the subset of PromQL that gputel answers: "
+            + ", ".join(sorted(FUNCTIONS))
+        )
+    return Call(expr.func.name, tuple(_node(each) for each in expr.args))
+
+
+def _aggregate(expr: parser.AggregateExpr) -> Aggregate:
+    op, modifier = str(expr.op), expr.modifier
+    if op not in AGGREGATES and op not in _WITH_PARAMETER:
+        raise BadExpression(
+            f"the aggregation {op} is outside the subset of PromQL that gputel answers: "
+            + ", ".join(sorted({*AGGREGATES, *_WITH_PARAMETER}))
+        )
+    without = modifier is not None and modifier.type == parser.AggModifierType.Without
+    param = None if expr.param is None else _node(expr.param)
+    labels = () if modifier is None else tuple(modifier.labels)
+    return Aggregate(op, _node(expr.expr), param, without, labels)
+
+
+def _binary(expr: parser.BinaryExpr) -> Binary:
+    op, modifier = str(expr.op), expr.modifier
+    if op not in ARITHMETIC and op not in COMPARISON and op not in SETS:
+        raise _unsupported(f"operators like {op}")
+    left, right = _node(expr.lhs), _node(expr.rhs)
+    if modifier is None:
+        card = Card.MANY_TO_MANY if op in SETS else Card.ONE_TO_ONE
+        return Binary(op, left, right, False, Matching(card))
+    fill = modifier.fill_values
+    if fill is not None and (fill.lhs is not None or fill.rhs is not None):
+        raise _unsupported("fill modifiers")
+    matching = modifier.matching
+    return Binary(
+        op,
+        left,
+        right,
+        bool(modifier.return_bool),
+        Matching(
+            next(ours for theirs, ours in _CARDS if theirs == modifier.card),
+            matching is not None and matching.type == parser.LabelModifierType.Include,
+            () if matching is None else tuple(matching.labels),
+            tuple(modifier.group_labels or ()),
+        ),
+    )
+
+
+def _selector(expr: parser.VectorSelector, range_: timedelta | None) -> Selector:
+    if expr.matchers.or_matchers:
+        raise _unsupported("alternatives of matchers, like {a='1' or b='2'},")
+    matchers = [Matcher("__name__", MatchOp.EQUAL, expr.name)] if expr.name else []
+    matchers += [_matcher(each) for each in expr.matchers.matchers]
+    return Selector(
+        tuple(matchers),
+        None if range_ is None else range_ // _MICROSECOND,
+        0 if expr.offset is None else expr.offset // _MICROSECOND,
+        _at(expr),
+    )
+
+
+def _matcher(given: parser.Matcher) -> Matcher:
+    if len(given.value) > MOST_PATTERN_CHARACTERS:
+        raise BadExpression(
+            f"the matcher of {given.name} is longer than {MOST_PATTERN_CHARACTERS} characters"
+        )
+    return Matcher(
+        given.name, next(ours for theirs, ours in _OPS if theirs == given.op), given.value
+    )
+
+
+def _at(expr: parser.VectorSelector) -> int | Edge | None:
+    at = expr.at
+    if at is None:
+        return None
+    if at.type == parser.AtModifierType.Start:
+        return Edge.START
+    if at.type == parser.AtModifierType.End:
+        return Edge.END
+    # The parser panics where a time before 1970 is read, and prints it as 0.
+    if "@ 0.000" in str(expr):
+        return 0
+    assert at.at is not None
+    return round(at.at.timestamp() * 1e6)

@@ -1,0 +1,36 @@
+"""Quantiles of many small sets at once.
+
+Source: ``quantile`` of prometheus/promql/quantile.go: NaN is the smallest value, and between two
+ranks the quantile lies in proportion.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gputel.promql.vector import Bools, Float64, Int64
+
+
+def of_rows(values: Float64, inside: Bools, wanted: Float64) -> Float64:
+    """The quantile of what is ``inside`` in each row, ``wanted`` of each; NaN of an empty row."""
+    count = inside.sum(axis=1)
+    nan = np.isnan(values) & inside
+    ranked = np.sort(np.where(inside, np.where(nan, -np.inf, values), np.inf), axis=1)
+    nans = nan.sum(axis=1)
+    with np.errstate(all="ignore"):
+        rank = np.where(np.isnan(wanted), 0.0, np.clip(wanted, 0.0, 1.0)) * (count - 1)
+        low = np.maximum(np.floor(rank), 0).astype(np.int64)
+        high = np.maximum(np.minimum(low + 1, count - 1), 0)
+        weight = rank - np.floor(rank)
+        below, above = _picked(ranked, nans, low), _picked(ranked, nans, high)
+        found: Float64 = below * (1 - weight) + above * weight
+    found[wanted < 0] = -np.inf
+    found[wanted > 1] = np.inf
+    found[np.isnan(wanted) | (count == 0)] = np.nan
+    return found
+
+
+def _picked(ranked: Float64, nans: Int64, place: Int64) -> Float64:
+    picked = np.take_along_axis(ranked, place[:, None], axis=1)[:, 0]
+    value: Float64 = np.where(place < nans, np.nan, picked)
+    return value

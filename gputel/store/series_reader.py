@@ -1,0 +1,107 @@
+"""Questions about many series at once: which there are, and their samples in columns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+import asyncpg
+import numpy as np
+
+from gputel.store import queries
+from gputel.store.reader import EARLIEST, LATEST, storable
+from gputel.store.records import SeriesLabels
+from gputel.store.samples import EPOCH, Samples, concatenate, decode_blocks, micros
+
+COLUMNS = frozenset(
+    {"metric_name", "gpu_id", "device", "uuid", "model_name", "hostname", "container", "pod"}
+    | {"namespace", "labels_raw"}
+)
+"""The labels that conditions may be on."""
+
+Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy
+
+_SQL = queries.load("series_reader")
+_MARK = "/* conditions */"
+_FETCH_SERIES = 2000
+_FIRST_FETCH_BLOCKS = 256
+_MOST_FETCH_BLOCKS = 8192
+_FETCH_SAMPLES = 1_000_000
+
+
+async def series_where(
+    connection: Connection,
+    allowed: Mapping[str, Sequence[str]],
+    first_us: int,
+    last_us: int,
+) -> AsyncGenerator[list[SeriesLabels], None]:
+    """The series whose labels have one of the values allowed, some at a time, in no set order.
+
+    ``allowed`` is by label, one of COLUMNS. Only series of GPUs that were seen at some time from
+    ``first_us`` to ``last_us``, Unix microseconds, are given; the series itself need not have been.
+    """
+    values = [[text for text in texts if storable(text)] for texts in allowed.values()]
+    assert allowed.keys() <= COLUMNS
+    conditions = [
+        f"AND s.{name} = ANY (${place}::text[])" for place, name in enumerate(allowed, start=3)
+    ]
+    sql = _SQL["series"].replace(_MARK, " ".join(conditions))
+    cursor = await connection.cursor(sql, moment(first_us), moment(last_us), *values)
+    while rows := await cursor.fetch(_FETCH_SERIES):
+        yield [SeriesLabels(*row) for row in rows]
+
+
+async def samples_of(
+    connection: Connection,
+    series_ids: Sequence[int],
+    first_us: int,
+    last_us: int,
+    count: Callable[[int], None],
+) -> Samples:
+    """All samples of the series from ``first_us`` to ``last_us``, both inclusive.
+
+    They are in order of series, and within a series mostly in order of time: its blocks may
+    overlap. ``count`` is told of how many came, again and again, and may raise to end it.
+    """
+    first, last = moment(first_us), moment(last_us)
+    if not series_ids or first_us > last_us:
+        return concatenate([])
+    midnight = last.replace(hour=0, minute=0, second=0, microsecond=0)
+    cursor = await connection.cursor(
+        _SQL["blocks"], list(series_ids), first, last, midnight + timedelta(days=1)
+    )
+    pieces: list[Samples] = []
+    fetch = _FIRST_FETCH_BLOCKS
+    while rows := await cursor.fetch(fetch):
+        piece = await asyncio.to_thread(_decode, rows, first_us, last_us)
+        count(len(piece))
+        pieces.append(piece)
+        if len(rows) < fetch:
+            break
+        fetch = max(16, min(_MOST_FETCH_BLOCKS, _FETCH_SAMPLES * fetch // max(1, len(piece))))
+    return await asyncio.to_thread(concatenate, pieces)
+
+
+def moment(us: int) -> datetime:
+    """The time of Unix microseconds; beyond what Postgres takes, the last that it does."""
+    if us <= micros(EARLIEST):
+        return EARLIEST
+    return LATEST if us >= micros(LATEST) else EPOCH + timedelta(microseconds=us)
+
+
+def _decode(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:
+    starts = [
+        micros(first_ts) + skipped * step_us
+        for first_ts, skipped, step_us in ((row[1], row[3], row[2]) for row in rows)
+    ]
+    samples = decode_blocks(
+        [row[0] for row in rows],
+        starts,
+        [row[2] for row in rows],
+        [row[4] for row in rows],
+        [row[5] for row in rows],
+    )
+    inside = (samples.ts >= first_us) & (samples.ts <= last_us)
+    return samples if np.all(inside) else samples.take(inside)

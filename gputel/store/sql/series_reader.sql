@@ -1,0 +1,34 @@
+-- What is asked of many series at once.
+
+-- name: series
+-- Series of GPUs that were seen from $1 to $2; conditions on labels are put in place of the mark.
+SELECT s.series_id, s.metric_name, s.gpu_id, s.device, s.uuid, s.model_name, s.hostname,
+       s.container, s.pod, s.namespace, s.labels_raw
+FROM series AS s JOIN gpu AS g USING (uuid)
+WHERE g.last_ts >= $1 AND g.first_ts <= $2 /* conditions */
+
+-- name: blocks
+-- Series ids; of their blocks that have samples from $2 to $3, with last_ts before $4, the samples
+-- that may be in that time: `skipped` many at a block's start are left out. Where times come at a
+-- beat, that is exact; a block with offsets goes out whole, and so does one that lies within.
+SELECT b.series_id, b.first_ts, b.step_us, cut.first - 1 AS skipped,
+       array_send(CASE WHEN cut.whole THEN b.off_us END) AS off_us,
+       array_send(CASE WHEN cut.whole THEN b.value ELSE b.value[cut.first:cut.last] END) AS value
+FROM sample_block AS b
+CROSS JOIN LATERAL (
+    SELECT b.off_us IS NOT NULL OR b.step_us <= 0 OR (b.first_ts >= $2 AND b.last_ts <= $3)
+) AS fits (whole)
+CROSS JOIN LATERAL (
+    SELECT fits.whole,
+           CASE WHEN fits.whole OR b.first_ts >= $2 THEN 1
+                ELSE ceil((extract(epoch FROM $2 - b.first_ts) * 1000000) / b.step_us)::int + 1
+           END,
+           CASE WHEN fits.whole THEN b.samples
+                ELSE least(b.samples,
+                           floor((extract(epoch FROM $3 - b.first_ts) * 1000000)
+                                 / b.step_us)::bigint + 1)::int
+           END
+) AS cut (whole, first, last)
+WHERE b.series_id = ANY ($1::bigint[])
+  AND b.last_ts >= $2 AND b.last_ts < $4 AND b.first_ts <= $3
+ORDER BY b.series_id, b.first_ts
