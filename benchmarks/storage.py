@@ -37,6 +37,8 @@ from gputel.store.postgres_binaries import find_binaries
 from gputel.store.reader import Reader
 from gputel.store.rollup_build import roll_up
 from gputel.store.rollup_reader import Steps, telemetry_by_step
+from gputel.store.selection import of_gpu
+from gputel.store.telemetry import Asked
 from gputel.store.writer import Arrival, Writer
 
 SCENARIOS = ("bulk", "unmerged", "beat", "jitter")
@@ -168,7 +170,7 @@ async def report_rollups(pool: asyncpg.Pool, samples: int, seconds: list[float])
 
 async def report_queries(pool: asyncpg.Pool) -> None:
     """All metrics of one GPU over the whole time, by rollups and by samples."""
-    reader = Reader(pool)
+    reader, asked = Reader(pool), Asked(of_gpu("GPU-00000003"))
     for step_s in (60, 300, 3600):
         found = {}
         for use in (True, False):
@@ -176,7 +178,7 @@ async def report_queries(pool: asyncpg.Pool) -> None:
             for _ in range(11):
                 began, records = time.perf_counter(), 0
                 steps = Steps(step_s * 1_000_000, use_rollups=use)
-                async for piece in telemetry_by_step(reader, "GPU-00000003", steps):
+                async for piece in telemetry_by_step(reader, asked, steps):
                     records += len(piece)
                 times.append(time.perf_counter() - began)
             found[use] = records, statistics.median(times) * 1000

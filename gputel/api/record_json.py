@@ -6,8 +6,8 @@ from datetime import datetime
 
 import msgspec
 
-from gputel.store.newest_first import numbers
 from gputel.store.records import Records, SeriesLabels
+from gputel.store.samples import numbers
 
 _ENCODER = msgspec.json.Encoder()
 _BEGIN = b'{"timestamp":"'

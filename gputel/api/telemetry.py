@@ -15,10 +15,12 @@ from gputel.api.keys import READER
 from gputel.api.record_json import RecordEncoder
 from gputel.api.schemas import GpuPath, RecordSchema, TelemetryQuery
 from gputel.errors import GputelError, NotFound
-from gputel.store.reader import Reader
+from gputel.store.reader import EARLIEST, LATEST, Reader
 from gputel.store.records import Records
 from gputel.store.rollup import Aggregate
 from gputel.store.rollup_reader import Steps, telemetry_by_step
+from gputel.store.selection import of_gpu
+from gputel.store.telemetry import Asked, telemetry
 
 log = logging.getLogger("gputel.api")
 
@@ -71,11 +73,17 @@ async def _known(reader: Reader, uuid: str) -> None:
 
 
 def _asked(reader: Reader, uuid: str, wanted: Mapping[str, Any]) -> AsyncGenerator[Records, None]:
-    which = [wanted.get(name) for name in ("start_time", "end_time", "metric", "limit")]
+    metrics = [wanted["metric"]] if "metric" in wanted else []
+    asked = Asked(
+        of_gpu(uuid, metrics),
+        wanted.get("start_time", EARLIEST),
+        wanted.get("end_time", LATEST),
+        limit=wanted.get("limit"),
+    )
     if "step" not in wanted:
-        return reader.telemetry(uuid, *which)
+        return telemetry(reader, asked)
     steps = Steps(wanted["step"], wanted.get("agg", Aggregate.AVG))
-    return telemetry_by_step(reader, uuid, steps, *which)
+    return telemetry_by_step(reader, asked, steps)
 
 
 async def _write_array(

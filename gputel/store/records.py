@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from gputel.store.newest_first import numbers
-from gputel.store.samples import EPOCH, Samples
+from gputel.store.samples import EPOCH, Samples, numbers
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, rename={"model_name": "modelName"}):

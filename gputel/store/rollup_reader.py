@@ -16,8 +16,7 @@ import numpy as np
 
 from gputel.store import queries
 from gputel.store.blocks import DAY_US
-from gputel.store.newest_first import sort
-from gputel.store.reader import EARLIEST, LATEST, Reader, in_pieces, storable
+from gputel.store.reader import EARLIEST, Reader
 from gputel.store.records import Records
 from gputel.store.rollup import (
     HOUR_US,
@@ -32,6 +31,8 @@ from gputel.store.rollup import (
 from gputel.store.rollup_plan import Source, Span, plan
 from gputel.store.rollup_rows import decode_rollups
 from gputel.store.samples import EPOCH, Samples, decode_rows, micros
+from gputel.store.telemetry import Asked, in_pieces
+from gputel.store.time_order import sort
 
 _SQL = queries.load("rollup")
 _WINDOW_US = {HOUR_US: 64 * DAY_US, MINUTE_US: 8 * DAY_US}
@@ -56,28 +57,20 @@ class _Asked:
 
 
 async def telemetry_by_step(
-    reader: Reader,
-    uuid: str,
-    steps: Steps,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    metric: str | None = None,
-    limit: int | None = None,
+    reader: Reader, asked: Asked, steps: Steps
 ) -> AsyncGenerator[Records, None]:
-    """What ``Reader.telemetry`` gives, but one record for each bucket and series that has samples.
+    """What ``telemetry`` gives, but one record for each bucket and series that has samples.
 
     Its timestamp is the beginning of the bucket, its value the aggregate of the samples from
     ``start`` to ``end`` inclusive in it. ``limit`` is of buckets.
     """
-    if not storable(uuid) or not storable(metric or ""):
-        return
-    start, end = max(start or EARLIEST, EARLIEST), min(end or LATEST, LATEST)
+    asked = asked.bounded()
     async with reader.snapshot() as connection:
-        series = await reader.series_of(connection, uuid, metric, end)
-        asked = _Asked(steps, list(series), micros(start), micros(end) + 1)
-        left = limit
-        while series and (window := await _newest_window(connection, asked)):
-            buckets = await _read(connection, asked, *window)
+        series = await reader.series(connection, asked.selection, asked.start, asked.end)
+        span = _Asked(steps, list(series), micros(asked.start), micros(asked.end) + 1)
+        left = asked.limit
+        while series and (window := await _newest_window(connection, span)):
+            buckets = await _read(connection, span, *window)
             found = await asyncio.to_thread(_answer, buckets, steps.aggregate)
             for records in in_pieces(found, series, left):
                 yield records
@@ -85,7 +78,7 @@ async def telemetry_by_step(
                 left -= len(found)
                 if left <= 0:
                     return
-            asked = _Asked(steps, asked.series_ids, asked.start_us, window[0])
+            span = _Asked(steps, span.series_ids, span.start_us, window[0])
 
 
 async def _newest_window(

@@ -19,6 +19,7 @@ INTEGER = np.dtype([("size", ">i4"), ("bits", ">i8")])
 NUMBER = np.dtype([("size", ">i4"), ("bits", ">f8")])
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_WHOLE_LIMIT = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -97,3 +98,12 @@ def concatenate(pieces: Sequence[Samples]) -> Samples:
         np.concatenate([piece.ts for piece in pieces]),
         np.concatenate([piece.value for piece in pieces]),
     )
+
+
+def numbers(values: Float64) -> list[float]:
+    """Python's numbers, whole ones as int where a float holds them exactly: 0, not 0.0."""
+    found: list[float] = values.tolist()
+    whole = (np.abs(values) <= _WHOLE_LIMIT) & (np.trunc(values) == values)
+    for place in np.flatnonzero(whole).tolist():
+        found[place] = int(found[place])
+    return found

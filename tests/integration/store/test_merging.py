@@ -17,6 +17,8 @@ import pytest
 
 from gputel.store.merge import FINAL, GROWING, Merged, Tier, merge_day
 from gputel.store.reader import Reader
+from gputel.store.selection import of_gpu
+from gputel.store.telemetry import Asked, telemetry
 from gputel.store.writer import Arrival, Writer
 from tests.batches import NOON, batch, labels
 from tests.postgres_processes import eventually
@@ -37,7 +39,7 @@ async def answers(pool: asyncpg.Pool) -> list[Any]:
     reader = Reader(pool)
     found: list[Any] = list(await reader.gpus())
     for gpu in list(found):
-        async with aclosing(reader.telemetry(gpu.uuid)) as pieces:
+        async with aclosing(telemetry(reader, Asked(of_gpu(gpu.uuid)))) as pieces:
             async for records in pieces:
                 found += records
     return found

@@ -2,16 +2,23 @@ from __future__ import annotations
 
 import math
 import tracemalloc
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 
 from gputel.errors import StoreUnavailable
-from gputel.store.reader import RECORDS_PER_PIECE, Reader
-from gputel.store.records import Record
+from gputel.store.reader import Reader
+from gputel.store.records import Record, Records
+from gputel.store.selection import Kind, Matcher, Selection, matching, of_gpu
+from gputel.store.telemetry import RECORDS_PER_PIECE, Asked, telemetry
+from gputel.store.time_order import Order, Position
 from tests.telemetry_rows import Labels, add_block, add_many, add_series, every
+
+Pieces = AsyncGenerator[Records, None]
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -24,9 +31,15 @@ def reader(pool: asyncpg.Pool) -> Reader:
     return Reader(pool)
 
 
-async def read(reader: Reader, uuid: str = "GPU-a", **wanted: object) -> list[Record]:
+def of(reader: Reader, uuid: str = "GPU-a", metric: str = "", **wanted: Any) -> Pieces:
+    return telemetry(reader, Asked(of_gpu(uuid, [metric] if metric else []), **wanted))
+
+
+async def read(
+    reader: Reader, uuid: str = "GPU-a", metric: str = "", **wanted: Any
+) -> list[Record]:
     found: list[Record] = []
-    async for records in reader.telemetry(uuid, **wanted):  # type: ignore[arg-type]
+    async for records in of(reader, uuid, metric, **wanted):
         assert 1 <= len(records) <= RECORDS_PER_PIECE
         found += records
     return found
@@ -174,32 +187,101 @@ async def test_names_that_postgres_cannot_hold_are_only_unknown(reader: Reader, 
     assert await read(reader, "GPU-a", metric=name) == []
 
 
-async def test_two_hundred_thousand_records_need_no_more_memory_than_twenty_thousand(
+async def test_memory_does_not_grow_with_the_number_of_records(
     pool: asyncpg.Pool, reader: Reader
 ) -> None:
-    await add_many(pool, TEMP, NOON, blocks=1000, samples=200)
-    await add_many(pool, POWER, NOON, blocks=1, samples=20_000)
+    await add_many(pool, TEMP, NOON, blocks=1500, samples=200)
+    await add_many(pool, POWER, NOON, blocks=500, samples=200)
 
     async def peak(metric: str, count: int) -> int:
-        seen, last = 0, math.inf
+        seen = 0
         tracemalloc.start()
-        async with aclosing(reader.telemetry("GPU-a", metric=metric)) as pieces:
+        async with aclosing(of(reader, metric=metric)) as pieces:
             async for records in pieces:
-                values = [record.value for record in records]
-                assert values[0] < last
-                seen, last = seen + len(records), values[-1]
+                seen += len(records)
         _, highest = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert seen == count
         return highest
 
-    await peak("POWER", 20_000)
-    assert await peak("TEMP", 200_000) < 2 * await peak("POWER", 20_000)
+    await peak("POWER", 100_000)
+    assert await peak("TEMP", 300_000) < 1.5 * await peak("POWER", 100_000)
+
+
+@pytest.mark.parametrize("order", Order)
+async def test_pages_joined_are_the_whole_answer(
+    pool: asyncpg.Pool, reader: Reader, order: Order
+) -> None:
+    for metric in ("TEMP", "POWER"):
+        await add_block(pool, Labels(metric=metric), every(NOON, 10, 50), [1, 2] * 25)
+        await add_block(
+            pool, Labels(metric=metric), every(NOON + timedelta(days=3), 10, 30), [1] * 30
+        )
+        await add_block(pool, Labels(metric=metric), [NOON] * 7, [1] * 7)
+    whole = await read(reader, order=order)
+    assert len(whole) == 174
+    times = [record.timestamp for record in whole]
+    assert times == sorted(times, reverse=order is Order.NEWEST_FIRST)
+    found: list[Record] = []
+    position = None
+    while len(found) < len(whole):
+        async with aclosing(of(reader, order=order, after=position, limit=5)) as pieces:
+            async for records in pieces:
+                found += records
+                position = Position.of_last(records.samples, position)
+    assert found == whole
+
+
+async def test_series_of_many_gpus_are_selected_by_their_labels(
+    pool: asyncpg.Pool, reader: Reader
+) -> None:
+    for uuid, hostname in [("GPU-a", "host-1"), ("GPU-ab", "host-2"), ("GPU_b", "host-2")]:
+        for metric in ("TEMP", "POWER"):
+            await add_block(pool, Labels(uuid, metric, hostname), [NOON], [1])
+
+    async def selected(*matchers: Matcher) -> set[tuple[str, str]]:
+        found = set()
+        async for records in telemetry(reader, Asked(Selection(matchers))):
+            found |= {(record.uuid, record.metric_name) for record in records}
+        return found
+
+    everything = {(uuid, m) for uuid in ("GPU-a", "GPU-ab", "GPU_b") for m in ("TEMP", "POWER")}
+    assert await selected() == everything
+    assert await selected(matching("uuid", ["GPU-a*"])) == {
+        each for each in everything if each[0] != "GPU_b"
+    }
+    assert {uuid for uuid, _ in await selected(matching("uuid", ["GPU_?"]))} == {"GPU_b"}
+    temperatures = matching("metric_name", ["TEMP"])
+    on_two = matching("hostname", ["host-2", "host-9"])
+    assert await selected(temperatures, on_two) == {("GPU-ab", "TEMP"), ("GPU_b", "TEMP")}
+    others = Matcher("metric_name", Kind.IS_NOT, ("TEMP",))
+    assert {metric for _, metric in await selected(others)} == {"POWER"}
+    assert await selected(matching("uuid", ["%", "\x00", "G\\PU*"])) == set()
+
+
+async def test_a_day_of_too_many_samples_to_hold_is_read_in_slices(
+    pool: asyncpg.Pool, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(120):
+        await add_block(pool, Labels(f"GPU-{number:03d}"), every(NOON, 60, 20), range(20))
+
+    async def everything(order: Order) -> list[Record]:
+        found: list[Record] = []
+        async for records in telemetry(reader, Asked(order=order)):
+            found += records
+        return found
+
+    whole = {order: await everything(order) for order in Order}
+    monkeypatch.setattr("gputel.store.telemetry._SAMPLES_HELD", 100)
+    for order in Order:
+        found = await everything(order)
+        assert len(found) == 2400
+        assert found == whole[order]
 
 
 async def test_a_read_sees_one_state_of_the_store(pool: asyncpg.Pool, reader: Reader) -> None:
     await add_many(pool, TEMP, NOON, blocks=200, samples=100)
-    async with aclosing(reader.telemetry("GPU-a")) as pieces:
+    async with aclosing(of(reader)) as pieces:
         seen = len(await anext(pieces))
         await add_block(pool, TEMP, [NOON - timedelta(hours=1)], [-1])
         await pool.execute("DELETE FROM sample_block WHERE first_ts = $1", NOON)
@@ -211,7 +293,7 @@ async def test_a_read_sees_one_state_of_the_store(pool: asyncpg.Pool, reader: Re
 async def test_a_closed_read_gives_its_session_back(pool: asyncpg.Pool, reader: Reader) -> None:
     await add_many(pool, TEMP, NOON, blocks=200, samples=100)
     for _ in range(2 * pool.get_max_size()):
-        async with aclosing(reader.telemetry("GPU-a")) as pieces:
+        async with aclosing(of(reader)) as pieces:
             await anext(pieces)
     assert pool.get_idle_size() == pool.get_size()
 
@@ -221,7 +303,7 @@ async def test_more_long_reads_than_sessions_are_told_to_come_back(
 ) -> None:
     monkeypatch.setattr("gputel.store.reader._BUSY_WAIT_S", 0.05)
     await add_many(pool, TEMP, NOON, blocks=200, samples=100)
-    open_reads = [reader.telemetry("GPU-a") for _ in range(pool.get_max_size() // 2)]
+    open_reads = [of(reader) for _ in range(pool.get_max_size() // 2)]
     for pieces in open_reads:
         await anext(pieces)
     with pytest.raises(StoreUnavailable, match="as many telemetry requests as may run"):

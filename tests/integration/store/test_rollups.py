@@ -20,11 +20,13 @@ from gputel.store.maintenance import Maintenance
 from gputel.store.merge import FINAL, merge_day
 from gputel.store.migrations import known_migrations, migrate
 from gputel.store.pool import close_pool, open_pool
-from gputel.store.reader import Reader
+from gputel.store.reader import EARLIEST, LATEST, Reader
 from gputel.store.records import Record
 from gputel.store.rollup import Aggregate
 from gputel.store.rollup_build import roll_up
 from gputel.store.rollup_reader import Steps, telemetry_by_step
+from gputel.store.selection import of_gpu
+from gputel.store.telemetry import Asked
 from gputel.store.writer import Arrival, Writer
 from tests.batches import NOON, batch, labels
 from tests.postgres_processes import eventually
@@ -54,7 +56,9 @@ def message(number: int, start: datetime = NOON, hours: float = 30, rows: int = 
 
 async def ask(pool: asyncpg.Pool, steps: Steps, span: Range = ALL, limit: int = 0) -> list[Record]:
     found = []
-    pieces = telemetry_by_step(Reader(pool), "GPU-a", steps, *span, limit=limit or None)
+    start, end = span[0] or EARLIEST, span[1] or LATEST
+    asked = Asked(of_gpu("GPU-a"), start, end, limit=limit or None)
+    pieces = telemetry_by_step(Reader(pool), asked, steps)
     async with aclosing(pieces):
         async for records in pieces:
             found += records
