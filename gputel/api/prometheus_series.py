@@ -17,10 +17,10 @@ from gputel.promql.matching import matches
 from gputel.promql.nodes import Matcher, MatchOp, Selector
 from gputel.promql.reach import Reach
 from gputel.promql.samples import SeriesSamples, collect
-from gputel.store.reader import Reader
+from gputel.store.reader import Connection, Reader
 from gputel.store.records import SeriesLabels
 from gputel.store.samples import Samples
-from gputel.store.series_reader import Connection, samples_of, series_where
+from gputel.store.series_reader import samples_of, series_where
 
 _LITERALS = re.compile(r"[\w :@/-]+(?:\|[\w :@/-]+)*", re.ASCII)
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeAlias
 
 import asyncpg
 import numpy as np
 
 from gputel.store import queries
-from gputel.store.reader import EARLIEST, LATEST, storable
+from gputel.store.reader import EARLIEST, LATEST, Connection
 from gputel.store.records import SeriesLabels
 from gputel.store.samples import EPOCH, Samples, concatenate, decode_blocks, micros
+from gputel.store.selection import storable
 
 COLUMNS = frozenset(
     {"metric_name", "gpu_id", "device", "uuid", "model_name", "hostname", "container", "pod"}
     | {"namespace", "labels_raw"}
 )
 """The labels that conditions may be on."""
-
-Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy
 
 _SQL = queries.load("series_reader")
 _MARK = "/* conditions */"
