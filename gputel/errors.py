@@ -14,8 +14,8 @@
         SchemaTooNew         the database is ahead of this gputel
       RequestError           a request that cannot be answered as asked (4xx, 5xx)
         BadRequest 400 (BadExpression), Unauthorized 401, NotFound 404, UnknownMessage 404,
-        ExpressionFailed 422 (ExpressionTimedOut 503), UnknownQueue 404, TooSlow 408,
-        QueueNotEmpty 409, TooManyQueues 409, StaleLease 409, QueueClosed 410,
+        NotAcceptable 406, ExpressionFailed 422 (ExpressionTimedOut 503), UnknownQueue 404,
+        TooSlow 408, QueueNotEmpty 409, TooManyQueues 409, StaleLease 409, QueueClosed 410,
         PayloadTooLarge 413, QueueFull 503,
         Busy 503, JournalFull 507, JournalBroken 503
       BrokerUnavailable      the broker is away for now                 (retried)
@@ -162,6 +162,13 @@ class NotFound(RequestError):
 
     code = "not_found"
     status = 404
+
+
+class NotAcceptable(RequestError):
+    """The client accepts no format that the answer can have."""
+
+    code = "not_acceptable"
+    status = 406
 
 
 class UnknownMessage(RequestError):

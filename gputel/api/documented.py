@@ -12,9 +12,13 @@ from gputel.api.schemas import ErrorSchema, NoQuery, QuerySchema
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
+LISTS = "lists"
+"""Marks, in what is recorded of a handler, that it answers a list in any format."""
+
 _ERRORS = {
     400: "A parameter is unknown or wrong; the message names it and shows a right one.",
     404: "No record of this GPU has ever landed.",
+    406: "`Accept` takes none of the formats that there are; the message lists them.",
     503: "Postgres is away for now, or busy: try again after `Retry-After` seconds.",
 }
 
@@ -57,6 +61,18 @@ def answer(
     decorate: Callable[[Handler], Handler] = response_schema(
         schema, status, description=description
     )
+    return decorate
+
+
+def listed(schema: type[Schema], description: str) -> Callable[[Handler], Handler]:
+    """Describe an answer that is a list of ``schema`` in the format asked for."""
+
+    def decorate(handler: Handler) -> Handler:
+        answer(schema(many=True), 200, description)(handler)
+        answer({}, 304, "`If-None-Match` has the `ETag` of this answer.")(handler)
+        handler.__apispec__[LISTS] = True  # type: ignore[attr-defined]
+        return handler
+
     return decorate
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
 from aiohttp import web
 
-from gputel.api.documented import answer, errors, operation, query
+from gputel.api.documented import errors, listed, operation, query
+from gputel.api.formats.answer import answer_rows
 from gputel.api.keys import READER
-from gputel.api.schemas import GpuSchema
+from gputel.api.schemas import FormatQuery, GpuSchema
 
 
 @operation(
@@ -17,10 +17,9 @@ from gputel.api.schemas import GpuSchema
     "Every GPU that has telemetry, one object a GPU, ordered by uuid. A GPU whose labels changed "
     "over time (another host, another pod) is one object, with the labels it was last seen with.",
 )
-@query()
-@answer(GpuSchema(many=True), 200, "The GPUs; an empty array if none.")
-@errors(400, 503)
+@query(FormatQuery)
+@listed(GpuSchema, "The GPUs; an empty list if none.")
+@errors(400, 406, 503)
 async def list_gpus(request: web.Request) -> web.Response:
-    """Answer every GPU as one JSON array."""
-    gpus = await request.app[READER].gpus()
-    return web.Response(body=msgspec.json.encode(gpus), content_type="application/json")
+    """Answer every GPU."""
+    return await answer_rows(request, request.app[READER].gpus(), GpuSchema)

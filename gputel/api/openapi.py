@@ -9,7 +9,7 @@ Format: https://spec.openapis.org/oas/v3.0.3
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -17,8 +17,19 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 
 from gputel import __version__
+from gputel.api.documented import LISTS
+from gputel.api.formats.media import MEDIA_TYPES, Format
 
 JSON = "application/json"
+_TEXT = {"type": "string"}
+_BINARY = {"type": "string", "format": "binary"}
+# What JSON's schema cannot describe.
+_OTHER_SCHEMAS = {
+    Format.NDJSON.media_type: _TEXT,
+    Format.CSV.media_type: _TEXT,
+    Format.ARROW.media_type: _BINARY,
+    Format.PARQUET.media_type: _BINARY,
+}
 _LOCATIONS = {
     "querystring": "query",
     "query": "query",
@@ -93,17 +104,22 @@ def _operation(recorded: Mapping[str, Any], plugin: MarshmallowPlugin) -> dict[s
             }
     if parameters:
         operation["parameters"] = sorted(parameters, key=lambda given: given["in"] != "path")
-    media_type = recorded["produces"][0]
+    media_types = list(MEDIA_TYPES.values()) if LISTS in recorded else recorded["produces"]
     operation["responses"] = {
-        status: _response(status, response, media_type)
+        status: _response(status, response, media_types)
         for status, response in sorted(recorded["responses"].items())
     }
     return operation
 
 
-def _response(status: str, response: Mapping[str, Any], media_type: str) -> dict[str, Any]:
+def _response(
+    status: str, response: Mapping[str, Any], media_types: Sequence[str]
+) -> dict[str, Any]:
     described: dict[str, Any] = {"description": response["description"]}
-    if "schema" in response:
-        answered = media_type if status.startswith("2") else JSON
-        described["content"] = {answered: {"schema": response["schema"]}}
+    if "schema" in response and status != "304":
+        answered = media_types if status.startswith("2") else [JSON]
+        described["content"] = {
+            media_type: {"schema": _OTHER_SCHEMAS.get(media_type, response["schema"])}
+            for media_type in answered
+        }
     return described

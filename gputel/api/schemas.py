@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from gputel.api import times
+from gputel.api.formats.media import Format
 from gputel.config import Duration
 from gputel.store.rollup import Aggregate
 
@@ -116,6 +117,19 @@ class NoQuery(QuerySchema):
     """A path that takes no query parameters."""
 
 
+class FormatQuery(QuerySchema):
+    """The format of an answer that is a list."""
+
+    format = fields.String(
+        validate=validate.OneOf(list(Format), error=f"{{input!r}} is none of {', '.join(Format)}"),
+        metadata=described(
+            "How the list is written, whatever `Accept` says. Default: what `Accept` likes best, "
+            "else json.",
+            "json",
+        ),
+    )
+
+
 class GpuPath(Schema):
     """The GPU that a path names."""
 
@@ -124,7 +138,7 @@ class GpuPath(Schema):
     )
 
 
-class TelemetryQuery(QuerySchema):
+class TelemetryQuery(FormatQuery):
     """Which records of a GPU."""
 
     start_time = Moment(

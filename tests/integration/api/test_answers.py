@@ -179,7 +179,7 @@ async def test_gpus_refuse_parameters_that_they_do_not_have(client: aiohttp.Clie
     async with client.get("/api/v1/gpus?host=a") as response:
         assert response.status == 400
         message = (await response.json())["message"]
-    assert message == "unknown query parameter 'host'; this path takes none"
+    assert message == "unknown query parameter 'host'; this path takes format"
 
 
 @pytest.mark.parametrize("uuid", ["GPU-b", "GPU-%00", "%ED%A0%80", "a%2Fb", "%27%20or%201=1"])

@@ -128,7 +128,7 @@ async def test_a_read_that_fails_on_the_way_is_never_taken_for_the_whole(
 async def test_a_client_that_takes_nothing_loses_its_connection(
     pool: asyncpg.Pool, api: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gputel.api.telemetry._STALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("gputel.api.formats.streamed._STALL_TIMEOUT_S", 0.3)
     await add_many(pool, Labels(), MORNING, blocks=1000, samples=200)
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port, limit=1024)
     writer.write(f"GET {PATH} HTTP/1.1\r\nHost: api\r\n\r\n".encode())

@@ -73,8 +73,8 @@ def test_every_operation_says_what_it_does_and_how_it_refuses(document: dict[str
 def test_what_reads_the_store_documents_each_of_its_refusals(document: dict[str, Any]) -> None:
     gpus = document["paths"]["/api/v1/gpus"]["get"]
     telemetry = document["paths"]["/api/v1/gpus/{uuid}/telemetry"]["get"]
-    assert set(gpus["responses"]) == {"200", "400", "503", "default"}
-    assert set(telemetry["responses"]) == {"200", "400", "404", "503", "default"}
+    assert set(gpus["responses"]) == {"200", "304", "400", "406", "503", "default"}
+    assert set(telemetry["responses"]) == {*gpus["responses"], "404"}
 
 
 def test_the_telemetry_parameters_are_documented(document: dict[str, Any]) -> None:
@@ -88,6 +88,7 @@ def test_the_telemetry_parameters_are_documented(document: dict[str, Any]) -> No
         "limit",
         "step",
         "agg",
+        "format",
     }
     assert found["query", "start_time"]["schema"]["format"] == "date-time"
     assert all(given["description"] for given in found.values())

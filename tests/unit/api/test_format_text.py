@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gputel.api.record_json import RecordEncoder
+from gputel.api.formats.text import JsonRecords
 from gputel.store.reader import EARLIEST, LATEST
 from gputel.store.records import Records, SeriesLabels
 from gputel.store.samples import Samples, micros
@@ -42,20 +42,14 @@ def test_columns_give_the_bytes_of_the_records_one_by_one(
     labels: list[tuple[str, ...]], pieces: list[list[tuple[int, int, float]]]
 ) -> None:
     series = {place: SeriesLabels(place, *texts) for place, texts in enumerate(labels)}
-    encoder = RecordEncoder()
+    encoder = JsonRecords()
+    found, wanted = encoder.start(), []
     for rows in pieces:
         ids, times, values = zip(*rows, strict=True)
         samples = Samples(
             np.array(ids) % len(labels), np.array(times), np.array(values, np.float64)
         )
         records = Records(samples, series)
-        found = encoder.encode(records, b"[") + b"]"
-        assert found == msgspec.json.encode(list(records))
-
-
-def test_a_piece_may_follow_another() -> None:
-    series = {7: SeriesLabels(7, *"mgduMhcpnl")}
-    one = Records(Samples(np.array([7]), np.array([0]), np.array([1.5])), series)
-    encoder = RecordEncoder()
-    whole = encoder.encode(one, b"[") + encoder.encode(one, b",") + b"]"
-    assert whole == msgspec.json.encode([*one, *one])
+        found += encoder.add(records)
+        wanted += list(records)
+    assert found + encoder.end() == msgspec.json.encode(wanted) + b"\n"

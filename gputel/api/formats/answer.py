@@ -1,0 +1,124 @@
+"""Answers that are lists: in the format asked for, compressed if asked, whole or streamed.
+
+A list that ends soon is one body with its length and an entity tag. A longer one is sent while it
+is read, in memory that does not grow with it. What fails before the status line is refused as any
+request; what fails after it breaks the transfer off, so that a part is never taken for the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from aiohttp import web
+from marshmallow import Schema
+
+from gputel.api.formats.encoder import ENCODERS, Encoder
+from gputel.api.formats.media import Format
+from gputel.api.formats.rows import encode_rows
+from gputel.api.formats.shape import RECORD, Shape
+from gputel.api.formats.streamed import streamed
+from gputel.api.formats.whole import Asked, Headers, maybe_in_thread, not_modified, whole
+from gputel.store.records import Records
+from gputel.web.etag import entity_tag, is_known
+
+HELD_RECORDS = 10_000
+"""Up to so many records are held until it is known whether more come; then they are one body."""
+
+_IN_THREAD_RECORDS = 1_000  # fewer are encoded sooner than a thread is told to
+
+Pieces = AsyncGenerator[Records, None]
+
+
+async def answer_rows(
+    request: web.Request,
+    rows: Awaitable[Sequence[Any]],
+    schema: type[Schema],
+    headers: Headers = {},  # noqa: B006, it is read only
+) -> web.Response:
+    """A small list of rows, which are dicts or structs with the fields of ``schema``."""
+    asked = Asked.by(request)
+    with asked.timing.phase("store"):
+        found = await rows
+    with asked.timing.phase("encode"):
+        body = await maybe_in_thread(
+            len(found) > _IN_THREAD_RECORDS, encode_rows, found, schema, asked.format
+        )
+        tag = entity_tag([body])
+        if is_known(request, tag):
+            return not_modified(asked, tag, headers)
+    return await whole(asked, body, tag, headers)
+
+
+async def answer_records(
+    request: web.Request,
+    pieces: Pieces,
+    *,
+    shape: Shape = RECORD,
+    known: Callable[[], Awaitable[None]] | None = None,
+    headers: Headers = {},  # noqa: B006, it is read only
+    held: int = HELD_RECORDS,
+) -> web.StreamResponse:
+    """All records of ``pieces``, which is closed at the end in any case.
+
+    ``known`` raises where there can be none, as of an unknown GPU: it is asked when none come. At
+    least ``held`` records are read before the headers are asked for, if so many there are: a
+    ``headers`` that is called then can know what comes next. HEAD reads none.
+    """
+    async with aclosing(pieces):
+        asked = Asked.by(request)
+        if request.method == "HEAD":
+            if known is not None:
+                await known()
+            return web.Response(headers=asked.headers(headers))
+        with asked.timing.phase("store"):
+            first, ended = await _gather(pieces, held)
+            if not first and known is not None:
+                await known()
+        if ended:
+            return await _whole_records(asked, first, shape, headers)
+        encoder = ENCODERS[asked.format](shape)
+        return await streamed(asked, encoder, first, pieces, headers)
+
+
+async def _gather(pieces: Pieces, held: int) -> tuple[list[Records], bool]:
+    """The first pieces, and whether they are all."""
+    found, count = [], 0
+    async for records in pieces:
+        found.append(records)
+        count += len(records)
+        if count > held:
+            return found, False
+    return found, True
+
+
+async def _whole_records(
+    asked: Asked, found: Sequence[Records], shape: Shape, headers: Headers
+) -> web.Response:
+    with asked.timing.phase("encode"):
+        tag = entity_tag(_determining(asked.format, found, shape))
+        if is_known(asked.request, tag):
+            return not_modified(asked, tag, headers)
+        many = sum(map(len, found)) > _IN_THREAD_RECORDS
+        body = await maybe_in_thread(many, _encoded, ENCODERS[asked.format](shape), found)
+    return await whole(asked, body, tag, headers)
+
+
+def _determining(
+    chosen: Format, found: Sequence[Records], shape: Shape
+) -> list[bytes | memoryview]:
+    """All that the bytes of the records depend on."""
+    parts: list[bytes | memoryview] = [f"{chosen} {shape.names}".encode()]
+    for records in found:
+        samples = records.samples
+        for column in (samples.series_id, samples.ts, samples.value):
+            parts.append(column.tobytes())
+        if not shape.ids_last:
+            for series_id in dict.fromkeys(samples.series_id.tolist()):
+                parts.append(repr(tuple(shape.labels(records.series[series_id]))).encode())
+    return parts
+
+
+def _encoded(encoder: Encoder, found: Sequence[Records]) -> bytes:
+    return b"".join([encoder.start(), *map(encoder.add, found), encoder.end()])

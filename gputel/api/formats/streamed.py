@@ -1,0 +1,97 @@
+"""Answers that are sent while they are read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+from aiohttp import web
+
+from gputel.api.formats.compression import compressor
+from gputel.api.formats.encoder import Encoder
+from gputel.api.formats.whole import Asked, Headers
+from gputel.errors import GputelError
+from gputel.store.records import Records
+
+log = logging.getLogger("gputel.api")
+
+_STALL_TIMEOUT_S = 60.0
+
+
+async def streamed(
+    asked: Asked,
+    encoder: Encoder,
+    first: Sequence[Records],
+    pieces: AsyncIterator[Records],
+    headers: Headers,
+) -> web.StreamResponse:
+    """The first pieces, then the others as they come."""
+    outgoing = _Outgoing(encoder, asked.coding)
+    with asked.timing.phase("encode"):
+        data = await outgoing.first(first)
+    response = web.StreamResponse(headers=asked.headers(headers))
+    if asked.coding is not None:
+        response.headers["Content-Encoding"] = asked.coding
+    await response.prepare(asked.request)
+    try:
+        await _write(response, data)
+        async for records in pieces:
+            await _write(response, await outgoing.next(records))
+        await _write(response, await outgoing.last())
+    except (GputelError, TimeoutError) as error:
+        _break_off(asked.request, error)
+    return response
+
+
+class _Outgoing:
+    """The bytes of a streamed answer, encoded and compressed in a thread."""
+
+    def __init__(self, encoder: Encoder, coding: str | None) -> None:
+        self._encoder = encoder
+        self._compressor = compressor(coding) if coding is not None else None
+
+    async def first(self, found: Sequence[Records]) -> bytes:
+        """The beginning, and the first pieces."""
+        return await asyncio.to_thread(self._first, found)
+
+    async def next(self, records: Records) -> bytes:
+        """Another piece."""
+        return await asyncio.to_thread(self._next, records)
+
+    async def last(self) -> bytes:
+        """The end."""
+        return await asyncio.to_thread(self._last)
+
+    def _first(self, found: Sequence[Records]) -> bytes:
+        return self._packed(
+            b"".join([self._encoder.start(), *(self._encoder.add(records) for records in found)])
+        )
+
+    def _next(self, records: Records) -> bytes:
+        return self._packed(self._encoder.add(records))
+
+    def _last(self) -> bytes:
+        end = self._packed(self._encoder.end())
+        return end + self._compressor.end() if self._compressor is not None else end
+
+    def _packed(self, data: bytes) -> bytes:
+        return self._compressor.add(data) if self._compressor is not None else data
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    """Write, and wait for the client to take it: but not for ever, with a database session held."""
+    if not data:
+        return
+    async with asyncio.timeout(_STALL_TIMEOUT_S):
+        await response.write(data)
+        # A write that finds room does not wait, and other requests would starve.
+        await asyncio.sleep(0)
+
+
+def _break_off(request: web.Request, error: Exception) -> None:
+    """Cut the connection without the end of the transfer, so that the client sees it is broken."""
+    reason = str(error) or f"the client took nothing for {_STALL_TIMEOUT_S:g} s"
+    log.warning("broke off the answer to %s: %s", request.path, reason)
+    if request.transport is not None:
+        request.transport.abort()

@@ -1,0 +1,157 @@
+"""Records to JSON, NDJSON and CSV, column by column: labels of a series are encoded once."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import chain, repeat
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from gputel.api.formats.shape import RECORD, Shape
+from gputel.store.blocks import Float64, Int64
+from gputel.store.records import Records
+from gputel.store.samples import numbers
+
+_ENCODER = msgspec.json.Encoder()
+_NOT_FINITE = {"nan": b"nan", "inf": b"inf", "-inf": b"-inf"}
+
+
+class _Cut(NamedTuple):
+    """The text of one series' records, but for the time and the value between."""
+
+    before_value: bytes
+    after_value: bytes
+
+
+class TextRecords:
+    """What the text formats share: a record is its time, labels, value and other labels.
+
+    It remembers the encoded labels of each series that it has met: make one for each answer.
+    """
+
+    opening = b""  # of the answer
+    separator = b""  # between records
+    closing = b""  # of the answer
+    begin = b""  # of a record
+
+    def __init__(self, shape: Shape = RECORD) -> None:
+        self._shape = shape
+        self._before: dict[int, bytes] = {}
+        self._after: dict[int, bytes] = {}
+        self._any = False
+
+    def start(self) -> bytes:
+        """The beginning of the answer."""
+        return self.opening
+
+    def add(self, records: Records) -> bytes:
+        """The next records, at least one."""
+        samples = records.samples
+        ids = samples.series_id.tolist()
+        for series_id in set(ids).difference(self._before):
+            cut = self._cut(self._shape.labels(records.series[series_id]))
+            self._before[series_id] = cut.before_value
+            self._after[series_id] = cut.after_value + self.separator + self.begin
+        # The columns between each other; a record begins where the one before it ends.
+        parts = [b""] * (4 * len(ids))
+        parts[0::4] = times(samples.ts)
+        parts[1::4] = map(self._before.__getitem__, ids)
+        parts[2::4] = self._values(samples.value)
+        parts[3::4] = map(self._after.__getitem__, ids)
+        parts[0] = (self.separator if self._any else b"") + self.begin + parts[0]
+        parts[-1] = parts[-1][: len(parts[-1]) - len(self.separator + self.begin)]
+        self._any = True
+        return b"".join(parts)
+
+    def end(self) -> bytes:
+        """The end of the answer."""
+        return self.closing
+
+    def _cut(self, labels: Sequence[str]) -> _Cut:
+        raise NotImplementedError
+
+    def _values(self, values: Float64) -> list[bytes]:
+        return json_values(values)
+
+
+class JsonRecords(TextRecords):
+    """One array: the bytes that msgspec gives of the same records one by one."""
+
+    opening, separator, closing = b"[", b",", b"]\n"
+    begin = b'{"timestamp":"'
+
+    def _cut(self, labels: Sequence[str]) -> _Cut:
+        place = len(self._shape.before_value)
+        before = _members(self._shape.before_value, labels[:place])
+        after = _members(self._shape.after_value, labels[place:])
+        return _Cut(b'Z"' + before + b',"value":', after + b"}")
+
+
+class NdjsonRecords(JsonRecords):
+    """One object a line."""
+
+    opening = separator = closing = b""
+
+    def _cut(self, labels: Sequence[str]) -> _Cut:
+        before, after = super()._cut(labels)
+        return _Cut(before, after + b"\n")
+
+
+class CsvRecords(TextRecords):
+    """A line of names, then one a record, as RFC 4180 has it: quoted where it must be.
+
+    A value that is not finite is nan, inf or -inf.
+    """
+
+    def start(self) -> bytes:
+        """The line of names."""
+        return csv_line(self._shape.csv_header)
+
+    def _cut(self, labels: Sequence[str]) -> _Cut:
+        place = len(self._shape.before_value)
+        before = csv_line(["", *labels[:place], ""]).removesuffix(b"\r\n")
+        return _Cut(b"Z" + before, csv_line(["", *labels[place:]]))
+
+    def _values(self, values: Float64) -> list[bytes]:
+        found = json_values(values)
+        for place in np.flatnonzero(~np.isfinite(values)).tolist():
+            found[place] = _NOT_FINITE[str(values[place])]
+        return found
+
+
+def times(ts: Int64) -> list[bytes]:
+    """RFC 3339 of Unix microseconds, but for the Z; of equal times in a row only one is made."""
+    first = np.empty(len(ts), np.bool_)
+    first[:1] = True
+    np.not_equal(ts[1:], ts[:-1], out=first[1:])
+    moments: list[datetime] = ts[first].view("M8[us]").tolist()
+    texts = _ENCODER.encode(moments)[2:-2].split(b'","')
+    if len(texts) == len(ts):
+        return texts
+    counts = np.diff(np.append(np.flatnonzero(first), len(ts))).tolist()
+    return list(chain.from_iterable(map(repeat, texts, counts)))
+
+
+def json_values(values: Float64) -> list[bytes]:
+    """Numbers as JSON: whole ones without a fraction, null for what is not finite."""
+    return _ENCODER.encode(numbers(values))[1:-1].split(b",")
+
+
+def csv_line(fields: Sequence[Any]) -> bytes:
+    """One line of CSV, with its end."""
+    line = io.StringIO()
+    csv.writer(line).writerow(fields)
+    return line.getvalue().encode()
+
+
+def _members(names: Sequence[str], labels: Sequence[str]) -> bytes:
+    """``,"name":"label"`` of each."""
+    return b"".join(
+        b"," + _ENCODER.encode(name) + b":" + _ENCODER.encode(label)
+        for name, label in zip(names, labels, strict=True)
+    )

@@ -1,0 +1,67 @@
+"""How a request wants its answer, and answers that are one body."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from gputel.api.formats.compression import LEAST_BYTES, asked_coding, compress
+from gputel.api.formats.media import Format, asked_format
+from gputel.web.timing import Timing
+
+Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
+
+_IN_THREAD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a request wants its answer."""
+
+    request: web.Request
+    format: Format
+    coding: str | None
+    timing: Timing = field(default_factory=Timing)
+
+    @classmethod
+    def by(cls, request: web.Request) -> Asked:
+        """Raises NotAcceptable where no format fits."""
+        chosen = asked_format(request)
+        return cls(request, chosen, None if chosen.is_compressed else asked_coding(request))
+
+    def headers(self, more: Headers) -> dict[str, str]:
+        """Those of every answer."""
+        return {
+            "Content-Type": self.format.content_type,
+            "Vary": "Accept, Accept-Encoding",
+            "Server-Timing": self.timing.header(),
+            **(more() if callable(more) else more),
+        }
+
+
+def not_modified(asked: Asked, tag: str, headers: Headers) -> web.Response:
+    """That the client has this answer already."""
+    kept = {**asked.headers(headers), "ETag": tag}
+    del kept["Content-Type"]
+    return web.Response(status=304, headers=kept)
+
+
+async def whole(asked: Asked, body: bytes, tag: str, headers: Headers) -> web.Response:
+    """One body, compressed where that gains something."""
+    coding = asked.coding if len(body) >= LEAST_BYTES else None
+    if coding is not None:
+        with asked.timing.phase("compress"):
+            body = await maybe_in_thread(len(body) > _IN_THREAD_BYTES, compress, coding, body)
+    given = {**asked.headers(headers), "ETag": tag}
+    if coding is not None:
+        given["Content-Encoding"] = coding
+    return web.Response(body=body, headers=given)
+
+
+async def maybe_in_thread(large: bool, work: Callable[..., bytes], *arguments: Any) -> bytes:
+    """Do it where it does not hold up other requests, if it is large enough to matter."""
+    return await asyncio.to_thread(work, *arguments) if large else work(*arguments)
