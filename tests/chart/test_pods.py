@@ -13,7 +13,9 @@ from tests.chart.renders import Render
 
 ROLES = ("broker", "streamer", "collector", "api")
 SETTINGS = {spec.env: spec for spec in specs()}
-BESIDE_SETTINGS = {"GPUTEL_API_URL", "GPUTEL_TOKEN", "GPUTEL_TOKEN_FILE", "GPUTEL_INSECURE"}
+ACCESS = {"GPUTEL_TOKEN", "GPUTEL_TOKEN_FILE", "GPUTEL_INSECURE"}
+"""Of a gputel with tokens; one without knows none of them."""
+BESIDE_SETTINGS = {"GPUTEL_API_URL", *(ACCESS if not ACCESS & set(SETTINGS) else ())}
 MARGIN_S = 10
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]i?)?")
 

@@ -1,0 +1,121 @@
+"""The roles as the chart starts them: they find each other, let nobody in, and stop in time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.chart.conftest import RenderOf
+from tests.chart.release import ROLES, TOKENS, Release
+from tests.chart.renders import CHART
+from tests.chart.tools import ROOT
+from tests.postgres_processes import eventually
+from tests.processes import Gputel, Processes, processes_in
+
+PATHS = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"]
+PUSH = "post" in PATHS.get("/api/v1/telemetry", {})
+
+with_tokens = pytest.mark.skipif(not TOKENS, reason="this gputel has no tokens")
+with_push = pytest.mark.skipif(not PUSH, reason="this gputel takes no records over its API")
+
+
+@pytest.fixture
+async def processes(tmp_path: Path) -> AsyncIterator[Processes]:
+    async with processes_in(tmp_path) as processes:
+        yield processes
+
+
+async def status(url: str, token: str | None = None, method: str = "GET") -> int:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        async with aiohttp.request(method, url, headers=headers) as response:
+            return response.status
+    except aiohttp.ClientConnectionError:
+        return 0
+
+
+async def start(release: Release) -> dict[str, Gputel]:
+    """Start every role, and wait until their readiness probes are content."""
+    started = {role: release.start(role) for role in ROLES}
+    for role in ROLES:
+
+        async def ready(role: str = role) -> bool:
+            assert started[role].running, started[role].err
+            return await status(release.readiness(role)) == 200
+
+        await eventually(ready)
+    return started
+
+
+def roundtrip(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the script of ``helm test``."""
+    command = [sys.executable, str(CHART / "files" / "roundtrip.py")]
+    env = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run(command, env=env, capture_output=True, text=True)
+
+
+async def test_roles_find_each_other_land_the_sample_and_stop(
+    processes: Processes, tmp_path: Path, dsn: str, render_of: RenderOf
+) -> None:
+    release = Release(render_of(auth={"enabled": False}), processes, tmp_path, dsn)
+    started = await start(release)
+
+    async def gpus() -> bool:
+        async with aiohttp.request("GET", release.url("api", "/api/v1/gpus")) as response:
+            return len(await response.json()) == 32
+
+    await eventually(gpus)
+    for role in reversed(ROLES):
+        assert await started[role].stop() == 0, started[role].err
+
+
+async def test_the_script_of_helm_test_says_in_a_line_where_it_stopped(
+    processes: Processes, tmp_path: Path, dsn: str, render_of: RenderOf
+) -> None:
+    release = Release(render_of(auth={"enabled": False}), processes, tmp_path, dsn)
+    environment = release.environment("test")
+    done = await asyncio.to_thread(roundtrip, environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"roundtrip: {environment['GPUTEL_API_URL']}: ")
+    assert done.stderr.count("\n") == 1
+
+    release.start("broker")
+    await release.start("api").says("ready")
+    done = await asyncio.to_thread(roundtrip, {**environment, "ROUNDTRIP_PATIENCE_S": "1"})
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert ("is not in the store after 1 s" if PUSH else "answered 404") in done.stderr
+
+
+@with_push
+async def test_the_script_of_helm_test_finds_its_record(
+    processes: Processes, tmp_path: Path, dsn: str, render_of: RenderOf
+) -> None:
+    release = Release(render_of(), processes, tmp_path, dsn)
+    await start(release)
+    done = await asyncio.to_thread(roundtrip, release.environment("test"))
+    assert done.returncode == 0, done.stderr
+    assert "read back after" in done.stdout
+
+
+@with_tokens
+async def test_nobody_is_let_in_without_a_token(
+    processes: Processes, tmp_path: Path, dsn: str, render_of: RenderOf
+) -> None:
+    release = Release(render_of(), processes, tmp_path, dsn)
+    await start(release)
+    tokens = release.render.one("Secret", "tokens")["stringData"]
+    for role in ROLES:
+        assert await status(release.url(role, "/metrics")) == 401
+        assert await status(release.url(role, "/metrics"), tokens["read"]) == 200
+    assert await status(release.url("broker", "/stats"), tokens["read"]) == 200, "KEDA asks so"
+    assert await status(release.url("broker", "/publish"), tokens["read"], "POST") == 403
+    assert await status(release.url("api", "/api/v1/gpus")) == 401
