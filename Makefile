@@ -78,4 +78,4 @@ LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-annotate 
 include charts/quickstart.mk
 
 clean:  ## Remove what make made here (never the data directory).
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis coverage .coverage*
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis coverage .coverage*
