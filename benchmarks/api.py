@@ -1,6 +1,6 @@
 """The API beside a full store: the list of GPUs, and the last hour of one GPU, by a real client.
 
-    .venv/bin/python -P benchmarks/api.py --rows 10000000 --seconds 20
+    .venv/bin/python benchmarks/api.py --rows 10000000 --seconds 20
 
 Rows of a made-up fleet of 248 GPUs, a reading of each of their ten metrics every 10 s up to now,
 are ingested first. Then an API process answers one client on one connection that it keeps, a

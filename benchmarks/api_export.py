@@ -1,6 +1,6 @@
 """Exports of one GPU's telemetry through HTTP, in each format, by a client that only counts.
 
-    .venv/bin/python -P benchmarks/api_export.py --rows 1000000
+    .venv/bin/python benchmarks/api_export.py --rows 1000000
 
 Rows of a made-up fleet of one GPU are ingested, then an API process answers for them whole. Beside
 it, in the same run, the floor: the same records from the same store by a plain aiohttp server that

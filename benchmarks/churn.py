@@ -1,6 +1,6 @@
 """Ingest of many distinct series: the same rows, spread over more and more of them.
 
-    .venv/bin/python -P benchmarks/churn.py --rows 1000000 --hosts 31 1250 12500
+    .venv/bin/python benchmarks/churn.py --rows 1000000 --hosts 31 1250 12500
 
 A host has 8 GPUs with ten metrics each, so 31 hosts are 2,480 series and 12,500 are 1,000,000.
 The first ingest meets every series for the first time; at 1,000,000 rows of 1,000,000 series each

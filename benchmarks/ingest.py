@@ -1,6 +1,6 @@
 """CSV to queryable: `gputel ingest` beside psql's `\\copy`, on one server, in turns.
 
-    .venv/bin/python -P benchmarks/ingest.py --rows 1000000 --rounds 3
+    .venv/bin/python benchmarks/ingest.py --rows 1000000 --rounds 3
 
 The peer is what a user would do by hand: `\\copy` into a flat table of 13 text columns with the
 (uuid, timestamp desc) index that its queries need; also without that index. Both sides are timed

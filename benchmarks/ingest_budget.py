@@ -1,10 +1,10 @@
 """Where the time of a row goes: one `gputel ingest` in this process, each of its steps measured.
 
-    .venv/bin/python -P benchmarks/ingest_budget.py --rows 1000000
+    .venv/bin/python benchmarks/ingest_budget.py --rows 1000000
 
--P, because queue.py beside this file is not the standard library's. CPU time is that of the thread
-that does a step, so steps that overlap add up; for steps that wait, and for Postgres, it is time on
-the clock. In microseconds per thousand rows, on an embedded Postgres made for the run.
+CPU time is that of the thread that does a step, so steps that overlap add up; for steps that wait,
+and for Postgres, it is time on the clock. In microseconds per thousand rows, on an embedded
+Postgres made for the run.
 """
 
 from __future__ import annotations

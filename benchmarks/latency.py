@@ -1,6 +1,6 @@
 """From publish to visible in the API: a broker, a collector and an API, each a process.
 
-    .venv/bin/python -P benchmarks/latency.py --hosts 1000 --seconds 60
+    .venv/bin/python benchmarks/latency.py --hosts 1000 --seconds 60
 
 Each host of a made-up fleet publishes the readings of its 8 GPUs, ten metrics each, as one message
 every ``--interval-s`` seconds, the hosts spread evenly over that time: 2,000 rows/s by default.

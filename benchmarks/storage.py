@@ -1,6 +1,6 @@
 """Bytes a sample on disk, index included: bulk ingest and a live scrape, before and after merging.
 
-    .venv/bin/python -P benchmarks/storage.py --rows 1000000 --hours 24
+    .venv/bin/python benchmarks/storage.py --rows 1000000 --hours 24
 
 The peer is the flat table of what one would do by hand: 13 text columns, a primary key, and the
 (uuid, timestamp desc) index. The scrape reads the 2,470 series of 247 GPUs every 10 s, a commit

@@ -2,7 +2,7 @@
 
     python3 -m venv bench && bench/bin/pip install -e . psutil hiredis redis nats-py aio-pika
     apt-get install redis-server nats-server rabbitmq-server
-    bench/bin/python benchmarks/queue.py [--quick] [--journal]
+    bench/bin/python benchmarks/queue_speed.py [--quick] [--journal]
 
 Every peer is a process of its own, and so is its client. A message has 300 bytes, its publish is
 confirmed by the server, and it is acked by itself or with its batch. Rounds go over all peers in
@@ -13,10 +13,6 @@ the fast path (--no-plain-http), "gputel plain" is without it.
 
 from __future__ import annotations
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # this file must not hide the standard library's queue
-
 import argparse
 import asyncio
 import contextlib
@@ -26,6 +22,7 @@ import os
 import statistics
 import struct
 import subprocess
+import sys
 import time
 from collections import defaultdict
 
