@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from aiohttp import web
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, fields
 from webargs.aiohttpparser import AIOHTTPParser
 
 from gputel.api.schemas import UNKNOWN
 from gputel.errors import BadRequest
+
+_MANY = fields.List(fields.String)
 
 
 class Parser(AIOHTTPParser):
@@ -22,7 +24,8 @@ class Parser(AIOHTTPParser):
         """Refuse a parameter that was given twice: either answer would surprise someone."""
         if location == "querystring":
             for name in req.query:
-                if name in schema.fields and len(req.query.getall(name)) > 1:
+                field = schema.fields.get(name, _MANY)
+                if not isinstance(field, fields.List) and len(req.query.getall(name)) > 1:
                     raise BadRequest(f"{name}: is given more than once; give it once")
         return location_data
 

@@ -5,24 +5,20 @@ Requests are checked by these schemas; answers are described by them and encoded
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from gputel.api import times
 from gputel.api.formats.media import Format
-from gputel.config import Duration
-from gputel.store.rollup import Aggregate
 
 UNKNOWN = "is unknown"
 """What a schema says of a parameter that it does not have."""
 
 _UUID = "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
 _METRIC = "DCGM_FI_DEV_GPU_UTIL"
-_COUNT = re.compile(r"\d{1,18}", re.ASCII)
 
 
 def described(description: str, example: object = None, **more: Any) -> dict[str, Any]:
@@ -32,7 +28,7 @@ def described(description: str, example: object = None, **more: Any) -> dict[str
 
 
 class Moment(fields.DateTime):
-    """An RFC 3339 time; a start rounds up to the next microsecond, an end down."""
+    """A time, RFC 3339 or relative to now; a start rounds up to a microsecond, an end down."""
 
     def __init__(self, *, round_up: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -42,64 +38,9 @@ class Moment(fields.DateTime):
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> datetime:
         try:
-            return times.parse(value, round_up=self._round_up)
+            return times.moment(value, round_up=self._round_up)
         except ValueError as error:
             raise ValidationError(str(error)) from None
-
-
-class Count(fields.Integer):
-    """A whole number from 1 on."""
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> int:
-        if not _COUNT.fullmatch(value) or int(value) < 1:
-            raise ValidationError(
-                f"{value!r} is not a whole number from 1 on; write it like 100, or leave it out"
-            )
-        return int(value)
-
-
-class Step(fields.Field[int]):
-    """A time span; deserialised to microseconds."""
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> int:
-        try:
-            step = Duration.parse(value)
-        except ValueError:
-            step = Duration()
-        if not step:
-            raise ValidationError(
-                f"{value!r} is no time span of a second or more; write it like 30s, 5m, 1h or 1d"
-            )
-        return step // timedelta(microseconds=1)
-
-
-class Agg(fields.Field[Aggregate]):
-    """The name of an aggregate."""
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Aggregate:
-        try:
-            return Aggregate(value)
-        except ValueError:
-            raise ValidationError(f"{value!r} is none of {', '.join(Aggregate)}") from None
-
-
-class Text(fields.String):
-    """Text of at least one character."""
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        if not value:
-            raise ValidationError(
-                f"is empty; write it like {self.metadata['example']}, or leave it out"
-            )
-        return str(value)
 
 
 class QuerySchema(Schema):
@@ -136,63 +77,6 @@ class GpuPath(Schema):
     uuid = fields.String(
         required=True, metadata=described("The GPU's uuid, as `/api/v1/gpus` lists it.", _UUID)
     )
-
-
-class TelemetryQuery(FormatQuery):
-    """Which records of a GPU."""
-
-    start_time = Moment(
-        round_up=True,
-        metadata=described(
-            "Oldest time wanted, inclusive, RFC 3339. Default: from the beginning.",
-            "2025-07-18T20:42:34Z",
-        ),
-    )
-    end_time = Moment(
-        metadata=described(
-            "Newest time wanted, inclusive, RFC 3339. Default: up to now and beyond.",
-            "2099-12-31T23:59:59Z",
-        )
-    )
-    metric = Text(metadata=described("Only records of this metric.", _METRIC, minLength=1))
-    limit = Count(
-        metadata=described(
-            "Only this many records, the newest. Default: all of them.",
-            100,
-            minimum=1,
-            maximum=10**18 - 1,
-        )
-    )
-
-    step = Step(
-        metadata=described(
-            "Instead of records, one for each series and span of this length that has some: a "
-            "number with s, m, h or d. Spans begin at multiples of it since 1970-01-01 UTC.",
-            "5m",
-            type="string",
-            pattern="^[1-9][0-9]{0,7}[dhms]$",
-        )
-    )
-    agg = Agg(
-        metadata=described(
-            "What `value` is of the records in a span: their average, smallest, largest, newest, "
-            "sum or number. Default: avg. Only together with `step`.",
-            "avg",
-            type="string",
-            enum=[*Aggregate],
-        )
-    )
-
-    @validates_schema
-    def _agg_of_step(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
-        if "agg" in data and "step" not in data:
-            raise ValidationError("is told of steps; add step=5m, or leave it out", "agg")
-
-    @validates_schema
-    def _in_order(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
-        start, end = data.get("start_time"), data.get("end_time")
-        if start is not None and end is not None and start > end:
-            raise ValidationError("is after end_time; swap the two", "start_time")
 
 
 class GpuSchema(Schema):

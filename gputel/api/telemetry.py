@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
 from functools import partial
-from typing import Any
 
 from aiohttp import web
 
 from gputel.api.documented import errors, listed, operation, path, query
-from gputel.api.formats.answer import answer_records
 from gputel.api.keys import READER
-from gputel.api.schemas import GpuPath, RecordSchema, TelemetryQuery
+from gputel.api.schemas import GpuPath, RecordSchema
+from gputel.api.schemas_telemetry import GpuTelemetryQuery
+from gputel.api.telemetry_answer import answer_telemetry
 from gputel.errors import NotFound
-from gputel.store.reader import EARLIEST, LATEST, Reader
-from gputel.store.records import Records
-from gputel.store.rollup import Aggregate
-from gputel.store.rollup_reader import Steps, telemetry_by_step
+from gputel.store.reader import Reader
 from gputel.store.selection import of_gpu
-from gputel.store.telemetry import Asked, telemetry
 
 
 @operation(
@@ -32,14 +27,14 @@ from gputel.store.telemetry import Asked, telemetry
     "`end_time`: `timestamp` is the beginning of the span, `value` what `agg` says.",
 )
 @path(GpuPath)
-@query(TelemetryQuery)
+@query(GpuTelemetryQuery)
 @listed(RecordSchema, "The records; an empty list if none.")
 @errors(400, 404, 406, 503)
 async def list_gpu_telemetry(request: web.Request) -> web.StreamResponse:
     """Answer the records of one GPU, in memory that does not grow with them."""
     reader, uuid = request.app[READER], request["match_info"]["uuid"]
-    pieces = _asked(reader, uuid, request["querystring"])
-    return await answer_records(request, pieces, known=partial(_known, reader, uuid))
+    selection = of_gpu(uuid, request["querystring"].get("metric", ()))
+    return await answer_telemetry(request, selection, known=partial(_known, reader, uuid))
 
 
 async def _known(reader: Reader, uuid: str) -> None:
@@ -48,17 +43,3 @@ async def _known(reader: Reader, uuid: str) -> None:
         raise NotFound(
             f"no telemetry of GPU {uuid!r} has landed; GET /api/v1/gpus lists those that have some"
         )
-
-
-def _asked(reader: Reader, uuid: str, wanted: Mapping[str, Any]) -> AsyncGenerator[Records, None]:
-    metrics = [wanted["metric"]] if "metric" in wanted else []
-    asked = Asked(
-        of_gpu(uuid, metrics),
-        wanted.get("start_time", EARLIEST),
-        wanted.get("end_time", LATEST),
-        limit=wanted.get("limit"),
-    )
-    if "step" not in wanted:
-        return telemetry(reader, asked)
-    steps = Steps(wanted["step"], wanted.get("agg", Aggregate.AVG))
-    return telemetry_by_step(reader, asked, steps)

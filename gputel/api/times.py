@@ -1,4 +1,4 @@
-"""Moments in a query: RFC 3339 text to Unix time, exactly, whatever the number of digits.
+"""Moments in a query: RFC 3339 text, exactly, whatever the number of digits, or relative to now.
 
 Format: https://www.rfc-editor.org/rfc/rfc3339#section-5.6
 """
@@ -8,16 +8,35 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+from gputel.config import Duration
+
 EXAMPLE = "2025-07-18T20:42:34Z"
+RELATIVE = "^now(-[0-9]{1,8}[dhms])?$"
+"""What a moment relative to the present looks like."""
 
 # A "+" that was not escaped in a query arrives as a space: "20:42:34 02:00".
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+ -])(\d\d):(\d\d))",
     re.ASCII,
 )
+_RELATIVE = re.compile(RELATIVE, re.ASCII)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 _CYCLE_YEARS, _CYCLE_DAYS = 400, 146_097  # after which the Gregorian calendar repeats itself
+
+
+def moment(text: str, *, round_up: bool = False) -> datetime:
+    """``now``, ``now-30m`` and the like (s, m, h, d), or what ``parse`` takes.
+
+    Raises ValueError saying what is wrong and how a right one looks.
+    """
+    if not _RELATIVE.fullmatch(text):
+        try:
+            return parse(text, round_up=round_up)
+        except ValueError as error:
+            raise ValueError(f"{error} or now-1h") from None
+    ago = Duration.parse(text.removeprefix("now-")) if text != "now" else timedelta(0)
+    return _add(datetime.now(UTC), -ago)
 
 
 def parse(text: str, *, round_up: bool = False) -> datetime:

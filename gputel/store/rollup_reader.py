@@ -1,14 +1,15 @@
 """Telemetry by step: aggregates of buckets, from rollups where they are right, else from samples.
 
-The range is read a window of whole steps at a time, from the newest backwards. All of it sees one
+The range is read a window of whole steps at a time, in the order asked for. All of it sees one
 snapshot, rollups and marks of stale hours as well, so the answer is that of the samples.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -32,7 +33,7 @@ from gputel.store.rollup_plan import Source, Span, plan
 from gputel.store.rollup_rows import decode_rollups
 from gputel.store.samples import EPOCH, Samples, decode_rows, micros
 from gputel.store.telemetry import Asked, in_pieces
-from gputel.store.time_order import sort
+from gputel.store.time_order import Order, Resume, sort
 
 _SQL = queries.load("rollup")
 _WINDOW_US = {HOUR_US: 64 * DAY_US, MINUTE_US: 8 * DAY_US}
@@ -55,6 +56,19 @@ class _Asked:
     start_us: int
     end_us: int  # exclusive
 
+    def within(self, order: Order, ts_us: int) -> _Asked:
+        """What is left from the bucket of an instant on."""
+        start_us = ts_us // self.steps.step_us * self.steps.step_us
+        if order is Order.NEWEST_FIRST:
+            return replace(self, end_us=min(self.end_us, start_us + self.steps.step_us))
+        return replace(self, start_us=max(self.start_us, start_us))
+
+    def behind(self, order: Order, start_us: int, end_us: int) -> _Asked:
+        """What is left behind a window."""
+        if order is Order.NEWEST_FIRST:
+            return replace(self, end_us=start_us)
+        return replace(self, start_us=end_us)
+
 
 async def telemetry_by_step(
     reader: Reader, asked: Asked, steps: Steps
@@ -62,46 +76,55 @@ async def telemetry_by_step(
     """What ``telemetry`` gives, but one record for each bucket and series that has samples.
 
     Its timestamp is the beginning of the bucket, its value the aggregate of the samples from
-    ``start`` to ``end`` inclusive in it. ``limit`` is of buckets.
+    ``start`` to ``end`` inclusive in it. ``limit`` is of buckets; ``after`` is the
+    position of one.
     """
-    asked = asked.bounded()
+    position = asked.after
+    asked = replace(asked, after=None).bounded()
+    resume = Resume(None if position is None else replace(position, value=math.nan, nth=1))
     async with reader.snapshot() as connection:
         series = await reader.series(connection, asked.selection, asked.start, asked.end)
         span = _Asked(steps, list(series), micros(asked.start), micros(asked.end) + 1)
+        if position is not None:
+            span = span.within(asked.order, position.ts_us)
         left = asked.limit
-        while series and (window := await _newest_window(connection, span)):
+        while series and (window := await _window(connection, span, asked.order)):
             buckets = await _read(connection, span, *window)
-            found = await asyncio.to_thread(_answer, buckets, steps.aggregate)
+            found = await asyncio.to_thread(_answer, buckets, steps.aggregate, asked.order)
+            found = resume.rest(found)
             for records in in_pieces(found, series, left):
                 yield records
             if left is not None:
                 left -= len(found)
                 if left <= 0:
                     return
-            span = _Asked(steps, span.series_ids, span.start_us, window[0])
+            span = span.behind(asked.order, *window)
 
 
-async def _newest_window(
-    connection: asyncpg.pool.PoolConnectionProxy, asked: _Asked
+async def _window(
+    connection: asyncpg.pool.PoolConnectionProxy, asked: _Asked, order: Order
 ) -> tuple[int, int] | None:
-    """A window of whole steps, but for the ends of the range, with the newest samples in it."""
+    """A window of whole steps, but for the ends of the range, with the first samples in it."""
     if asked.start_us >= asked.end_us:
         return None
-    newest = await connection.fetchval(
-        _SQL["newest"],
+    newest_first = order is Order.NEWEST_FIRST
+    first = await connection.fetchval(
+        _SQL["newest" if newest_first else "oldest"],
         asked.series_ids,
         _moment(asked.start_us),
         _moment(asked.end_us),
         _moment(_up(asked.end_us, DAY_US)),
         _moment(asked.start_us // DAY_US * DAY_US),
     )
-    if newest is None:
+    if first is None:
         return None
     step_us = asked.steps.step_us
     unit = next((unit for unit in _WINDOW_US if step_us % unit == 0), 0)
     length = _up(_WINDOW_US.get(unit, DAY_US), step_us)
-    end_us = micros(newest) // step_us * step_us + step_us
-    return max(end_us - length, asked.start_us), min(end_us, asked.end_us)
+    start_us = micros(first) // step_us * step_us
+    if newest_first:
+        start_us += step_us - length
+    return max(start_us, asked.start_us), min(start_us + length, asked.end_us)
 
 
 async def _read(
@@ -165,9 +188,9 @@ def _folded(found: Sequence[Buckets], step_us: int) -> Buckets:
     return buckets
 
 
-def _answer(buckets: Buckets, aggregate: Aggregate) -> Samples:
+def _answer(buckets: Buckets, aggregate: Aggregate, order: Order) -> Samples:
     start_us = np.maximum(buckets.start_us, micros(EARLIEST))
-    return sort(Samples(buckets.series_id, start_us, aggregate.of(buckets)))
+    return sort(Samples(buckets.series_id, start_us, aggregate.of(buckets)), order)
 
 
 def _up(us: int, step_us: int) -> int:

@@ -65,6 +65,11 @@ def matching(label: str, values: Iterable[str]) -> Matcher:
     return Matcher(label, Kind.LIKE, tuple(patterns))
 
 
+def starting(label: str, prefixes: Iterable[str]) -> Matcher:
+    """A label begins with one of these texts."""
+    return Matcher(label, Kind.LIKE, tuple(text.translate(ESCAPE) + "%" for text in prefixes))
+
+
 def of_gpu(uuid: str, metrics: Iterable[str] = ()) -> Selection:
     """The series of one GPU, or those of some of its metrics, which may be patterns."""
     wanted = tuple(metrics)

@@ -5,8 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import schemathesis
+from hypothesis import strategies as st
 
-from gputel.api import times
+from gputel.api import cursor, times
+from gputel.store.reader import EARLIEST, LATEST
+from gputel.store.samples import micros
+from gputel.store.time_order import Position
+
+schemathesis.openapi.format(
+    "gputel-cursor",
+    st.builds(
+        lambda *place: cursor.encode(Position(*place)),
+        st.integers(micros(EARLIEST), micros(LATEST)),
+        st.integers(-(2**63), 2**63 - 1),
+        st.floats(),
+        st.integers(1, 2**63 - 1),
+    ),
+)
 
 
 @schemathesis.hook

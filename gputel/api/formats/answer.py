@@ -76,7 +76,7 @@ async def answer_records(
             first, ended = await _gather(pieces, held)
             if not first and known is not None:
                 await known()
-        if ended:
+        if ended and sum(map(len, first)) <= HELD_RECORDS:
             return await _whole_records(asked, first, shape, headers)
         encoder = ENCODERS[asked.format](shape)
         return await streamed(asked, encoder, first, pieces, headers)

@@ -17,6 +17,7 @@ from gputel.store.records import Records
 log = logging.getLogger("gputel.api")
 
 _STALL_TIMEOUT_S = 60.0
+_FIRST_PIECES = 2  # encoded together, before the headers are sent
 
 
 async def streamed(
@@ -29,13 +30,15 @@ async def streamed(
     """The first pieces, then the others as they come."""
     outgoing = _Outgoing(encoder, asked.coding)
     with asked.timing.phase("encode"):
-        data = await outgoing.first(first)
+        data = await outgoing.first(first[:_FIRST_PIECES])
     response = web.StreamResponse(headers=asked.headers(headers))
     if asked.coding is not None:
         response.headers["Content-Encoding"] = asked.coding
     await response.prepare(asked.request)
     try:
         await _write(response, data)
+        for records in first[_FIRST_PIECES:]:
+            await _write(response, await outgoing.next(records))
         async for records in pieces:
             await _write(response, await outgoing.next(records))
         await _write(response, await outgoing.last())

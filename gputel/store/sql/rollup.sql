@@ -102,3 +102,23 @@ FROM (
         LIMIT 1
     ) AS r ON true
 ) AS found
+
+-- name: oldest
+-- Likewise none is older. Blocks are found by their ends: the first of a day may not be the oldest.
+SELECT CASE WHEN oldest IS NOT NULL THEN greatest(oldest, $2::timestamptz) END
+FROM (
+    SELECT least(min(date_trunc('day', b.last_ts, 'UTC')), min(r.start)) AS oldest
+    FROM unnest($1::bigint[]) AS wanted (series_id)
+    LEFT JOIN LATERAL (
+        SELECT last_ts FROM sample_block
+        WHERE series_id = wanted.series_id AND last_ts >= $2 AND last_ts < $4 AND first_ts < $3
+        ORDER BY last_ts
+        LIMIT 1
+    ) AS b ON true
+    LEFT JOIN LATERAL (
+        SELECT start FROM rollup
+        WHERE series_id = wanted.series_id AND step_s = 3600 AND start >= $5 AND start < $3
+        ORDER BY start
+        LIMIT 1
+    ) AS r ON true
+) AS found

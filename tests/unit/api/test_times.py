@@ -74,3 +74,28 @@ def test_moments_outside_the_calendar_become_its_ends() -> None:
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_what_python_writes_is_read_back(moment: datetime) -> None:
     assert times.parse(moment.isoformat()) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"),
+    [
+        ("now", timedelta(0)),
+        ("now-30s", timedelta(seconds=30)),
+        ("now-15m", timedelta(minutes=15)),
+        ("now-1h", timedelta(hours=1)),
+        ("now-7d", timedelta(days=7)),
+    ],
+)
+def test_moments_may_be_relative_to_now(text: str, ago: timedelta) -> None:
+    before = datetime.now(UTC)
+    assert before <= times.moment(text) + ago <= datetime.now(UTC)
+
+
+def test_long_before_now_is_the_beginning_of_the_calendar() -> None:
+    assert times.moment("now-99999999d") == datetime.min.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["now+1h", "now-", "now-1", "now-1w1", "-1h", "Now", "now-1h\n"])
+def test_what_is_no_moment_is_refused_with_both_spellings(text: str) -> None:
+    with pytest.raises(ValueError, match="write it like 2025-07-18T20:42:34Z or now-1h"):
+        times.moment(text)

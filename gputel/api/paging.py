@@ -1,0 +1,61 @@
+"""One page of an answer, and the way to the next."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+from gputel.api import cursor
+from gputel.store.records import Records
+from gputel.store.time_order import Position
+from gputel.web.links import next_page
+
+
+class Page:
+    """The first ``limit`` of ``pieces``, of which one record more has to be asked for.
+
+    ``after`` is the position that the pieces come behind.
+    """
+
+    def __init__(
+        self, pieces: AsyncGenerator[Records, None], limit: int, after: Position | None
+    ) -> None:
+        self._pieces = pieces
+        self._left = limit
+        self._last = after
+        self._more = False
+
+    async def records(self) -> AsyncGenerator[Records, None]:
+        """What ``pieces`` give, but for what is beyond the limit."""
+        async with aclosing(self._pieces) as pieces:
+            async for records in pieces:
+                page = Records(records.samples.take(slice(self._left)), records.series)
+                self._more = len(records) > len(page)
+                if len(page):
+                    self._left -= len(page)
+                    self._last = Position.of_last(page.samples, self._last)
+                    yield page
+                if self._more:
+                    return
+
+    def link(self, request: web.Request, wanted: Mapping[str, Any]) -> dict[str, str]:
+        """The Link header where records are left over, once all others have been read.
+
+        Times relative to now become those that they were for this page.
+        """
+        if not self._more or self._last is None:
+            return {}
+        pinned = {
+            name: _rfc3339(wanted[name])
+            for name in ("start_time", "end_time")
+            if request.query.get(name, "").startswith("now")
+        }
+        return next_page(request, cursor=cursor.encode(self._last), **pinned)
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,172 @@
+"""What requests for telemetry may say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from marshmallow import ValidationError, fields, validates_schema
+
+from gputel.api import cursor
+from gputel.api.filters import Texts
+from gputel.api.schemas import FormatQuery, Moment, described
+from gputel.config import Duration
+from gputel.store.rollup import Aggregate
+from gputel.store.time_order import Order, Position
+
+MOST_RECORDS = 1_000_000
+"""Of one page, as they are held until it is known whether there is another."""
+
+_COUNT = re.compile(r"\d{1,18}", re.ASCII)
+
+
+class Count(fields.Integer):
+    """A whole number from 1 on, up to ``most``."""
+
+    def __init__(self, description: str, example: int, most: int) -> None:
+        super().__init__(metadata=described(description, example, minimum=1, maximum=most))
+        self._most = most
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> int:
+        if not _COUNT.fullmatch(value) or not 1 <= int(value) <= self._most:
+            raise ValidationError(
+                f"{value!r} is not a whole number from 1 to {self._most}; write it like "
+                f"{self.metadata['example']}, or leave it out"
+            )
+        return int(value)
+
+
+class Step(fields.Field[int]):
+    """A time span; deserialised to microseconds."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> int:
+        try:
+            step = Duration.parse(value)
+        except ValueError:
+            step = Duration()
+        if not step:
+            raise ValidationError(
+                f"{value!r} is no time span of a second or more; write it like 30s, 5m, 1h or 1d"
+            )
+        return step // timedelta(microseconds=1)
+
+
+class Agg(fields.Field[Aggregate]):
+    """The name of an aggregate."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Aggregate:
+        try:
+            return Aggregate(value)
+        except ValueError:
+            raise ValidationError(f"{value!r} is none of {', '.join(Aggregate)}") from None
+
+
+class Ordered(fields.Field[Order]):
+    """The order of records in time."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Order:
+        try:
+            return Order(value)
+        except ValueError:
+            raise ValidationError(f"{value!r} is neither asc nor desc") from None
+
+
+class Cursor(fields.Field[Position]):
+    """Where a page begins."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Position:
+        try:
+            return cursor.decode(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+class RecordsQuery(FormatQuery):
+    """Which time, in which order, and whether as records or by step."""
+
+    start_time = Moment(
+        round_up=True,
+        metadata=described(
+            "Oldest time wanted, inclusive, RFC 3339 or like now-1h. Default: from the beginning.",
+            "2025-07-18T20:42:34Z",
+        ),
+    )
+    end_time = Moment(
+        metadata=described(
+            "Newest time wanted, inclusive, RFC 3339 or like now-1h. Default: up to now and "
+            "beyond.",
+            "2099-12-31T23:59:59Z",
+        )
+    )
+    order = Ordered(
+        metadata=described(
+            "Newest first (desc) or oldest first (asc). Default: desc.",
+            "desc",
+            type="string",
+            enum=[order.value for order in Order],
+        )
+    )
+    limit = Count(
+        "Only this many records, the first in the order. If there are more, the header "
+        '`Link: <...>; rel="next"` has the address of the next page. Default: all of them.',
+        100,
+        MOST_RECORDS,
+    )
+    cursor = Cursor(
+        metadata=described(
+            "Where a page begins: the addresses in Link headers have it. It stays right while "
+            "records land.",
+            type="string",
+            format="gputel-cursor",
+        )
+    )
+    step = Step(
+        metadata=described(
+            "Instead of records, one for each series and span of this length that has some: a "
+            "number with s, m, h or d. Spans begin at multiples of it since 1970-01-01 UTC.",
+            "5m",
+            type="string",
+            pattern="^[1-9][0-9]{0,7}[dhms]$",
+        )
+    )
+    agg = Agg(
+        metadata=described(
+            "What `value` is of the records in a span: their average, smallest, largest, newest, "
+            "sum or number. Default: avg. Only together with `step`.",
+            "avg",
+            type="string",
+            enum=[*Aggregate],
+        )
+    )
+
+    @validates_schema
+    def _agg_of_step(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
+        if "agg" in data and "step" not in data:
+            raise ValidationError("is told of steps; add step=5m, or leave it out", "agg")
+
+    @validates_schema
+    def _in_order(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
+        start, end = data.get("start_time"), data.get("end_time")
+        if start is not None and end is not None and start > end:
+            raise ValidationError("is after end_time; swap the two", "start_time")
+
+
+class GpuTelemetryQuery(RecordsQuery):
+    """Which records of a GPU."""
+
+    metric = Texts(
+        "Only this metric; `*` stands for any text, `?` for one character. May be repeated.",
+        "DCGM_FI_DEV_GPU_UTIL",
+    )
