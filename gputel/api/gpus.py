@@ -5,9 +5,16 @@ from __future__ import annotations
 from aiohttp import web
 
 from gputel.api.documented import errors, listed, operation, query
+from gputel.api.filters import GpuFilters, Since, selection
 from gputel.api.formats.answer import answer_rows
 from gputel.api.keys import READER
-from gputel.api.schemas import FormatQuery, GpuSchema
+from gputel.api.schemas import GpuSchema
+
+
+class GpusQuery(GpuFilters):
+    """Which GPUs to list."""
+
+    seen_since = Since("Only GPUs with a record of this time or later, RFC 3339 or like now-5m.")
 
 
 @operation(
@@ -15,11 +22,14 @@ from gputel.api.schemas import FormatQuery, GpuSchema
     "telemetry",
     "List the GPUs",
     "Every GPU that has telemetry, one object a GPU, ordered by uuid. A GPU whose labels changed "
-    "over time (another host, another pod) is one object, with the labels it was last seen with.",
+    "over time (another host, another pod) is one object, with the labels it was last seen with; "
+    "filters look at those.",
 )
-@query(FormatQuery)
+@query(GpusQuery)
 @listed(GpuSchema, "The GPUs; an empty list if none.")
 @errors(400, 406, 503)
 async def list_gpus(request: web.Request) -> web.Response:
-    """Answer every GPU."""
-    return await answer_rows(request, request.app[READER].gpus(), GpuSchema)
+    """Answer the GPUs that the filters leave."""
+    wanted = request["querystring"]
+    found = request.app[READER].gpus(selection(wanted), wanted.get("seen_since"))
+    return await answer_rows(request, found, GpuSchema)
