@@ -100,6 +100,12 @@ class CommonSettings:
         "Broker to use, or several as URL,URL or dns+http://name:port. Default: the one in this "
         "process, else http://127.0.0.1:<broker-port>.",
     )
+    token: str | None = _setting(
+        None,
+        "Token to show to brokers that ask for one; the environment keeps it from the list of "
+        "processes.",
+        secret=True,
+    )
     health_port: int | None = _setting(
         None,
         "Port for /healthz, /readyz and /metrics of a process that runs neither broker nor api.",
@@ -286,6 +292,23 @@ class ApiSettings:
 
 
 @dataclass(frozen=True)
+class AccessSettings:
+    """Whom broker, API and health port let in."""
+
+    token_file: Path | None = _setting(
+        None,
+        "File of the tokens that are let in, lines of NAME SCOPES TOKEN; SCOPES are read, write, "
+        "admin, with commas. Read again when it changes. Default: none is asked for.",
+    )
+    tokens: str | None = _setting(
+        None, "Such lines as text, a semicolon between each two.", secret=True
+    )
+    insecure: bool = _setting(
+        False, "Listen without tokens on an address that other machines reach."
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """All components' settings, resolved."""
 
@@ -295,6 +318,7 @@ class Settings:
     streamer: StreamerSettings = field(default_factory=StreamerSettings)
     collector: CollectorSettings = field(default_factory=CollectorSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
 
     @property
     def broker_url(self) -> str:
@@ -396,12 +420,12 @@ _PARSERS: dict[Any, Callable[[str], Any]] = {
 
 
 def mask_dsn(dsn: str) -> str:
-    """The DSN with its password replaced by ``***``; unreadable ones are hidden whole."""
+    """The DSN with its password replaced by ``***``; what is no DSN is hidden whole."""
     try:
         parts = urlsplit(dsn)
     except ValueError:
         return "***"
-    if not parts.scheme:
+    if not parts.scheme or not parts.netloc:
         return "***"
     query = "&".join(
         "password=***" if item.startswith("password=") else item for item in parts.query.split("&")

@@ -13,7 +13,8 @@
         DataRefused          Postgres will never take this data         (never retried)
         SchemaTooNew         the database is ahead of this gputel
       RequestError           a request that cannot be answered as asked (4xx, 5xx)
-        BadRequest 400 (BadExpression), Unauthorized 401, NotFound 404, UnknownMessage 404,
+        BadRequest 400 (BadExpression), Unauthorized 401, Forbidden 403, NotFound 404,
+        UnknownMessage 404,
         NotAcceptable 406, ExpressionFailed 422 (ExpressionTimedOut 503), UnknownQueue 404,
         TooSlow 408, QueueNotEmpty 409, TooManyQueues 409, StaleLease 409, QueueClosed 410,
         PayloadTooLarge 413, QueueFull 503,
@@ -28,6 +29,8 @@ says what to do next.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -38,6 +41,7 @@ class GputelError(Exception):
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
     retriable: ClassVar[bool] = False
+    headers: Mapping[str, str] = MappingProxyType({})  # of the answer over HTTP
 
     @property
     def message(self) -> str:
@@ -155,6 +159,14 @@ class Unauthorized(RequestError):
 
     code = "unauthorized"
     status = 401
+    headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(RequestError):
+    """The token is known, and does not allow this."""
+
+    code = "forbidden"
+    status = 403
 
 
 class NotFound(RequestError):

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING
 
 from gputel.config import Settings
 from gputel.errors import GputelError, UsageError
+from gputel.web.exposure import check_exposed
 from gputel.web.ports import check_ports
 
 if TYPE_CHECKING:
     import asyncpg
 
+    from gputel.web.access import Access
     from gputel.web.health import Health
 
 log = logging.getLogger("gputel")
@@ -41,6 +43,7 @@ class Process:
     failure: BaseException | None = None
     stop_deadline: float | None = None
     pool: asyncpg.Pool | None = None
+    own_broker: bool = False
     owner: str = field(
         default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     )
@@ -51,6 +54,18 @@ class Process:
         from gputel.web.health import Health
 
         return Health()
+
+    @cached_property
+    def access(self) -> Access:
+        """Whom its servers let in. Raises ConfigError for tokens that are wrong."""
+        from gputel.web.access import Access
+
+        return Access.of(self.settings.access)
+
+    @property
+    def token(self) -> str | None:
+        """What it shows to the broker that it uses."""
+        return self.access.own_token if self.own_broker else self.settings.common.token
 
     @property
     def database(self) -> asyncpg.Pool:
@@ -148,9 +163,10 @@ async def _broker(process: Process) -> AsyncIterator[None]:
         settings.common.host,
         process.health,
         drain_deadline_s=settings.common.drain_deadline_s,
+        access=process.access,
     ) as listener:
         if settings.common.broker_url is None:
-            process.broker_url = listener.url
+            process.broker_url, process.own_broker = listener.url, True
         log.info("broker listens on %s", listener.url)
         yield
 
@@ -167,7 +183,7 @@ async def _collector(process: Process) -> AsyncIterator[None]:
     kept = settings.collector.retention
     writer = Writer(process.database, Admission(kept, settings.collector.future_limit))
     maintenance = Maintenance(process.database, kept, settings.collector.rollup_retention)
-    async with QueueClient(process.broker_url) as client:
+    async with QueueClient(process.broker_url, token=process.token) as client:
 
         async def run(stopping: asyncio.Event) -> None:
             timeout_s = settings.broker.visibility_timeout_s
@@ -191,7 +207,7 @@ async def _streamer(process: Process) -> AsyncIterator[None]:
     streams = Streams(process.database, opened.stream_id, process.owner)
     await streams.register(opened.fingerprint, str(opened.path), looping=settings.streamer.loop)
     rate = f"{settings.streamer.rate:g} rows/s" if settings.streamer.rate else "no limit"
-    async with QueueClient(process.broker_url) as client:
+    async with QueueClient(process.broker_url, token=process.token) as client:
         streamer = Streamer(settings.streamer, client, streams, opened.source)
         process.health.add("queue", client.check)
         log.info("streamer: %s as stream %r, %s", opened.path, opened.stream_id, rate)
@@ -206,7 +222,8 @@ async def _api(process: Process) -> AsyncIterator[None]:
 
     settings = process.settings
     reader = Reader(process.database)
-    async with serve(settings.api, settings.common.host, reader, process.health) as listener:
+    host, access = settings.common.host, process.access
+    async with serve(settings.api, host, reader, process.health, access) as listener:
         log.info("api listens on %s (Swagger UI: %s/swagger)", listener.url, listener.url)
         yield
 
@@ -215,6 +232,8 @@ async def _api(process: Process) -> AsyncIterator[None]:
 async def _health(process: Process) -> AsyncIterator[None]:
     from aiohttp import web
 
+    from gputel.web.access import access_middleware, scope_of_health
+    from gputel.web.errors import error_middleware
     from gputel.web.health import add_health_routes
     from gputel.web.listener import listen
 
@@ -222,7 +241,8 @@ async def _health(process: Process) -> AsyncIterator[None]:
     if settings.health_port is None:
         yield
         return
-    app = web.Application()
+    guard = access_middleware(process.access, scope_of_health)
+    app = web.Application(middlewares=[error_middleware, guard])
     add_health_routes(app, process.health)
     async with listen(app, settings.host, settings.health_port, "--health-port") as listener:
         log.info("health listens on %s", listener.url)
@@ -295,7 +315,10 @@ def parse_roles(given: Iterable[str]) -> list[str]:
 
 
 async def check_ports_of(roles: Iterable[Role], settings: Settings) -> None:
-    """Raise PortTaken or UsageError now if one of the roles could not listen on its port later."""
+    """Raise now what would keep one of the roles from listening on its port later.
+
+    PortTaken, UsageError, or ConfigError where its port would be open to everyone.
+    """
     ports = {}
     for role in roles:
         if role.port:
@@ -304,6 +327,7 @@ async def check_ports_of(roles: Iterable[Role], settings: Settings) -> None:
             if port is not None:
                 ports["--" + name.replace("_", "-")] = port
     await check_ports(settings.common.host, ports)
+    check_exposed(settings.common.host, settings.access, list(ports))
 
 
 def in_start_order(names: Iterable[str]) -> list[Role]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp_apispec import validation_middleware
 
+from gputel.api.access import scope_of_request
 from gputel.api.gpus import list_gpus
 from gputel.api.keys import DOCUMENT, PROMETHEUS, READER
 from gputel.api.openapi import build_document
@@ -16,17 +17,26 @@ from gputel.api.service import add_service_routes
 from gputel.api.telemetry import list_gpu_telemetry
 from gputel.config import ApiSettings
 from gputel.store.reader import Reader
+from gputel.web.access import Access, access_middleware
 from gputel.web.errors import error_middleware
 from gputel.web.health import Health
 from gputel.web.request_metrics import request_metrics
 
 
 def build_app(
-    reader: Reader | None, health: Health, settings: ApiSettings | None = None
+    reader: Reader | None,
+    health: Health,
+    settings: ApiSettings | None = None,
+    access: Access | None = None,
 ) -> web.Application:
     """The application; without a reader it only describes itself, as ``gputel openapi`` needs."""
     app = web.Application(
-        middlewares=[request_metrics("api"), error_middleware, validation_middleware]
+        middlewares=[
+            request_metrics("api"),
+            error_middleware,
+            access_middleware(access or Access(), scope_of_request),
+            validation_middleware,
+        ]
     )
     # The two keys that aiohttp_apispec.validation_middleware reads.
     app["_apispec_parser"] = Parser()

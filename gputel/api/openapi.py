@@ -17,8 +17,11 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 
 from gputel import __version__
+from gputel.api.access import scope_of
 from gputel.api.documented import LISTS
 from gputel.api.formats.media import MEDIA_TYPES, Format
+from gputel.api.schemas import ErrorSchema
+from gputel.web.tokens import Scope
 
 JSON = "application/json"
 _TEXT = {"type": "string"}
@@ -44,6 +47,15 @@ _TAGS = [
     {"name": "prometheus", "description": "What Grafana asks, as Prometheus answers it."},
     {"name": "service", "description": "The state of this process."},
 ]
+_TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A token of the server's `--token-file`. A server without one asks for none.",
+}
+_REFUSALS = {
+    "401": "No token was shown where the server asks for one, or one that it does not know.",
+    "403": "The token does not allow this: it needs the scope `{scope}`.",
+}
 _DESCRIPTION = (
     "GPU telemetry as gputel collected it. Times are RFC 3339; a `+` in a query may be written as "
     "it is or as `%2B`. Every refusal is a JSON object with a `code` for programs and a `message` "
@@ -69,8 +81,10 @@ def build_document(app: web.Application) -> dict[str, Any]:
         servers=[{"url": "/", "description": "The server that this document came from."}],
         tags=_TAGS,
     )
+    spec.components.security_scheme("token", _TOKEN)
     for path, method, recorded in documented_routes(app):
-        spec.path(path=path, operations={method: _operation(recorded, plugin)})
+        guarded = scope_of(method.upper(), path)
+        spec.path(path=path, operations={method: _operation(recorded, plugin, guarded)})
     document: dict[str, Any] = spec.to_dict()
     return document
 
@@ -88,7 +102,9 @@ def _schema_name(schema: Any) -> str:
     return name
 
 
-def _operation(recorded: Mapping[str, Any], plugin: MarshmallowPlugin) -> dict[str, Any]:
+def _operation(
+    recorded: Mapping[str, Any], plugin: MarshmallowPlugin, scope: Scope | None
+) -> dict[str, Any]:
     assert plugin.converter is not None  # it is there once the plugin is part of a document
     operation = {key: recorded[key] for key in _COPIED if key in recorded}
     parameters = list(recorded["parameters"])
@@ -105,9 +121,15 @@ def _operation(recorded: Mapping[str, Any], plugin: MarshmallowPlugin) -> dict[s
     if parameters:
         operation["parameters"] = sorted(parameters, key=lambda given: given["in"] != "path")
     media_types = list(MEDIA_TYPES.values()) if LISTS in recorded else recorded["produces"]
+    responses = dict(recorded["responses"])
+    if scope is not None:
+        operation["security"] = [{"token": []}]
+        for status, meaning in _REFUSALS.items():
+            described = meaning.format(scope=scope)
+            responses[status] = {"description": described, "schema": ErrorSchema()}
     operation["responses"] = {
         status: _response(status, response, media_types)
-        for status, response in sorted(recorded["responses"].items())
+        for status, response in sorted(responses.items())
     }
     return operation
 

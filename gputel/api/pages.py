@@ -12,6 +12,8 @@ from gputel.web import static_files
 PAGES = ("/", "/swagger")
 """Paths that answer HTML to a browser; the document leaves them out."""
 
+DOCUMENT_PATH = "/openapi.json"
+
 _SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 
@@ -19,7 +21,7 @@ def add_page_routes(app: web.Application) -> None:
     """Add the pages, the document and the static files that the pages load."""
     app.router.add_get("/", landing)
     app.router.add_get("/swagger", swagger)
-    app.router.add_get("/openapi.json", openapi_document)
+    app.router.add_get(DOCUMENT_PATH, openapi_document)
     static_files.add_static_routes(app)
 
 

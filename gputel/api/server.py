@@ -8,19 +8,24 @@ from contextlib import asynccontextmanager
 from gputel.api.app import build_app
 from gputel.config import ApiSettings
 from gputel.store.reader import Reader
+from gputel.web.access import Access
 from gputel.web.health import Health
 from gputel.web.listener import Listener, listen
 
 
 @asynccontextmanager
 async def serve(
-    settings: ApiSettings, host: str, reader: Reader, health: Health
+    settings: ApiSettings,
+    host: str,
+    reader: Reader,
+    health: Health,
+    access: Access | None = None,
 ) -> AsyncIterator[Listener]:
     """Answer questions on ``api_port``; the process is ready only while Postgres answers.
 
-    Raises PortTaken or UsageError where it cannot listen.
+    Without ``access`` everyone is let in. Raises PortTaken or UsageError where it cannot listen.
     """
     health.add("postgres", reader.check)
-    app = build_app(reader, health, settings)
+    app = build_app(reader, health, settings, access)
     async with listen(app, host, settings.api_port, "--api-port") as listener:
         yield listener

@@ -24,8 +24,11 @@ from gputel.broker.eager import start
 from gputel.broker.exchange import Answer, Answering
 from gputel.broker.hot import HotRequest, refused, whole_reply
 from gputel.broker.intake import INTAKE, SMALL_BYTES, Intake
-from gputel.broker.request_head import MAX_HEAD_BYTES, parse_head
+from gputel.broker.request_head import MAX_HEAD_BYTES, Head, parse_head
+from gputel.errors import RequestError
+from gputel.web.access import ACCESS, Access
 from gputel.web.connection import Connection
+from gputel.web.tokens import Scope
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is aiohttp's
 _MAX_WAITING_BYTES = 64 * 1024  # of requests that were sent before the reply to an earlier one
@@ -38,10 +41,10 @@ HOT = web.AppKey("hot", dict[str, Answering])
 
 def fast_connections(app: web.Application) -> Callable[[web.Server], FastPath]:
     """What makes the connections of a server of ``app``; its hot routes are answered here."""
-    routes, intake = app[HOT], app[INTAKE]
+    hot = app[HOT], app[INTAKE], app[ACCESS]
 
     def connection(server: web.Server) -> FastPath:
-        return FastPath(routes, intake, server, loop=asyncio.get_running_loop(), **server._kwargs)
+        return FastPath(*hot, server, loop=asyncio.get_running_loop(), **server._kwargs)
 
     return connection
 
@@ -50,6 +53,7 @@ class FastPath(Connection):
     """One connection."""
 
     __slots__ = (
+        "_access",
         "_hot",
         "_intake",
         "_latched",
@@ -64,11 +68,17 @@ class FastPath(Connection):
     )
 
     def __init__(
-        self, routes: Mapping[str, Answering], intake: Intake, *args: Any, **kwargs: Any
+        self,
+        routes: Mapping[str, Answering],
+        intake: Intake,
+        access: Access,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._routes = routes
         self._intake = intake
+        self._access = access
         self._room = 0  # bytes that the intake keeps for the body of a request
         self._latched = False  # whether all that comes is aiohttp's
         self._shared = False  # whether some of what came was
@@ -112,7 +122,7 @@ class FastPath(Connection):
         """The hot request that the bytes start with, if it is whole; they are dealt with else."""
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
         head = parse_head(data[:end]) if end >= 4 else None
-        if head is None or self._busy_elsewhere() or not self._lets_in(head.length):
+        if head is None or self._busy_elsewhere() or not self._lets_in(head):
             self._give_up(data)
             return None
         whole = end + head.length
@@ -136,12 +146,22 @@ class FastPath(Connection):
         """Whether aiohttp still answers what it was given."""
         return self._shared and (self._waiter is None or bool(self._messages))
 
-    def _lets_in(self, size: int) -> bool:
+    def _lets_in(self, head: Head) -> bool:
+        size = head.length
+        if head.hot and head.path in self._routes and not self._may(head):
+            return False  # aiohttp says why
         if size <= SMALL_BYTES or self._room:
             return True
         if size > _MAX_BODY_BYTES or not self._intake.take(size):
             return False
         self._room = size
+        return True
+
+    def _may(self, head: Head) -> bool:
+        try:
+            self._access.check(head.authorization, Scope.WRITE)
+        except RequestError:
+            return False
         return True
 
     def _leave_room(self) -> None:

@@ -13,7 +13,7 @@ MAX_HEAD_BYTES = 1024
 _LINE = re.compile(r"(GET|POST) (/[!$&-*,-~]*) HTTP/1\.1")  # no % + # in the target
 _FIELD = re.compile(r"([A-Za-z-]+):[ \t]*([ -~]*?)[ \t]*")
 _PLAIN = {"host", "accept", "accept-encoding", "content-type", "content-length", "user-agent"}
-_PLAIN.add("connection")
+_PLAIN |= {"connection", "authorization"}
 _LENGTH = re.compile(r"\d{1,10}", re.ASCII)
 _DEFAULT_TYPE = "application/octet-stream"
 
@@ -27,6 +27,7 @@ class Head(NamedTuple):
     headers: Mapping[str, str]  # with Accept alone
     content_type: str
     length: int
+    authorization: str | None
 
 
 @lru_cache(maxsize=2048)  # a client sends the same few heads again and again
@@ -53,6 +54,7 @@ def parse_head(data: bytes) -> Head | None:
         headers={"Accept": fields["accept"]} if "accept" in fields else {},
         content_type=fields.get("content-type", _DEFAULT_TYPE).partition(";")[0].strip().lower(),
         length=int(length),
+        authorization=fields.get("authorization"),
     )
 
 

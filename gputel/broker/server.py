@@ -21,10 +21,12 @@ from gputel.broker.queue_metrics import metrics_of
 from gputel.broker.queues import Queues
 from gputel.broker.stats import StatsHandlers
 from gputel.config import BrokerSettings
+from gputel.web.access import ACCESS, Access, access_middleware, scope_of_health
 from gputel.web.errors import error_middleware
 from gputel.web.health import Check, Health, add_health_routes
 from gputel.web.listener import Listener, Patience, listen
 from gputel.web.request_metrics import request_metrics
+from gputel.web.tokens import Scope
 
 log = logging.getLogger("gputel.broker")
 
@@ -33,29 +35,40 @@ _LOOK_AGAIN_S = 0.2
 
 @asynccontextmanager
 async def serve(
-    settings: BrokerSettings, host: str, health: Health, *, drain_deadline_s: float
+    settings: BrokerSettings,
+    host: str,
+    health: Health,
+    *,
+    drain_deadline_s: float,
+    access: Access | None = None,
 ) -> AsyncIterator[Listener]:
     """Run a broker on ``settings.broker_port`` until the context ends; then drain it.
 
     Draining refuses publishes and lets consumers empty the queue, for ``drain_deadline_s`` at
-    most and only while a consumer is connected. An empty queue stops at once. Raises PortTaken.
+    most and only while a consumer is connected. An empty queue stops at once. Without ``access``
+    everyone is let in. Raises PortTaken.
     """
     async with durability(settings) as durable:
         queues = Queues(settings, durable)
         if durable:
             await durable.restore(queues.restored)
             health.add("journal", _journal_readiness(durable))
-        async with _served(settings, host, health, queues, drain_deadline_s) as listener:
+        consumers = Consumers()
+        app = make_app(queues, settings, health, consumers, access)
+        health.add("broker", _readiness(queues))
+        async with _served(settings, host, app, queues, consumers, drain_deadline_s) as listener:
             yield listener
 
 
 @asynccontextmanager
 async def _served(
-    settings: BrokerSettings, host: str, health: Health, queues: Queues, drain_deadline_s: float
+    settings: BrokerSettings,
+    host: str,
+    app: web.Application,
+    queues: Queues,
+    consumers: Consumers,
+    drain_deadline_s: float,
 ) -> AsyncIterator[Listener]:
-    consumers = Consumers()
-    app = make_app(queues, settings, health, consumers)
-    health.add("broker", _readiness(queues))
     with metrics_of(queues):
         connection = None if settings.plain_http else fast_connections(app)
         async with listen(
@@ -78,13 +91,23 @@ def _patience(settings: BrokerSettings) -> Patience:
 
 
 def make_app(
-    queues: Queues, settings: BrokerSettings, health: Health, consumers: Consumers
+    queues: Queues,
+    settings: BrokerSettings,
+    health: Health,
+    consumers: Consumers,
+    access: Access | None = None,
 ) -> web.Application:
     """The application: every route of ``docs/protocol.md``."""
+    access = access or Access()
     app = web.Application(
         client_max_size=settings.message_max_bytes,
-        middlewares=[request_metrics("broker"), error_middleware],
+        middlewares=[
+            request_metrics("broker"),
+            error_middleware,
+            access_middleware(access, _scope_of),
+        ],
     )
+    app[ACCESS] = access
     app[INTAKE] = Intake(settings.requests_max_bytes, settings.receive_timeout_s)
     app[HOT] = {
         **MessageHandlers(queues, settings, consumers).by_path(),
@@ -96,6 +119,10 @@ def make_app(
     QueueHandlers(queues, settings).add_to(app)
     add_health_routes(app, health)
     return app
+
+
+def _scope_of(request: web.Request) -> Scope | None:
+    return Scope.WRITE if request.path in request.app[HOT] else scope_of_health(request)
 
 
 def _readiness(queues: Queues) -> Check:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import http.client
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -54,7 +55,8 @@ def _answer(
     connection: http.client.HTTPConnection, api_url: str, target: str
 ) -> http.client.HTTPResponse:
     try:
-        connection.request("GET", target, headers={"Accept": "application/json"})
+        headers = {"Accept": "application/json", **token_header()}
+        connection.request("GET", target, headers=headers)
         return connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -62,6 +64,12 @@ def _answer(
             f"no API answers at {api_url} ({reason}): start it with `gputel run --role all`, "
             "or name another with --api-url"
         ) from None
+
+
+def token_header() -> dict[str, str]:
+    """What shows the token of the environment; a flag would show it to other users as well."""
+    token = os.environ.get("GPUTEL_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _refusal(api_url: str, response: http.client.HTTPResponse) -> str:

@@ -16,7 +16,7 @@ from gputel.errors import Stopped, UsageError
 from gputel.runtime import run_loop
 
 DEFAULTS = {"rate": 0.0, "timestamps": "source", "log_level": "warning", "chunk_lease_s": 10.0}
-_SKIP = ("csv", "loop", "broker_port", "health_port", "chunk_interval_s")
+_SKIP = ("host", "csv", "loop", "broker_port", "health_port", "chunk_interval_s")
 EXIT_STOPPED = 130
 
 
@@ -51,7 +51,7 @@ def ingest_command(
     Ends with 0 when every row has landed, 3 when some were rejected, 1 when a file could not be
     read or landed, 130 when it was stopped. With --follow, being stopped is no failure.
     """
-    given = flags | {"loop": False, "broker_port": 0}
+    given = flags | {"host": "127.0.0.1", "loop": False, "broker_port": 0}
     settings = config.resolve(given, defaults=DEFAULTS).settings
     configure_logs(settings.common)
     inputs, failed = _inputs(files, follow=follow)

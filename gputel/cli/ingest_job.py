@@ -116,7 +116,7 @@ async def ingest_source(
     await asyncio.to_thread(rejects.check)
     job = Job(known_as, start, rejects)
     try:
-        async with QueueClient(process.broker_url) as client:
+        async with QueueClient(process.broker_url, token=process.token) as client:
             task = asyncio.ensure_future(
                 streamer(settings, client, streams, opened.source, job).run(process.stopping)
             )

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import click
 
+from gputel.cli.api_client import token_header
 from gputel.errors import BadRequest, BrokerUnavailable, RequestError, UsageError
 from gputel.mq.addresses import are_several, check
 
@@ -81,6 +82,7 @@ class Broker:
         target = f"{self.url}{path}?{urlencode(query)}"
         data = None if body is None else json.dumps(body).encode() if body != "" else b""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers |= token_header()
         request = urllib.request.Request(  # noqa: S310 - the URL is the user's own setting
             target, data, headers, method=method
         )

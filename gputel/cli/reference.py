@@ -18,6 +18,7 @@ _TITLES = {
     "streamer": "Streamer",
     "collector": "Collector",
     "api": "API",
+    "access": "Access",
 }
 
 

@@ -15,7 +15,7 @@ from gputel.cli.options import settings_options
 from gputel.roles import ROLES, in_start_order, parse_roles
 from gputel.runtime import run_loop, run_until_stopped
 
-COMPONENTS = ("common", "postgres", "broker", "streamer", "collector", "api")
+COMPONENTS = ("common", "postgres", "broker", "streamer", "collector", "api", "access")
 
 
 @click.command("run")

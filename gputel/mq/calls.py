@@ -8,7 +8,15 @@ from urllib.parse import quote
 
 import msgspec
 
-from gputel.errors import BrokerUnavailable, GputelError, QueueClosed, QueueFull, RequestError
+from gputel.errors import (
+    BrokerUnavailable,
+    Forbidden,
+    GputelError,
+    QueueClosed,
+    QueueFull,
+    RequestError,
+    Unauthorized,
+)
 from gputel.mq.protocol import MSGPACK, ErrorReply, ItemResult, PublishResult
 from gputel.mq.wire import Late, Request, Wire
 
@@ -40,9 +48,10 @@ class ConsumeEnded(QueueClosed):
 class Calls:
     """Calls to the broker at one address, in MessagePack. Raises ValueError for a wrong one."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str | None = None) -> None:
         self._url = url
-        self.wire = Wire(url, _HEADERS)
+        shown = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self.wire = Wire(url, {**_HEADERS, **shown})
 
     async def call(
         self,
@@ -87,7 +96,10 @@ class Calls:
             raise PublishIncomplete(error.message, error.results)
         if error.acks is not None and error.code == QueueClosed.code:
             raise ConsumeEnded(error.message, error.acks)
-        raise _ERRORS[error.code](error.message)
+        kind = _ERRORS[error.code]
+        if kind in (Unauthorized, Forbidden):
+            raise kind(f"the broker at {self._url} refuses: {error.message}")
+        raise kind(error.message)
 
 
 def _error_reply(body: bytes) -> ErrorReply | None:

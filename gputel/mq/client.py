@@ -65,7 +65,7 @@ class QueueClient(Inspector):
     """A client of the queue, as an async context manager. Calls may run side by side.
 
     ``url`` is a broker's; a list of URLs, a comma between each two, or ``dns+http://name:port``
-    makes a client of several brokers, see ``gputel.mq.fleet``.
+    makes a client of several brokers, see ``gputel.mq.fleet``. ``token`` is shown to them.
 
     ``queue`` names the queue that a call is for; None is the default one. Every call raises
     BrokerUnavailable when the broker cannot be reached or does not answer in time; trying again
@@ -74,7 +74,9 @@ class QueueClient(Inspector):
     BadRequest; ``retriable`` tells those that pass.
     """
 
-    def __new__(cls, url: str | Sequence[str], *, patience_s: float = 60.0) -> QueueClient:
+    def __new__(
+        cls, url: str | Sequence[str], *, patience_s: float = 60.0, token: str | None = None
+    ) -> QueueClient:
         """A QueueFleet, which is a QueueClient, where the URL is of several brokers."""
         if cls is QueueClient and addresses.are_several(url):
             from gputel.mq.fleet import QueueFleet
@@ -82,16 +84,19 @@ class QueueClient(Inspector):
             return super().__new__(QueueFleet)
         return super().__new__(cls)
 
-    def __init__(self, url: str | Sequence[str], *, patience_s: float = 60.0) -> None:
+    def __init__(
+        self, url: str | Sequence[str], *, patience_s: float = 60.0, token: str | None = None
+    ) -> None:
         self.url = ",".join(addresses.split(url))
         self._patience_s = patience_s
+        self._token = token
         self._calls: Calls | None = None
         self._senders: dict[str | None, Sender] = {}
         self._acks: set[Acks] = set()
 
     async def __aenter__(self) -> Self:
         try:
-            self._calls = Calls(self.url)
+            self._calls = Calls(self.url, self._token)
         except ValueError as error:
             raise UsageError(f"the broker's address: {error}") from None
         return self

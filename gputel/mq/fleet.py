@@ -45,10 +45,12 @@ class QueueFleet(QueueClient):
     Raises BrokerUnavailable only when none of them answers.
     """
 
-    def __init__(self, url: str | Sequence[str], *, patience_s: float = 60.0) -> None:
-        super().__init__(url, patience_s=patience_s)
+    def __init__(
+        self, url: str | Sequence[str], *, patience_s: float = 60.0, token: str | None = None
+    ) -> None:
+        super().__init__(url, patience_s=patience_s, token=token)
         self._given = addresses.split(url)
-        self._members = Members(self._given)
+        self._members = Members(self._given, token)
         self._turn = 0
         self._background: set[asyncio.Task[Any]] = set()
 

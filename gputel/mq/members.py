@@ -51,9 +51,9 @@ class Member:
     One that is away is looked for in the background, so that nobody waits for it.
     """
 
-    def __init__(self, number: int, url: str) -> None:
+    def __init__(self, number: int, url: str, token: str | None = None) -> None:
         self.number = number
-        self.client = QueueClient(url)
+        self.client = QueueClient(url, token=token)
         self.leaving = False  # no longer in the set: consumed from for as long as it answers
         self.taking, self.giving = Standing(), Standing()
         self._seed = hash64(url)
@@ -132,8 +132,9 @@ def chosen(members: Iterable[Member], key: str) -> Member:
 class Members:
     """All members, kept in step with the addresses that they were given by."""
 
-    def __init__(self, given: Sequence[str]) -> None:
+    def __init__(self, given: Sequence[str], token: str | None = None) -> None:
         self._given = given
+        self._token = token
         self._by_number: dict[int, Member] = {}
         self._by_url: dict[str, Member] = {}
         self._left: list[Member] = []
@@ -198,7 +199,7 @@ class Members:
 
     async def _add(self, url: str) -> None:
         number = next(self._numbers)
-        member = Member(number, url)
+        member = Member(number, url, self._token)
         await member.client.__aenter__()
         self._by_url[url] = self._by_number[number] = member
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 from aiohttp import web
@@ -14,9 +14,11 @@ log = logging.getLogger("gputel.web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def error_response(status: int, code: str, message: str) -> web.Response:
+def error_response(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> web.Response:
     """One refusal; a 503 asks the client to come back in a second."""
-    headers = {"Retry-After": "1"} if status == 503 else None
+    headers = {"Retry-After": "1"} if status == 503 else headers
     body = msgspec.json.encode({"code": code, "message": message})
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
@@ -33,7 +35,7 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
 def refusal(request: web.Request, error: Exception) -> web.Response:
     """The answer to what a handler raised; what is no refusal but a redirect is raised again."""
     if isinstance(error, GputelError):
-        return error_response(error.status, error.code, error.message)
+        return error_response(error.status, error.code, error.message, error.headers)
     if isinstance(error, web.HTTPException):
         if error.status < 400:
             raise error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+STATIC = "/static/"
 DIRECTORY = Path(__file__).resolve().parent / "static"
 
 _NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
@@ -25,7 +26,7 @@ _PAGE_HEADERS = {
 
 def add_static_routes(app: web.Application) -> None:
     """Serve the files of ``gputel/web/static`` under ``/static``."""
-    app.router.add_get("/static/{name:.+}", _static_file)
+    app.router.add_get(STATIC + "{name:.+}", _static_file)
 
 
 async def _static_file(request: web.Request) -> web.FileResponse:

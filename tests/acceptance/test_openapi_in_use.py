@@ -22,6 +22,7 @@ HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 CONFIG = HOOKS.with_name("schemathesis.toml")
 SMALL = ROOT / "fixtures" / "dcgm_small.csv"
 GPUS, ROWS = 32, 640
+TOKEN = "t" * 32
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ async def live_url(processes: Processes, dsn: str, ingest: Ingest) -> str:
     api, broker = free_port(), free_port()
     ports = ("--api-port", str(api), "--broker-port", str(broker))
     roles = ("--role", "broker,collector,api")
-    await processes.start("run", *roles, *ports, GPUTEL_POSTGRES_DSN=dsn).says("ready")
+    environment = {"GPUTEL_POSTGRES_DSN": dsn, "GPUTEL_TOKENS": f"everything admin {TOKEN}"}
+    await processes.start("run", *roles, *ports, **environment).says("ready")
     return f"http://127.0.0.1:{api}"
 
 
@@ -57,7 +59,15 @@ async def command(*words: str | Path, cwd: Path, wait_s: float, **environment: s
 async def test_schemathesis_finds_nothing(live_url: str, tmp_path: Path) -> None:
     said = await command(
         *(BIN / "schemathesis", "--config-file", CONFIG, "run", f"{live_url}/openapi.json"),
-        *("--max-examples", "20", "--no-color", "--request-timeout", "30"),
+        *(
+            "--header",
+            f"Authorization: Bearer {TOKEN}",
+            "--max-examples",
+            "20",
+            "--no-color",
+            "--request-timeout",
+            "30",
+        ),
         cwd=tmp_path,
         wait_s=360,
         SCHEMATHESIS_HOOKS=str(HOOKS),
@@ -81,7 +91,9 @@ async def test_a_client_made_of_the_document_reads_the_api(
     made = importlib.import_module("made_of_openapi")
     listing = importlib.import_module("made_of_openapi.api.telemetry.list_gpus")
     reading = importlib.import_module("made_of_openapi.api.telemetry.list_gpu_telemetry")
-    async with made.Client(base_url=live_url, raise_on_unexpected_status=True) as client:
+    async with made.AuthenticatedClient(
+        base_url=live_url, token=TOKEN, raise_on_unexpected_status=True
+    ) as client:
         gpus = await listing.asyncio(client=client)
         assert len(gpus) == GPUS
         records = await reading.asyncio(gpus[0].uuid, client=client)

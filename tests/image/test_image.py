@@ -123,3 +123,18 @@ def start_roles(podman: Podman, wire: PostgresWire) -> tuple[dict[str, Container
         options = [f"--env={name}={value}" for name, value in environment.items()]
         containers[role] = podman.start("run", "--role", role, *flags, options=tuple(options))
     return containers, f"http://127.0.0.1:{api}"
+
+
+def test_an_address_that_others_reach_needs_tokens_or_insecure(podman: Podman) -> None:
+    status, said = podman.run("run", "--role", "broker", "--host", "0.0.0.0")
+    assert status == 2
+    assert said.count("\n") <= 1
+    assert "--token-file" in said
+    assert "--insecure" in said
+
+
+def test_an_address_that_is_not_there_is_one_line(podman: Podman) -> None:
+    status, said = podman.run("run", "--role", "broker", "--host", "192.0.2.1", "--insecure")
+    assert status == 2
+    assert said.count("\n") <= 1
+    assert "--host: 192.0.2.1 is no address of this machine" in said

@@ -113,7 +113,6 @@ async def test_body_that_is_slow_to_come_is_left_to_aiohttp(raw, answered, monke
         "Upgrade: websocket",
         "Connection: close",
         "Content-Length: 0",
-        "Authorization: Bearer x",
         "X: " + "x" * MAX_HEAD_BYTES,
         " folded: x",
         "Bad\x01Name: x",
@@ -253,5 +252,6 @@ async def test_fault_while_a_reply_is_written_ends_the_connection_and_loses_no_m
 async def test_fast_path_stands_for_every_middleware_of_the_application() -> None:
     settings = BrokerSettings()
     app = make_app(Queues(settings), settings, Health(), Consumers())
-    # The fast path counts and turns errors into replies itself: a third middleware must be added.
-    assert len(app.middlewares) == 2
+    # The fast path counts, turns errors into replies and asks for tokens itself: a fourth
+    # middleware must be added.
+    assert len(app.middlewares) == 3
