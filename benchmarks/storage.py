@@ -36,8 +36,9 @@ from gputel.store.pool import close_pool, open_pool
 from gputel.store.postgres_binaries import find_binaries
 from gputel.store.reader import Reader
 from gputel.store.rollup_build import roll_up
-from gputel.store.rollup_reader import Steps, telemetry_by_step
+from gputel.store.rollup_reader import Steps
 from gputel.store.selection import of_gpu
+from gputel.store.steps import telemetry_by_step
 from gputel.store.telemetry import Asked
 from gputel.store.writer import Arrival, Writer
 

@@ -13,8 +13,8 @@
         DataRefused          Postgres will never take this data         (never retried)
         SchemaTooNew         the database is ahead of this gputel
       RequestError           a request that cannot be answered as asked (4xx, 5xx)
-        BadRequest 400 (BadExpression), Unauthorized 401, Forbidden 403, NotFound 404,
-        UnknownMessage 404,
+        BadRequest 400 (BadExpression, QueryTooLarge), Unauthorized 401, Forbidden 403,
+        NotFound 404, UnknownMessage 404,
         NotAcceptable 406, ExpressionFailed 422 (ExpressionTimedOut 503), UnknownQueue 404,
         TooSlow 408, QueueNotEmpty 409, TooManyQueues 409, StaleLease 409, QueueClosed 410,
         PayloadTooLarge 413, QueueFull 503,
@@ -138,6 +138,12 @@ class BadExpression(BadRequest):
     """A PromQL expression that cannot be parsed, or is outside the subset."""
 
     code = "bad_data"
+
+
+class QueryTooLarge(BadRequest):
+    """A query that would read more than it may; the message names the limit and how to narrow."""
+
+    code = "query_too_large"
 
 
 class ExpressionFailed(RequestError):

@@ -6,8 +6,9 @@ from aiohttp import web
 from aiohttp_apispec import validation_middleware
 
 from gputel.api.access import scope_of_request
+from gputel.api.fleet_telemetry import list_telemetry
 from gputel.api.gpus import list_gpus
-from gputel.api.keys import DOCUMENT, PROMETHEUS, READER
+from gputel.api.keys import DOCUMENT, LIMITS, PROMETHEUS, READER
 from gputel.api.openapi import build_document
 from gputel.api.pages import add_page_routes
 from gputel.api.parser import Parser
@@ -16,6 +17,7 @@ from gputel.api.prometheus_asks import Prometheus
 from gputel.api.service import add_service_routes
 from gputel.api.telemetry import list_gpu_telemetry
 from gputel.config import ApiSettings
+from gputel.store.cost import Limits
 from gputel.store.reader import Reader
 from gputel.web.access import Access, access_middleware
 from gputel.web.errors import error_middleware
@@ -41,11 +43,14 @@ def build_app(
     # The two keys that aiohttp_apispec.validation_middleware reads.
     app["_apispec_parser"] = Parser()
     app["_apispec_request_data_name"] = "data"
+    settings = settings or ApiSettings()
+    app[LIMITS] = Limits(settings.query_max_series, settings.query_max_samples)
     if reader is not None:
         app[READER] = reader
-        app[PROMETHEUS] = Prometheus(reader, settings or ApiSettings())
+        app[PROMETHEUS] = Prometheus(reader, settings)
     app.router.add_get("/api/v1/gpus", list_gpus)
     app.router.add_get("/api/v1/gpus/{uuid}/telemetry", list_gpu_telemetry)
+    app.router.add_get("/api/v1/telemetry", list_telemetry)
     add_prometheus_routes(app)
     add_service_routes(app, health)
     add_page_routes(app)

@@ -23,11 +23,12 @@ class _Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     series_id: _Whole
     value: float
     nth: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+    group: tuple[str, ...]
 
 
 def encode(position: Position) -> str:
     """The text that stands for a position."""
-    cursor = _Cursor(position.ts_us, position.series_id, position.value, position.nth)
+    cursor = _Cursor(*(getattr(position, name) for name in _Cursor.__struct_fields__))
     return urlsafe_b64encode(msgspec.msgpack.encode(cursor)).decode().rstrip("=")
 
 
@@ -41,4 +42,4 @@ def decode(text: str) -> Position:
             f"{text!r} is none that a Link header gave; take it from there as it is, or leave it "
             "out to begin with the first page"
         ) from None
-    return Position(found.ts_us, found.series_id, found.value, found.nth)
+    return Position(*msgspec.structs.astuple(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,13 +19,19 @@ from gputel.web.links import next_page
 class Page:
     """The first ``limit`` of ``pieces``, of which one record more has to be asked for.
 
-    ``after`` is the position that the pieces come behind.
+    ``after`` is the position that the pieces come behind; ``of_groups`` says that their series are
+    the labels of groups.
     """
 
     def __init__(
-        self, pieces: AsyncGenerator[Records, None], limit: int, after: Position | None
+        self,
+        pieces: AsyncGenerator[Records, None],
+        limit: int,
+        after: Position | None,
+        of_groups: bool = False,
     ) -> None:
         self._pieces = pieces
+        self._of_groups = of_groups
         self._left = limit
         self._last = after
         self._more = False
@@ -37,10 +44,18 @@ class Page:
                 self._more = len(records) > len(page)
                 if len(page):
                     self._left -= len(page)
-                    self._last = Position.of_last(page.samples, self._last)
+                    self._last = self._place(page)
                     yield page
                 if self._more:
                     return
+
+    def _place(self, page: Records) -> Position:
+        last = Position.of_last(page.samples, self._last)
+        if self._of_groups:
+            # Groups are numbered anew for each page.
+            labels: Any = page.series[last.series_id]
+            last = replace(last, group=labels)
+        return last
 
     def link(self, request: web.Request, wanted: Mapping[str, Any]) -> dict[str, str]:
         """The Link header where records are left over, once all others have been read.

@@ -10,11 +10,19 @@ from typing import Any
 from marshmallow import ValidationError, fields, validates_schema
 
 from gputel.api import cursor
-from gputel.api.filters import Texts
-from gputel.api.schemas import FormatQuery, Moment, described
+from gputel.api.filters import SeriesFilters, Texts
+from gputel.api.schemas import FormatQuery, Moment, RecordSchema, described
 from gputel.config import Duration
 from gputel.store.rollup import Aggregate
 from gputel.store.time_order import Order, Position
+
+LABEL_COLUMNS = {
+    "hostname": "hostname",
+    "modelName": "model_name",
+    "namespace": "namespace",
+    "pod": "pod",
+}
+"""What may be grouped by, and the column of ``series`` of each."""
 
 MOST_RECORDS = 1_000_000
 """Of one page, as they are held until it is known whether there is another."""
@@ -93,6 +101,29 @@ class Cursor(fields.Field[Position]):
             raise ValidationError(str(error)) from None
 
 
+class GroupBy(Texts):
+    """Names of labels, repeated or between commas; deserialised to each of them once.
+
+    Groups are always of one metric, so that ``metric`` adds nothing.
+    """
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description, "hostname")
+        names = [*LABEL_COLUMNS, "metric"]
+        self.inner.metadata = {"pattern": f"^({'|'.join(names)})(,({'|'.join(names)}))*$"}
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> list[str | None]:
+        texts = super()._deserialize(value, attr, data, **kwargs)
+        names = dict.fromkeys(name for text in texts if text for name in text.split(","))
+        for name in names:
+            if name not in LABEL_COLUMNS and name != "metric":
+                known = ", ".join([*LABEL_COLUMNS, "metric"])
+                raise ValidationError(f"{name!r} is none of {known}")
+        return [name for name in names if name != "metric"]
+
+
 class RecordsQuery(FormatQuery):
     """Which time, in which order, and whether as records or by step."""
 
@@ -144,7 +175,8 @@ class RecordsQuery(FormatQuery):
     agg = Agg(
         metadata=described(
             "What `value` is of the records in a span: their average, smallest, largest, newest, "
-            "sum or number. Default: avg. Only together with `step`.",
+            "sum, number, or a percentile; or `rate`, the increase a second of a counter, of spans "
+            "with two records at least. Default: avg. Only together with `step`.",
             "avg",
             type="string",
             enum=[*Aggregate],
@@ -170,3 +202,35 @@ class GpuTelemetryQuery(RecordsQuery):
         "Only this metric; `*` stands for any text, `?` for one character. May be repeated.",
         "DCGM_FI_DEV_GPU_UTIL",
     )
+
+
+class FleetTelemetryQuery(RecordsQuery, SeriesFilters):
+    """Which records of all GPUs."""
+
+    group_by = GroupBy(
+        "Instead of one record for each series and span, one for all series of a metric with the "
+        "same values of these labels: hostname, modelName, namespace, pod or metric, repeated or "
+        "with commas between. Only together with `step`, and not with `agg=last`."
+    )
+
+    @validates_schema
+    def _groups_of_steps(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
+        if "group_by" not in data:
+            return
+        if "step" not in data:
+            raise ValidationError("is told of steps; add step=5m, or leave it out", "group_by")
+        if data.get("agg") is Aggregate.LAST:
+            raise ValidationError(
+                "last is of one series, not of a group; take avg, min or max, or leave group_by "
+                "out",
+                "agg",
+            )
+
+
+class FleetRecordSchema(RecordSchema):
+    """A record, or with `group_by` the value of a group: no labels but those it is grouped by."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name, field in self.fields.items():
+            field.required = name in ("timestamp", "metric_name", "value")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
 from gputel.api.formats.answer import answer_records
-from gputel.api.keys import READER
+from gputel.api.formats.shape import RECORD, grouped
+from gputel.api.keys import LIMITS, READER
 from gputel.api.paging import Page
-from gputel.store.reader import EARLIEST, LATEST, Reader
-from gputel.store.records import Records
+from gputel.api.schemas_telemetry import LABEL_COLUMNS
+from gputel.errors import BadRequest
+from gputel.store.reader import EARLIEST, LATEST
 from gputel.store.rollup import Aggregate
-from gputel.store.rollup_reader import Steps, telemetry_by_step
+from gputel.store.rollup_reader import Steps
 from gputel.store.selection import Selection
+from gputel.store.steps import telemetry_by_step
 from gputel.store.telemetry import Asked, telemetry
 from gputel.store.time_order import Order
 
@@ -29,7 +32,10 @@ async def answer_telemetry(
     ``known`` is asked where there are none.
     """
     wanted = request["querystring"]
-    limit, after = wanted.get("limit"), wanted.get("cursor")
+    limit, after, steps = wanted.get("limit"), wanted.get("cursor"), _steps(wanted)
+    groups = wanted.get("group_by")
+    if after is not None and len(after.group) != (0 if groups is None else 1 + len(groups)):
+        raise BadRequest("cursor: is of a request with another group_by; leave it out")
     asked = Asked(
         selection,
         wanted.get("start_time", EARLIEST),
@@ -38,23 +44,28 @@ async def answer_telemetry(
         after,
         None if limit is None else limit + 1,
     )
-    pieces = _pieces(request.app[READER], asked, wanted)
+    reader, limits = request.app[READER], request.app[LIMITS]
+    if steps is None:
+        pieces = telemetry(reader, asked, limits)
+    else:
+        pieces = telemetry_by_step(reader, asked, steps, limits)
+    shape = RECORD if groups is None else grouped(["metric_name", *groups])
     if limit is None:
-        return await answer_records(request, pieces, known=known)
-    page = Page(pieces, limit, after)
+        return await answer_records(request, pieces, shape=shape, known=known)
+    page = Page(pieces, limit, after, groups is not None)
     return await answer_records(
         request,
         page.records(),
+        shape=shape,
         known=known,
         headers=lambda: page.link(request, wanted),
         held=limit,
     )
 
 
-def _pieces(
-    reader: Reader, asked: Asked, wanted: Mapping[str, Any]
-) -> AsyncGenerator[Records, None]:
+def _steps(wanted: Mapping[str, Any]) -> Steps | None:
     if "step" not in wanted:
-        return telemetry(reader, asked)
-    steps = Steps(wanted["step"], wanted.get("agg", Aggregate.AVG))
-    return telemetry_by_step(reader, asked, steps)
+        return None
+    groups = wanted.get("group_by")
+    columns = None if groups is None else tuple(LABEL_COLUMNS[name] for name in groups)
+    return Steps(wanted["step"], wanted.get("agg", Aggregate.AVG), group_by=columns)

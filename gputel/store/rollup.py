@@ -58,9 +58,18 @@ class Aggregate(StrEnum):
     LAST = "last"
     SUM = "sum"
     COUNT = "count"
+    P50 = "p50"  # the median, as the others by linear interpolation
+    P95 = "p95"
+    P99 = "p99"
+    RATE = "rate"  # of a counter, a second
+
+    @property
+    def is_of_samples(self) -> bool:
+        """Whether it takes all samples, as buckets do not tell it."""
+        return self in (Aggregate.P50, Aggregate.P95, Aggregate.P99, Aggregate.RATE)
 
     def of(self, buckets: Buckets) -> Float64:
-        """One number a bucket."""
+        """One number a bucket; not of those that are of samples."""
         if self is Aggregate.AVG:
             return buckets.sum / buckets.count
         column: Float64 = getattr(buckets, self.value).astype(np.float64)

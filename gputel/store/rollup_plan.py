@@ -32,10 +32,14 @@ class Span:
 
 
 def plan(start_us: int, end_us: int, step_us: int, stale: Sequence[int]) -> list[Span]:
+    """What ``cover`` gives, but spans of samples do not cross midnight UTC."""
+    return [piece for span in cover(start_us, end_us, step_us, stale) for piece in _by_day(span)]
+
+
+def cover(start_us: int, end_us: int, step_us: int, stale: Sequence[int]) -> list[Span]:
     """Spans that cover the range, each of it once, in order of time.
 
-    ``stale`` are the beginnings of the hours whose rollups may not be used, in order. Spans of
-    samples do not cross midnight UTC.
+    ``stale`` are the beginnings of the hours whose rollups may not be used, in order.
     """
     coarse = [s for s in (Source.HOURS, Source.MINUTES) if step_us % s.value == 0]
     spans: list[Span] = []
@@ -47,7 +51,7 @@ def plan(start_us: int, end_us: int, step_us: int, stale: Sequence[int]) -> list
             spans.append(Span(Source.SAMPLES, begin, end))
             done = end
     spans += _cover(done, end_us, coarse)
-    return [piece for span in _joined(spans) for piece in _by_day(span)]
+    return _joined(spans)
 
 
 def _cover(start_us: int, end_us: int, coarse: Sequence[Source]) -> Iterator[Span]:

@@ -1,24 +1,19 @@
-"""Telemetry by step: aggregates of buckets, from rollups where they are right, else from samples.
+"""Buckets of a range of time: from rollups where they are right, else from samples.
 
-The range is read a window of whole steps at a time, in the order asked for. All of it sees one
-snapshot, rollups and marks of stale hours as well, so the answer is that of the samples.
+Within one snapshot, of rollups and marks of stale hours as well, they are those of the samples.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import asyncpg
-import numpy as np
 
 from gputel.store import queries
 from gputel.store.blocks import DAY_US
-from gputel.store.reader import EARLIEST, Reader
-from gputel.store.records import Records
+from gputel.store.reader import Connection
 from gputel.store.rollup import (
     HOUR_US,
     MINUTE_US,
@@ -29,151 +24,66 @@ from gputel.store.rollup import (
     join,
     units,
 )
-from gputel.store.rollup_plan import Source, Span, plan
+from gputel.store.rollup_plan import Source, Span, cover, plan
 from gputel.store.rollup_rows import decode_rollups
-from gputel.store.samples import EPOCH, Samples, decode_rows, micros
-from gputel.store.telemetry import Asked, in_pieces
-from gputel.store.time_order import Order, Resume, sort
+from gputel.store.samples import Samples, micros
+from gputel.store.series_reader import moment, samples_of
 
 _SQL = queries.load("rollup")
-_WINDOW_US = {HOUR_US: 64 * DAY_US, MINUTE_US: 8 * DAY_US}
 _SOURCES_ROW_US = {Source.HOURS: DAY_US, Source.MINUTES: HOUR_US}
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What is asked: one bucket a step, which begin at multiples of it since 1970-01-01 UTC."""
+    """What is asked: one bucket a step, which begin at multiples of it since 1970-01-01 UTC.
+
+    ``group_by`` makes one bucket of all series of a metric that have the same values of these
+    columns of ``series``; None leaves each series by itself.
+    """
 
     step_us: int
     aggregate: Aggregate = Aggregate.AVG
     use_rollups: bool = True
+    group_by: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True)
-class _Asked:
-    steps: Steps
-    series_ids: list[int]
-    start_us: int
-    end_us: int  # exclusive
-
-    def within(self, order: Order, ts_us: int) -> _Asked:
-        """What is left from the bucket of an instant on."""
-        start_us = ts_us // self.steps.step_us * self.steps.step_us
-        if order is Order.NEWEST_FIRST:
-            return replace(self, end_us=min(self.end_us, start_us + self.steps.step_us))
-        return replace(self, start_us=max(self.start_us, start_us))
-
-    def behind(self, order: Order, start_us: int, end_us: int) -> _Asked:
-        """What is left behind a window."""
-        if order is Order.NEWEST_FIRST:
-            return replace(self, end_us=start_us)
-        return replace(self, start_us=end_us)
+async def sources(connection: Connection, steps: Steps, start_us: int, end_us: int) -> list[Span]:
+    """Where the buckets from ``start_us`` to before ``end_us`` come from, long spans as one."""
+    if not steps.use_rollups or steps.step_us % MINUTE_US or steps.aggregate.is_of_samples:
+        return cover(start_us, end_us, 1, ())
+    first = moment(start_us // HOUR_US * HOUR_US)
+    stale = await connection.fetch(_SQL["stale"], first, moment(end_us))
+    return cover(start_us, end_us, steps.step_us, [micros(row["hour"]) for row in stale])
 
 
-async def telemetry_by_step(
-    reader: Reader, asked: Asked, steps: Steps
-) -> AsyncGenerator[Records, None]:
-    """What ``telemetry`` gives, but one record for each bucket and series that has samples.
-
-    Its timestamp is the beginning of the bucket, its value the aggregate of the samples from
-    ``start`` to ``end`` inclusive in it. ``limit`` is of buckets; ``after`` is the
-    position of one.
-    """
-    position = asked.after
-    asked = replace(asked, after=None).bounded()
-    resume = Resume(None if position is None else replace(position, value=math.nan, nth=1))
-    async with reader.snapshot() as connection:
-        series = await reader.series(connection, asked.selection, asked.start, asked.end)
-        span = _Asked(steps, list(series), micros(asked.start), micros(asked.end) + 1)
-        if position is not None:
-            span = span.within(asked.order, position.ts_us)
-        left = asked.limit
-        while series and (window := await _window(connection, span, asked.order)):
-            buckets = await _read(connection, span, *window)
-            found = await asyncio.to_thread(_answer, buckets, steps.aggregate, asked.order)
-            found = resume.rest(found)
-            for records in in_pieces(found, series, left):
-                yield records
-            if left is not None:
-                left -= len(found)
-                if left <= 0:
-                    return
-            span = span.behind(asked.order, *window)
-
-
-async def _window(
-    connection: asyncpg.pool.PoolConnectionProxy, asked: _Asked, order: Order
-) -> tuple[int, int] | None:
-    """A window of whole steps, but for the ends of the range, with the first samples in it."""
-    if asked.start_us >= asked.end_us:
-        return None
-    newest_first = order is Order.NEWEST_FIRST
-    first = await connection.fetchval(
-        _SQL["newest" if newest_first else "oldest"],
-        asked.series_ids,
-        _moment(asked.start_us),
-        _moment(asked.end_us),
-        _moment(_up(asked.end_us, DAY_US)),
-        _moment(asked.start_us // DAY_US * DAY_US),
-    )
-    if first is None:
-        return None
-    step_us = asked.steps.step_us
-    unit = next((unit for unit in _WINDOW_US if step_us % unit == 0), 0)
-    length = _up(_WINDOW_US.get(unit, DAY_US), step_us)
-    start_us = micros(first) // step_us * step_us
-    if newest_first:
-        start_us += step_us - length
-    return max(start_us, asked.start_us), min(start_us + length, asked.end_us)
-
-
-async def _read(
-    connection: asyncpg.pool.PoolConnectionProxy, asked: _Asked, start_us: int, end_us: int
+async def buckets_of(
+    connection: Connection, series_ids: Sequence[int], spans: Sequence[Span], step_us: int
 ) -> Buckets:
-    """The buckets of a window."""
-    step_us, found = asked.steps.step_us, []
-    for span in await _plan(connection, asked, start_us, end_us):
-        if span.source is Source.SAMPLES:
-            fetched = await _blocks(connection, asked, span)
-            found.append(await asyncio.to_thread(_from_blocks, fetched, span, units(step_us)[0]))
-        else:
-            fetched = await _rollups(connection, asked, span)
-            found.append(await asyncio.to_thread(_from_rollups, fetched, span))
+    """The buckets of series, from these sources."""
+    found = []
+    for span in spans:
+        if span.source is not Source.SAMPLES:
+            rows = await _rollups(connection, series_ids, span)
+            found.append(await asyncio.to_thread(_from_rollups, rows, span))
+            continue
+        for day in plan(span.start_us, span.end_us, 1, ()):
+            samples = await samples_of(
+                connection, series_ids, day.start_us, day.end_us - 1, lambda _count: None
+            )
+            found.append(await asyncio.to_thread(_from_samples, samples, units(step_us)[0]))
     return await asyncio.to_thread(_folded, found, step_us)
 
 
-async def _plan(
-    connection: asyncpg.pool.PoolConnectionProxy, asked: _Asked, start_us: int, end_us: int
-) -> list[Span]:
-    step_us = asked.steps.step_us
-    if not asked.steps.use_rollups or step_us % MINUTE_US:
-        return plan(start_us, end_us, 1, ())
-    first = _moment(start_us // HOUR_US * HOUR_US)
-    stale = await connection.fetch(_SQL["stale"], first, _moment(end_us))
-    return plan(start_us, end_us, step_us, [micros(row["hour"]) for row in stale])
-
-
-async def _blocks(
-    connection: asyncpg.pool.PoolConnectionProxy, asked: _Asked, span: Span
-) -> list[asyncpg.Record]:
-    start, end = _moment(span.start_us), _moment(span.end_us)
-    midnight = _moment(_up(span.end_us, DAY_US))
-    arguments = (start, midnight, end, asked.series_ids)
-    return list(await connection.fetch(_SQL["blocks_of"], *arguments))
-
-
 async def _rollups(
-    connection: asyncpg.pool.PoolConnectionProxy, asked: _Asked, span: Span
+    connection: Connection, series_ids: Sequence[int], span: Span
 ) -> list[asyncpg.Record]:
     row_us, step_s = _SOURCES_ROW_US[span.source], span.source.value // 1_000_000
-    first, end = _moment(span.start_us // row_us * row_us), _moment(span.end_us)
-    return list(await connection.fetch(_SQL["rows"], asked.series_ids, step_s, first, end))
+    first, end = moment(span.start_us // row_us * row_us), moment(span.end_us)
+    return list(await connection.fetch(_SQL["rows"], list(series_ids), step_s, first, end))
 
 
-def _from_blocks(rows: Sequence[asyncpg.Record], span: Span, unit_us: int) -> Buckets:
-    samples = decode_rows(rows)
-    inside = (samples.ts >= span.start_us) & (samples.ts < span.end_us)
-    return fold(from_samples(samples.take(inside)), unit_us)
+def _from_samples(samples: Samples, unit_us: int) -> Buckets:
+    return fold(from_samples(samples), unit_us)
 
 
 def _from_rollups(rows: Sequence[asyncpg.Record], span: Span) -> Buckets:
@@ -186,16 +96,3 @@ def _folded(found: Sequence[Buckets], step_us: int) -> Buckets:
     for unit_us in units(step_us):
         buckets = fold(buckets, unit_us)
     return buckets
-
-
-def _answer(buckets: Buckets, aggregate: Aggregate, order: Order) -> Samples:
-    start_us = np.maximum(buckets.start_us, micros(EARLIEST))
-    return sort(Samples(buckets.series_id, start_us, aggregate.of(buckets)), order)
-
-
-def _up(us: int, step_us: int) -> int:
-    return -(-us // step_us) * step_us
-
-
-def _moment(us: int) -> datetime:
-    return EPOCH + timedelta(microseconds=max(us, micros(EARLIEST)))

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from gputel.store import queries
+from gputel.store.cost import ANY, Limits
 from gputel.store.reader import EARLIEST, LATEST, Connection, Reader
 from gputel.store.records import Records, SeriesLabels
 from gputel.store.samples import Samples, concatenate, decode_rows, micros
@@ -61,17 +62,20 @@ class Asked:
         return replace(self, start=start, end=end)
 
 
-async def telemetry(reader: Reader, asked: Asked) -> AsyncGenerator[Records, None]:
+async def telemetry(
+    reader: Reader, asked: Asked, limits: Limits = ANY
+) -> AsyncGenerator[Records, None]:
     """The records asked for.
 
     Yields 1 to RECORDS_PER_PIECE records at a time, all of them unless the limit stops it sooner,
     in memory that does not grow with their number. Series that are unknown yield nothing. Holds a
     session of the pool until it is exhausted or closed: wrap it in ``contextlib.aclosing``. Raises
-    StoreUnavailable when too many others read at the same time.
+    StoreUnavailable when too many others read at the same time, and QueryTooLarge where more series
+    are selected than the limits allow.
     """
     asked = asked.bounded()
     resume, left = Resume(asked.after), asked.limit
-    async with aclosing(_read(reader, asked)) as found:
+    async with aclosing(_read(reader, asked, limits)) as found:
         async for samples, series in found:
             for records in in_pieces(resume.rest(samples), series, left):
                 yield records
@@ -82,14 +86,14 @@ async def telemetry(reader: Reader, asked: Asked) -> AsyncGenerator[Records, Non
 
 
 async def _read(
-    reader: Reader, asked: Asked
+    reader: Reader, asked: Asked, limits: Limits
 ) -> AsyncGenerator[tuple[Samples, Mapping[int, SeriesLabels]], None]:
     """Samples in final order, and their series."""
     if asked.end - asked.start <= _SHORT or (
         asked.start > EARLIEST and datetime.now(UTC) - asked.start <= _SHORT
     ):
         async with reader.session() as connection:
-            series = await reader.series(connection, asked.selection, asked.start, asked.end)
+            series = await _series(reader, connection, asked, limits)
             if not series:
                 return
             short = await _short(connection, asked, list(series))
@@ -97,11 +101,19 @@ async def _read(
             yield short, series
             return
     async with reader.snapshot() as connection:
-        series = await reader.series(connection, asked.selection, asked.start, asked.end)
+        series = await _series(reader, connection, asked, limits)
         if series:
             async with aclosing(_days(connection, asked, list(series))) as pieces:
                 async for samples in pieces:
                     yield samples, series
+
+
+async def _series(
+    reader: Reader, connection: Connection, asked: Asked, limits: Limits
+) -> dict[int, SeriesLabels]:
+    found = await reader.series(connection, asked.selection, asked.start, asked.end, limits.ask)
+    limits.check_series(len(found))
+    return found
 
 
 async def _short(connection: Connection, asked: Asked, series_ids: list[int]) -> Samples | None:

@@ -63,12 +63,16 @@ def sort(samples: Samples, order: Order = Order.NEWEST_FIRST) -> Samples:
 
 @dataclass(frozen=True)
 class Position:
-    """A place in the order: behind the ``nth`` sample, from 1, of those that are the same."""
+    """A place in the order: behind the ``nth`` sample, from 1, of those that are the same.
+
+    ``group`` has the labels of a group of series where the record is of one.
+    """
 
     ts_us: int
     series_id: int
     value: float
     nth: int = 1
+    group: tuple[str, ...] = ()
 
     @classmethod
     def of_last(cls, samples: Samples, before: Position | None = None) -> Position:

@@ -20,6 +20,7 @@ schemathesis.openapi.format(
         st.integers(-(2**63), 2**63 - 1),
         st.floats(),
         st.integers(1, 2**63 - 1),
+        st.just(()),
     ),
 )
 
@@ -30,8 +31,12 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     query = case.query
     if not query:
         return
-    if "agg" in query and "step" not in query:
+    if ("agg" in query or "group_by" in query) and "step" not in query:
         query["step"] = "5m"
+    if "group_by" in query:
+        query.pop("cursor", None)  # which has the labels of a group
+        if query.get("agg") == "last":
+            query["agg"] = "avg"
     if _ends_before_it_starts(query):
         query["start_time"], query["end_time"] = query["end_time"], query["start_time"]
 

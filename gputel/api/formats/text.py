@@ -115,7 +115,8 @@ class CsvRecords(TextRecords):
     def _cut(self, labels: Sequence[str]) -> _Cut:
         place = len(self._shape.before_value)
         before = csv_line(["", *labels[:place], ""]).removesuffix(b"\r\n")
-        return _Cut(b"Z" + before, csv_line(["", *labels[place:]]))
+        after = csv_line(["", *labels[place:]]) if self._shape.after_value else b"\r\n"
+        return _Cut(b"Z" + before, after)
 
     def _values(self, values: Float64) -> list[bytes]:
         found = json_values(values)

@@ -51,16 +51,6 @@ FROM (
     OFFSET 0
 ) AS sorted
 
--- name: blocks_of
--- Those of the series $4 alone.
-SELECT series_id, first_ts, step_us, array_send(off_us) AS off_us, array_send(value) AS value
-FROM (
-    SELECT series_id, first_ts, step_us, off_us, value FROM sample_block
-    WHERE series_id = ANY ($4::bigint[]) AND last_ts >= $1 AND last_ts < $2 AND first_ts < $3
-    ORDER BY series_id, last_ts
-    OFFSET 0
-) AS sorted
-
 -- name: clear_minutes
 -- Of these hours, which lie from $2 on and before $3.
 DELETE FROM rollup
@@ -122,3 +112,24 @@ FROM (
         LIMIT 1
     ) AS r ON true
 ) AS found
+
+-- name: count_samples
+-- About how many samples the series $1 have from $2 on and before $3, at an even rate in each block;
+-- $4 is the midnight from which on blocks hold nothing before $3. At most $5 blocks are counted.
+SELECT coalesce(sum(part), 0)::bigint
+FROM (
+    SELECT ceil(samples * CASE
+               WHEN last_ts > first_ts THEN
+                   (extract(epoch FROM least(last_ts, $3) - greatest(first_ts, $2))
+                    / extract(epoch FROM last_ts - first_ts))::float8
+               ELSE 1
+           END) AS part
+    FROM sample_block
+    WHERE series_id = ANY ($1::bigint[]) AND last_ts >= $2 AND last_ts < $4 AND first_ts < $3
+    LIMIT $5
+) AS parts
+
+-- name: count_rows
+-- How many rows ``rows`` gives.
+SELECT count(*) FROM rollup
+WHERE series_id = ANY ($1::bigint[]) AND step_s = $2 AND start >= $3 AND start < $4

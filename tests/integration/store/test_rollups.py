@@ -24,8 +24,9 @@ from gputel.store.reader import EARLIEST, LATEST, Reader
 from gputel.store.records import Record
 from gputel.store.rollup import Aggregate
 from gputel.store.rollup_build import roll_up
-from gputel.store.rollup_reader import Steps, telemetry_by_step
+from gputel.store.rollup_reader import Steps
 from gputel.store.selection import of_gpu
+from gputel.store.steps import telemetry_by_step
 from gputel.store.telemetry import Asked
 from gputel.store.writer import Arrival, Writer
 from tests.batches import NOON, batch, labels
