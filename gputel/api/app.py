@@ -9,6 +9,7 @@ from gputel.api.access import scope_of_request
 from gputel.api.fleet_telemetry import list_telemetry
 from gputel.api.gpus import list_gpus
 from gputel.api.keys import DOCUMENT, LIMITS, PROMETHEUS, READER
+from gputel.api.latest import list_latest_telemetry
 from gputel.api.openapi import build_document
 from gputel.api.pages import add_page_routes
 from gputel.api.parser import Parser
@@ -51,6 +52,7 @@ def build_app(
     app.router.add_get("/api/v1/gpus", list_gpus)
     app.router.add_get("/api/v1/gpus/{uuid}/telemetry", list_gpu_telemetry)
     app.router.add_get("/api/v1/telemetry", list_telemetry)
+    app.router.add_get("/api/v1/telemetry/latest", list_latest_telemetry)
     add_prometheus_routes(app)
     add_service_routes(app, health)
     add_page_routes(app)

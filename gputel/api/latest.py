@@ -1,0 +1,58 @@
+"""``GET /api/v1/telemetry/latest``: the newest record of each series of a fleet."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from marshmallow import fields
+
+from gputel.api.documented import errors, listed, operation, query
+from gputel.api.filters import SeriesFilters, Since, selection
+from gputel.api.formats.answer import answer_rows
+from gputel.api.keys import LIMITS, READER
+from gputel.api.schemas import RecordSchema, described
+from gputel.store.latest import latest
+
+
+class LatestQuery(SeriesFilters):
+    """Which series, and how old their newest record may be."""
+
+    seen_since = Since(
+        "Only series with a record of this time or later, RFC 3339 or like now-5m. Default: those "
+        "with a record in the last 5 minutes of their GPU, whenever that was."
+    )
+
+
+class LatestSchema(RecordSchema):
+    """The newest record of a series."""
+
+    class Meta:
+        """Of marshmallow."""
+
+        fields = (
+            "timestamp", "age_s", "metric_name", "uuid", "hostname", "modelName", "gpu_id",
+            "device", "namespace", "pod", "container", "value",
+        )  # fmt: skip
+
+    age_s = fields.Float(
+        required=True,
+        metadata=described("How long ago that was, seconds; below 0 if its clock is ahead.", 4.217),
+    )
+
+
+@operation(
+    "list_latest_telemetry",
+    "telemetry",
+    "Read the newest record of each series",
+    "One record a series, ordered by uuid and metric: a whole fleet in one call. Series that have "
+    "ended are left out, as those of a pod that is gone from its GPU: without `seen_since`, those "
+    "without a record in the last 5 minutes of their GPU. A GPU that is silent keeps its last "
+    "records, with their age.",
+)
+@query(LatestQuery)
+@listed(LatestSchema, "The records; an empty list if none.")
+@errors(400, 406, 503)
+async def list_latest_telemetry(request: web.Request) -> web.Response:
+    """Answer the newest record of each series that the filters leave."""
+    wanted, app = request["querystring"], request.app
+    found = latest(app[READER], selection(wanted), wanted.get("seen_since"), app[LIMITS])
+    return await answer_rows(request, found, LatestSchema)
