@@ -17,6 +17,7 @@ from gputel.api.prometheus import add_prometheus_routes
 from gputel.api.prometheus_asks import Prometheus
 from gputel.api.service import add_service_routes
 from gputel.api.telemetry import list_gpu_telemetry
+from gputel.api.top import list_top
 from gputel.config import ApiSettings
 from gputel.store.cost import Limits
 from gputel.store.reader import Reader
@@ -53,6 +54,7 @@ def build_app(
     app.router.add_get("/api/v1/gpus/{uuid}/telemetry", list_gpu_telemetry)
     app.router.add_get("/api/v1/telemetry", list_telemetry)
     app.router.add_get("/api/v1/telemetry/latest", list_latest_telemetry)
+    app.router.add_get("/api/v1/telemetry/top", list_top)
     add_prometheus_routes(app)
     add_service_routes(app, health)
     add_page_routes(app)

@@ -66,15 +66,19 @@ class Step(fields.Field[int]):
 
 
 class Agg(fields.Field[Aggregate]):
-    """The name of an aggregate."""
+    """The name of an aggregate, but for some."""
+
+    def __init__(self, description: str, but: tuple[Aggregate, ...] = ()) -> None:
+        self._allowed = [each for each in Aggregate if each not in but]
+        metadata = described(description, "avg", type="string", enum=self._allowed)
+        super().__init__(metadata=metadata)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Aggregate:
-        try:
-            return Aggregate(value)
-        except ValueError:
-            raise ValidationError(f"{value!r} is none of {', '.join(Aggregate)}") from None
+        if value not in self._allowed:
+            raise ValidationError(f"{value!r} is none of {', '.join(self._allowed)}")
+        return Aggregate(value)
 
 
 class Ordered(fields.Field[Order]):
@@ -124,8 +128,8 @@ class GroupBy(Texts):
         return [name for name in names if name != "metric"]
 
 
-class RecordsQuery(FormatQuery):
-    """Which time, in which order, and whether as records or by step."""
+class TimeQuery(FormatQuery):
+    """A range of time."""
 
     start_time = Moment(
         round_up=True,
@@ -141,6 +145,17 @@ class RecordsQuery(FormatQuery):
             "2099-12-31T23:59:59Z",
         )
     )
+
+    @validates_schema
+    def _in_order(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
+        start, end = data.get("start_time"), data.get("end_time")
+        if start is not None and end is not None and start > end:
+            raise ValidationError("is after end_time; swap the two", "start_time")
+
+
+class RecordsQuery(TimeQuery):
+    """Which time, in which order, and whether as records or by step."""
+
     order = Ordered(
         metadata=described(
             "Newest first (desc) or oldest first (asc). Default: desc.",
@@ -173,26 +188,15 @@ class RecordsQuery(FormatQuery):
         )
     )
     agg = Agg(
-        metadata=described(
-            "What `value` is of the records in a span: their average, smallest, largest, newest, "
-            "sum, number, or a percentile; or `rate`, the increase a second of a counter, of spans "
-            "with two records at least. Default: avg. Only together with `step`.",
-            "avg",
-            type="string",
-            enum=[*Aggregate],
-        )
+        "What `value` is of the records in a span: their average, smallest, largest, newest, "
+        "sum, number, or a percentile; or `rate`, the increase a second of a counter, of spans "
+        "with two records at least. Default: avg. Only together with `step`."
     )
 
     @validates_schema
     def _agg_of_step(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
         if "agg" in data and "step" not in data:
             raise ValidationError("is told of steps; add step=5m, or leave it out", "agg")
-
-    @validates_schema
-    def _in_order(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
-        start, end = data.get("start_time"), data.get("end_time")
-        if start is not None and end is not None and start > end:
-            raise ValidationError("is after end_time; swap the two", "start_time")
 
 
 class GpuTelemetryQuery(RecordsQuery):

@@ -31,7 +31,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     query = case.query
     if not query:
         return
-    if ("agg" in query or "group_by" in query) and "step" not in query:
+    of_steps = not case.path.endswith("/top")
+    if of_steps and ("agg" in query or "group_by" in query) and "step" not in query:
         query["step"] = "5m"
     if "group_by" in query:
         query.pop("cursor", None)  # which has the labels of a group
