@@ -7,9 +7,12 @@ from aiohttp_apispec import validation_middleware
 
 from gputel.api.access import scope_of_request
 from gputel.api.fleet_telemetry import list_telemetry
+from gputel.api.gpu import get_gpu
 from gputel.api.gpus import list_gpus
+from gputel.api.hosts import list_host_gpus, list_hosts
 from gputel.api.keys import DOCUMENT, LIMITS, PROMETHEUS, READER
 from gputel.api.latest import list_latest_telemetry
+from gputel.api.metrics import list_metrics
 from gputel.api.openapi import build_document
 from gputel.api.pages import add_page_routes
 from gputel.api.parser import Parser
@@ -51,10 +54,14 @@ def build_app(
         app[READER] = reader
         app[PROMETHEUS] = Prometheus(reader, settings)
     app.router.add_get("/api/v1/gpus", list_gpus)
+    app.router.add_get("/api/v1/gpus/{uuid}", get_gpu)
     app.router.add_get("/api/v1/gpus/{uuid}/telemetry", list_gpu_telemetry)
     app.router.add_get("/api/v1/telemetry", list_telemetry)
     app.router.add_get("/api/v1/telemetry/latest", list_latest_telemetry)
     app.router.add_get("/api/v1/telemetry/top", list_top)
+    app.router.add_get("/api/v1/hosts", list_hosts)
+    app.router.add_get("/api/v1/hosts/{hostname}/gpus", list_host_gpus)
+    app.router.add_get("/api/v1/metrics", list_metrics)
     add_prometheus_routes(app)
     add_service_routes(app, health)
     add_page_routes(app)

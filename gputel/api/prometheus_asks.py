@@ -14,6 +14,7 @@ from gputel.api.prometheus_params import Parameters, now_us, steps
 from gputel.api.prometheus_series import SeriesSource
 from gputel.config import ApiSettings
 from gputel.errors import BadExpression
+from gputel.model.dcgm_fields import field
 from gputel.promql.labels import NAME
 from gputel.promql.nodes import Selector
 from gputel.promql.parse import parse_selector
@@ -105,7 +106,13 @@ async def metadata(prometheus: Prometheus, given: Parameters, _request: web.Requ
             names.update(value for labels in piece for name, value in labels if name == NAME)
     wanted = given.texts("metric")
     chosen = sorted(names.intersection(wanted) if wanted and wanted[0] else names)
-    return answers.success({name: [{"type": "unknown", "help": "", "unit": ""}] for name in chosen})
+    known = {name: field(name) for name in chosen}
+    return answers.success(
+        {
+            name: [{"type": about.kind, "help": about.help, "unit": about.unit}]
+            for name, about in known.items()
+        }
+    )
 
 
 async def buildinfo(_prometheus: Prometheus, _given: Parameters, _request: web.Request) -> bytes:

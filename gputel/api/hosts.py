@@ -1,0 +1,62 @@
+"""``GET /api/v1/hosts`` and ``/api/v1/hosts/{hostname}/gpus``: GPUs by host."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gputel.api.documented import errors, listed, operation, path, query
+from gputel.api.formats.answer import answer_rows
+from gputel.api.keys import READER
+from gputel.api.nearest import did_you_mean
+from gputel.api.schemas import FormatQuery, GpuSchema
+from gputel.api.schemas_inventory import HostPath, HostSchema
+from gputel.errors import NotFound
+from gputel.store.inventory import Host, hosts_of
+from gputel.store.reader import Reader
+from gputel.store.records import Gpu
+from gputel.store.selection import Kind, Matcher, Selection
+
+
+@operation(
+    "list_hosts",
+    "telemetry",
+    "List the hosts",
+    "Every host that a GPU was last seen on, one object a host, ordered by name.",
+)
+@query(FormatQuery)
+@listed(HostSchema, "The hosts; an empty list if none.")
+@errors(400, 406, 503)
+async def list_hosts(request: web.Request) -> web.Response:
+    """Answer every host."""
+    return await answer_rows(request, _hosts(request.app[READER]), HostSchema)
+
+
+@operation(
+    "list_host_gpus",
+    "telemetry",
+    "List the GPUs of a host",
+    "The GPUs that were last seen on this host, ordered by uuid.",
+)
+@path(HostPath)
+@query(FormatQuery)
+@listed(GpuSchema, "The GPUs.")
+@errors(400, 404, 406, 503)
+async def list_host_gpus(request: web.Request) -> web.Response:
+    """Answer the GPUs of one host."""
+    found = _gpus(request.app[READER], request["match_info"]["hostname"])
+    return await answer_rows(request, found, GpuSchema)
+
+
+async def _hosts(reader: Reader) -> list[Host]:
+    return hosts_of(await reader.gpus())
+
+
+async def _gpus(reader: Reader, hostname: str) -> list[Gpu]:
+    found = await reader.gpus(Selection((Matcher("hostname", Kind.IS, (hostname,)),)))
+    if not found:
+        known = [host.hostname for host in await _hosts(reader)]
+        raise NotFound(
+            f"no GPU was last seen on host {hostname!r}{did_you_mean(hostname, known)}; "
+            "GET /api/v1/hosts lists those that have some"
+        )
+    return found

@@ -1,0 +1,42 @@
+"""``GET /api/v1/metrics``: the metrics, what they measure and what is kept of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gputel.api.documented import errors, listed, operation, query
+from gputel.api.formats.answer import answer_rows
+from gputel.api.keys import READER
+from gputel.api.schemas import FormatQuery
+from gputel.api.schemas_inventory import MetricSchema
+from gputel.model.dcgm_fields import field
+from gputel.store.inventory import metrics
+from gputel.store.reader import Reader
+
+
+@operation(
+    "list_metrics",
+    "telemetry",
+    "List the metrics",
+    "Every metric that has records, ordered by name. `unit`, `help` and `type` are known of the "
+    "fields of DCGM. `min` and `max` come from hourly rollups, so that the newest hours may be "
+    "missing from them.",
+)
+@query(FormatQuery)
+@listed(MetricSchema, "The metrics; an empty list if none.")
+@errors(400, 406, 503)
+async def list_metrics(request: web.Request) -> web.Response:
+    """Answer every metric."""
+    return await answer_rows(request, _described(request.app[READER]), MetricSchema)
+
+
+async def _described(reader: Reader) -> list[dict[str, Any]]:
+    rows = []
+    for metric in await metrics(reader):
+        known = field(metric.metric_name)
+        about = {"unit": known.unit, "help": known.help, "type": known.kind}
+        rows.append({"metric_name": metric.metric_name, **about, **msgspec.structs.asdict(metric)})
+    return rows

@@ -1,0 +1,27 @@
+"""Names like the one that was not found."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+_NEIGHBOURS = 16
+_LONGEST = 200
+
+
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """A known name like this one, or None; only those next to it in order are compared.
+
+    ``known`` is sorted.
+    """
+    place = bisect_left(known, name)
+    beside = known[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS]
+    found = get_close_matches(name[:_LONGEST], beside, n=1)
+    return found[0] if found else None
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """A question to end a refusal with; empty where nothing is like it."""
+    found = nearest(name, known)
+    return f"; did you mean {found}?" if found else ""

@@ -1,0 +1,195 @@
+"""What the fields of DCGM measure: kind, unit, and a line of help each.
+
+Kinds are those that dcgm-exporter gives them, also where a name says otherwise
+(https://github.com/NVIDIA/dcgm-exporter, etc/default-counters.csv and dcp-metrics-included.csv).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Field(NamedTuple):
+    """One field. ``kind`` is gauge or counter, as Prometheus says; ``unit`` may be ''."""
+
+    kind: str
+    unit: str
+    help: str
+
+
+_GAUGE, _COUNTER = "gauge", "counter"
+
+FIELDS: Mapping[str, Field] = MappingProxyType(
+    {
+        "DCGM_FI_DEV_SM_CLOCK": Field(_GAUGE, "MHz", "Clock of the streaming multiprocessors."),
+        "DCGM_FI_DEV_MEM_CLOCK": Field(_GAUGE, "MHz", "Clock of the memory."),
+        "DCGM_FI_DEV_VIDEO_CLOCK": Field(_GAUGE, "MHz", "Clock of the video encoder and decoder."),
+        "DCGM_FI_DEV_APP_SM_CLOCK": Field(
+            _GAUGE, "MHz", "Clock of the streaming multiprocessors set for applications."
+        ),
+        "DCGM_FI_DEV_APP_MEM_CLOCK": Field(
+            _GAUGE, "MHz", "Clock of the memory set for applications."
+        ),
+        "DCGM_FI_DEV_MAX_SM_CLOCK": Field(
+            _GAUGE, "MHz", "Highest clock of the streaming multiprocessors."
+        ),
+        "DCGM_FI_DEV_MAX_MEM_CLOCK": Field(_GAUGE, "MHz", "Highest clock of the memory."),
+        "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS": Field(
+            _GAUGE, "", "Bits of the reasons why clocks are held down."
+        ),
+        "DCGM_FI_DEV_PSTATE": Field(_GAUGE, "", "Performance state, 0 (highest) to 15."),
+        "DCGM_FI_DEV_FAN_SPEED": Field(_GAUGE, "%", "Speed of the fan, of its highest."),
+        "DCGM_FI_DEV_GPU_TEMP": Field(_GAUGE, "C", "Temperature of the GPU."),
+        "DCGM_FI_DEV_MEMORY_TEMP": Field(_GAUGE, "C", "Temperature of the memory."),
+        "DCGM_FI_DEV_SLOWDOWN_TEMP": Field(_GAUGE, "C", "Temperature at which the GPU slows down."),
+        "DCGM_FI_DEV_SHUTDOWN_TEMP": Field(_GAUGE, "C", "Temperature at which the GPU shuts down."),
+        "DCGM_FI_DEV_POWER_USAGE": Field(_GAUGE, "W", "Power drawn."),
+        "DCGM_FI_DEV_POWER_MGMT_LIMIT": Field(_GAUGE, "W", "Power that the GPU may draw."),
+        "DCGM_FI_DEV_ENFORCED_POWER_LIMIT": Field(
+            _GAUGE, "W", "Power limit in force, of all that are set."
+        ),
+        "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": Field(
+            _COUNTER, "mJ", "Energy used since the driver was loaded."
+        ),
+        "DCGM_FI_DEV_PCIE_TX_THROUGHPUT": Field(
+            _COUNTER, "KB", "Data sent over PCIe, as NVML counts it."
+        ),
+        "DCGM_FI_DEV_PCIE_RX_THROUGHPUT": Field(
+            _COUNTER, "KB", "Data received over PCIe, as NVML counts it."
+        ),
+        "DCGM_FI_DEV_PCIE_REPLAY_COUNTER": Field(_COUNTER, "", "PCIe packets sent again."),
+        "DCGM_FI_DEV_PCIE_LINK_GEN": Field(_GAUGE, "", "Generation of the PCIe link in use."),
+        "DCGM_FI_DEV_PCIE_LINK_WIDTH": Field(_GAUGE, "", "Lanes of the PCIe link in use."),
+        "DCGM_FI_DEV_GPU_UTIL": Field(_GAUGE, "%", "Part of the time in which a kernel ran."),
+        "DCGM_FI_DEV_MEM_COPY_UTIL": Field(
+            _GAUGE, "%", "Part of the time in which memory was read or written."
+        ),
+        "DCGM_FI_DEV_ENC_UTIL": Field(_GAUGE, "%", "Use of the video encoder."),
+        "DCGM_FI_DEV_DEC_UTIL": Field(_GAUGE, "%", "Use of the video decoder."),
+        "DCGM_FI_DEV_XID_ERRORS": Field(_GAUGE, "", "Number of the last XID error."),
+        "DCGM_FI_DEV_POWER_VIOLATION": Field(
+            _COUNTER, "ns", "Time slowed down by the power limit."
+        ),
+        "DCGM_FI_DEV_THERMAL_VIOLATION": Field(_COUNTER, "ns", "Time slowed down by heat."),
+        "DCGM_FI_DEV_SYNC_BOOST_VIOLATION": Field(
+            _COUNTER, "ns", "Time slowed down to keep step with other GPUs."
+        ),
+        "DCGM_FI_DEV_BOARD_LIMIT_VIOLATION": Field(
+            _COUNTER, "ns", "Time slowed down by limits of the board."
+        ),
+        "DCGM_FI_DEV_LOW_UTIL_VIOLATION": Field(
+            _COUNTER, "ns", "Time slowed down for want of work."
+        ),
+        "DCGM_FI_DEV_RELIABILITY_VIOLATION": Field(
+            _COUNTER, "ns", "Time slowed down by the limit of reliable voltage."
+        ),
+        "DCGM_FI_DEV_FB_TOTAL": Field(_GAUGE, "MiB", "Frame buffer memory."),
+        "DCGM_FI_DEV_FB_FREE": Field(_GAUGE, "MiB", "Frame buffer memory that is free."),
+        "DCGM_FI_DEV_FB_USED": Field(_GAUGE, "MiB", "Frame buffer memory in use."),
+        "DCGM_FI_DEV_FB_RESERVED": Field(_GAUGE, "MiB", "Frame buffer memory kept for the system."),
+        "DCGM_FI_DEV_FB_USED_PERCENT": Field(
+            _GAUGE, "ratio", "Part of the frame buffer memory in use, 0 to 1."
+        ),
+        "DCGM_FI_DEV_BAR1_TOTAL": Field(_GAUGE, "MiB", "BAR1 memory."),
+        "DCGM_FI_DEV_BAR1_USED": Field(_GAUGE, "MiB", "BAR1 memory in use."),
+        "DCGM_FI_DEV_BAR1_FREE": Field(_GAUGE, "MiB", "BAR1 memory that is free."),
+        "DCGM_FI_DEV_ECC_SBE_VOL_TOTAL": Field(
+            _COUNTER, "", "Single-bit memory errors corrected since the driver was loaded."
+        ),
+        "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL": Field(
+            _COUNTER, "", "Double-bit memory errors since the driver was loaded."
+        ),
+        "DCGM_FI_DEV_ECC_SBE_AGG_TOTAL": Field(
+            _COUNTER, "", "Single-bit memory errors corrected in the GPU's life."
+        ),
+        "DCGM_FI_DEV_ECC_DBE_AGG_TOTAL": Field(
+            _COUNTER, "", "Double-bit memory errors in the GPU's life."
+        ),
+        "DCGM_FI_DEV_RETIRED_SBE": Field(
+            _COUNTER, "", "Memory pages retired for single-bit errors."
+        ),
+        "DCGM_FI_DEV_RETIRED_DBE": Field(
+            _COUNTER, "", "Memory pages retired for double-bit errors."
+        ),
+        "DCGM_FI_DEV_RETIRED_PENDING": Field(
+            _COUNTER, "", "Memory pages to be retired at the next reset."
+        ),
+        "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS": Field(
+            _COUNTER, "", "Memory rows remapped for errors that could not be corrected."
+        ),
+        "DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS": Field(
+            _COUNTER, "", "Memory rows remapped for errors that were corrected."
+        ),
+        "DCGM_FI_DEV_ROW_REMAP_FAILURE": Field(
+            _GAUGE, "", "1 where memory rows could not be remapped."
+        ),
+        "DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL": Field(
+            _COUNTER, "", "Checksum errors of NVLink flow control, all links."
+        ),
+        "DCGM_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL": Field(
+            _COUNTER, "", "Checksum errors of NVLink data, all links."
+        ),
+        "DCGM_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL": Field(
+            _COUNTER, "", "NVLink packets sent again, all links."
+        ),
+        "DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL": Field(
+            _COUNTER, "", "Recoveries of NVLink, all links."
+        ),
+        "DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL": Field(
+            _COUNTER, "", "NVLink's bandwidth counters, all links together."
+        ),
+        "DCGM_FI_DEV_NVLINK_BANDWIDTH_L0": Field(
+            _COUNTER, "", "NVLink's bandwidth counter of link 0."
+        ),
+        "DCGM_FI_DEV_VGPU_LICENSE_STATUS": Field(_GAUGE, "", "1 where the vGPU has its licence."),
+        "DCGM_FI_PROF_GR_ENGINE_ACTIVE": Field(
+            _GAUGE,
+            "ratio",
+            "Part of the time in which the graphics or compute engine was active, 0 to 1.",
+        ),
+        "DCGM_FI_PROF_SM_ACTIVE": Field(
+            _GAUGE, "ratio", "Part of the cycles in which a multiprocessor had a warp, 0 to 1."
+        ),
+        "DCGM_FI_PROF_SM_OCCUPANCY": Field(
+            _GAUGE, "ratio", "Warps resident, of the most that multiprocessors hold, 0 to 1."
+        ),
+        "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE": Field(
+            _GAUGE, "ratio", "Part of the cycles in which the tensor pipe was active, 0 to 1."
+        ),
+        "DCGM_FI_PROF_PIPE_FP64_ACTIVE": Field(
+            _GAUGE, "ratio", "Part of the cycles in which the FP64 pipe was active, 0 to 1."
+        ),
+        "DCGM_FI_PROF_PIPE_FP32_ACTIVE": Field(
+            _GAUGE, "ratio", "Part of the cycles in which the FP32 pipe was active, 0 to 1."
+        ),
+        "DCGM_FI_PROF_PIPE_FP16_ACTIVE": Field(
+            _GAUGE, "ratio", "Part of the cycles in which the FP16 pipe was active, 0 to 1."
+        ),
+        "DCGM_FI_PROF_DRAM_ACTIVE": Field(
+            _GAUGE, "ratio", "Part of the cycles in which memory sent or received data, 0 to 1."
+        ),
+        "DCGM_FI_PROF_PCIE_TX_BYTES": Field(
+            _GAUGE, "B/s", "Rate of data sent over PCIe, headers included."
+        ),
+        "DCGM_FI_PROF_PCIE_RX_BYTES": Field(
+            _GAUGE, "B/s", "Rate of data received over PCIe, headers included."
+        ),
+        "DCGM_FI_PROF_NVLINK_TX_BYTES": Field(
+            _GAUGE, "B/s", "Rate of data sent over NVLink, headers not included."
+        ),
+        "DCGM_FI_PROF_NVLINK_RX_BYTES": Field(
+            _GAUGE, "B/s", "Rate of data received over NVLink, headers not included."
+        ),
+    }
+)
+"""Field by the name that a record's metric has."""
+
+UNKNOWN = Field("unknown", "", "")
+"""Of a metric that is no field of DCGM that is known here."""
+
+
+def field(metric_name: str) -> Field:
+    """What a metric measures; UNKNOWN for one that is not in FIELDS."""
+    return FIELDS.get(metric_name, UNKNOWN)

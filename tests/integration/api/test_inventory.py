@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import asyncpg
+import pytest
+from yarl import URL
+
+from gputel.store.maintenance import Maintenance
+from tests.integration.api.test_gpus import get
+from tests.telemetry_rows import Labels, add_block, every
+
+NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+TEMP = "DCGM_FI_DEV_GPU_TEMP"
+ENERGY = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
+BLOCKS = [
+    (Labels("GPU-a1", TEMP, "node-a"), every(NOON, 1, 3), [40, 41.5, 42]),
+    (Labels("GPU-a1", TEMP, "node-a", "old"), every(NOON - timedelta(hours=3), 1, 2), [99, 12]),
+    (Labels("GPU-a1", ENERGY, "node-a"), every(NOON - timedelta(hours=2), 1, 2), [7, 8]),
+    (Labels("GPU-a1", "GONE", "node-a"), every(NOON - 2 * DAY, 1, 2), [1, 2]),
+    (Labels("GPU-a2", TEMP, "node-a"), every(NOON - DAY, 1, 2), [20, math.nan]),
+    (Labels("GPU-b1", TEMP, "node-b"), every(NOON - 3 * DAY, 60, 90), list(range(90))),
+    (Labels("GPU-b1", ENERGY, "node-old"), every(NOON - 4 * DAY, 1, 1), [1]),
+]
+
+
+@pytest.fixture
+async def blocks(pool: asyncpg.Pool) -> None:
+    for labels, times, values in BLOCKS:
+        await add_block(pool, labels, times, values)
+
+
+def told(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def seen(*uuids: str) -> dict[str, str]:
+    times = [time for labels, times, _ in BLOCKS if labels.uuid in uuids for time in times]
+    return {"first_seen": told(min(times)), "last_seen": told(max(times))}
+
+
+async def refusal(client: aiohttp.ClientSession, path: str, status: int) -> str:
+    async with client.get(URL(path, encoded=True)) as response:
+        assert response.status == status
+        return str((await response.json())["message"])
+
+
+async def test_a_gpu_has_its_labels_and_the_newest_value_of_each_metric_of_its_last_day(
+    blocks: None, client: aiohttp.ClientSession
+) -> None:
+    before = datetime.now(UTC)
+    gpu = await get(client, "/api/v1/gpus/GPU-a1")
+    metrics = gpu.pop("metrics")
+    ages = [metric.pop("age_s") for metric in metrics]
+    assert gpu == {
+        "uuid": "GPU-a1",
+        "device": "nvidia0",
+        "modelName": "NVIDIA H100 80GB HBM3",
+        "hostname": "node-a",
+        "gpu_id": "0",
+        **seen("GPU-a1"),
+        "labels": {
+            "UUID": "GPU-a1",
+            "device": "nvidia0",
+            "modelName": "NVIDIA H100 80GB HBM3",
+            "Hostname": "node-a",
+            "gpu": "0",
+        },
+    }
+    newest = [NOON + timedelta(seconds=2), NOON - timedelta(hours=2) + timedelta(seconds=1)]
+    assert metrics == [
+        {"metric_name": TEMP, "value": 42, "timestamp": told(newest[0]), "unit": "C"},
+        {"metric_name": ENERGY, "value": 8, "timestamp": told(newest[1]), "unit": "mJ"},
+    ]
+    for age_s, time in zip(ages, newest, strict=True):
+        assert age_s >= (before - time).total_seconds() - 0.001
+        assert age_s <= (datetime.now(UTC) - time).total_seconds() + 0.001
+
+
+async def test_an_unknown_gpu_is_refused_with_the_nearest_known(
+    blocks: None, client: aiohttp.ClientSession
+) -> None:
+    said = await refusal(client, "/api/v1/gpus/GPU-a3", 404)
+    assert "'GPU-a3'" in said
+    assert "did you mean GPU-a" in said
+    assert "GET /api/v1/gpus lists" in said
+    for odd in ("%00", "%ED%A0%80", "zzzz", "x" * 5000):
+        assert "did you mean" not in await refusal(client, f"/api/v1/gpus/{odd}", 404)
+    assert "unknown query parameter" in await refusal(client, "/api/v1/gpus/GPU-a1?a=1", 400)
+
+
+async def test_hosts_are_those_that_gpus_were_last_seen_on(
+    blocks: None, client: aiohttp.ClientSession
+) -> None:
+    models = ["NVIDIA H100 80GB HBM3"]
+    assert await get(client, "/api/v1/hosts") == [
+        {"hostname": "node-a", "gpus": 2, "models": models, **seen("GPU-a1", "GPU-a2")},
+        {"hostname": "node-b", "gpus": 1, "models": models, **seen("GPU-b1")},
+    ]
+
+
+async def test_the_gpus_of_a_host_are_those_of_the_list(
+    blocks: None, client: aiohttp.ClientSession
+) -> None:
+    everyone = await get(client, "/api/v1/gpus")
+    for host in ("node-a", "node-b"):
+        found = await get(client, f"/api/v1/hosts/{host}/gpus")
+        assert found == [gpu for gpu in everyone if gpu["hostname"] == host]
+        assert found
+
+
+async def test_an_unknown_host_is_refused_with_the_nearest_known(
+    blocks: None, client: aiohttp.ClientSession
+) -> None:
+    said = await refusal(client, "/api/v1/hosts/node-c/gpus", 404)
+    assert "'node-c'; did you mean node-" in said
+    assert "did you mean" not in await refusal(client, "/api/v1/hosts/%00/gpus", 404)
+
+
+async def test_metrics_tell_what_is_kept_and_their_range_once_there_are_rollups(
+    blocks: None, pool: asyncpg.Pool, client: aiohttp.ClientSession
+) -> None:
+    expected = []
+    for name in sorted({labels.metric for labels, *_ in BLOCKS}):
+        of = [block for block in BLOCKS if block[0].metric == name]
+        times = [time for _, times, _ in of for time in times]
+        values = [value for *_, values in of for value in values if not math.isnan(value)]
+        expected.append(
+            {
+                "metric_name": name,
+                "series": len({labels for labels, *_ in of}),
+                "samples": len(times),
+                "first_seen": told(min(times)),
+                "last_seen": told(max(times)),
+                "min": min(values),
+                "max": max(values),
+            }
+        )
+    known = ("unit", "help", "type")
+    found = await get(client, "/api/v1/metrics")
+    about = {metric["metric_name"]: tuple(metric.pop(name) for name in known) for metric in found}
+    assert found == [metric | {"min": None, "max": None} for metric in expected]
+    assert about["GONE"] == ("", "", "unknown")
+    assert about[TEMP] == ("C", "Temperature of the GPU.", "gauge")
+    assert about[ENERGY][2] == "counter"
+
+    await Maintenance(pool).run(everything=True)
+    found = await get(client, "/api/v1/metrics")
+    assert [
+        {key: metric[key] for key in metric if key not in known} for metric in found
+    ] == expected
+
+
+async def test_an_empty_store_has_no_hosts_and_no_metrics(client: aiohttp.ClientSession) -> None:
+    assert await get(client, "/api/v1/hosts") == []
+    assert await get(client, "/api/v1/metrics") == []
