@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from marshmallow import ValidationError, fields, validates_schema
+from marshmallow import ValidationError, fields, validate, validates_schema
 
 from gputel.api import cursor
 from gputel.api.filters import SeriesFilters, Texts
@@ -193,10 +193,21 @@ class RecordsQuery(TimeQuery):
         "with two records at least. Default: avg. Only together with `step`."
     )
 
+    fill = fields.String(
+        validate=validate.OneOf(["null"], error="{input!r} is not null"),
+        metadata=described(
+            "`null` answers a record with the value null for each span without records between the "
+            "first and the last of a series. Default: such spans are left out. Only together with "
+            "`step`.",
+            "null",
+        ),
+    )
+
     @validates_schema
-    def _agg_of_step(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
-        if "agg" in data and "step" not in data:
-            raise ValidationError("is told of steps; add step=5m, or leave it out", "agg")
+    def _of_steps(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
+        for name in ("agg", "fill"):
+            if name in data and "step" not in data:
+                raise ValidationError("is told of steps; add step=5m, or leave it out", name)
 
 
 class GpuTelemetryQuery(RecordsQuery):

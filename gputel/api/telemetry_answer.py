@@ -68,4 +68,5 @@ def _steps(wanted: Mapping[str, Any]) -> Steps | None:
         return None
     groups = wanted.get("group_by")
     columns = None if groups is None else tuple(LABEL_COLUMNS[name] for name in groups)
-    return Steps(wanted["step"], wanted.get("agg", Aggregate.AVG), group_by=columns)
+    aggregate, fill = wanted.get("agg", Aggregate.AVG), "fill" in wanted
+    return Steps(wanted["step"], aggregate, group_by=columns, fill=fill)

@@ -38,13 +38,15 @@ class Steps:
     """What is asked: one bucket a step, which begin at multiples of it since 1970-01-01 UTC.
 
     ``group_by`` makes one bucket of all series of a metric that have the same values of these
-    columns of ``series``; None leaves each series by itself.
+    columns of ``series``; None leaves each series by itself. ``fill`` shows steps without samples
+    between others as NaN.
     """
 
     step_us: int
     aggregate: Aggregate = Aggregate.AVG
     use_rollups: bool = True
     group_by: tuple[str, ...] | None = None
+    fill: bool = False
 
 
 async def sources(connection: Connection, steps: Steps, start_us: int, end_us: int) -> list[Span]:

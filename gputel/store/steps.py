@@ -17,6 +17,7 @@ import numpy as np
 from gputel.store import lanes, queries
 from gputel.store.blocks import DAY_US
 from gputel.store.cost import ANY, Limits, cost_of
+from gputel.store.filling import check_filled, filled
 from gputel.store.lanes import Lanes
 from gputel.store.reader import EARLIEST, Connection, Reader
 from gputel.store.records import Records
@@ -54,6 +55,12 @@ async def telemetry_by_step(
         group_by = steps.group_by
         each = lanes.each(series) if group_by is None else lanes.grouped(series, group_by)
         left = _Left(steps, each, asked.order, micros(within.start), micros(within.end) + 1)
+        if steps.fill:
+            samples = await _filled(connection, left, limits)
+            samples = await asyncio.to_thread(_behind, samples, asked, each)
+            for records in in_pieces(samples, each.labels, asked.limit):
+                yield records
+            return
         resume = Resume(None)
         if asked.after is not None:
             left = left.from_(asked.after.ts_us)
@@ -185,6 +192,29 @@ async def _read(connection: Connection, left: _Left, window: _Window) -> Samples
             buckets = await buckets_of(connection, ids, window.spans, left.steps.step_us)
             found.append(await asyncio.to_thread(_of_buckets, buckets, batch, left.steps))
     return await asyncio.to_thread(_in_order, found, left.order)
+
+
+async def _filled(connection: Connection, left: _Left, limits: Limits) -> Samples:
+    """All records, and those of the gaps: their ends are known only when everything is."""
+    limits.check_samples(await _whole_cost(connection, left, limits.max_samples))
+    found, count = [], 0
+    while window := await _window(connection, left, None):
+        found.append(await _read(connection, left, window))
+        check_filled(count := count + len(found[-1]))
+        left = left.behind(window)
+    samples = await asyncio.to_thread(filled, concatenate(found), left.steps.step_us)
+    return await asyncio.to_thread(_in_order, [samples], left.order)
+
+
+def _behind(samples: Samples, asked: Asked, each: Lanes) -> Samples:
+    """Those of all samples that come after the position asked for."""
+    if asked.after is None:
+        return samples
+    place = _of_bucket(asked.after, each)
+    later = samples.ts - place.ts_us
+    if asked.order is Order.NEWEST_FIRST:
+        later = -later
+    return Resume(place).rest(samples.take(later >= 0))
 
 
 def _of_buckets(buckets: Buckets, batch: Lanes, steps: Steps) -> Samples:

@@ -32,7 +32,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if not query:
         return
     of_steps = not case.path.endswith("/top")
-    if of_steps and ("agg" in query or "group_by" in query) and "step" not in query:
+    if of_steps and query.keys() & {"agg", "fill", "group_by"} and "step" not in query:
         query["step"] = "5m"
     if "group_by" in query:
         query.pop("cursor", None)  # which has the labels of a group

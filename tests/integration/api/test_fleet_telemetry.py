@@ -290,3 +290,64 @@ async def test_answers_are_the_same_however_little_is_read_at_once(
     wanted = [await get(client, PATH, **query) for query in queries]
     monkeypatch.setattr("gputel.store.steps._HELD", 25)
     assert [await get(client, PATH, **query) for query in queries] == wanted
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("agg", ["max", "rate"])
+@pytest.mark.parametrize(("group_by", "names"), [("", ("uuid",)), ("hostname", ("hostname",))])
+async def test_gaps_are_filled_between_the_first_and_the_last(
+    pool: asyncpg.Pool,
+    client: aiohttp.ClientSession,
+    order: str,
+    agg: str,
+    group_by: str,
+    names: tuple[str, ...],
+) -> None:
+    await land(pool)
+    query = {"step": "1m", "agg": agg, "order": order}
+    query |= {"group_by": group_by} if group_by else {}
+    known, _ = await get(client, PATH, **query)
+    times: dict[tuple[str, ...], list[datetime]] = defaultdict(list)
+    values = {}
+    for row in known:
+        lane = (row["metric_name"], *(row[name] for name in names))
+        times[lane].append(datetime.fromisoformat(row["timestamp"]))
+        values[times[lane][-1], lane] = row["value"]
+    wanted = {
+        (time, lane): values.get((time, lane))
+        for lane, seen in times.items()
+        for time in every(min(seen), 60, round((max(seen) - min(seen)).total_seconds() / 60) + 1)
+    }
+    rows, _ = await get(client, PATH, fill="null", **query)
+    found = {
+        (
+            datetime.fromisoformat(row["timestamp"]),
+            (row["metric_name"], *(row[name] for name in names)),
+        ): row["value"]
+        for row in rows
+    }
+    assert found == wanted
+    assert len(rows) == len(found) > len(known)
+    seconds = [row["timestamp"] for row in rows]
+    assert seconds == sorted(seconds, reverse=order == "desc")
+    paged, url = await get(client, PATH, fill="null", limit="7", **query)
+    while url is not None:
+        more, url = await get(client, url)
+        paged += more
+    assert paged == rows
+
+
+async def test_too_many_filled_records_are_refused(
+    pool: asyncpg.Pool, client: aiohttp.ClientSession
+) -> None:
+    await add_block(pool, Labels(), [NOON], [1])
+    await add_block(pool, Labels(), [NOON + timedelta(days=12)], [1])
+    async with client.get(PATH, params={"step": "1s", "fill": "null"}) as response:
+        assert response.status == 400
+        found = await response.json()
+    assert found["code"] == "query_too_large"
+    assert "fill=null" in found["message"]
+    rows, _ = await get(client, PATH, step="1d", fill="null")
+    assert [row["value"] for row in rows] == [1, *[None] * 11, 1]
+    async with client.get(PATH, params={"fill": "null"}) as response:
+        assert "fill: is told of steps" in (await response.json())["message"]

@@ -74,14 +74,23 @@ async def test_a_client_that_leaves_takes_its_read_along(
     assert pool.get_idle_size() == pool.get_size()
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        PATH,
+        f"{PATH}?step=1m&agg=p95",
+        "/api/v1/telemetry?step=1m&group_by=hostname",
+        "/api/v1/telemetry/top?metric=TEMP",
+    ],
+)
 async def test_a_client_that_leaves_cancels_its_statement(
-    pool: asyncpg.Pool, api: Listener
+    pool: asyncpg.Pool, api: Listener, path: str
 ) -> None:
     await add_block(pool, Labels(), [MORNING], [1])
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE series IN ACCESS EXCLUSIVE MODE")
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
-        writer.write(f"GET {PATH} HTTP/1.1\r\nHost: api\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: api\r\n\r\n".encode())
         await until_busy_sessions_are(pool, 2)  # the lock's and the one that waits for it
         writer.transport.abort()
         await until_busy_sessions_are(pool, 1)

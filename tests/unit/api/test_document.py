@@ -90,6 +90,7 @@ def test_the_telemetry_parameters_are_documented(document: dict[str, Any]) -> No
         "cursor",
         "step",
         "agg",
+        "fill",
         "format",
     }
     assert found["query", "start_time"]["schema"]["format"] == "date-time"
