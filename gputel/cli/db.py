@@ -63,7 +63,7 @@ async def _maintain(settings: Settings) -> None:
     from gputel.cli.db_status import print_work
     from gputel.store.maintenance import Maintenance
 
-    async with open_store(settings) as pool:
+    async with open_store(settings, make=False) as pool:
         kept = settings.collector.retention, settings.collector.rollup_retention
         maintenance = Maintenance(pool, *kept)
         told = False
@@ -87,6 +87,6 @@ async def _status(settings: Settings, shape: str) -> None:
     from gputel.cli.db_status import print_status
     from gputel.store.status import store_status
 
-    async with open_store(settings) as pool:
+    async with open_store(settings, make=False) as pool:
         found = await store_status(pool, settings.collector.retention)
     print_status(found, shape)

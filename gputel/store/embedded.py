@@ -50,9 +50,21 @@ async def embedded_postgres(
         await server.stop()
 
 
+def check_made(data_dir: Path) -> None:
+    """Raise StoreError when no database was ever made in the data directory."""
+    with _directory_errors(data_dir):
+        made = (data_dir / "postgres" / "PG_VERSION").exists()
+    if not made:
+        raise StoreError(
+            f"--data-dir: no gputel database is in {data_dir}: check the path, or make one there "
+            "with `gputel run` or `gputel ingest FILE`"
+        )
+
+
 def running_dsn(data_dir: Path) -> str:
     """The DSN of the server that runs for the data directory; StoreError when none does."""
     data_dir = data_dir.resolve()
+    check_made(data_dir)
     with _directory_errors(data_dir):
         status = read_pid_file(data_dir / "postgres")
     if status is None or not status.ready or not answers(status.socket_dir):

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from gputel.config import Settings
-from gputel.store.embedded import embedded_postgres
+from gputel.store.embedded import check_made, embedded_postgres
 from gputel.store.migrations import migrate
 from gputel.store.pool import close_pool, open_pool, store_errors
 
@@ -28,11 +28,14 @@ async def open_dsn(settings: Settings) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+async def open_store(settings: Settings, *, make: bool = True) -> AsyncIterator[asyncpg.Pool]:
     """A pool on a database whose schema is this gputel's.
 
+    Without ``make``, a data directory that holds no database is refused and left as it is.
     Enter it on the main thread. Raises StoreError, or ConfigError for a DSN that cannot be read.
     """
+    if not make and settings.postgres.postgres_dsn is None:
+        check_made(settings.common.data_dir)
     async with open_dsn(settings) as dsn:
         pool = await open_pool(dsn, settings.postgres)
         try:

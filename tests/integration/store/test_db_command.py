@@ -57,6 +57,19 @@ def test_url_says_when_no_server_runs(made_dir: Path) -> None:
     assert f"StoreError 1: no gputel runs its embedded Postgres in {made_dir}" in answer.stderr
 
 
+@pytest.mark.parametrize("name", ["url", "status", "maintain"])
+def test_data_directory_without_a_database_is_told_and_not_made(name: str, data_dir: Path) -> None:
+    answer = gputel_db(name, "--data-dir", str(data_dir))
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr.startswith(
+        f"StoreError 1: --data-dir: no gputel database is in {data_dir}"
+    )
+    assert answer.stderr.count("\n") == 1
+    assert "gputel run" in answer.stderr
+    assert "gputel ingest" in answer.stderr
+    assert not data_dir.exists()
+
+
 async def test_migrate_applies_what_is_missing_and_says_what(empty_dsn: str) -> None:
     assert "applied 0001_schema\n" in gputel_db("migrate", "--postgres-dsn", empty_dsn).stdout
     again = gputel_db("migrate", "--postgres-dsn", empty_dsn)

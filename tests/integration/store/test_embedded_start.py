@@ -61,7 +61,7 @@ async def test_psql_takes_the_dsn_of_the_running_server(made_dir: Path) -> None:
 async def test_dsn_of_a_server_that_does_not_run_is_an_error_that_says_so(made_dir: Path) -> None:
     with pytest.raises(StoreError, match="no gputel runs its embedded Postgres"):
         running_dsn(made_dir)
-    with pytest.raises(StoreError, match="no gputel runs its embedded Postgres"):
+    with pytest.raises(StoreError, match="no gputel database is in"):
         running_dsn(made_dir / "missing")
 
 
