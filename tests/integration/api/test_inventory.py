@@ -154,6 +154,16 @@ async def test_metrics_tell_what_is_kept_and_their_range_once_there_are_rollups(
     ] == expected
 
 
+async def test_prometheus_metadata_tells_the_same(
+    blocks: None, client: aiohttp.ClientSession
+) -> None:
+    told = (await get(client, "/prometheus/api/v1/metadata"))["data"]
+    assert told == {
+        metric["metric_name"]: [{name: metric[name] for name in ("type", "help", "unit")}]
+        for metric in await get(client, "/api/v1/metrics")
+    }
+
+
 async def test_an_empty_store_has_no_hosts_and_no_metrics(client: aiohttp.ClientSession) -> None:
     assert await get(client, "/api/v1/hosts") == []
     assert await get(client, "/api/v1/metrics") == []
