@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import msgspec
+import numpy as np
 
 from gputel.store import queries
 from gputel.store.cost import ANY, Limits
 from gputel.store.latest import Latest, latest
 from gputel.store.reader import Reader
 from gputel.store.records import Gpu, SeriesLabels
+from gputel.store.samples import numbers
 from gputel.store.selection import of_gpu
 
 METRIC_LOOK_BACK = timedelta(days=1)
@@ -86,4 +88,9 @@ async def metrics(reader: Reader) -> list[Metric]:
     """Every metric that has samples, by name, from heads of blocks and from hourly rollups."""
     async with reader.session() as connection:
         rows = await connection.fetch(_SQL["metrics"], RANGE_DAYS)
-    return [Metric(*row) for row in rows]
+    return [Metric(*[*row[:5], *map(_number, row[5:])]) for row in rows]
+
+
+def _number(value: float | None) -> float | None:
+    """As values of records are written: an int where it is whole."""
+    return None if value is None else numbers(np.array([value]))[0]
