@@ -22,6 +22,7 @@ from gputel.store.reader import EARLIEST, LATEST, Connection, Reader
 from gputel.store.records import Records, SeriesLabels
 from gputel.store.samples import Samples, concatenate, decode_rows, micros
 from gputel.store.selection import EVERY, Selection
+from gputel.store.series_reader import samples_of
 from gputel.store.time_order import Order, Position, Resume, TimeMerge, sort
 
 RECORDS_PER_PIECE = 8192
@@ -33,6 +34,7 @@ _FIRST_FETCH_BLOCKS = 32
 _MOST_FETCH_BLOCKS = 4096
 _FETCH_SAMPLES = 32_768
 _SAMPLES_HELD = 2_000_000
+_LEAST_SLICE = 50_000  # samples, of a part of a day of which only the first are wanted
 _SHORT, _SHORT_SERIES, _SHORT_BLOCKS = timedelta(hours=25), 100, 6000
 
 
@@ -149,6 +151,10 @@ async def _days(
                 return
             day = found
         for span in await _slices(connection, asked, series_ids, day):
+            if asked.limit is not None and len(series_ids) > _SHORT_SERIES:
+                if few := await _cut_out(connection, span, series_ids):
+                    yield few
+                continue
             async with aclosing(_slice(connection, span, series_ids, day)) as pieces:
                 async for samples in pieces:
                     yield samples
@@ -178,7 +184,10 @@ async def _slices(
     pieces = 1
     if len(series_ids) > _SHORT_SERIES:
         samples = await connection.fetchval(_SQL["samples"], series_ids, start, day + _DAY, end)
-        pieces = max(1, -(-samples // _SAMPLES_HELD))
+        held = _SAMPLES_HELD
+        if asked.limit is not None:
+            held = min(held, max(_LEAST_SLICE, 4 * asked.limit))
+        pieces = max(1, -(-samples // held))
     length = (end - start) // pieces + _MICROSECOND
     spans = []
     while start <= end:
@@ -186,6 +195,13 @@ async def _slices(
         spans.append(replace(asked, start=start, end=until))
         start += length
     return spans if asked.order is Order.OLDEST_FIRST else spans[::-1]
+
+
+async def _cut_out(connection: Connection, span: Asked, series_ids: list[int]) -> Samples:
+    """The samples of a short part of a day, of which Postgres cuts them out of large blocks."""
+    first, last = micros(span.start), micros(span.end)
+    samples = await samples_of(connection, series_ids, first, last, lambda _count: None)
+    return await asyncio.to_thread(sort, samples, span.order)
 
 
 async def _slice(

@@ -351,3 +351,22 @@ async def test_too_many_filled_records_are_refused(
     assert [row["value"] for row in rows] == [1, *[None] * 11, 1]
     async with client.get(PATH, params={"fill": "null"}) as response:
         assert "fill: is told of steps" in (await response.json())["message"]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_pages_of_many_series_are_the_whole_answer(
+    pool: asyncpg.Pool,
+    client: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    order: str,
+) -> None:
+    await land(pool)
+    await add_many(pool, Labels("GPU-0"), NOON - timedelta(days=1), blocks=3, samples=50)
+    wanted, _ = await get(client, PATH, order=order)
+    monkeypatch.setattr("gputel.store.telemetry._SHORT_SERIES", 3)
+    monkeypatch.setattr("gputel.store.telemetry._LEAST_SLICE", 20)
+    found, url = await get(client, PATH, order=order, limit="25")
+    while url is not None:
+        rows, url = await get(client, url)
+        found += rows
+    assert found == wanted
