@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import web
+from msgspec import UNSET
 
 from gputel.broker import query
 from gputel.broker.exchange import read_body, reply, request_type
@@ -40,7 +41,8 @@ class QueueHandlers:
         name = query.queue_name(request.match_info["name"])
         body = await read_body(request, self._settings.message_max_bytes)
         options = decode_options(body, request_type(request))
-        waiting = await self._queues.declare_for_good(name, ordered_keys=options.ordered_keys)
+        ordered = None if options.ordered_keys is UNSET else options.ordered_keys
+        waiting = await self._queues.declare_for_good(name, ordered_keys=ordered)
         return reply(request, _summary(name, waiting))
 
     async def delete(self, request: web.Request) -> web.Response:

@@ -89,18 +89,20 @@ class Queues:
             )
         return self._create(name)
 
-    def declare(self, name: str, *, ordered_keys: bool) -> WaitingQueue:
+    def declare(self, name: str, *, ordered_keys: bool | None) -> WaitingQueue:
         """Make the queue of this name, or change it; it is never forgotten.
 
-        Raises QueueNotEmpty when the option would change for messages held; as ``named`` else.
+        None leaves the option as it is, false in a new queue. Raises
+        QueueNotEmpty when the option would change for messages held; as ``named`` else.
         """
         found = self._queues.get(name)
-        waiting = found or self._create(name, ordered_keys=ordered_keys)
-        waiting.queue.order_keys(ordered_keys)
+        waiting = found or self._create(name, ordered_keys=bool(ordered_keys))
+        if ordered_keys is not None:
+            waiting.queue.order_keys(ordered_keys)
         self._declared.add(name)
         return waiting
 
-    async def declare_for_good(self, name: str, *, ordered_keys: bool) -> WaitingQueue:
+    async def declare_for_good(self, name: str, *, ordered_keys: bool | None) -> WaitingQueue:
         """The same, and with a journal a restart finds it too.
 
         Raises as ``declare``; JournalFull when only the restart would not.

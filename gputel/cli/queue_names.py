@@ -39,11 +39,12 @@ def list_queues(broker: Broker) -> None:
 
 @click.command("declare")
 @click.argument("name")
-@click.option("--ordered-keys", is_flag=True, help="Deliver one message of a key at a time.")
+@click.option("--ordered-keys/--no-ordered-keys", default=None,
+              help="Deliver one message of a key at a time.  [default: as it is]")  # fmt: skip
 @click.pass_obj
-def declare_queue(broker: Broker, name: str, ordered_keys: bool) -> None:
+def declare_queue(broker: Broker, name: str, ordered_keys: bool | None) -> None:
     """Make the queue NAME, or change its option; it stays until it is deleted."""
-    options = {"ordered_keys": ordered_keys}
+    options = {} if ordered_keys is None else {"ordered_keys": ordered_keys}
     click.echo(json.dumps(broker.request("PUT", _path(name), options)))
 
 

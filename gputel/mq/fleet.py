@@ -207,7 +207,7 @@ class QueueFleet(QueueClient):
         )
         return list(chain.from_iterable(answers))[:max_messages]
 
-    async def declare(self, queue: str, *, ordered_keys: bool = False) -> None:
+    async def declare(self, queue: str, *, ordered_keys: bool | None = None) -> None:
         """At every broker; raises what any of them refuses with, and is then done by the others."""
         await self._at_every(lambda client: client.declare(queue, ordered_keys=ordered_keys))
 

@@ -51,13 +51,13 @@ class Inspector(ABC):
         arguments = {"max": max_messages, "max_payload_bytes": max_payload_bytes, "queue": queue}
         return await self._open.call("/peek", arguments, None, _PEEKED, again=True)
 
-    async def declare(self, queue: str, *, ordered_keys: bool = False) -> None:
-        """Make a queue that stays until it is deleted, or change its option.
+    async def declare(self, queue: str, *, ordered_keys: bool | None = None) -> None:
+        """Make a queue that stays until it is deleted, or change its option; None leaves it.
 
         Raises QueueNotEmpty when the option would change for messages held, TooManyQueues,
         JournalFull, and BadRequest for a name that is none.
         """
-        body = _PACK(QueueOptions(ordered_keys))
+        body = _PACK(QueueOptions() if ordered_keys is None else QueueOptions(ordered_keys))
         path = _path_of(queue)
         await self._open.call(path, {}, body, _STATS, method="PUT", again=True)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
@@ -169,9 +169,9 @@ class Holding(Struct):
 
 
 class QueueOptions(Struct, forbid_unknown_fields=True):
-    """What a queue can be declared with."""
+    """What a queue can be declared with; what is left out stays as it is."""
 
-    ordered_keys: bool = False
+    ordered_keys: bool | UnsetType = UNSET
 
 
 class Peeked(Struct):

@@ -102,8 +102,10 @@ async def test_queue_is_declared_looked_into_and_deleted(broker) -> None:
     assert await client.peek() == []
     with pytest.raises(QueueNotEmpty):
         await client.delete("jobs")
+    await client.declare("jobs")
+    assert (await client.stats(queue="jobs"))["ordered_keys"] is True
     with pytest.raises(QueueNotEmpty):
-        await client.declare("jobs")
+        await client.declare("jobs", ordered_keys=False)
     assert await client.delete("jobs", force=True) == 2
     with pytest.raises(UnknownQueue):
         await client.delete("jobs")

@@ -116,6 +116,19 @@ async def test_options_change_only_while_nothing_waits_for_them(broker) -> None:
     await broker.post("/ack?queue=orders", {"id": "a"})
     assert (await put(broker, "orders", b'{"ordered_keys":true}'))[0] == 200
     assert (await put(broker, "orders", b'{"ordered":true}'))[0] == 400
+    assert (await put(broker, "orders", b'{"ordered_keys":null}'))[0] == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"{}"])
+async def test_option_that_is_left_out_stays_as_it_is(broker, body: bytes) -> None:
+    await put(broker, "orders", b'{"ordered_keys":true}')
+    assert (await put(broker, "orders", body))[1]["ordered_keys"] is True
+    await publish(broker, "orders", "a")
+    assert (await put(broker, "orders", body))[0] == 200
+    await consume(broker, "orders")
+    await broker.post("/ack?queue=orders", {"id": "a"})
+    assert (await put(broker, "orders", b'{"ordered_keys":false}'))[1]["ordered_keys"] is False
+    assert (await put(broker, "orders", body))[1]["ordered_keys"] is False
 
 
 async def test_queues_are_limited_and_useless_ones_make_room(start) -> None:

@@ -45,6 +45,13 @@ async def test_peek_prints_what_is_next_and_leaves_it(broker):
 async def test_queues_are_declared_listed_and_deleted(broker):
     code, out, _ = await gputel_queue(broker, "declare", "orders", "--ordered-keys")
     assert (code, json.loads(out)["ordered_keys"]) == (0, True)
+    for flags, ordered in (
+        ((), True),
+        (("--no-ordered-keys",), False),
+        (("--ordered-keys",), True),
+    ):
+        _, out, _ = await gputel_queue(broker, "declare", "orders", *flags)
+        assert json.loads(out)["ordered_keys"] is ordered
     await gputel_queue(broker, "--queue", "orders", "publish", "x")
     _, out, _ = await gputel_queue(broker, "list")
     listed = [json.loads(line) for line in out.splitlines()]
