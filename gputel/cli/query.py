@@ -98,7 +98,7 @@ def _show_gpus(found: list[dict[str, Any]]) -> None:
 @click.option(
     "--agg",
     metavar="NAME",
-    help="Its value: avg (the default), min, max, last, sum or count of those in the span.",
+    help="Its value: avg (the default), min, max, last, sum, count, p50, p95, p99 or rate.",
 )
 @click.option(
     "--limit",
