@@ -289,6 +289,21 @@ class ApiSettings:
     query_timeout_s: float = _setting(
         60.0, "Longest that one query may take, seconds.", minimum=0.1
     )
+    rate_limit: float = _setting(
+        0.0,
+        "Requests a second that one token, or one address without tokens, may make on average; 0 "
+        "is no limit.",
+        minimum=0,
+    )
+    rate_burst: int = _setting(
+        100, "Requests that it may make at once under --rate-limit.", minimum=1
+    )
+    concurrency_limit: int = _setting(
+        0, "Most requests of one token or address that are unanswered; 0 is no limit.", minimum=0
+    )
+    cors_origins: str | None = _setting(
+        None, "Origins whose web pages may read the API, as ORIGIN,ORIGIN, or * for all."
+    )
 
 
 @dataclass(frozen=True)
@@ -306,6 +321,12 @@ class AccessSettings:
     insecure: bool = _setting(
         False, "Listen without tokens on an address that other machines reach."
     )
+    tls_cert: Path | None = _setting(
+        None,
+        "Certificate for HTTPS on every port, in PEM, with those that signed it behind it. Read "
+        "again when it changes, with its key. Default: plain HTTP.",
+    )
+    tls_key: Path | None = _setting(None, "Key of the certificate, in PEM, without a password.")
 
 
 @dataclass(frozen=True)
@@ -524,6 +545,13 @@ def _check_urls(settings: Settings) -> None:
     for url in (settings.common.broker_url or "http://").split(","):
         if not url.strip().startswith(("http://", "https://", "dns+http://")):
             raise ConfigError(f"--broker-url: {url!r} is not an http:// or https:// address")
+    for origin in filter(None, map(str.strip, (settings.api.cors_origins or "").split(","))):
+        scheme, _, host = origin.partition("://")
+        if origin != "*" and (scheme not in ("http", "https") or not host or "/" in host):
+            raise ConfigError(
+                f"--cors-origins: {origin!r} is no origin: write it like https://grafana.example, "
+                "without a path, or * for all"
+            )
     dsn = settings.postgres.postgres_dsn
     if dsn is not None and not dsn.startswith(("postgresql://", "postgres://")):
         raise ConfigError(

@@ -17,7 +17,7 @@
         NotFound 404, UnknownMessage 404,
         NotAcceptable 406, ExpressionFailed 422 (ExpressionTimedOut 503), UnknownQueue 404,
         TooSlow 408, QueueNotEmpty 409, TooManyQueues 409, StaleLease 409, QueueClosed 410,
-        PayloadTooLarge 413, QueueFull 503,
+        PayloadTooLarge 413, TooManyRequests 429, QueueFull 503,
         Busy 503, JournalFull 507, JournalBroken 503
       BrokerUnavailable      the broker is away for now                 (retried)
       ApiError               the API is away, or refused a question     (exit 1)
@@ -244,6 +244,14 @@ class PayloadTooLarge(RequestError):
 
     code = "payload_too_large"
     status = 413
+
+
+class TooManyRequests(RequestError):
+    """One client asks more than it may; ``Retry-After`` tells when it may again."""
+
+    code = "too_many_requests"
+    status = 429
+    retriable = True
 
 
 class QueueFull(RequestError):

@@ -26,6 +26,7 @@ from gputel.web.ports import check_ports
 if TYPE_CHECKING:
     import asyncpg
 
+    from gputel.mq.client import QueueClient
     from gputel.web.access import Access
     from gputel.web.health import Health
 
@@ -62,10 +63,19 @@ class Process:
 
         return Access.of(self.settings.access)
 
-    @property
-    def token(self) -> str | None:
-        """What it shows to the broker that it uses."""
-        return self.access.own_token if self.own_broker else self.settings.common.token
+    def check(self) -> None:
+        """Read the files that its servers need, before anything starts. Raises ConfigError."""
+        _ = self.access
+
+    def queue_client(self) -> QueueClient:
+        """A client of the broker that this process uses, with what that wants to be shown."""
+        from gputel.mq.client import QueueClient
+
+        if not self.own_broker:
+            return QueueClient(self.broker_url, token=self.settings.common.token)
+        certificate = self.access.certificate
+        tls = certificate.client_context() if certificate else None
+        return QueueClient(self.broker_url, token=self.access.own_token, tls=tls)
 
     @property
     def database(self) -> asyncpg.Pool:
@@ -174,7 +184,6 @@ async def _broker(process: Process) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _collector(process: Process) -> AsyncIterator[None]:
     from gputel.collector.collector import collect
-    from gputel.mq.client import QueueClient
     from gputel.store.admission import Admission
     from gputel.store.maintenance import Maintenance
     from gputel.store.writer import Writer
@@ -183,7 +192,7 @@ async def _collector(process: Process) -> AsyncIterator[None]:
     kept = settings.collector.retention
     writer = Writer(process.database, Admission(kept, settings.collector.future_limit))
     maintenance = Maintenance(process.database, kept, settings.collector.rollup_retention)
-    async with QueueClient(process.broker_url, token=process.token) as client:
+    async with process.queue_client() as client:
 
         async def run(stopping: asyncio.Event) -> None:
             timeout_s = settings.broker.visibility_timeout_s
@@ -197,7 +206,6 @@ async def _collector(process: Process) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _streamer(process: Process) -> AsyncIterator[None]:
-    from gputel.mq.client import QueueClient
     from gputel.store.streams import Streams
     from gputel.streamer.open_source import open_source
     from gputel.streamer.streamer import Streamer
@@ -207,7 +215,7 @@ async def _streamer(process: Process) -> AsyncIterator[None]:
     streams = Streams(process.database, opened.stream_id, process.owner)
     await streams.register(opened.fingerprint, str(opened.path), looping=settings.streamer.loop)
     rate = f"{settings.streamer.rate:g} rows/s" if settings.streamer.rate else "no limit"
-    async with QueueClient(process.broker_url, token=process.token) as client:
+    async with process.queue_client() as client:
         streamer = Streamer(settings.streamer, client, streams, opened.source)
         process.health.add("queue", client.check)
         log.info("streamer: %s as stream %r, %s", opened.path, opened.stream_id, rate)
@@ -244,7 +252,11 @@ async def _health(process: Process) -> AsyncIterator[None]:
     guard = access_middleware(process.access, scope_of_health)
     app = web.Application(middlewares=[error_middleware, guard])
     add_health_routes(app, process.health)
-    async with listen(app, settings.host, settings.health_port, "--health-port") as listener:
+    certificate = process.access.certificate
+    port = settings.health_port
+    async with listen(
+        app, settings.host, port, "--health-port", certificate=certificate
+    ) as listener:
         log.info("health listens on %s", listener.url)
         yield
 

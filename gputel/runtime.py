@@ -59,6 +59,7 @@ async def running(
         async with AsyncExitStack() as stack:
             in_order = in_start_order(roles)
             await check_ports_of(in_order, settings)
+            process.check()
             needed = [*modules, *(name for role in in_order for name in role.modules)]
             with _imported_meanwhile(needed):
                 for role in in_order:

@@ -25,9 +25,12 @@ from gputel.config import ApiSettings
 from gputel.store.cost import Limits
 from gputel.store.reader import Reader
 from gputel.web.access import Access, access_middleware
+from gputel.web.cors import cors_middleware, origins_of
 from gputel.web.errors import error_middleware
 from gputel.web.health import Health
 from gputel.web.request_metrics import request_metrics
+from gputel.web.response_headers import set_headers
+from gputel.web.throttle import Throttle, throttle_middleware
 
 
 def build_app(
@@ -37,14 +40,19 @@ def build_app(
     access: Access | None = None,
 ) -> web.Application:
     """The application; without a reader it only describes itself, as ``gputel openapi`` needs."""
+    settings = settings or ApiSettings()
+    throttle = Throttle(settings.rate_limit, settings.rate_burst, settings.concurrency_limit)
     app = web.Application(
         middlewares=[
             request_metrics("api"),
+            cors_middleware(origins_of(settings)),
             error_middleware,
             access_middleware(access or Access(), scope_of_request),
+            throttle_middleware(throttle, scope_of_request),
             validation_middleware,
         ]
     )
+    app.on_response_prepare.append(set_headers)
     # The two keys that aiohttp_apispec.validation_middleware reads.
     app["_apispec_parser"] = Parser()
     app["_apispec_request_data_name"] = "data"

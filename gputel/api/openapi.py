@@ -55,6 +55,7 @@ _TOKEN = {
 _REFUSALS = {
     "401": "No token was shown where the server asks for one, or one that it does not know.",
     "403": "The token does not allow this: it needs the scope `{scope}`.",
+    "429": "The client asks more than it may: try again after `Retry-After` seconds.",
 }
 _DESCRIPTION = (
     "GPU telemetry as gputel collected it. Times are RFC 3339; a `+` in a query may be written as "

@@ -26,6 +26,8 @@ async def serve(
     Without ``access`` everyone is let in. Raises PortTaken or UsageError where it cannot listen.
     """
     health.add("postgres", reader.check)
+    access = access or Access()
     app = build_app(reader, health, settings, access)
-    async with listen(app, host, settings.api_port, "--api-port") as listener:
+    port = settings.api_port
+    async with listen(app, host, port, "--api-port", certificate=access.certificate) as listener:
         yield listener

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from weakref import WeakSet
 
 from aiohttp import web
@@ -12,13 +11,14 @@ class Consumers:
     """The open connections that have asked for messages, or acked them."""
 
     def __init__(self) -> None:
-        self._transports: WeakSet[asyncio.Transport] = WeakSet()
+        self._connections: WeakSet[web.RequestHandler] = WeakSet()
 
     def seen(self, request: web.Request) -> None:
         """Remember the connection of a request as a consumer's."""
         if request.transport is not None:
-            self._transports.add(request.transport)
+            self._connections.add(request.protocol)
 
     def connected(self) -> int:
         """How many of them are open now."""
-        return sum(not transport.is_closing() for transport in self._transports)
+        transports = [connection.transport for connection in self._connections]
+        return sum(transport is not None and not transport.is_closing() for transport in transports)

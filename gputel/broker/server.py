@@ -70,7 +70,9 @@ async def _served(
     drain_deadline_s: float,
 ) -> AsyncIterator[Listener]:
     with metrics_of(queues):
-        connection = None if settings.plain_http else fast_connections(app)
+        certificate = app[ACCESS].certificate
+        plain = settings.plain_http or certificate is not None
+        connection = None if plain else fast_connections(app)
         async with listen(
             app,
             host,
@@ -78,6 +80,7 @@ async def _served(
             "--broker-port",
             patience=_patience(settings),
             connection=connection,
+            certificate=certificate,
         ) as listener:
             try:
                 yield listener

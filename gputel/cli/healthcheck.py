@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 from typing import Any
 
 import click
@@ -19,7 +20,7 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked at, not
 @click.option(
     "--ready", is_flag=True, help="Ask whether it can do its work, not only whether it lives."
 )
-@settings_options("common", "broker", "api")
+@settings_options("common", "broker", "api", "access")
 def healthcheck_command(ready: bool, **flags: Any) -> None:
     """Ask the health of the gputel that runs here with these settings; exit 0 if it is well.
 
@@ -29,7 +30,8 @@ def healthcheck_command(ready: bool, **flags: Any) -> None:
     path = "/readyz" if ready else "/healthz"
     host = _WILDCARDS.get(settings.common.host, settings.common.host)
     ports = [settings.api.api_port, settings.broker.broker_port, settings.common.health_port]
-    answers = {port: _ask(host, port, path) for port in dict.fromkeys(ports) if port}
+    secure = settings.access.tls_cert is not None
+    answers = {port: _ask(host, port, path, secure) for port in dict.fromkeys(ports) if port}
     found = {port: answer for port, answer in answers.items() if answer is not None}
     if not found:
         raise ApiError(f"no gputel listens on {host}, ports {', '.join(map(str, answers))}")
@@ -39,9 +41,12 @@ def healthcheck_command(ready: bool, **flags: Any) -> None:
     click.echo("ready" if ready else "ok")
 
 
-def _ask(host: str, port: int, path: str) -> str | None:
+def _ask(host: str, port: int, path: str, secure: bool) -> str | None:
     """The status that it answers, what is wrong with its answer, or None where nobody listens."""
     connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
+    if secure:  # it is this machine's: nothing is told to it, and its name is of no matter
+        context = ssl._create_unverified_context()  # noqa: S323
+        connection = http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=context)
     try:
         connection.request("GET", path)
         return str(connection.getresponse().status)

@@ -12,7 +12,6 @@ from gputel.backoff import pause
 from gputel.cli.ingest_rejects import Rejects
 from gputel.cli.ingest_report import DeadChunk, Report
 from gputel.errors import StoreUnavailable
-from gputel.mq.client import QueueClient
 from gputel.roles import Process
 from gputel.store.streams import Lease, Progress, Streams
 from gputel.streamer.open_source import OpenSource, open_source
@@ -116,7 +115,7 @@ async def ingest_source(
     await asyncio.to_thread(rejects.check)
     job = Job(known_as, start, rejects)
     try:
-        async with QueueClient(process.broker_url, token=process.token) as client:
+        async with process.queue_client() as client:
             task = asyncio.ensure_future(
                 streamer(settings, client, streams, opened.source, job).run(process.stopping)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
@@ -48,10 +49,12 @@ class ConsumeEnded(QueueClosed):
 class Calls:
     """Calls to the broker at one address, in MessagePack. Raises ValueError for a wrong one."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._url = url
         shown = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self.wire = Wire(url, {**_HEADERS, **shown})
+        self.wire = Wire(url, {**_HEADERS, **shown}, tls)
 
     async def call(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from types import TracebackType
@@ -65,7 +66,8 @@ class QueueClient(Inspector):
     """A client of the queue, as an async context manager. Calls may run side by side.
 
     ``url`` is a broker's; a list of URLs, a comma between each two, or ``dns+http://name:port``
-    makes a client of several brokers, see ``gputel.mq.fleet``. ``token`` is shown to them.
+    makes a client of several brokers, see ``gputel.mq.fleet``. ``token`` is shown to them;
+    ``tls`` is how one at an https:// address is known, by default as this machine knows others.
 
     ``queue`` names the queue that a call is for; None is the default one. Every call raises
     BrokerUnavailable when the broker cannot be reached or does not answer in time; trying again
@@ -75,7 +77,12 @@ class QueueClient(Inspector):
     """
 
     def __new__(
-        cls, url: str | Sequence[str], *, patience_s: float = 60.0, token: str | None = None
+        cls,
+        url: str | Sequence[str],
+        *,
+        patience_s: float = 60.0,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> QueueClient:
         """A QueueFleet, which is a QueueClient, where the URL is of several brokers."""
         if cls is QueueClient and addresses.are_several(url):
@@ -85,18 +92,24 @@ class QueueClient(Inspector):
         return super().__new__(cls)
 
     def __init__(
-        self, url: str | Sequence[str], *, patience_s: float = 60.0, token: str | None = None
+        self,
+        url: str | Sequence[str],
+        *,
+        patience_s: float = 60.0,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.url = ",".join(addresses.split(url))
         self._patience_s = patience_s
         self._token = token
+        self._tls = tls
         self._calls: Calls | None = None
         self._senders: dict[str | None, Sender] = {}
         self._acks: set[Acks] = set()
 
     async def __aenter__(self) -> Self:
         try:
-            self._calls = Calls(self.url, self._token)
+            self._calls = Calls(self.url, self._token, self._tls)
         except ValueError as error:
             raise UsageError(f"the broker's address: {error}") from None
         return self

@@ -10,8 +10,10 @@ the number of its broker, to which ack, nack and extend go.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -46,11 +48,16 @@ class QueueFleet(QueueClient):
     """
 
     def __init__(
-        self, url: str | Sequence[str], *, patience_s: float = 60.0, token: str | None = None
+        self,
+        url: str | Sequence[str],
+        *,
+        patience_s: float = 60.0,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(url, patience_s=patience_s, token=token)
+        super().__init__(url, patience_s=patience_s, token=token, tls=tls)
         self._given = addresses.split(url)
-        self._members = Members(self._given, token)
+        self._members = Members(self._given, partial(QueueClient, token=token, tls=tls))
         self._turn = 0
         self._background: set[asyncio.Task[Any]] = set()
 

@@ -51,9 +51,9 @@ class Member:
     One that is away is looked for in the background, so that nobody waits for it.
     """
 
-    def __init__(self, number: int, url: str, token: str | None = None) -> None:
+    def __init__(self, number: int, url: str, client: QueueClient) -> None:
         self.number = number
-        self.client = QueueClient(url, token=token)
+        self.client = client
         self.leaving = False  # no longer in the set: consumed from for as long as it answers
         self.taking, self.giving = Standing(), Standing()
         self._seed = hash64(url)
@@ -132,9 +132,11 @@ def chosen(members: Iterable[Member], key: str) -> Member:
 class Members:
     """All members, kept in step with the addresses that they were given by."""
 
-    def __init__(self, given: Sequence[str], token: str | None = None) -> None:
+    def __init__(
+        self, given: Sequence[str], make_client: Callable[[str], QueueClient] = QueueClient
+    ) -> None:
         self._given = given
-        self._token = token
+        self._make_client = make_client
         self._by_number: dict[int, Member] = {}
         self._by_url: dict[str, Member] = {}
         self._left: list[Member] = []
@@ -199,7 +201,7 @@ class Members:
 
     async def _add(self, url: str) -> None:
         number = next(self._numbers)
-        member = Member(number, url, self._token)
+        member = Member(number, url, self._make_client(url))
         await member.client.__aenter__()
         self._by_url[url] = self._by_number[number] = member
 

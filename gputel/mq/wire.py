@@ -37,11 +37,14 @@ class Request(NamedTuple):
 class Wire:
     """Exchanges with one server. As many connections are open as calls run side by side."""
 
-    def __init__(self, url: str, headers: dict[str, str]) -> None:
+    def __init__(
+        self, url: str, headers: dict[str, str], tls: ssl.SSLContext | None = None
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"not an http:// or https:// address: {url}")
-        self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
+        secure = parts.scheme == "https"
+        self._ssl = (tls or ssl.create_default_context()) if secure else None
         self._host = parts.hostname
         self._port = parts.port or (443 if self._ssl else 80)
         self._prefix = parts.path.rstrip("/")

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Middleware
 from gputel.config import AccessSettings
 from gputel.errors import Forbidden, Unauthorized
 from gputel.web.errors import Handler
+from gputel.web.tls import Certificate
 from gputel.web.tokens import Scope, Source, Token, TokenFile, find, parse
 
 ScopeOf = Callable[[web.Request], Scope | None]
@@ -24,14 +25,18 @@ _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
 class Access:
-    """Whom a server lets in; without a source of tokens, everyone."""
+    """Whom a server lets in, without a source of tokens everyone, and its certificate for TLS."""
 
-    def __init__(self, source: Source | None = None) -> None:
+    def __init__(
+        self, source: Source | None = None, certificate: Certificate | None = None
+    ) -> None:
         self._source = source
+        self.certificate = certificate
 
     @classmethod
     def of(cls, settings: AccessSettings) -> Access:
-        """As the settings have it. Raises ConfigError for tokens that are wrong."""
+        """As the settings have it. Raises ConfigError for files that are wrong."""
+        certificate = Certificate.of(settings)
         sources: list[Source] = []
         if settings.token_file is not None:
             sources.append(TokenFile(settings.token_file))
@@ -39,8 +44,8 @@ class Access:
             given = parse(settings.tokens.replace(";", "\n").splitlines(), "--tokens")
             sources.append(lambda: given)
         if not sources:
-            return cls()
-        return cls(lambda: [token for source in sources for token in source()])
+            return cls(None, certificate)
+        return cls(lambda: [token for source in sources for token in source()], certificate)
 
     @property
     def guarded(self) -> bool:
@@ -80,6 +85,9 @@ class Access:
         return token
 
 
+SHOWN = "gputel_token"
+"""Where a request has the Token that let it in."""
+
 ACCESS = web.AppKey("access", Access)
 """Whom an application lets in."""
 
@@ -101,7 +109,7 @@ def access_middleware(access: Access, scope_of: ScopeOf) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         scope = scope_of(request)
         if scope is not None:
-            access.check(request.headers.get("Authorization"), scope)
+            request[SHOWN] = access.check(request.headers.get("Authorization"), scope)
         return await handler(request)
 
     return middleware

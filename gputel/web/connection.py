@@ -29,7 +29,7 @@ class Connection(web.RequestHandler):
     one of LEAST_BYTES_PER_S would; None: as long as it likes.
     """
 
-    __slots__ = ("_taking", "_untaken", "reply_s")
+    __slots__ = ("__weakref__", "_taking", "_untaken", "reply_s")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

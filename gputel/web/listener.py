@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from gputel.web.connection import Connection
 from gputel.web.ports import refusal
+from gputel.web.tls import Certificate
 
 MakeConnection = Callable[[web.Server], asyncio.BaseProtocol]
 """Makes what reads and answers one connection, in place of Connection."""
@@ -42,12 +44,14 @@ class Listener:
 
     host: str
     port: int
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
         """The address for a client on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
-        return f"http://{'[' + host + ']' if ':' in host and host[0] != '[' else host}:{self.port}"
+        host = f"[{host}]" if ":" in host and host[0] != "[" else host
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 @asynccontextmanager
@@ -60,6 +64,7 @@ async def listen(
     shutdown_timeout_s: float = 5.0,
     patience: Patience = _PATIENCE,
     connection: MakeConnection | None = None,
+    certificate: Certificate | None = None,
 ) -> AsyncIterator[Listener]:
     """Serve ``app`` until the context ends; open requests then get ``shutdown_timeout_s``.
 
@@ -79,8 +84,9 @@ async def listen(
     await runner.setup()
     try:
         make = _watched(connection or _connection, patience)
-        await _start(_Site(runner, host, port, make), host, port, flag)
-        yield Listener(host, runner.addresses[0][1])
+        context = certificate.server_context() if certificate else None
+        await _start(_Site(runner, host, port, make, context), host, port, flag)
+        yield Listener(host, runner.addresses[0][1], "https" if certificate else "http")
     finally:
         await runner.cleanup()
 
@@ -89,9 +95,14 @@ class _Site(web.TCPSite):
     """A site whose connections are ours."""
 
     def __init__(
-        self, runner: web.AppRunner, host: str, port: int, connection: MakeConnection
+        self,
+        runner: web.AppRunner,
+        host: str,
+        port: int,
+        connection: MakeConnection,
+        context: ssl.SSLContext | None,
     ) -> None:
-        super().__init__(runner, host, port, backlog=_BACKLOG)
+        super().__init__(runner, host, port, backlog=_BACKLOG, ssl_context=context)
         self._connection = connection
 
     async def start(self) -> None:
@@ -100,7 +111,11 @@ class _Site(web.TCPSite):
         make = self._connection
         await web.BaseSite.start(self)
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: make(server), self._host, self._port, backlog=self._backlog
+            lambda: make(server),
+            self._host,
+            self._port,
+            backlog=self._backlog,
+            ssl=self._ssl_context,
         )
 
 

@@ -73,7 +73,17 @@ def test_every_operation_says_what_it_does_and_how_it_refuses(document: dict[str
 def test_what_reads_the_store_documents_each_of_its_refusals(document: dict[str, Any]) -> None:
     gpus = document["paths"]["/api/v1/gpus"]["get"]
     telemetry = document["paths"]["/api/v1/gpus/{uuid}/telemetry"]["get"]
-    assert set(gpus["responses"]) == {"200", "304", "400", "401", "403", "406", "503", "default"}
+    assert set(gpus["responses"]) == {
+        "200",
+        "304",
+        "400",
+        "401",
+        "403",
+        "406",
+        "429",
+        "503",
+        "default",
+    }
     assert set(telemetry["responses"]) == {*gpus["responses"], "404"}
 
 

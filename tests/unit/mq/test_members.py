@@ -5,11 +5,13 @@ from collections import Counter
 import pytest
 
 from gputel.mq import addresses
+from gputel.mq.client import QueueClient
 from gputel.mq.members import Member, chosen
 
 
 def members(count: int) -> list[Member]:
-    return [Member(n, f"http://broker-{n}:8081") for n in range(count)]
+    urls = [f"http://broker-{n}:8081" for n in range(count)]
+    return [Member(n, url, QueueClient(url)) for n, url in enumerate(urls)]
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
