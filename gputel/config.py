@@ -27,6 +27,7 @@ from gputel.errors import ConfigError
 
 ENV_PREFIX = "GPUTEL_"
 MIB = 1024 * 1024
+_BROKER_SCHEMES = ("http", "https", "dns+http")
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP)")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
@@ -541,10 +542,25 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
         raise ConfigError(f"{name}: no such setting; `gputel config` lists them")
 
 
+def check_broker_url(urls: str, called: str = "--broker-url") -> None:
+    """Raise ConfigError for what is no address of a broker, or of several with commas between.
+
+    Each is http://HOST:PORT, https://..., or dns+http://... for all addresses of a name.
+    """
+    for url in (part.strip() for part in urls.split(",")):
+        try:
+            parts = urlsplit(url)
+            wrong = parts.scheme not in _BROKER_SCHEMES or not parts.hostname
+            _ = parts.port  # raises for what is no port
+        except ValueError:
+            wrong = True
+        if wrong:
+            raise ConfigError(f"{called}: {url!r} must look like http://127.0.0.1:8081")
+
+
 def _check_urls(settings: Settings) -> None:
-    for url in (settings.common.broker_url or "http://").split(","):
-        if not url.strip().startswith(("http://", "https://", "dns+http://")):
-            raise ConfigError(f"--broker-url: {url!r} is not an http:// or https:// address")
+    if settings.common.broker_url:
+        check_broker_url(settings.common.broker_url)
     for origin in filter(None, map(str.strip, (settings.api.cors_origins or "").split(","))):
         scheme, _, host = origin.partition("://")
         if origin != "*" and (scheme not in ("http", "https") or not host or "/" in host):

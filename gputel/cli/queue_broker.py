@@ -12,8 +12,9 @@ from urllib.parse import urlencode
 import click
 
 from gputel.cli.api_client import token_header
+from gputel.config import check_broker_url
 from gputel.errors import BadRequest, BrokerUnavailable, RequestError, UsageError
-from gputel.mq.addresses import are_several, check
+from gputel.mq.addresses import are_several
 
 _TIMEOUT_S = 30.0
 _IN_A_SHELL = {"GET /queues tells": "`gputel queue list` tells", "?force=true": "--force"}
@@ -48,9 +49,13 @@ def _change(
 
 
 class Broker:
-    """One broker and one of its queues, asked over HTTP in JSON. Blocks."""
+    """One broker and one of its queues, asked over HTTP in JSON. Blocks.
+
+    Raises ConfigError when the URL is none.
+    """
 
     def __init__(self, url: str, queue: str) -> None:
+        check_broker_url(url)
         self.url = url.rstrip("/")
         self.queue = queue
 
@@ -66,19 +71,13 @@ class Broker:
         """The decoded reply.
 
         Raises RequestError with the broker's own words, BrokerUnavailable when there is none,
-        UsageError when the URL is none, or of several.
+        UsageError when the URL is of several.
         """
         if are_several(self.url):
             raise UsageError(
                 f"--broker-url: {self.url} is more than one broker, and `gputel queue` asks one: "
                 "name it, as in `gputel queue --broker-url http://HOST:8081 ...`"
             )
-        try:
-            check(self.url)
-        except ValueError:
-            raise UsageError(
-                f"--broker-url: {self.url!r} must look like http://127.0.0.1:8081"
-            ) from None
         target = f"{self.url}{path}?{urlencode(query)}"
         data = None if body is None else json.dumps(body).encode() if body != "" else b""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}

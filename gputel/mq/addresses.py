@@ -27,15 +27,6 @@ def are_several(url: str | Sequence[str]) -> bool:
     return len(addresses) > 1 or any(address.startswith(DNS) for address in addresses)
 
 
-def check(address: str) -> None:
-    """Raise ValueError for what is no address of a broker, or of brokers."""
-    parts = urlsplit(address.removeprefix(DNS))
-    schemes = ("http",) if address.startswith(DNS) else ("http", "https")
-    if parts.scheme not in schemes or not parts.hostname:
-        raise ValueError(f"not an http://, https:// or dns+http:// address: {address}")
-    _ = parts.port  # raises for what is no port
-
-
 async def resolve(address: str) -> list[str]:
     """The URLs that an address stands for, in order. Raises OSError when the name is not found."""
     if not address.startswith(DNS):

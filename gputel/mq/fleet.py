@@ -18,7 +18,8 @@ from itertools import chain
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from gputel.errors import GputelError, StaleLease, UnknownQueue, UsageError
+from gputel.config import check_broker_url
+from gputel.errors import GputelError, StaleLease, UnknownQueue
 from gputel.mq import addresses
 from gputel.mq.client import QueueClient
 from gputel.mq.consumer import Message
@@ -63,10 +64,7 @@ class QueueFleet(QueueClient):
 
     async def __aenter__(self) -> Self:
         for address in self._given:
-            try:
-                addresses.check(address)
-            except ValueError as error:
-                raise UsageError(f"the brokers' addresses: {error}") from None
+            check_broker_url(address, "the brokers' addresses")
         await self._members.open()
         return self
 

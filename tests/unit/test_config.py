@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gputel import config
-from gputel.config import Origin, mask_dsn, resolve
+from gputel.config import Origin, check_broker_url, mask_dsn, resolve
 from gputel.errors import ConfigError
 
 
@@ -40,7 +40,8 @@ def test_empty_environment_variable_counts_as_not_set():
         ({}, {"GPUTEL_LOOP": "maybe"}, ["GPUTEL_LOOP", "neither true nor false"]),
         ({"timestamps": "now"}, {}, ["--timestamps", "processing", "source"]),
         ({}, {"GPUTEL_RATTE": "1"}, ["GPUTEL_RATTE", "no such setting"]),
-        ({"broker_url": "localhost:8081"}, {}, ["--broker-url", "http://"]),
+        ({"broker_url": "localhost:8081"}, {}, ["--broker-url", "must look like http://"]),
+        ({"broker_url": "http://a:port"}, {}, ["--broker-url", "must look like http://"]),
         ({"broker_url": "http://a:1,b:1"}, {}, ["--broker-url", "'b:1'", "http://"]),
         ({"postgres_dsn": "host=x"}, {}, ["--postgres-dsn", "postgresql://"]),
         ({"data_dir": ""}, {}, ["--data-dir", "empty"]),
@@ -100,3 +101,16 @@ def test_masked_dsn_shows_no_password(dsn, shown):
 def test_a_time_span_is_written_as_people_write_it(text, shown):
     settings = resolve({"retention": text}).settings
     assert str(settings.collector.retention) == shown
+
+
+@pytest.mark.parametrize(
+    "wrong", ["a:8081", "dns+https://a:1", "dns+http://", "http://a:x", "b", "http://a:1,b:1", ""]
+)
+def test_what_is_no_address_of_a_broker_is_refused(wrong):
+    with pytest.raises(ConfigError, match=r"--broker-url: '.*' must look like http://"):
+        check_broker_url(wrong)
+
+
+@pytest.mark.parametrize("right", ["http://a", "https://a:1/x", "http://a:1, dns+http://b:2"])
+def test_addresses_of_brokers_are_accepted(right):
+    check_broker_url(right)

@@ -10,11 +10,11 @@ import pytest
 
 from gputel.errors import (
     BrokerUnavailable,
+    ConfigError,
     PayloadTooLarge,
     QueueClosed,
     QueueFull,
     UnknownQueue,
-    UsageError,
 )
 from gputel.mq import fleet_consume
 from gputel.mq.client import OutgoingMessage, PublishIncomplete, QueueClient
@@ -275,6 +275,6 @@ async def test_message_that_no_broker_takes_is_refused() -> None:
 
 @pytest.mark.parametrize("wrong", ["http://a:1,b:2", "dns+https://a:1", "http://a:1,http://b:x"])
 async def test_wrong_address_in_a_list_is_named(wrong: str) -> None:
-    with pytest.raises(UsageError, match="address"):
+    with pytest.raises(ConfigError, match="address"):
         async with QueueClient(wrong):
             pass
