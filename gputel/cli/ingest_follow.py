@@ -71,7 +71,7 @@ async def _follow(
         waiting = False
         ended.add(opened.stream_id)
         reports.append(report)
-        click.echo(shown(report, shape, alone=True))
+        click.echo(shown(report, shape, alone=True, followed=True))
 
 
 def _open(process: Process, path: Path) -> OpenSource | None:

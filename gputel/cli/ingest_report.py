@@ -44,8 +44,11 @@ class Report:
         return dataclasses.asdict(self) | {"rows_per_s": round(self.rows_per_s, 1)}
 
 
-def shown(report: Report, shape: str, *, alone: bool) -> str:
-    """One file's report; a single line where it is one of several."""
+def shown(report: Report, shape: str, *, alone: bool, followed: bool = False) -> str:
+    """One file's report; a single line where it is one of several.
+
+    One that was ``followed`` has no end to stop before.
+    """
     if shape == "json":
         return json.dumps(report.as_dict())
     name = f"{report.file}  (stream {report.stream_id})"
@@ -57,7 +60,8 @@ def shown(report: Report, shape: str, *, alone: bool) -> str:
         lines.append(f"  every {every} had landed before: nothing was landed twice")
     lines += _table(report)
     if not report.complete:
-        lines.append("  stopped before the end: run it again to go on where it stood")
+        stopped = "following was stopped" if followed else "stopped before the end"
+        lines.append(f"  {stopped}: run it again to go on where it stood")
     return "\n".join(lines)
 
 

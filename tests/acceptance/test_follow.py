@@ -83,6 +83,9 @@ async def test_rows_land_as_the_file_grows_and_is_rotated(follow, log: Log, pool
     await landed(pool, log.written)
     assert await following.stop(signal.SIGINT) == 0
     assert following.out.count("rows landed") == 3
+    *_, last = following.out.splitlines()
+    assert last == "  following was stopped: run it again to go on where it stood"
+    assert "before the end" not in following.out
 
 
 async def test_nothing_is_lost_or_doubled_when_it_is_killed_again_and_again(
