@@ -10,9 +10,10 @@ from typing import ParamSpec, TypeVar
 
 from aiohttp import web
 
-from gputel.broker.intake import INTAKE, malformed, too_large
+from gputel.broker.intake import INTAKE, TOLD
 from gputel.mq.encoding import encode
 from gputel.mq.protocol import JSON, MSGPACK
+from gputel.web.intake import malformed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,14 +48,14 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     """The whole body. Raises PayloadTooLarge as early as that is known, else as Intake does."""
     length = request.content_length
     if length is not None and length > max_bytes:
-        raise too_large(max_bytes)
+        raise TOLD.too_large(max_bytes)
     content = getattr(request, "content", None)
     if content is not None and not content.is_eof():
         return await request.app[INTAKE].read(request, max_bytes)
     try:
         return await request.read()  # it is here already
     except web.HTTPRequestEntityTooLarge:
-        raise too_large(max_bytes) from None
+        raise TOLD.too_large(max_bytes) from None
     except web.RequestPayloadError as error:
         raise malformed(error) from None
 

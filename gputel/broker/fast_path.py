@@ -23,11 +23,12 @@ from gputel import metrics
 from gputel.broker.eager import start
 from gputel.broker.exchange import Answer, Answering
 from gputel.broker.hot import HotRequest, refused, whole_reply
-from gputel.broker.intake import INTAKE, SMALL_BYTES, Intake
+from gputel.broker.intake import INTAKE
 from gputel.broker.request_head import MAX_HEAD_BYTES, Head, parse_head
 from gputel.errors import RequestError
 from gputel.web.access import ACCESS, Access
 from gputel.web.connection import Connection
+from gputel.web.intake import SMALL_BYTES, Intake
 from gputel.web.tokens import Scope
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is aiohttp's

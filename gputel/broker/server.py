@@ -15,7 +15,7 @@ from gputel.broker.durable import Durability, durability
 from gputel.broker.exchange import route
 from gputel.broker.fast_path import HOT, fast_connections
 from gputel.broker.handlers import MessageHandlers
-from gputel.broker.intake import INTAKE, Intake
+from gputel.broker.intake import INTAKE, make_intake
 from gputel.broker.queue_admin import QueueHandlers
 from gputel.broker.queue_metrics import metrics_of
 from gputel.broker.queues import Queues
@@ -111,7 +111,7 @@ def make_app(
         ],
     )
     app[ACCESS] = access
-    app[INTAKE] = Intake(settings.requests_max_bytes, settings.receive_timeout_s)
+    app[INTAKE] = make_intake(settings)
     app[HOT] = {
         **MessageHandlers(queues, settings, consumers).by_path(),
         **ConsumeHandler(queues, settings, consumers).by_path(),
