@@ -305,6 +305,13 @@ class ApiSettings:
     cors_origins: str | None = _setting(
         None, "Origins whose web pages may read the API, as ORIGIN,ORIGIN, or * for all."
     )
+    push_max_bytes: int = _setting(
+        16 * MIB, "Largest body of a push of records, as sent and unpacked.", minimum=1024
+    )
+    push_max_records: int = _setting(100_000, "Most records in one push.", minimum=1)
+    push_requests_max_bytes: int = _setting(
+        64 * MIB, "Most bytes of larger bodies of pushes held at once; others wait.", minimum=1
+    )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@
       RequestError           a request that cannot be answered as asked (4xx, 5xx)
         BadRequest 400 (BadExpression, QueryTooLarge), Unauthorized 401, Forbidden 403,
         NotFound 404, UnknownMessage 404,
-        NotAcceptable 406, ExpressionFailed 422 (ExpressionTimedOut 503), UnknownQueue 404,
+        NotAcceptable 406, UnsupportedMediaType 415, IdempotencyKeyReused 422,
+        ExpressionFailed 422 (ExpressionTimedOut 503), UnknownQueue 404,
         TooSlow 408, QueueNotEmpty 409, TooManyQueues 409, StaleLease 409, QueueClosed 410,
         PayloadTooLarge 413, TooManyRequests 429, QueueFull 503,
         Busy 503, JournalFull 507, JournalBroken 503
@@ -187,6 +188,20 @@ class NotAcceptable(RequestError):
 
     code = "not_acceptable"
     status = 406
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is in a format, or compressed in a way, that is not read."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class IdempotencyKeyReused(RequestError):
+    """A key that names one push came with another body."""
+
+    code = "idempotency_key_reused"
+    status = 422
 
 
 class UnknownMessage(RequestError):

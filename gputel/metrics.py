@@ -194,6 +194,9 @@ COLLECTOR_ROWS_REJECTED = _counter(
     "Rows not landed: older than the retention, or too far in the future.",
     "reason",
 )
+API_PUSHED_RECORDS = _counter(
+    "gputel_api_pushed_records", "Records of pushes, by what became of them.", "result"
+)
 COLLECTOR_DUPLICATES = _counter(
     "gputel_collector_duplicates_dropped", "Messages dropped because they had landed before."
 )

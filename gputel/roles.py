@@ -225,15 +225,23 @@ async def _streamer(process: Process) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _api(process: Process) -> AsyncIterator[None]:
+    from gputel.api.push.pusher import Pusher
     from gputel.api.server import serve
+    from gputel.mq.client import QueueClient
+    from gputel.store.admission import Admission
+    from gputel.store.push_keys import PushKeys
     from gputel.store.reader import Reader
 
     settings = process.settings
     reader = Reader(process.database)
     host, access = settings.common.host, process.access
-    async with serve(settings.api, host, reader, process.health, access) as listener:
-        log.info("api listens on %s (Swagger UI: %s/swagger)", listener.url, listener.url)
-        yield
+    admission = Admission(settings.collector.retention, settings.collector.future_limit)
+    keys = PushKeys(process.database)
+    async with QueueClient(process.broker_url, token=process.token) as queue:
+        pusher = Pusher(queue, keys, settings.api, admission)
+        async with serve(settings.api, host, reader, process.health, access, pusher) as listener:
+            log.info("api listens on %s (Swagger UI: %s/swagger)", listener.url, listener.url)
+            yield
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from gputel.api.fleet_telemetry import list_telemetry
 from gputel.api.gpu import get_gpu
 from gputel.api.gpus import list_gpus
 from gputel.api.hosts import list_host_gpus, list_hosts
-from gputel.api.keys import DOCUMENT, LIMITS, PROMETHEUS, READER
+from gputel.api.keys import DOCUMENT, LIMITS, PROMETHEUS, PUSHER, READER
 from gputel.api.latest import list_latest_telemetry
 from gputel.api.metrics import list_metrics
 from gputel.api.openapi import build_document
@@ -18,8 +18,10 @@ from gputel.api.pages import add_page_routes
 from gputel.api.parser import Parser
 from gputel.api.prometheus import add_prometheus_routes
 from gputel.api.prometheus_asks import Prometheus
+from gputel.api.push.pusher import Pusher
 from gputel.api.service import add_service_routes
 from gputel.api.telemetry import list_gpu_telemetry
+from gputel.api.telemetry_push import push_telemetry
 from gputel.api.top import list_top
 from gputel.config import ApiSettings
 from gputel.store.cost import Limits
@@ -38,8 +40,12 @@ def build_app(
     health: Health,
     settings: ApiSettings | None = None,
     access: Access | None = None,
+    pusher: Pusher | None = None,
 ) -> web.Application:
-    """The application; without a reader it only describes itself, as ``gputel openapi`` needs."""
+    """The application; without a reader it only describes itself, as ``gputel openapi`` needs.
+
+    Without a pusher it takes no records.
+    """
     settings = settings or ApiSettings()
     throttle = Throttle(settings.rate_limit, settings.rate_burst, settings.concurrency_limit)
     app = web.Application(
@@ -61,6 +67,8 @@ def build_app(
     if reader is not None:
         app[READER] = reader
         app[PROMETHEUS] = Prometheus(reader, settings)
+    if pusher is not None:
+        app[PUSHER] = pusher
     app.router.add_get("/api/v1/gpus", list_gpus)
     app.router.add_get("/api/v1/gpus/{uuid}", get_gpu)
     app.router.add_get("/api/v1/gpus/{uuid}/telemetry", list_gpu_telemetry)
@@ -70,6 +78,7 @@ def build_app(
     app.router.add_get("/api/v1/hosts", list_hosts)
     app.router.add_get("/api/v1/hosts/{hostname}/gpus", list_host_gpus)
     app.router.add_get("/api/v1/metrics", list_metrics)
+    app.router.add_post("/api/v1/telemetry", push_telemetry)
     add_prometheus_routes(app)
     add_service_routes(app, health)
     add_page_routes(app)

@@ -64,6 +64,12 @@ def answer(
     return decorate
 
 
+def body(described: dict[str, Any], *headers: dict[str, Any]) -> Callable[[Handler], Handler]:
+    """Describe the body that the handler reads, and headers that go with it."""
+    decorate: Callable[[Handler], Handler] = docs(requestBody=described, parameters=list(headers))
+    return decorate
+
+
 def listed(schema: type[Schema], description: str) -> Callable[[Handler], Handler]:
     """Describe an answer that is a list of ``schema`` in the format asked for."""
 

@@ -7,10 +7,12 @@ from typing import Any
 from aiohttp import web
 
 from gputel.api.prometheus_asks import Prometheus
+from gputel.api.push.pusher import Pusher
 from gputel.store.cost import Limits
 from gputel.store.reader import Reader
 
 READER = web.AppKey("reader", Reader)
 LIMITS = web.AppKey("limits", Limits)
 PROMETHEUS = web.AppKey("prometheus", Prometheus)
+PUSHER = web.AppKey("pusher", Pusher)
 DOCUMENT = web.AppKey("document", dict[str, Any])

@@ -9,6 +9,7 @@ Format: https://spec.openapis.org/oas/v3.0.3
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -107,7 +108,7 @@ def _operation(
     recorded: Mapping[str, Any], plugin: MarshmallowPlugin, scope: Scope | None
 ) -> dict[str, Any]:
     assert plugin.converter is not None  # it is there once the plugin is part of a document
-    operation = {key: recorded[key] for key in _COPIED if key in recorded}
+    operation = {key: copy.deepcopy(recorded[key]) for key in _COPIED if key in recorded}
     parameters = list(recorded["parameters"])
     for entry in recorded["schemas"]:
         if entry["location"] in _LOCATIONS:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gputel.api.app import build_app
+from gputel.api.push.pusher import Pusher
 from gputel.config import ApiSettings
 from gputel.store.reader import Reader
 from gputel.web.access import Access
@@ -20,14 +21,22 @@ async def serve(
     reader: Reader,
     health: Health,
     access: Access | None = None,
+    pusher: Pusher | None = None,
 ) -> AsyncIterator[Listener]:
     """Answer questions on ``api_port``; the process is ready only while Postgres answers.
 
-    Without ``access`` everyone is let in. Raises PortTaken or UsageError where it cannot listen.
+    Without ``access`` everyone is let in, without a pusher no records are taken. Handlers unpack
+    the bodies that they read. Raises PortTaken or UsageError where it cannot listen.
     """
     health.add("postgres", reader.check)
     access = access or Access()
-    app = build_app(reader, health, settings, access)
-    port = settings.api_port
-    async with listen(app, host, port, "--api-port", certificate=access.certificate) as listener:
+    app = build_app(reader, health, settings, access, pusher)
+    async with listen(
+        app,
+        host,
+        settings.api_port,
+        "--api-port",
+        certificate=access.certificate,
+        auto_decompress=False,
+    ) as listener:
         yield listener

@@ -65,12 +65,14 @@ async def listen(
     patience: Patience = _PATIENCE,
     connection: MakeConnection | None = None,
     certificate: Certificate | None = None,
+    auto_decompress: bool = True,
 ) -> AsyncIterator[Listener]:
     """Serve ``app`` until the context ends; open requests then get ``shutdown_timeout_s``.
 
     Peers that outwear ``patience`` are cut off. ``flag`` is the setting that chose the port, named
-    in the error. A request whose client goes away has its handler cancelled. Raises PortTaken, or
-    UsageError for an address that this machine does not have or may not use.
+    in the error. A request whose client goes away has its handler cancelled. Without
+    ``auto_decompress``, handlers get bodies as they were sent. Raises PortTaken, or UsageError for
+    an address that this machine does not have or may not use.
     """
     runner = web.AppRunner(
         app,
@@ -80,6 +82,7 @@ async def listen(
         keepalive_timeout=patience.idle_s,
         lingering_time=patience.refused_s,
         read_bufsize=_READ_BYTES,
+        auto_decompress=auto_decompress,
     )
     await runner.setup()
     try:

@@ -99,7 +99,7 @@ async def test_the_script_of_helm_test_says_in_a_line_where_it_stopped(
 async def test_the_script_of_helm_test_finds_its_record(
     processes: Processes, tmp_path: Path, dsn: str, render_of: RenderOf
 ) -> None:
-    release = Release(render_of(), processes, tmp_path, dsn)
+    release = Release(render_of(auth={"enabled": TOKENS}), processes, tmp_path, dsn)
     await start(release)
     done = await asyncio.to_thread(roundtrip, release.environment("test"))
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "broker": COMMON | {"model", "mq", "web"},
     "streamer": COMMON | {"model", "mq", "sources", "store", "web"},
     "collector": COMMON | {"model", "mq", "store", "web"},
-    "api": COMMON | {"model", "mq", "promql", "store", "web"},
+    "api": COMMON | {"model", "mq", "promql", "sources", "store", "web"},
     "config": {"errors"},
     "errors": set(),
     "metrics": set(),

@@ -25,6 +25,10 @@ ON CONFLICT DO NOTHING
 RETURNING message_id
 
 -- name: prune_ledger
+-- And the keys of pushes, which name messages.
+WITH pruned AS (
+    DELETE FROM push_key WHERE pushed_at < now() - make_interval(secs => $1)
+)
 DELETE FROM message_ledger WHERE landed_at < now() - make_interval(secs => $1)
 
 -- name: find_series

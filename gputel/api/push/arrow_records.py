@@ -1,0 +1,114 @@
+"""Records as an Arrow IPC stream, as the API answers it or as another program wrote it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+
+from gputel.api.push.arrow_sizes import unpacked_bytes
+from gputel.api.push.records import FIELDS, Parsed, make_batch, times_of, too_many
+from gputel.errors import BadRequest, PayloadTooLarge
+from gputel.model.columns import TIMESTAMP, TIMESTAMP_TYPE, VALUE
+
+_MOST_BATCHES = 1024
+_REQUIRED = ("metric_name", "uuid", "value")
+
+
+def parse_arrow(body: bytes, most: int, most_bytes: int, now_us: int) -> Parsed:
+    """The rows of all batches; those without a time are of ``now_us``.
+
+    Raises BadRequest for what is no such stream or has other columns, PayloadTooLarge for more
+    than ``most`` rows or ``most_bytes`` unpacked.
+    """
+    try:
+        if unpacked_bytes(body) > most_bytes:
+            raise PayloadTooLarge(
+                f"the body is over {most_bytes} bytes unpacked (--push-max-bytes of the api): "
+                "send less at once"
+            )
+        table = _read(body, most)
+        columns = {FIELDS[name]: _column(name, table) for name in table.column_names}
+    except (pa.ArrowException, struct.error, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadRequest(f"the body is no Arrow IPC stream of records: {reason}") from None
+    rows = table.num_rows
+    if TIMESTAMP not in columns:
+        columns[TIMESTAMP] = times_of(np.full(rows, now_us, np.int64))
+    columns[TIMESTAMP] = columns[TIMESTAMP].fill_null(pa.scalar(now_us).cast(TIMESTAMP_TYPE))
+    return Parsed(make_batch(columns, rows), np.arange(rows, dtype=np.int64), [])
+
+
+def _read(body: bytes, most: int) -> pa.Table:
+    batches: list[pa.RecordBatch] = []
+    rows = 0
+    with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
+        schema = reader.schema
+        _check(schema)
+        for batch in reader:
+            rows += batch.num_rows
+            if rows > most:
+                raise too_many(most)
+            if len(batches) == _MOST_BATCHES:
+                raise BadRequest(f"the body has over {_MOST_BATCHES} batches; write larger ones")
+            batch.validate(full=True)
+            batches.append(batch)
+    return pa.Table.from_batches(batches, schema).unify_dictionaries().combine_chunks()
+
+
+def _check(schema: pa.Schema) -> None:
+    """Raise BadRequest unless each column is one of a record's, and of a type that it may have."""
+    for name in _REQUIRED:
+        if name not in schema.names:
+            raise BadRequest(f"the body has no column {name}")
+    for name in schema.names:
+        if name not in FIELDS:
+            raise BadRequest(f"unknown column {name[:100]!r}; a record has {', '.join(FIELDS)}")
+    for field in schema:
+        kind = _KINDS.get(field.name, _is_text)
+        if not kind(field.type):
+            raise BadRequest(f"column {field.name} is of type {str(field.type)[:100]}")
+    names = [FIELDS[name] for name in schema.names]
+    for name in schema.names:
+        if names.count(FIELDS[name]) > 1:
+            raise BadRequest(f"column {name} is there twice; keep one of them")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    "timestamp": pa.types.is_timestamp,
+    "value": _is_number,
+}
+
+
+def _column(name: str, table: pa.Table) -> pa.Array:
+    column = table.column(name)
+    array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+    if FIELDS[name] == VALUE:
+        return array.cast(pa.float64(), safe=False)
+    if FIELDS[name] == TIMESTAMP:  # nanoseconds are cut; seconds may be beyond microseconds
+        return array.cast(TIMESTAMP_TYPE, safe=array.type.unit != "ns")
+    return _labels(array)
+
+
+def _labels(array: pa.Array) -> pa.DictionaryArray:
+    """Text as a dictionary, never written out; null is empty."""
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    texts = array.dictionary.cast(pa.string()).fill_null("")
+    codes = array.indices
+    if codes.null_count or not len(texts):
+        codes = codes.cast(pa.int32()).fill_null(len(texts))
+        texts = pa.concat_arrays([texts, pa.array([""])])
+    return pa.DictionaryArray.from_arrays(codes.cast(pa.int32()), texts)

@@ -1,0 +1,70 @@
+"""Records in CSV, as DCGM writes it: parsed as ``gputel ingest`` parses files."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from gputel.api.push.records import FIELDS, Int64, Parsed, Reject, too_many
+from gputel.errors import BadRequest, SourceError
+from gputel.sources.chunk import concatenate
+from gputel.sources.header import HEADER_LIMIT, Layout, parse_header
+from gputel.sources.lines import Piece, places_of
+from gputel.sources.piece import Parsed as ParsedPiece
+from gputel.sources.piece import PieceParser
+from gputel.sources.strict_csv import blank_lines
+
+_LF = 10
+
+
+def parse_csv(body: bytes, most: int) -> Parsed:
+    """Lines below a header; blank ones count, and are passed over.
+
+    Raises BadRequest for a header that is wrong, PayloadTooLarge for more than ``most`` lines.
+    """
+    start = body.find(b"\n") + 1 or len(body)
+    layout = _layout(body[:start])
+    buffer = bytearray(body)
+    ends: Int64 = places_of(_LF, np.frombuffer(buffer, np.uint8)[start:]) + (start + 1)
+    if (int(ends[-1]) if len(ends) else start) < len(buffer):
+        ends = np.append(ends, len(buffer))
+    if len(ends) > most:
+        raise too_many(most)
+    if not len(ends):
+        return Parsed(concatenate([]), np.empty(0, np.int64), [])
+    parsed = list(PieceParser(layout).parse(Piece(0, buffer, start, ends)))
+    return Parsed(
+        concatenate([part.batch for part in parsed]),
+        np.concatenate([_indices(part) for part in parsed]),
+        [
+            Reject(part.piece.first_line + index, problem.reason)
+            for part in parsed
+            for index, problem in part.problems
+        ],
+    )
+
+
+def _layout(line: bytes) -> Layout:
+    if len(line) > HEADER_LIMIT:
+        raise BadRequest(f"the body: its first line is over {HEADER_LIMIT} bytes; is it a CSV?")
+    try:
+        layout = parse_header(line.removesuffix(b"\n"), Path("the body"))
+    except SourceError as error:
+        raise BadRequest(error.message) from None
+    if layout.ignores:
+        titles = next(csv.reader([line.decode()]))
+        unknown = [titles[at] for at in range(layout.width) if at not in layout.places.values()]
+        raise BadRequest(
+            f"the body: the header has the unknown column {unknown[0][:100]!r}; "
+            f"a record has {', '.join(FIELDS)}"
+        )
+    return layout
+
+
+def _indices(part: ParsedPiece) -> Int64:
+    """Which lines the rows of the batch are."""
+    good = ~blank_lines(part.piece)
+    good[[index for index, _ in part.problems]] = False
+    return np.flatnonzero(good) + part.piece.first_line

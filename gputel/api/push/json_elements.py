@@ -1,0 +1,74 @@
+"""The elements of a JSON text, one by one, without building what they hold.
+
+A body of some megabytes may be a list of millions of numbers, or nested as deep: cutting it into
+the texts of its elements takes no more memory than the largest of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from gputel.errors import BadRequest
+
+_TRIED = (4096, 64 * 1024, 1024 * 1024)  # characters, for the end of what is nested
+_BLANK = re.compile(r"[ \t\n\r]*+")
+_TEXT = r'"(?:[^"\\]|\\.)*+"'
+_FLAT = re.compile(rf'\{{(?:[^"{{}}\[\]]|{_TEXT})*+\}}|{_TEXT}|[^\s,:"{{}}\[\]]++', re.DOTALL)
+_ANY = json.JSONDecoder()
+
+
+def elements(text: str) -> Iterator[str]:
+    """The texts of a list's elements, or the whole text where it is no list.
+
+    Raises BadRequest at the place where the text is not JSON. What is within one that is not
+    nested is not looked at.
+    """
+    at = _skip(text, 0)
+    if not text.startswith("[", at):
+        end = _end_of(text, at, 0)
+        yield text[at:end]
+        at = _skip(text, end)
+    else:
+        at = _skip(text, at + 1)
+        index = 0
+        while not (text.startswith("]", at) and not index):
+            end = _end_of(text, at, index)
+            yield text[at:end]
+            at = _skip(text, end)
+            index += 1
+            if not text.startswith(",", at):
+                break
+            at = _skip(text, at + 1)
+        if not text.startswith("]", at):
+            raise _not_json(index, "neither a comma nor the end of the list is behind the last one")
+        at = _skip(text, at + 1)
+    if at < len(text):
+        raise BadRequest("the body is not JSON: there is more behind its end")
+
+
+def _skip(text: str, at: int) -> int:
+    match = _BLANK.match(text, at)
+    assert match is not None  # it matches the empty string
+    return match.end()
+
+
+def _end_of(text: str, at: int, index: int) -> int:
+    match = _FLAT.match(text, at)
+    if match:
+        return match.end()
+    for size in _TRIED:
+        try:
+            return at + _ANY.raw_decode(text[at : at + size])[1]
+        except ValueError:
+            continue
+        except RecursionError:
+            break
+    raise _not_json(index, "its end is not found")
+
+
+def _not_json(index: int, what: str) -> BadRequest:
+    return BadRequest(
+        f"the body is not JSON at record {index}: {what}; send a list of records, or one record"
+    )

@@ -1,0 +1,135 @@
+"""Records in JSON: a list of objects, one object, or an object a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from gputel.api.push.json_elements import elements
+from gputel.api.push.records import FIELDS, Parsed, Reject, make_batch, times_of, too_many
+from gputel.errors import BadRequest
+from gputel.model.columns import LABELS, TIMESTAMP, VALUE
+from gputel.sources.classify import Malformed, parse_time
+
+_SHOWN = 100
+_PLACE = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`$")
+_NAMES = {"str": "text", "float": "a number", "int": "a number", "object": "an object"}
+_NAMES |= {"array": "a list", "bool": "true or false", "null": "null"}
+_TYPE = re.compile(r"Expected `([a-z| ]+)`, got `([a-z]+)`")
+
+
+class _Record(msgspec.Struct, forbid_unknown_fields=True):
+    metric_name: str
+    uuid: str
+    value: float
+    timestamp: str | None = None
+    gpu_id: str = ""
+    device: str = ""
+    model_name: str = msgspec.field(name="modelName", default="")
+    hostname: str = ""
+    dcgm_hostname: str = msgspec.field(name="Hostname", default="")
+    container: str = ""
+    pod: str = ""
+    namespace: str = ""
+    labels_raw: str = ""
+
+
+_DECODER = msgspec.json.Decoder(_Record)
+
+
+def parse_json(body: bytes, most: int, now_us: int) -> Parsed:
+    """A list of records, or one; those without a time are of ``now_us``.
+
+    Raises BadRequest for what is not JSON, PayloadTooLarge for more than ``most`` records.
+    """
+    return _parse(enumerate(elements(_text(body))), most, now_us)
+
+
+def parse_ndjson(body: bytes, most: int, now_us: int) -> Parsed:
+    """A record a line; blank lines count, and are passed over. Raises as ``parse_json``."""
+    text = _text(body)
+    if text.count("\n") > most:
+        raise too_many(most)
+    lines = enumerate(text.split("\n"))
+    return _parse(((index, line) for index, line in lines if line.strip(" \t\r")), most, now_us)
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise BadRequest("the body is not UTF-8 text") from None
+
+
+def _parse(texts: Iterator[tuple[int, str]], most: int, now_us: int) -> Parsed:
+    records: list[_Record] = []
+    indices: list[int] = []
+    times: list[int] = []
+    rejects: list[Reject] = []
+    known_times: dict[str, int] = {}
+    for index, text in texts:
+        if len(indices) + len(rejects) == most:
+            raise too_many(most)
+        try:
+            record = _decode(text)
+            times.append(_time(record, known_times, now_us))
+        except Malformed as problem:
+            rejects.append(Reject(index, problem.reason))
+        else:
+            records.append(record)
+            indices.append(index)
+    columns = {
+        name: pa.array([getattr(r, name) for r in records], pa.string()).dictionary_encode()
+        for name in LABELS
+    }
+    columns[TIMESTAMP] = times_of(times)
+    columns[VALUE] = pa.array([r.value for r in records], pa.float64())
+    return Parsed(make_batch(columns, len(records)), np.array(indices, np.int64), rejects)
+
+
+def _decode(text: str) -> _Record:
+    try:
+        record = _DECODER.decode(text)
+    except msgspec.ValidationError as error:
+        raise Malformed(_reason(str(error))) from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Malformed(f"is not JSON: {_short(str(error))}") from None
+    if record.dcgm_hostname:
+        if record.hostname not in ("", record.dcgm_hostname):
+            raise Malformed("Hostname and hostname are two names of one field; give one of them")
+        record.hostname = record.dcgm_hostname
+    return record
+
+
+def _time(record: _Record, known_times: dict[str, int], now_us: int) -> int:
+    text = record.timestamp
+    if text is None:
+        return now_us
+    if text not in known_times:
+        known_times[text] = parse_time(text)
+    return known_times[text]
+
+
+def _reason(text: str) -> str:
+    """What msgspec says, in words that name the field."""
+    if unknown := _UNKNOWN.match(text):
+        return f"unknown field {_short(unknown[1])!r}; a record has {', '.join(FIELDS)}"
+    if missing := _MISSING.match(text):
+        return f"{missing[1]} is missing"
+    place = _PLACE.search(text)
+    name = place[1] if place else ""
+    said = text[: place.start()] if place else text
+    if types := _TYPE.match(said):
+        wanted, got = (_NAMES.get(each.split(" ")[0], each) for each in types.groups())
+        said = f"is {got} instead of {wanted}"
+    return _short(f"{name} {said}" if name else f"a record {said}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

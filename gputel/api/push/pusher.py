@@ -1,0 +1,137 @@
+"""From the body of a push to a message in the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gputel import metrics
+from gputel.api.formats.media import Format
+from gputel.api.push.arrow_records import parse_arrow
+from gputel.api.push.bodies import coding_of, format_of, make_intake, receive, unpack
+from gputel.api.push.checks import check
+from gputel.api.push.csv_records import parse_csv
+from gputel.api.push.json_records import parse_json, parse_ndjson
+from gputel.api.push.records import Parsed, Reject
+from gputel.config import ApiSettings
+from gputel.errors import (
+    BrokerUnavailable,
+    Busy,
+    IdempotencyKeyReused,
+    JournalFull,
+    PayloadTooLarge,
+    QueueFull,
+    RequestError,
+    StoreUnavailable,
+)
+from gputel.model import record_batch
+from gputel.mq.client import OutgoingMessage, QueueClient
+from gputel.mq.names import new_id
+from gputel.store.admission import Admission
+from gputel.store.push_keys import PushKeys
+
+_WAIT_S = 1.0  # in the broker, for room in the queue
+_PATIENCE_S = 10.0  # with a broker that does not answer
+_KEY_WAIT_S = 10.0  # for a session with Postgres
+_PARSED_AT_ONCE = 2  # bodies: parsing takes several times the memory of a body
+_PASSED_ON = (QueueFull, JournalFull, Busy, PayloadTooLarge)
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What became of the records of a push; without any accepted, there is no message."""
+
+    accepted: int
+    rejects: list[Reject]
+    message_id: str | None = None
+
+
+@dataclass(frozen=True)
+class _Message:
+    payload: bytes
+    checked: Parsed
+    digest: bytes  # of the body
+
+
+class Pusher:
+    """Takes pushes; one for an API."""
+
+    def __init__(
+        self, queue: QueueClient, keys: PushKeys, settings: ApiSettings, admission: Admission
+    ) -> None:
+        self._queue = queue
+        self._keys = keys
+        self._settings = settings
+        self._admission = admission
+        self._intake = make_intake(settings)
+        self._parsing = asyncio.Semaphore(_PARSED_AT_ONCE)
+
+    async def push(self, request: web.Request, key: str | None) -> Pushed:
+        """Publish the good records of the body, as one message whose id follows from ``key``.
+
+        Raises UnsupportedMediaType, BadRequest, PayloadTooLarge, TooSlow and Busy for the body;
+        IdempotencyKeyReused; QueueFull, JournalFull and BrokerUnavailable for the queue; with a
+        key StoreUnavailable for Postgres.
+        """
+        kind, coding = format_of(request), coding_of(request)
+        body = await receive(request, self._intake, self._settings.push_max_bytes)
+        async with self._parsing:
+            message = await asyncio.to_thread(self._message, body, kind, coding)
+        checked = message.checked
+        accepted = checked.batch.num_rows
+        metrics.API_PUSHED_RECORDS.labels(result="rejected").inc(len(checked.rejects))
+        if not accepted:
+            return Pushed(0, checked.rejects)
+        message_id = await self._message_id(key, message.digest)
+        await self._publish(OutgoingMessage(id=message_id, payload=message.payload))
+        metrics.API_PUSHED_RECORDS.labels(result="accepted").inc(accepted)
+        return Pushed(accepted, checked.rejects, message_id)
+
+    def _message(self, packed: bytes, kind: Format, coding: str) -> _Message:
+        body = unpack(packed, coding, self._settings.push_max_bytes)
+        checked = check(self._parse(body, kind), self._admission.now())
+        digest = hashlib.blake2b(kind.encode() + b"\n", digest_size=16)
+        digest.update(body)
+        payload = record_batch.encode(checked.batch) if checked.batch.num_rows else b""
+        return _Message(payload, checked, digest.digest())
+
+    def _parse(self, body: bytes, kind: Format) -> Parsed:
+        most, now_us = self._settings.push_max_records, time.time_ns() // 1000
+        if kind is Format.JSON:
+            return parse_json(body, most, now_us)
+        if kind is Format.NDJSON:
+            return parse_ndjson(body, most, now_us)
+        if kind is Format.CSV:
+            return parse_csv(body, most)
+        return parse_arrow(body, most, self._settings.push_max_bytes, now_us)
+
+    async def _message_id(self, key: str | None, digest: bytes) -> str:
+        if key is None:
+            return f"push/{new_id()}"
+        name = hashlib.blake2b(key.encode(), digest_size=16)
+        try:
+            async with asyncio.timeout(_KEY_WAIT_S):
+                known = await self._keys.digest_of(name.digest(), digest)
+        except TimeoutError:
+            raise StoreUnavailable("Postgres did not answer in time; try again") from None
+        if known != digest:
+            raise IdempotencyKeyReused(
+                f"Idempotency-Key: {key!r} came with another body before; give each body a key of "
+                "its own"
+            )
+        return f"push/{name.hexdigest()}"
+
+    async def _publish(self, message: OutgoingMessage) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._queue.publish([message], _WAIT_S)
+        except _PASSED_ON:
+            raise
+        except RequestError as error:  # it is about the broker, or our way to it
+            raise BrokerUnavailable(f"the broker takes no records now: {error.message}") from error
+        except TimeoutError:
+            raise BrokerUnavailable("the broker did not answer in time; try again") from None

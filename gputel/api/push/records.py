@@ -1,0 +1,71 @@
+"""What every format of a push is parsed to: columns, and the records that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from gputel.errors import PayloadTooLarge
+from gputel.model.columns import LABELS, SCHEMA, TIMESTAMP, TIMESTAMP_TYPE, VALUE
+
+Int64 = npt.NDArray[np.int64]
+
+FIELDS = {
+    "timestamp": TIMESTAMP,
+    "metric_name": "metric_name",
+    "gpu_id": "gpu_id",
+    "device": "device",
+    "uuid": "uuid",
+    "modelName": "model_name",
+    "Hostname": "hostname",
+    "hostname": "hostname",
+    "container": "container",
+    "pod": "pod",
+    "namespace": "namespace",
+    "value": VALUE,
+    "labels_raw": "labels_raw",
+}
+"""A record's fields by the names of DCGM's CSV and of the API's answers, and gputel's own."""
+
+
+@dataclass(frozen=True, order=True)
+class Reject:
+    """A record that is not taken: its place in the request, from 0, and why."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """Records in columns. ``batch`` is of SCHEMA, with nulls for a blank time or value.
+
+    ``indices`` has the place of each of its rows in the request.
+    """
+
+    batch: pa.RecordBatch
+    indices: Int64
+    rejects: list[Reject]
+
+
+def make_batch(columns: Mapping[str, pa.Array], rows: int) -> pa.RecordBatch:
+    """A batch of SCHEMA; labels that are not there are empty."""
+    empty = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([""]))
+    labels = [columns.get(name, empty) for name in LABELS]
+    return pa.RecordBatch.from_arrays([columns[TIMESTAMP], *labels, columns[VALUE]], schema=SCHEMA)
+
+
+def times_of(times_us: object) -> pa.Array:
+    """Unix microseconds as timestamps."""
+    return pa.array(times_us, pa.int64()).cast(TIMESTAMP_TYPE)
+
+
+def too_many(most: int) -> PayloadTooLarge:
+    """The refusal of a push of more than ``most`` records."""
+    return PayloadTooLarge(
+        f"the body has over {most} records (--push-max-records of the api): send less at once"
+    )

@@ -1,0 +1,225 @@
+"""Records pushed over the API, in every format, until they are read back."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from gputel.store.admission import Admission
+from tests.integration.pipeline.conftest import Pipeline
+from tests.integration.pipeline.pushing import (
+    ARROW,
+    CSV,
+    JSON,
+    NDJSON,
+    NOON,
+    Api,
+    api_of,
+    now,
+    record,
+    whole,
+)
+
+LABELED = {
+    "gpu_id": "3",
+    "device": "nvidia3",
+    "modelName": "NVIDIA H100 80GB HBM3",
+    "hostname": "host-ü",
+    "container": "main",
+    "pod": "train-0",
+    "namespace": "ml",
+    "labels_raw": 'gpu="3",modelName="NVIDIA, ""H100"""',
+}
+
+
+@pytest.fixture
+async def api(pipeline: Pipeline) -> AsyncIterator[Api]:
+    async with pipeline.broker():
+        await pipeline.start_collector()
+        async with api_of(pipeline) as api:
+            yield api
+
+
+async def read_back(pipeline: Pipeline, api: Api, rows: int, uuid: str = "GPU-a") -> list[Any]:
+    async def landed() -> bool:
+        return await pipeline.landed() >= rows
+
+    await pipeline.until(landed)
+    assert await pipeline.landed() == rows
+    records = await api.read(uuid)
+    return sorted(records, key=lambda read: (len(read["timestamp"]), read["value"]))
+
+
+def arrow_of(columns: dict[str, pa.Array], codec: str | None = None) -> bytes:
+    sink = io.BytesIO()
+    table = pa.table(columns)
+    options = pa.ipc.IpcWriteOptions(compression=codec)
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+async def test_json_lands_as_it_was_pushed(pipeline: Pipeline, api: Api) -> None:
+    body = json.dumps([record(1), record(2.5, timestamp="2026-03-01T14:00:00.25+02:00", **LABELED)])
+    answer = await api.pushed(body)
+    assert answer.pop("message_id").startswith("push/")
+    assert answer == {"accepted": 2, "rejected_count": 0, "rejected": []}
+    later = whole(2.5, timestamp="2026-03-01T12:00:00.250000Z", **LABELED)
+    assert await read_back(pipeline, api, 2) == [whole(1), later]
+
+
+async def test_one_object_is_a_record(pipeline: Pipeline, api: Api) -> None:
+    assert (await api.pushed(json.dumps(record(7, Hostname="h"))))["accepted"] == 1
+    assert await read_back(pipeline, api, 1) == [whole(7, hostname="h")]
+
+
+async def test_a_record_without_a_time_is_of_now(pipeline: Pipeline, api: Api) -> None:
+    before = now()
+    given = record(1)
+    del given["timestamp"]
+    await api.pushed(json.dumps([given, {**given, "timestamp": None}]))
+    for read in await read_back(pipeline, api, 2):
+        assert before <= now().fromisoformat(read["timestamp"]) <= now()
+
+
+async def test_ndjson_lands_as_it_was_pushed(pipeline: Pipeline, api: Api) -> None:
+    lines = [json.dumps(record(1)), "", json.dumps(record(2, **LABELED)), "no JSON", ""]
+    answer = await api.pushed("\r\n".join(lines), NDJSON)
+    assert answer["accepted"] == 2
+    assert [each["index"] for each in answer["rejected"]] == [3]
+    assert await read_back(pipeline, api, 2) == [whole(1), whole(2, **LABELED)]
+
+
+async def test_csv_lands_as_it_was_pushed(pipeline: Pipeline, api: Api) -> None:
+    quoted = LABELED["labels_raw"].replace('"', '""')
+    body = (
+        "timestamp,metric_name,gpu_id,device,uuid,modelName,Hostname,container,pod,namespace,"
+        f'value,labels_raw\n{NOON},TEMP,,,GPU-a,,,,,,1,\n\n{NOON},TEMP,"3",nvidia3,GPU-a,'
+        f'NVIDIA H100 80GB HBM3,host-ü,main,train-0,ml,2,"{quoted}"\n{NOON},TEMP,,,,,,,,,1,'
+    )
+    answer = await api.pushed(body, CSV)
+    assert answer["accepted"] == 2
+    assert answer["rejected"] == [{"index": 3, "reason": "uuid is blank"}]
+    assert await read_back(pipeline, api, 2) == [whole(1), whole(2, **LABELED)]
+
+
+@pytest.mark.parametrize("codec", [None, "lz4", "zstd"])
+async def test_arrow_lands_as_it_was_pushed(
+    pipeline: Pipeline, api: Api, codec: str | None
+) -> None:
+    noon = now().fromisoformat(NOON)
+    columns = {
+        "timestamp": pa.array([noon, noon, None], pa.timestamp("ns")),
+        "metric_name": pa.array(["TEMP", "TEMP", "TEMP"]).dictionary_encode(),
+        "uuid": pa.array(["GPU-a", "GPU-a", None], pa.large_string()),
+        "value": pa.array([1, 2, 3], pa.int32()),
+    }
+    labels = {name: pa.array([None, value, "x"]) for name, value in LABELED.items()}
+    answer = await api.pushed(arrow_of({**columns, **labels}, codec), ARROW)
+    assert answer["accepted"] == 2
+    assert answer["rejected"] == [{"index": 2, "reason": "uuid is blank"}]
+    assert await read_back(pipeline, api, 2) == [whole(1), whole(2, **LABELED)]
+
+
+@pytest.mark.parametrize("kind", [JSON, NDJSON, CSV, ARROW])
+async def test_what_is_read_can_be_pushed_again(pipeline: Pipeline, api: Api, kind: str) -> None:
+    await api.pushed(json.dumps([record(1.5), record(2, **LABELED)]))
+    before = await read_back(pipeline, api, 2)
+    body = await api.read("GPU-a", kind)
+    again = json.dumps(body) if kind == JSON else body
+    assert (await api.pushed(again, kind))["accepted"] == 2
+    assert await read_back(pipeline, api, 4) == [read for read in before for _ in range(2)]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+async def test_a_compressed_body_is_unpacked(pipeline: Pipeline, api: Api, coding: str) -> None:
+    text = json.dumps([record(value) for value in range(1000)]).encode()
+    packed = gzip.compress(text) if coding == "gzip" else pa.compress(text, "zstd", asbytes=True)
+    assert (await api.pushed(packed, Content_Encoding=coding))["accepted"] == 1000
+    assert len(await read_back(pipeline, api, 1000)) == 1000
+
+
+async def test_each_reject_has_its_place_and_its_reason(pipeline: Pipeline, api: Api) -> None:
+    missing = {"uuid": "GPU-a", "value": 1}
+    wrong: list[tuple[Any, str]] = [
+        (missing, "metric_name is missing"),
+        (record(uuid=" "), "uuid is blank"),
+        (record(color="red"), "unknown field 'color'"),
+        (record("1"), "value is text instead of a number"),
+        (record(None), "value is null instead of a number"),
+        (record([1]), "value is a list instead of a number"),
+        (record(timestamp="yesterday"), "timestamp is not like 2025-07-18T20:42:34Z: 'yesterday'"),
+        (record(timestamp="1999-12-31T23:59:59Z"), "timestamp is not within the years 2000"),
+        (record(uuid="a\0b"), "uuid has a line break or a NUL character"),
+        (record(pod="a\nb"), "pod has a line break or a NUL character"),
+        (record(uuid="x" * 257), "uuid is over 256 characters"),
+        (record(0x7FFFFFF0), "value is DCGM's blank sentinel"),
+        (record(hostname="a", Hostname="b"), "Hostname and hostname are two names"),
+        (7, "a record is a number instead of an object"),
+        ("text", "a record is text instead of an object"),
+        ([], "a record is a list instead of an object"),
+    ]
+    records = [record(-1), *(given for given, _ in wrong), record(-2)]
+    answer = await api.pushed(json.dumps(records))
+    assert answer["accepted"] == 2
+    assert answer["rejected_count"] == len(wrong)
+    for place, (told, (_, reason)) in enumerate(zip(answer["rejected"], wrong, strict=True), 1):
+        assert told["index"] == place
+        assert told["reason"].startswith(reason)
+    assert [read["value"] for read in await read_back(pipeline, api, 2)] == [-2, -1]
+
+
+async def test_numbers_that_no_reading_can_be_are_rejected_alone(
+    pipeline: Pipeline, api: Api
+) -> None:
+    good = json.dumps(record(1))
+    body = f"[{good.replace(': 1,', ': 1e999,')}, {good.replace(': 1,', ': NaN,')}, {good}]"
+    answer = await api.pushed(body)
+    assert [each["index"] for each in answer["rejected"]] == [0, 1]
+    assert await read_back(pipeline, api, 1) == [whole(1)]
+
+
+async def test_the_collector_s_rule_of_times_holds_at_the_door(pipeline: Pipeline) -> None:
+    admission = Admission(timedelta(days=30), timedelta(days=1))
+    times = [now() - timedelta(days=40), now(), now() + timedelta(days=2)]
+    async with pipeline.broker(), api_of(pipeline, admission) as api:
+        answer = await api.pushed(json.dumps([record(timestamp=t.isoformat()) for t in times]))
+    assert answer["accepted"] == 1
+    assert answer["rejected"] == [
+        {"index": 0, "reason": "timestamp is older than what is kept (--retention)"},
+        {"index": 2, "reason": "timestamp is too far in the future (--future-limit)"},
+    ]
+
+
+async def test_where_all_is_rejected_the_answer_is_an_error(pipeline: Pipeline, api: Api) -> None:
+    status, answer = await api.push(json.dumps([record("x")] * 1500))
+    assert status == 400
+    assert answer["code"] == "all_rejected"
+    assert answer["message"].startswith("none of 1500 records was accepted; record 0: value is")
+    assert answer["rejected_count"] == 1500
+    assert [each["index"] for each in answer["rejected"]] == list(range(1000))
+    assert await pipeline.landed() == 0
+
+
+NO_ROWS = arrow_of(
+    {
+        "metric_name": pa.array([], pa.string()),
+        "uuid": pa.array([], pa.string()),
+        "value": pa.array([], pa.float64()),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [("[]", JSON), ("", NDJSON), (NO_ROWS, ARROW), ("timestamp,metric_name,uuid,value", CSV)],
+)
+async def test_no_records_are_none_accepted(api: Api, body: Any, kind: str) -> None:
+    assert await api.pushed(body, kind) == {"accepted": 0, "rejected_count": 0, "rejected": []}
