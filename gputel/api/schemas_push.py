@@ -8,7 +8,7 @@ from marshmallow import RAISE, Schema, fields, validate
 
 from gputel.api.formats.media import Format
 from gputel.api.push.answer import MOST_TOLD
-from gputel.api.push.checks import LABEL_LENGTH, NAME_LENGTH
+from gputel.api.push.checks import LABEL_LENGTH, RAW_LENGTH
 from gputel.api.push.keys import KEY_LENGTH
 from gputel.api.schemas import ErrorSchema, described
 
@@ -21,14 +21,14 @@ _NOT_BLANK = r"^[^\u0000\r\n]*[^\u0000\r\n\s][^\u0000\r\n]*$"
 def _name(description: str, example: str) -> fields.String:
     return fields.String(
         required=True,
-        validate=validate.Length(min=1, max=NAME_LENGTH),
+        validate=validate.Length(min=1, max=LABEL_LENGTH),
         metadata=described(f"{description} Not blank.", example, pattern=_NOT_BLANK),
     )
 
 
-def _label(description: str, example: str = "") -> fields.String:
+def _label(description: str, example: str = "", most: int = LABEL_LENGTH) -> fields.String:
     return fields.String(
-        validate=validate.Length(max=LABEL_LENGTH),
+        validate=validate.Length(max=most),
         metadata=described(f"{description} Default: ''.", example, pattern=_ONE_LINE),
     )
 
@@ -59,7 +59,9 @@ class PushedRecordSchema(Schema):
     container = _label("Container that used it.")
     pod = _label("Pod that used it.")
     namespace = _label("Namespace of the pod.")
-    labels_raw = _label("All labels as DCGM's exporter gave them.", 'gpu="0",device="nvidia0"')
+    labels_raw = _label(
+        "All labels as DCGM's exporter gave them.", 'gpu="0",device="nvidia0"', RAW_LENGTH
+    )
 
 
 class RejectSchema(Schema):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ CONFIG = HOOKS.with_name("schemathesis.toml")
 SMALL = ROOT / "fixtures" / "dcgm_small.csv"
 GPUS, ROWS = 32, 640
 TOKEN = "t" * 32
+BODIES = ("application/x-ndjson", "text/csv", "application/vnd.apache.arrow.stream")
 
 
 @pytest.fixture
@@ -76,13 +78,17 @@ async def test_schemathesis_finds_nothing(live_url: str, tmp_path: Path) -> None
     assert "No issues found" in said
 
 
-async def test_a_client_made_of_the_document_reads_the_api(
+async def test_a_client_made_of_the_document_reads_and_pushes(
     live_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "made_of_openapi"
+    # The generator knows no body but JSON, forms and bytes.
+    overrides = dict.fromkeys(BODIES, "application/octet-stream")
+    config = tmp_path / "generator.json"
+    config.write_text(json.dumps({"content_type_overrides": overrides}))
     said = await command(
         *(BIN / "openapi-python-client", "generate", "--path", ROOT / "docs" / "openapi.json"),
-        *("--output-path", package, "--meta", "none", "--fail-on-warning"),
+        *("--output-path", package, "--meta", "none", "--fail-on-warning", "--config", config),
         cwd=tmp_path,
         wait_s=60,
     )
@@ -91,12 +97,17 @@ async def test_a_client_made_of_the_document_reads_the_api(
     made = importlib.import_module("made_of_openapi")
     listing = importlib.import_module("made_of_openapi.api.telemetry.list_gpus")
     reading = importlib.import_module("made_of_openapi.api.telemetry.list_gpu_telemetry")
+    pushing = importlib.import_module("made_of_openapi.api.telemetry.push_telemetry")
+    models = importlib.import_module("made_of_openapi.models")
     async with made.AuthenticatedClient(
         base_url=live_url, token=TOKEN, raise_on_unexpected_status=True
     ) as client:
         gpus = await listing.asyncio(client=client)
         assert len(gpus) == GPUS
         records = await reading.asyncio(gpus[0].uuid, client=client)
+        record = models.PushedRecord(metric_name="M", uuid="GPU-pushed", value=1.0)
+        pushed = await pushing.asyncio(body=[record], client=client)
+    assert (pushed.accepted, pushed.rejected) == (1, [])
     assert len(records) == ROWS // GPUS
     assert {record.uuid for record in records} == {gpus[0].uuid}
     assert all(record.timestamp.tzinfo for record in records)

@@ -11,13 +11,12 @@ from gputel.model.columns import LABELS, SCHEMA, TIMESTAMP
 from gputel.sources.flaws import find_flaws, text_of
 from gputel.store.admission import Window
 
-NAME_LENGTH = 256
-"""Characters of ``metric_name`` and of ``uuid``: together they are the key of an index."""
+LABEL_LENGTH = 256
+"""Characters of a label: two are the key of an index, and any must fit an address."""
 
-LABEL_LENGTH = 16_384
-"""Characters of any other label."""
+RAW_LENGTH = 16_384
+"""Characters of ``labels_raw``."""
 
-_LIMITS = {"metric_name": NAME_LENGTH, "uuid": NAME_LENGTH}
 _NUL, _LF, _CR = b"\0\n\r"
 
 
@@ -44,7 +43,7 @@ def check(parsed: Parsed, window: Window) -> Parsed:
 
 
 def _check_text(name: str, column: pa.DictionaryArray, reasons: dict[int, str]) -> None:
-    limit = _LIMITS.get(name, LABEL_LENGTH)
+    limit = RAW_LENGTH if name == "labels_raw" else LABEL_LENGTH
     lengths = pc.utf8_length(column.dictionary).to_numpy()
     bad = {int(at): f"is over {limit} characters" for at in np.flatnonzero(lengths > limit)}
     offsets, text = text_of(column.dictionary)
