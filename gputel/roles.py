@@ -227,7 +227,6 @@ async def _streamer(process: Process) -> AsyncIterator[None]:
 async def _api(process: Process) -> AsyncIterator[None]:
     from gputel.api.push.pusher import Pusher
     from gputel.api.server import serve
-    from gputel.mq.client import QueueClient
     from gputel.store.admission import Admission
     from gputel.store.push_keys import PushKeys
     from gputel.store.reader import Reader
@@ -237,7 +236,7 @@ async def _api(process: Process) -> AsyncIterator[None]:
     host, access = settings.common.host, process.access
     admission = Admission(settings.collector.retention, settings.collector.future_limit)
     keys = PushKeys(process.database)
-    async with QueueClient(process.broker_url, token=process.token) as queue:
+    async with process.queue_client() as queue:
         pusher = Pusher(queue, keys, settings.api, admission)
         async with serve(settings.api, host, reader, process.health, access, pusher) as listener:
             log.info("api listens on %s (Swagger UI: %s/swagger)", listener.url, listener.url)

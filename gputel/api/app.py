@@ -62,7 +62,6 @@ def build_app(
     # The two keys that aiohttp_apispec.validation_middleware reads.
     app["_apispec_parser"] = Parser()
     app["_apispec_request_data_name"] = "data"
-    settings = settings or ApiSettings()
     app[LIMITS] = Limits(settings.query_max_series, settings.query_max_samples)
     if reader is not None:
         app[READER] = reader

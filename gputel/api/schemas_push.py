@@ -111,7 +111,9 @@ BODY: dict[str, Any] = {
     "content": {
         Format.JSON.media_type: {
             "schema": {
-                "oneOf": [PushedRecordSchema, {"type": "array", "items": PushedRecordSchema}]
+                "type": "array",
+                "items": PushedRecordSchema,
+                "description": "Records. A single one is taken without the list as well.",
             },
             "example": [_RECORD],
         },
