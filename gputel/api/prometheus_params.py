@@ -78,9 +78,14 @@ class Parameters:
 
 
 async def parameters(request: web.Request) -> Parameters:
-    """Those of the form, if there is one, then those of the query."""
+    """Those of the form, if there is one, then those of the query.
+
+    Raises BadExpression for a form that is compressed.
+    """
     given: MultiDict[str] = MultiDict()
     if request.method == "POST" and request.content_type == FORM:
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise BadExpression("Content-Encoding: a form is read as it is; send it uncompressed")
         form = await request.post()
         given.extend((name, value) for name, value in form.items() if isinstance(value, str))
     given.extend(request.query)

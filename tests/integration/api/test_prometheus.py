@@ -70,6 +70,10 @@ async def test_a_query_may_come_as_a_form(client, landed):
         assert (await answer.json())["data"] == [LABELS]
     async with client.post(f"{API}/labels", params={"match[]": "TEMP"}) as answer:
         assert (await answer.json())["data"] == sorted(LABELS)
+    packed = {"Content-Encoding": "gzip"}
+    async with client.post(f"{API}/series", data={"match[]": "TEMP"}, headers=packed) as answer:
+        assert answer.status == 400
+        assert "send it uncompressed" in (await answer.json())["error"]
 
 
 async def test_series_that_differ_in_raw_labels_of_no_meaning_are_one(client, pool):

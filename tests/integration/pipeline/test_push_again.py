@@ -86,6 +86,19 @@ async def test_a_key_of_a_push_that_failed_can_be_used_again(pipeline: Pipeline)
             assert (await api.pushed(BODY, Idempotency_Key="k"))["accepted"] == 2
 
 
+async def test_what_a_broker_lost_lands_when_it_is_pushed_again(pipeline: Pipeline) -> None:
+    async with pipeline.broker() as port, api_of(pipeline) as api:
+        await api.pushed(BODY, Idempotency_Key="k")
+    async with pipeline.broker(port), api_of(pipeline) as api:
+        await pipeline.start_collector()
+        await api.pushed(BODY, Idempotency_Key="k")
+
+        async def landed() -> bool:
+            return await pipeline.landed() == 2
+
+        await pipeline.until(landed)
+
+
 async def test_a_wrong_key_is_a_bad_request(pipeline: Pipeline) -> None:
     async with pipeline.broker(), api_of(pipeline) as api:
         for key in ("", "a b", "ü", "x" * 256):
