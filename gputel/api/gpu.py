@@ -7,11 +7,10 @@ from aiohttp import web
 
 from gputel.api.documented import answer, errors, operation, path, query
 from gputel.api.keys import LIMITS, READER
-from gputel.api.nearest import did_you_mean
+from gputel.api.nearest import unknown_gpu
 from gputel.api.prometheus_labels import prometheus_labels
 from gputel.api.schemas import GpuPath
 from gputel.api.schemas_inventory import GpuDetailSchema
-from gputel.errors import NotFound
 from gputel.model.dcgm_fields import field
 from gputel.promql.labels import NAME
 from gputel.store.inventory import newest_of_metrics, newest_series
@@ -34,11 +33,7 @@ async def get_gpu(request: web.Request) -> web.Response:
     reader, uuid = request.app[READER], request["match_info"]["uuid"]
     found, series = await reader.gpus(of_gpu(uuid)), await newest_series(reader, uuid)
     if not found or series is None:
-        known = [gpu.uuid for gpu in await reader.gpus()]
-        raise NotFound(
-            f"no telemetry of GPU {uuid!r} has landed{did_you_mean(uuid, sorted(known))}; "
-            "GET /api/v1/gpus lists those that have some"
-        )
+        raise await unknown_gpu(reader, uuid)
     body = msgspec.to_builtins(found[0], builtin_types=())
     body["labels"] = {name: text for name, text in prometheus_labels(series) if name != NAME}
     body["metrics"] = [

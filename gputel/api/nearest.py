@@ -6,6 +6,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from gputel.errors import NotFound
+from gputel.store.reader import Reader
+
 _NEIGHBOURS = 16
 _LONGEST = 200
 
@@ -25,3 +28,12 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     """A question to end a refusal with; empty where nothing is like it."""
     found = nearest(name, known)
     return f"; did you mean {found}?" if found else ""
+
+
+async def unknown_gpu(reader: Reader, uuid: str) -> NotFound:
+    """The refusal of a GPU of which nothing has landed; it names the nearest that is known."""
+    known = sorted(gpu.uuid for gpu in await reader.gpus())
+    return NotFound(
+        f"no telemetry of GPU {uuid!r} has landed{did_you_mean(uuid, known)}; "
+        "GET /api/v1/gpus lists those that have some"
+    )

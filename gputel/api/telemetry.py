@@ -8,10 +8,10 @@ from aiohttp import web
 
 from gputel.api.documented import errors, listed, operation, path, query
 from gputel.api.keys import READER
+from gputel.api.nearest import unknown_gpu
 from gputel.api.schemas import GpuPath, RecordSchema
 from gputel.api.schemas_telemetry import GpuTelemetryQuery
 from gputel.api.telemetry_answer import answer_telemetry
-from gputel.errors import NotFound
 from gputel.store.reader import Reader
 from gputel.store.selection import of_gpu
 
@@ -40,6 +40,4 @@ async def list_gpu_telemetry(request: web.Request) -> web.StreamResponse:
 async def _known(reader: Reader, uuid: str) -> None:
     """Raise NotFound for a GPU of which nothing has landed."""
     if not await reader.gpu_exists(uuid):
-        raise NotFound(
-            f"no telemetry of GPU {uuid!r} has landed; GET /api/v1/gpus lists those that have some"
-        )
+        raise await unknown_gpu(reader, uuid)

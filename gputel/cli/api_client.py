@@ -6,7 +6,7 @@ import codecs
 import http.client
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -16,29 +16,41 @@ from gputel.errors import ApiError, UsageError
 _TIMEOUT_S = 60.0
 _READ_BYTES = 1 << 16
 
+Item = str | int | Sequence[str] | None
+"""What a parameter of a query may be."""
+
+
+class ApiRefusal(ApiError):
+    """The API refused the question, in its own words."""
+
 
 @contextmanager
 def get(
-    api_url: str, path: tuple[str, ...], query: Mapping[str, str | int | None]
+    api_url: str,
+    path: tuple[str, ...],
+    query: Mapping[str, Item],
+    timeout_s: float = _TIMEOUT_S,
 ) -> Iterator[Iterator[bytes]]:
-    """The body of ``GET <api_url>/<path>?<query>``, in pieces; a query item of None is left out.
+    """The body of ``GET <api_url>/<path>?<query>``, in pieces.
+
+    A query item of None is left out, one of several texts is repeated.
 
     Blocks. Raises UsageError for a URL that is none, and ApiError when the API is away, refuses,
     or breaks off; the message says what to do.
     """
-    connection = _connection(api_url)
-    given = {name: value for name, value in query.items() if value is not None}
+    connection = _connection(api_url, timeout_s)
+    given = urlencode({key: item for key, item in query.items() if item is not None}, doseq=True)
     target = urlsplit(api_url).path.rstrip("/") + "".join(f"/{quote(part, '')}" for part in path)
     try:
-        response = _answer(connection, api_url, f"{target}?{urlencode(given)}" if given else target)
+        response = _answer(connection, api_url, f"{target}?{given}" if given else target)
         if response.status != http.client.OK:
-            raise ApiError(_refusal(api_url, response))
+            raise _refusal(api_url, response)
         yield _body(api_url, response)
     finally:
         connection.close()
 
 
-def _connection(api_url: str) -> http.client.HTTPConnection:
+def _connection(api_url: str, timeout_s: float) -> http.client.HTTPConnection:
     try:
         parts = urlsplit(api_url)
         host, port = parts.hostname, parts.port
@@ -48,7 +60,7 @@ def _connection(api_url: str) -> http.client.HTTPConnection:
         raise UsageError(f"--api-url: {api_url!r} must look like http://127.0.0.1:8080")
     secure = parts.scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    return kind(host, port, timeout=_TIMEOUT_S)
+    return kind(host, port, timeout=timeout_s)
 
 
 def _answer(
@@ -72,11 +84,13 @@ def token_header() -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _refusal(api_url: str, response: http.client.HTTPResponse) -> str:
+def _refusal(api_url: str, response: http.client.HTTPResponse) -> ApiError:
     try:
-        return str(json.loads(response.read())["message"])
+        return ApiRefusal(str(json.loads(response.read())["message"]))
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        return f"{api_url} answered {response.status} {response.reason}: is it gputel's API?"
+        return ApiError(
+            f"{api_url} answered {response.status} {response.reason}: is it gputel's API?"
+        )
 
 
 def _body(api_url: str, response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -110,3 +124,14 @@ def objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
                 break
             yield found
         text = text[place:]
+
+
+def rows(
+    api_url: str,
+    path: tuple[str, ...],
+    query: Mapping[str, Item],
+    timeout_s: float = _TIMEOUT_S,
+) -> list[dict[str, Any]]:
+    """The objects of a list that is known to be small; raises as ``get`` does."""
+    with get(api_url, path, query, timeout_s) as pieces:
+        return list(objects(pieces))

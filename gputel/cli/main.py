@@ -24,6 +24,7 @@ COMMANDS = {
     "roles": "run:roles_command",
     "config": "run:config_command",
     "openapi": "openapi:openapi_command",
+    "completion": "completion:completion_command",
 }
 """Each command by its place in this package; only the one that is used is imported."""
 

@@ -9,13 +9,13 @@ import click
 
 from gputel.api import times
 
-_DURATION = re.compile(r"(\d{1,6})(s|m|h|d|w)", re.ASCII)
+_DURATION = re.compile(r"(?:now-)?(\d{1,6})(s|m|h|d|w)", re.ASCII)
 _PARTS = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?)?", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Moment(click.ParamType[str]):
-    """Accepts ``15m``, ``1h``, ``7d`` or RFC 3339, whose time and zone may be left out: UTC.
+    """Accepts ``15m``, ``now-1h``, ``7d`` or RFC 3339, whose time and zone may be left out: UTC.
 
     Gives RFC 3339. A date alone is its first instant, or its last one for the end of a range.
     """
@@ -29,6 +29,8 @@ class Moment(click.ParamType[str]):
         """The moment as text for the API."""
         duration = _DURATION.fullmatch(value)
         try:
+            if value == "now":
+                value, duration = "0s", _DURATION.fullmatch("0s")
             if duration is None:
                 return self._whole(value)
             ago = timedelta(**{_UNITS[duration[2]]: int(duration[1])})

@@ -1,81 +1,56 @@
-"""Answers of the API on standard output: as they came, as CSV, or as a table for people."""
+"""Answers of the API as they come: to standard output, byte for byte."""
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
-FORMATS = ("table", "json", "csv")
-_PIPE_WIDTH = 200
-_ROWS_PER_WRITE = 1000
-_WHOLE = {"uuid", "timestamp", "last_seen"}  # people copy these: never broken
+from gputel.cli.query_options import BINARY
+from gputel.errors import UsageError
 
-
-def chosen(format_: str | None) -> str:
-    """The format asked for; by default a table on a terminal and JSON elsewhere."""
-    return format_ or ("table" if sys.stdout.isatty() else "json")
+SHORT_BYTES = 1 << 14
+"""Of an answer that may be empty: the head of one without records is shorter."""
 
 
-def write_json(pieces: Iterable[bytes]) -> None:
-    """The answer as it came, byte for byte, ending in a newline."""
-    out, last = sys.stdout.buffer, b""
+def chosen(format_: str | None, terminal: bool | None = None) -> str:
+    """The format asked for; by default a table on a terminal and JSON elsewhere.
+
+    ``terminal`` says whether the answer goes to one; by default, whether standard output is one.
+    Raises UsageError for one that a terminal cannot show.
+    """
+    terminal = sys.stdout.isatty() if terminal is None else terminal
+    if format_ in BINARY and terminal:
+        raise UsageError(
+            f"--format {format_}: a terminal cannot show it; redirect it to a file, or use "
+            f"`gputel query export FILE.{format_}`"
+        )
+    return format_ or ("table" if terminal else "json")
+
+
+def copy(pieces: Iterable[bytes], out: BinaryIO, format_: str) -> None:
+    """Write the pieces as they come; text ends in a newline."""
+    last = b"\n"
     for piece in pieces:
         out.write(piece)
-        last = piece[-1:]
-    if last != b"\n":
+        last = piece[-1:] or last
+    if last != b"\n" and format_ not in BINARY:
         out.write(b"\n")
     out.flush()
 
 
-def write_csv(objects: Iterator[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """One line an object; ``columns`` says which fields, and what the header calls them."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns.values())
-    for count, found in enumerate(objects, 1):
-        writer.writerow([cell(found[name]) for name in columns])
-        if count % _ROWS_PER_WRITE == 0:
-            _flush(buffer)
-    _flush(buffer)
+def head(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
+    """The first pieces of an answer, and whether they are all of it."""
+    found = b""
+    for piece in pieces:
+        found += piece
+        if len(found) > SHORT_BYTES:
+            return found, False
+    return found, True
 
 
-def _flush(buffer: io.StringIO) -> None:
-    sys.stdout.buffer.write(buffer.getvalue().encode())
-    sys.stdout.buffer.flush()
-    buffer.seek(0)
-    buffer.truncate()
-
-
-def write_table(objects: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """A table of the fields that ``columns`` names, but for those that are empty everywhere."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = [name for name in columns if any(cell(found[name]) for found in objects)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in shown:
-        table.add_column(
-            columns[name],
-            justify="right" if name == "value" else "left",
-            overflow="fold",
-            no_wrap=name in _WHOLE,
-        )
-    for found in objects:
-        table.add_row(*(Text(cell(found[name])) for name in shown))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
-    console.print(table)
-
-
-def cell(value: object) -> str:
-    """A value as text: whole numbers without a fraction, nothing for null."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
-        return str(int(value))
-    return str(value)
+def may_be_empty(body: bytes, format_: str) -> bool:
+    """Whether a whole short answer may have no records; of the binary formats, any may."""
+    if format_ in ("json", "ndjson"):
+        return body.strip() in (b"", b"[]")
+    return format_ in BINARY or body.count(b"\n") <= 1

@@ -6,45 +6,17 @@ import json
 import os
 import pty
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 
 from gputel.web.listener import Listener
+from tests.query_command import gputel
 from tests.telemetry_rows import Labels, add_block, add_many, every
 from tests.wire import Wire
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-async def gputel(api: Listener | None, *arguments: str, shell: str = "") -> Ended:
-    """Run the real command, against ``api`` where one is given."""
-    environment = {key: value for key, value in os.environ.items() if "GPUTEL" not in key}
-    if api is not None:
-        environment["GPUTEL_API_URL"] = api.url
-    command = [sys.executable, "-m", "gputel", *arguments]
-    if shell:
-        command = ["bash", "-c", f'set -o pipefail; "$@" {shell}', "bash", *command]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
 
 
 @pytest.fixture
@@ -69,7 +41,7 @@ async def test_gpus_as_csv_and_as_a_table(api: Listener) -> None:
     assert (first["uuid"], first["hostname"]) == ("GPU-a", "host-1")
     assert first["last_seen"] == "2025-07-18T12:00:59Z"
     ended = await gputel(api, "query", "gpus", "--format", "table")
-    assert ended.out.splitlines()[0].split()[:2] == ["uuid", "device"]
+    assert ended.out.splitlines()[1].split() == ["uuid", "hostname", "last", "seen"]
     assert ended.out.endswith("\n2 GPUs\n")
 
 
@@ -87,7 +59,7 @@ async def test_telemetry_is_all_of_it_as_json_and_as_csv(api: Listener) -> None:
     ended = await gputel(api, "query", "telemetry", "GPU-a", "--format", "csv")
     rows = list(csv.DictReader(ended.out.splitlines()))
     header = "timestamp,metric_name,gpu_id,device,uuid,modelName,Hostname,container,pod,namespace"
-    assert ended.out.startswith(header + ",value,labels_raw\n")
+    assert ended.out.startswith(header + ",value,labels_raw\r\n")
     assert [(row["timestamp"], row["Hostname"]) for row in rows] == [
         (record["timestamp"], record["hostname"]) for record in found
     ]
@@ -108,10 +80,12 @@ async def test_telemetry_is_narrowed_by_metric_time_and_limit(api: Listener) -> 
     assert await values("--until", "2025-07-18T12:00:00Z", "--metric", "TEMP") == [0]
     assert await values("--since", "1h") == []
     assert await values("--metric", "TEMP", "--step", "1h", "--agg", "count") == [60]
-    ended = await gputel(api, "query", "telemetry", "GPU-a", "--step", "1x", "--agg", "p42")
+    ended = await gputel(api, "query", "telemetry", "GPU-a", "--step", "1x")
     assert (ended.code, ended.out) == (1, "")
     assert "--step: '1x' is no time span" in ended.err
-    assert "--agg: 'p42' is none of avg, min" in ended.err
+    assert await values("--metric", "TE*", "--metric", "POWER", "--limit", "1") == [57]
+    assert await values("--metric", "TEMP", "--order", "asc", "--limit", "2") == [0, 0.5]
+    assert await values("--metric", "TEMP", "--step", "1h", "--agg", "p50") == [27.5]
     ended = await gputel(api, "query", "telemetry", "GPU-a", "--agg", "max")
     assert "--agg: is told of steps; add --step 5m" in ended.err
 
@@ -129,12 +103,13 @@ async def test_a_day_is_asked_for_by_its_date_and_refusals_name_the_flags(api: L
 async def test_a_table_shows_the_newest_and_says_how_to_see_more(api: Listener) -> None:
     ended = await gputel(api, "query", "telemetry", "GPU-a", "--format", "table")
     lines = ended.out.splitlines()
-    assert len(lines) == 1 + 50 + 2
-    assert lines[1].split()[:3] == ["2025-07-18T12:00:59Z", "TEMP", "57"]
+    assert lines[0].startswith("metric TEMP  uuid GPU-a  hostname host-1")
+    assert len(lines) == 2 + 50 + 2
+    assert lines[2].split() == ["2025-07-18T12:00:59", "57"]
     assert lines[-1].startswith("the 50 newest records; --limit N shows more")
     ended = await gputel(api, "query", "telemetry", "GPU-a", "--format", "table", "--limit", "99")
     assert ended.out.splitlines()[-1] == "the 61 newest records"
-    assert ended.out.splitlines()[-3].split()[-2:] == ["host-1", "train-0"]
+    assert ended.out.splitlines()[-3].split()[-3:] == ["POWER", "700", "train-0"]
     ended = await gputel(api, "query", "telemetry", "GPU-a", "--format", "table", "--since", "1h")
     assert "no records" in ended.out
 

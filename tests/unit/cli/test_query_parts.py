@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gputel.api import times
 from gputel.cli.api_client import objects
 from gputel.cli.moments import Moment
-from gputel.cli.query_output import cell
+from gputel.cli.query_table import age, cell
+from gputel.cli.sparkline import BLOCKS, sparkline
 
 
 @given(
@@ -34,6 +35,8 @@ def test_objects_of_an_array_are_found_wherever_it_is_cut(
         ("1h", timedelta(hours=1)),
         ("7d", timedelta(days=7)),
         ("2w", timedelta(weeks=2)),
+        ("now-2h", timedelta(hours=2)),
+        ("now", timedelta(0)),
     ],
 )
 def test_a_duration_is_a_moment_before_now(text: str, ago: timedelta) -> None:
@@ -91,3 +94,19 @@ def test_values_print_as_people_write_them() -> None:
         "1e+300",
         "x",
     ]
+
+
+def test_ages_are_in_the_unit_that_suits_them() -> None:
+    assert [age(s) for s in (0.2, 4.4, 90, 7200, 864000)] == ["now", "4 s", "2 min", "2 h", "10 d"]
+
+
+def test_a_sparkline_goes_from_the_lowest_to_the_highest_block() -> None:
+    assert sparkline([*range(8)]) == BLOCKS
+    assert sparkline([5.0, None, 5.0, float("nan")]) == "▁ ▁ "
+    assert sparkline([-1.7e308, 1.7e308]) == "▁█"
+    assert sparkline([None]) == " "
+
+
+@given(st.lists(st.none() | st.floats(), max_size=60))
+def test_a_sparkline_has_one_character_a_value(values: list[float | None]) -> None:
+    assert len(sparkline(values)) == len(values)

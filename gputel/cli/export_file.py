@@ -1,0 +1,39 @@
+"""A file that has its name only once it is whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from gputel.errors import UsageError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to; at the end it takes the place of ``path``, on an error it goes away.
+
+    What is no regular file, as a pipe or /dev/null, is written to as it is. Raises UsageError for
+    a path that cannot be written.
+    """
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            with path.open("wb") as out:
+                yield out
+            return
+        if path.is_dir():
+            raise UsageError(f"{path}: is a directory; name a file in it")
+        target = path.resolve()  # a link stays a link
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            with part.open("xb") as out:
+                yield out
+                out.flush()
+                os.fsync(out.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,63 @@
+"""``gputel query export``: all records selected, into a file or to standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gputel.cli import query_options as options
+from gputel.cli import query_output
+from gputel.cli.export_file import whole_file
+from gputel.cli.export_progress import progress
+from gputel.cli.query_ask import Question
+from gputel.errors import UsageError
+
+_FORMATS = tuple(name for name in options.FORMATS if name != "table")
+
+
+@click.command("export")
+@click.argument("file", default="-", type=click.Path(allow_dash=True))
+@options.records()
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N records.")
+@options.api_url()
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(_FORMATS),
+    help="Default: what the end of FILE says, .json .ndjson .csv .arrow .parquet; else json.",
+)
+def export_command(file: str, api_url: str, format_: str | None, **wanted: Any) -> None:
+    """Write all records that are selected to FILE, or to standard output without one.
+
+    FILE is there once it is whole: until then a file beside it is written.
+    """
+    shape = query_output.chosen(_format_of(file, format_) if file != "-" else format_ or "json",
+                                terminal=file == "-" and sys.stdout.isatty())  # fmt: skip
+    with Question(api_url, ("telemetry",), wanted).answer(shape) as pieces:
+        if file == "-":
+            query_output.copy(pieces, sys.stdout.buffer, shape)
+            return
+        with progress(file) as seen, whole_file(Path(file)) as out:
+            query_output.copy(_told(pieces, seen), out, shape)
+    click.echo(f"{file} is written", err=True)
+
+
+def _told(pieces: Iterator[bytes], seen: Any) -> Iterator[bytes]:
+    for piece in pieces:
+        seen(len(piece))
+        yield piece
+
+
+def _format_of(file: str, format_: str | None) -> str:
+    """The format asked for, else that of the file's name; raises UsageError where it has none."""
+    found = format_ or Path(file).suffix[1:].lower()
+    if found not in _FORMATS:
+        raise UsageError(
+            f"{file}: its name does not say the format; end it in one of "
+            f"{' '.join('.' + name for name in _FORMATS)}, or give --format"
+        )
+    return found

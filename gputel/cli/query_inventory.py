@@ -1,0 +1,71 @@
+"""``gputel query gpus|hosts|metrics``: what there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gputel.cli import query_options as options
+from gputel.cli import query_table as table
+from gputel.cli.query_ask import Question
+from gputel.cli.query_table import Column
+
+NOTHING_LANDED = "no telemetry has landed yet: `gputel ingest FILE` or `gputel run` brings some"
+
+_GPUS = (table.UUID, table.HOSTNAME, table.GPU_ID, table.MODEL, table.LAST_SEEN)
+_HOSTS = (
+    Column("hostname", "hostname", whole=True),
+    Column("gpus", "GPUs", right=True),
+    Column("models", "models", shared=True),
+    table.LAST_SEEN,
+)
+_METRICS = (
+    Column("metric_name", "metric"),
+    Column("unit", "unit"),
+    Column("series", "series", right=True),
+    Column("samples", "samples", right=True),
+    Column("min", "min", right=True),
+    Column("max", "max", right=True),
+    table.LAST_SEEN,
+)
+
+
+@click.command("gpus")
+@options.gpu_filters()
+@options.seen_since("Only GPUs with a record of this time or later: 15m, now-1h, or RFC 3339.")
+@options.common()
+def gpus_command(api_url: str, format_: str | None, **wanted: Any) -> None:
+    """List the GPUs that have telemetry."""
+
+    def show(rows: list[dict[str, Any]]) -> None:
+        if not rows and any(wanted.values()):
+            click.echo("no GPU is like that: leave a filter out")
+            return
+        _listed(rows, _GPUS, "GPU")
+
+    Question(api_url, ("gpus",), wanted).print(format_, show)
+
+
+@click.command("hosts")
+@options.common()
+def hosts_command(api_url: str, format_: str | None) -> None:
+    """List the hosts that GPUs were last seen on."""
+    question = Question(api_url, ("hosts",), {})
+    question.print(format_, lambda rows: _listed(rows, _HOSTS, "host"))
+
+
+@click.command("metrics")
+@options.common()
+def metrics_command(api_url: str, format_: str | None) -> None:
+    """List the metrics, and what is kept of each; min and max are of the last 7 days."""
+    question = Question(api_url, ("metrics",), {})
+    question.print(format_, lambda rows: _listed(rows, _METRICS, "metric"))
+
+
+def _listed(rows: list[dict[str, Any]], columns: tuple[Column, ...], noun: str) -> None:
+    if not rows:
+        click.echo(NOTHING_LANDED)
+        return
+    table.write_table(rows, columns)
+    click.echo(f"\n{len(rows)} {noun}{'s' if len(rows) != 1 else ''}")

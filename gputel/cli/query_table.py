@@ -1,0 +1,195 @@
+"""Tables for people: what is the same in all rows stands once above them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_PIPE_WIDTH = 200
+_STALE_S = 300.0
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+Row = Mapping[str, Any]
+
+
+def cell(value: object) -> str:
+    """A value as text: at most six digits after a small number's point, nothing for null."""
+    if isinstance(value, list):
+        return ", ".join(map(cell, value))
+    if value is None:
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    if value.is_integer() and abs(value) <= 2**53:
+        return str(int(value))
+    return f"{value:.1f}" if 1e5 <= abs(value) < 2**53 else f"{value:.6g}"
+
+
+def second(time: object) -> str:
+    """A time of the API to the second, UTC, as ``--since`` takes it."""
+    return str(time)[:19]
+
+
+def age(seconds: float) -> str:
+    """How long ago something was, in the unit that suits it."""
+    for unit, length in _UNITS:
+        if abs(seconds) >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return "now"
+
+
+def ago(time: str) -> str:
+    """How long ago a time of the API was."""
+    return age(_age_s(time))
+
+
+def _age_s(time: str) -> float:
+    from datetime import UTC, datetime
+
+    from gputel.api import times
+
+    return (datetime.now(UTC) - times.parse(time)).total_seconds()
+
+
+def age_style(seconds: float) -> str:
+    """Yellow for what is silent, dim for what is not."""
+    return "yellow" if seconds >= _STALE_S else "dim"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A field of the rows, and how it is shown."""
+
+    field: str
+    title: str
+    show: Callable[[Any], str] = cell
+    right: bool = False
+    whole: bool = False  # never broken over lines: people copy it
+    shared: bool = False  # stands above the table if it is the same in all rows
+    style: str | Callable[[Any], str] = ""
+
+
+UUID = Column("uuid", "uuid", whole=True, shared=True, style="cyan")
+HOSTNAME = Column("hostname", "hostname", shared=True)
+MODEL = Column("modelName", "model", shared=True)
+GPU_ID = Column("gpu_id", "gpu", shared=True)
+METRIC = Column("metric_name", "metric", shared=True)
+NAMESPACE = Column("namespace", "namespace", shared=True)
+POD = Column("pod", "pod", shared=True)
+CONTAINER = Column("container", "container", shared=True)
+VALUE = Column("value", "value", right=True, style="bold")
+TIME = Column("timestamp", "time (UTC)", second, whole=True)
+AGE = Column("age_s", "age", age, right=True, whole=True, style=age_style)
+LAST_SEEN = Column(
+    "last_seen", "last seen", ago, right=True, whole=True, style=lambda t: age_style(_age_s(t))
+)
+
+
+def write_table(rows: Sequence[Row], columns: Iterable[Column]) -> None:
+    """Print the rows; a column without any text in it is left out.
+
+    A column of which no row knows the field is left out as well. Colours are for terminals, and
+    not where NO_COLOR is set.
+    """
+    from rich.text import Text
+
+    filled = [column for column in columns if any(_text(column, row) for row in rows)]
+    shared = [
+        column
+        for column in filled
+        if column.shared and len({_text(column, row) for row in rows}) == 1
+    ]
+    shown = [column for column in filled if column not in shared]
+    screen = console()
+    if shared:
+        line = Text()
+        for column in shared:
+            part = Text.assemble((f"{column.title} ", "dim"), (_text(column, rows[0]), "bold"))
+            if line and line.cell_len + 2 + part.cell_len > screen.width:
+                screen.print(line, soft_wrap=True)
+                line = Text()
+            line.append("  " if line else "").append_text(part)
+        screen.print(line, soft_wrap=True)
+    if not shown:
+        return
+    table = plain_table()
+    for column in shown:
+        add_column(table, column.title, rows, column)
+    for row in rows:
+        table.add_row(*(Text(_text(column, row), _style(column, row)) for column in shown))
+    print_whole(screen, table)
+
+
+def write_sections(rows: Sequence[Row], key: str, name: Column, columns: Sequence[Column]) -> None:
+    """Print rows that are ordered by ``key``: a line for each key, below it its rows by name.
+
+    The last of ``columns`` is the same in all rows of a key, and stands in its line.
+    """
+    from rich.text import Text
+
+    *values, beside = columns
+    table, last = plain_table(), None
+    widest = max((len(str(row[key])) for row in rows), default=0)
+    table.add_column(f"{key} / {name.title}", no_wrap=True, min_width=widest)
+    for column in columns:
+        add_column(table, column.title, rows, column)
+    for row in rows:
+        if row[key] != last:
+            last = row[key]
+            blanks = [""] * len(values)
+            table.add_row(Text(str(last), "cyan"), *blanks, Text(_text(beside, row)))
+        texts = (Text(_text(column, row), _style(column, row)) for column in values)
+        table.add_row(Text(f"  {_text(name, row)}"), *texts, "")
+    print_whole(console(), table)
+
+
+def _text(column: Column, row: Row) -> str:
+    value = row.get(column.field)
+    return "" if value is None else column.show(value)
+
+
+def _style(column: Column, row: Row) -> str:
+    value = row.get(column.field)
+    if callable(column.style):
+        return "" if value is None else column.style(value)
+    return column.style
+
+
+def console() -> Console:
+    """Standard output, wide where it is no terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def plain_table() -> Table:
+    """A table without lines."""
+    from rich.table import Table
+
+    return Table(box=None, pad_edge=False, header_style="bold")
+
+
+def add_column(table: Table, title: str, rows: Sequence[Row], column: Column) -> None:
+    """Add a column that is as wide as its widest text if it must not be broken."""
+    width = max((len(_text(column, row)) for row in rows), default=0) if column.whole else None
+    table.add_column(
+        title,
+        justify="right" if column.right else "left",
+        overflow="fold",
+        no_wrap=column.whole,
+        min_width=width,
+    )
+
+
+def print_whole(screen: Console, table: Table) -> None:
+    """Print the table, if need be beyond the edge of the terminal, which breaks such lines."""
+    least = screen.measure(table).minimum
+    if least > screen.width:
+        screen.width = least
+    screen.print(table, crop=False, no_wrap=True)
