@@ -1,11 +1,12 @@
-"""The API beside a full store: the list of GPUs, and the last hour of one GPU, by a real client.
+"""The API on a full store, beside what else answers such questions from the same samples.
 
-    .venv/bin/python benchmarks/api.py --rows 10000000 --seconds 20
+    .venv/bin/python benchmarks/api.py --rows 10000000 --rounds 3 --seconds 3
 
 Rows of a made-up fleet of 248 GPUs, a reading of each of their ten metrics every 10 s up to now,
-are ingested first. Then an API process answers one client on one connection that it keeps, a
-request after the other on a warm cache, the GPUs in turn: with nothing beside it, then while
-`gputel ingest` lands another file. Times are the client's, to the last byte of the answer.
+are ingested first; the others are given the same samples (``api_peers.py``). wrk then asks each
+question of each in turns, a request after the other on one connection that is kept, GPUs and
+metrics in turn, on a warm cache. Times are wrk's, to the last byte; medians of the rounds. With
+``--beside N``, gputel answers once more while `gputel ingest` lands N other rows.
 """
 
 from __future__ import annotations
@@ -13,28 +14,158 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import socket
-import subprocess
+import statistics
 import sys
 import tempfile
-import time
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import asyncpg
-import numpy as np
+from api_peers import by_hand, free_port, prometheus, victoria_metrics
 
 from gputel.store.embedded import embedded_postgres
-from gputel.store.queries import load
 
 GPUTEL = [sys.executable, "-m", "gputel"]
-WARM_UP = 20
+SCRIPT = Path(__file__).with_name("wrk.lua")
+PROMQL = {
+    "one series, an hour, step 15s": ('DCGM_FI_DEV_GPU_TEMP{{UUID="{uuid}"}}', 3600, 15),
+    "avg by host, an hour, step 1m": ("avg by (Hostname) (DCGM_FI_DEV_GPU_TEMP)", 3600, 60),
+    "max over 5m, an hour, step 1m": ("max_over_time(DCGM_FI_DEV_GPU_TEMP[5m])", 3600, 60),
+    "avg by host, 10 hours, step 5m": ("avg by (Hostname) (DCGM_FI_DEV_GPU_TEMP)", 36000, 300),
+    "ten hottest of an hour, now": ("topk(10, avg_over_time(DCGM_FI_DEV_GPU_TEMP[1h]))", 0, 0),
+}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question, as one of those that are asked hears it: paths that are asked in turn."""
+
+    question: str
+    who: str
+    url: str
+    paths: list[str]
+    accept: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What wrk measured: milliseconds, requests, bytes an answer."""
+
+    p50: float
+    p99: float
+    per_s: float
+    size: float
+
+
+async def wrk(ask: Ask, seconds: float, work: Path) -> Told:
+    paths = work / "paths"
+    paths.write_text("\n".join(ask.paths) + "\n")
+    process = await asyncio.create_subprocess_exec(
+        *("wrk", "-t1", "-c1", f"-d{seconds:g}s", "--timeout", "60s", "-s", str(SCRIPT), ask.url),
+        env=os.environ | {"BENCH_PATHS": str(paths), "BENCH_ACCEPT": ask.accept},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    line = next(text for text in out.decode().splitlines() if text.startswith("wrk "))
+    requests, size, took_us, p50, p99, errors = map(int, line.split()[1:])
+    assert requests, (ask.question, ask.who, line)
+    assert not errors, (ask.question, ask.who, line)
+    return Told(p50 / 1000, p99 / 1000, requests / took_us * 1e6, size / requests)
+
+
+async def measure(asks: Iterable[Ask], rounds: int, seconds: float, work: Path) -> None:
+    """Ask in turns, and print the medians, question by question."""
+    asks = list(asks)
+    for ask in asks:
+        await wrk(ask, 1, work)  # warm
+    told: dict[Ask | str, list[Told]] = defaultdict(list)
+    for _ in range(rounds):
+        for place, ask in enumerate(asks):
+            told[str(place)].append(await wrk(ask, seconds, work))
+    question = ""
+    for place, ask in enumerate(asks):
+        if ask.question != question:
+            question = ask.question
+            print(f"\n{question}")
+        runs = told[str(place)]
+        p50, p99 = (
+            statistics.median(getattr(run, name) for run in runs) for name in ("p50", "p99")
+        )
+        per_s = statistics.median(run.per_s for run in runs)
+        print(
+            f"  {ask.who:<16} p50 {p50:9.1f} ms   p99 {p99:9.1f} ms   {per_s:8.1f}/s   "
+            f"{runs[0].size:11,.0f} B   load {os.getloadavg()[0]:.1f}",
+            flush=True,
+        )
+
+
+def questions(api: str, hand: str | None, uuids: list[str], end: datetime) -> list[Ask]:
+    """Those of the API, and the two that one would write by hand."""
+    start = end - timedelta(hours=1)
+    since, until = (moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in (start, end))
+    span = urlencode({"start_time": since, "end_time": until})
+    hour = [f"/api/v1/gpus/{uuid}/telemetry?{span}" for uuid in uuids]
+    step = [f"{path}&step=1m" for path in hour]
+    latest = "/api/v1/telemetry/latest"
+    arrow = "application/vnd.apache.arrow.stream"
+    asks = [Ask("list of GPUs", "gputel", api, ["/api/v1/gpus"])]
+    if hand:
+        asks.append(Ask("list of GPUs", "by hand", hand, ["/gpus"]))
+    asks.append(Ask("newest records, one metric", "gputel", api,
+                    [f"{latest}?metric=DCGM_FI_DEV_GPU_TEMP"]))  # fmt: skip
+    asks.append(Ask("newest records, all", "gputel", api, [latest]))
+    asks.append(Ask("last hour of a GPU", "gputel", api, hour))
+    asks.append(Ask("last hour of a GPU", "gputel, arrow", api, hour, arrow))
+    if hand:
+        paths = [f"/hour?{urlencode({'uuid': u, 'start': since, 'end': until})}" for u in uuids]
+        asks.append(Ask("last hour of a GPU", "by hand", hand, paths))
+    asks.append(Ask("last hour of a GPU, step 1m", "gputel", api, step))
+    return asks
+
+
+def ranges(who: str, url: str, uuids: list[str], end: datetime) -> list[Ask]:
+    """Questions in PromQL."""
+    host, _, prefix = url.removeprefix("http://").partition("/")
+    found = []
+    for name, (text, range_s, step_s) in PROMQL.items():
+        paths = []
+        for uuid in uuids if "{uuid}" in text else uuids[:1]:
+            query: dict[str, Any] = {"query": text.format(uuid=uuid)}
+            at = end.timestamp()
+            if step_s:
+                query |= {"start": at - range_s, "end": at, "step": step_s}
+            else:
+                query |= {"time": at}
+            path = "query_range" if step_s else "query"
+            paths.append(f"/{prefix}/{path}?{urlencode(query)}")
+        found.append(Ask(name, who, f"http://{host}", paths))
+    return found
+
+
+async def agree(asks: list[Ask]) -> None:
+    """Print where two answer the same PromQL with another number of series or points."""
+    sizes: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    async with aiohttp.ClientSession() as session:
+        for ask in asks:
+            async with session.get(ask.url + ask.paths[0]) as reply:
+                series = (await reply.json())["data"]["result"]
+            points = sum(len(each.get("values", [0])) for each in series)
+            sizes[ask.question][ask.who] = len(series), points
+    for question, found in sizes.items():
+        same = "" if len(set(found.values())) == 1 else "   NOT ALIKE"
+        print(f"{question}: {found}{same}")
 
 
 async def run(*arguments: str, environ: dict[str, str]) -> None:
     process = await asyncio.create_subprocess_exec(
-        *GPUTEL, *arguments, env=environ, stdout=subprocess.DEVNULL, cwd=environ["GPUTEL_DATA_DIR"]
+        *GPUTEL, *arguments, env=environ, cwd=environ["GPUTEL_DATA_DIR"]
     )
     assert await process.wait() == 0, arguments
 
@@ -45,60 +176,22 @@ async def land(path: Path, rows: int, environ: dict[str, str], *more: str) -> No
     path.unlink()
 
 
-class Client:
-    """One client on one connection."""
-
-    def __init__(self, session: aiohttp.ClientSession, url: str, end: datetime) -> None:
-        self._session = session
-        self.end = end
-        self._url = f"{url}/api/v1/gpus"
-        self.uuids: list[str] = []
-        self._turn = 0
-
-    async def gpus(self) -> int:
-        async with self._session.get(self._url) as answer:
-            found = await answer.json()
-        self.uuids = [gpu["uuid"] for gpu in found]
-        return len(found)
-
-    async def last_hour(self) -> int:
-        self._turn += 1
-        uuid = self.uuids[self._turn % len(self.uuids)]
-        since = (self.end - timedelta(hours=1)).isoformat()
-        query = {"start_time": since, "end_time": self.end.isoformat()}
-        async with self._session.get(f"{self._url}/{uuid}/telemetry", params=query) as answer:
-            return (await answer.read()).count(b'"timestamp"')
-
-    async def measure(self, name: str, seconds: float) -> None:
-        """Ask both questions in turn and print what each took."""
-        for ask, what in ((self.gpus, "GPUs"), (self.last_hour, "records")):
-            times, count, sizes = [], 0, set()
-            until = time.perf_counter() + seconds / 2
-            while time.perf_counter() < until:
-                began = time.perf_counter()
-                sizes.add(await ask())
-                if (count := count + 1) > WARM_UP:
-                    times.append(time.perf_counter() - began)
-            p50, p99 = np.percentile(times, [50, 99]) * 1000
-            size = f"{min(sizes):,}" if len(sizes) == 1 else f"{min(sizes):,}-{max(sizes):,}"
-            print(f"{name:<14}{size:>12} {what:<8} p50 {p50:6.1f} ms   p99 {p99:6.1f} ms", end="")
-            print(f"   {len(times):,} requests, load {os.getloadavg()[0]:.1f}", flush=True)
-
-    async def ready(self) -> None:
+async def ready(url: str) -> list[str]:
+    """The uuids of all GPUs, once the API answers."""
+    async with aiohttp.ClientSession() as session:
         while True:
             try:
-                if await self.gpus():
-                    return
-            except (aiohttp.ClientError, KeyError, TypeError):
+                async with session.get(f"{url}/api/v1/gpus") as answer:
+                    return [gpu["uuid"] for gpu in await answer.json()]
+            except aiohttp.ClientError:
                 await asyncio.sleep(0.1)
 
 
 async def bench(args: argparse.Namespace, work: Path) -> None:
     work.chmod(0o755)
-    async with embedded_postgres(work / "data", None) as dsn:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            port = found.getsockname()[1]
+    async with AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(embedded_postgres(work / "data", None))
+        port = free_port()
         environ = os.environ | {
             "GPUTEL_POSTGRES_DSN": dsn,
             "GPUTEL_DATA_DIR": str(work),
@@ -106,57 +199,59 @@ async def bench(args: argparse.Namespace, work: Path) -> None:
             "GPUTEL_LOG_LEVEL": "warning",
         }
         await land(work / "rows.csv", args.rows, environ)
+        hand = await stack.enter_async_context(by_hand(dsn)) if args.peers else None
+        others = {}
+        if args.peers:
+            for name, peer in (("Prometheus", prometheus), ("VictoriaMetrics", victoria_metrics)):
+                if url := await stack.enter_async_context(peer(dsn, work)):
+                    others[name] = url
         connection = await asyncpg.connect(dsn)
         end = await connection.fetchval("SELECT max(last_ts) FROM sample_block")
+        await connection.close()
         api = await asyncio.create_subprocess_exec(*GPUTEL, "run", "--role", "api", env=environ)
         try:
-            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
-                client = Client(session, f"http://127.0.0.1:{port}", end)
-                await client.ready()
-                await client.measure("alone", args.seconds)
-                more = work / "more.csv"
-                start = (datetime.now(UTC) - timedelta(days=60)).strftime("%Y-%m-%dT%H:%M:%SZ")
-                beside = str(args.beside)
-                await run("simulate", "--rows", beside, "--start", start, "--output", str(more),
-                          environ=environ)  # fmt: skip
-                landing = asyncio.create_task(run("ingest", str(more), environ=environ))
-                await asyncio.sleep(2.0)
-                await client.measure("beside ingest", args.seconds)
-                print("the ingest", "had ended before" if landing.done() else "was going on")
-                await landing
-                if args.plans:
-                    await plans(connection, client.uuids[0], end)
+            url = f"http://127.0.0.1:{port}"
+            uuids = await ready(url)
+            own = questions(url, hand, uuids, end)
+            await measure(own, args.rounds, args.seconds, work)
+            asked = [
+                ranges(who, place, uuids, end)
+                for who, place in {"gputel": f"{url}/prometheus/api/v1", **others}.items()
+            ]
+            promql = [ask for same in zip(*asked, strict=True) for ask in same]
+            await measure(promql, args.rounds, args.seconds, work)
+            print()
+            await agree(promql)
+            if args.beside:
+                await beside(args, own, environ, work)
         finally:
             api.terminate()
             await api.wait()
-            await connection.close()
 
 
-async def plans(connection: asyncpg.Connection, uuid: str, end: datetime) -> None:
-    """Print how Postgres answers, once more on a warm cache."""
-    sql, explain = load("reader"), "EXPLAIN (ANALYZE, COSTS OFF, BUFFERS OFF, TIMING OFF) "
-    rows = await connection.fetch(sql["series_of_gpu"], uuid, None, end)
-    ids, since = [row["series_id"] for row in rows], end - timedelta(hours=1)
-    day = end.replace(hour=0, minute=0, second=0, microsecond=0)
-    questions = {
-        "gpus": (),
-        "series_of_gpu": (uuid, None, end),
-        "newest_block": (ids, since, day + timedelta(days=1)),
-        "blocks": (ids, max(day, since), day + timedelta(days=1), end),
-    }
-    for name, arguments in questions.items():
-        print(f"\n{name}")
-        for _ in range(2):
-            lines = await connection.fetch(explain + sql[name], *arguments)
-        print("\n".join(line[0] for line in lines))
+async def beside(
+    args: argparse.Namespace, asks: list[Ask], environ: dict[str, str], work: Path
+) -> None:
+    """The questions to gputel once more, while another file is ingested."""
+    more = work / "more.csv"
+    start = (datetime.now(UTC) - timedelta(days=60)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    rows = ("--rows", str(args.beside), "--start", start)
+    await run("simulate", *rows, "--output", str(more), environ=environ)
+    print("\nbeside an ingest")
+    landing = asyncio.create_task(run("ingest", str(more), environ=environ))
+    await asyncio.sleep(2)
+    await measure([ask for ask in asks if ask.who == "gputel"], 1, args.seconds, work)
+    print("  the ingest", "had ended before" if landing.done() else "was going on")
+    await landing
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--beside", type=int, default=8_000_000, help="Rows of the other ingest.")
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--plans", action="store_true", help="Print the query plans as well.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--beside", type=int, default=0, help="Rows of another ingest.")
+    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gputel-bench-", dir="/var/tmp") as work:
         asyncio.run(bench(args, Path(work)))
