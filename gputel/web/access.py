@@ -13,7 +13,7 @@ from gputel.config import AccessSettings
 from gputel.errors import Forbidden, Unauthorized
 from gputel.web.errors import Handler
 from gputel.web.tls import Certificate
-from gputel.web.tokens import Scope, Source, Token, TokenFile, find, parse
+from gputel.web.tokens import Scope, Source, Token, find, parse, token_file
 
 ScopeOf = Callable[[web.Request], Scope | None]
 """What a request needs; None where everyone may ask."""
@@ -39,7 +39,7 @@ class Access:
         certificate = Certificate.of(settings)
         sources: list[Source] = []
         if settings.token_file is not None:
-            sources.append(TokenFile(settings.token_file))
+            sources.append(token_file(settings.token_file))
         if settings.tokens is not None:
             given = parse(settings.tokens.replace(";", "\n").splitlines(), "--tokens")
             sources.append(lambda: given)

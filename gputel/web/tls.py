@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
-import time
 from pathlib import Path
 
 from gputel.config import AccessSettings
 from gputel.errors import ConfigError
-
-log = logging.getLogger("gputel.web")
-
-_LOOK_S = 1.0  # between two looks at whether the files have changed
+from gputel.web.watched import Watched
 
 
 class Certificate:
@@ -20,9 +15,11 @@ class Certificate:
 
     def __init__(self, cert: Path, key: Path) -> None:
         self._cert, self._key = cert, key
-        self._seen = self._state()
-        self._context = self._load()
-        self._look_at = time.monotonic() + _LOOK_S
+        self._client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._client.check_hostname = False
+        self._client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        kept = "the certificate stays as it was"
+        self._latest = Watched([cert, key], self._load, kept, lambda _context: "")
 
     @classmethod
     def of(cls, settings: AccessSettings) -> Certificate | None:
@@ -37,49 +34,18 @@ class Certificate:
 
     def server_context(self) -> ssl.SSLContext:
         """For a listener: each connection gets the certificate as it is then."""
-        context = self._load()
-        context.sni_callback = self._latest
+        context = self._latest()
+        context.sni_callback = self._use_latest
         return context
 
     def client_context(self) -> ssl.SSLContext:
         """For a client in this process, which knows its own server by the certificate itself."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.load_verify_locations(self._cert)
-        return context
+        return self._client
 
-    def _latest(
+    def _use_latest(
         self, connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
     ) -> None:
-        now = time.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + _LOOK_S
-            self._look()
-        connection.context = self._context
-
-    def _look(self) -> None:
-        seen = self._state()
-        if seen == self._seen:
-            return
-        self._seen = seen
-        try:
-            self._context = self._load()
-        except ConfigError as error:
-            log.warning("%s; the certificate stays as it was", error.message)
-        else:
-            log.info("%s: read anew", self._cert)
-
-    def _state(self) -> list[tuple[int, int] | None]:
-        found: list[tuple[int, int] | None] = []
-        for path in (self._cert, self._key):
-            try:
-                status = path.stat()
-            except OSError:
-                found.append(None)
-            else:
-                found.append((status.st_ino, status.st_mtime_ns))
-        return found
+        connection.context = self._latest()
 
     def _load(self) -> ssl.SSLContext:
         for flag, path in (("--tls-cert", self._cert), ("--tls-key", self._key)):
@@ -91,6 +57,7 @@ class Certificate:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             context.load_cert_chain(self._cert, self._key, password=_no_password)
+            self._client.load_verify_locations(self._cert)  # beside those that were before
         except ssl.SSLError as error:
             reason = (error.reason or str(error)).lower().replace("_", " ")
             raise ConfigError(

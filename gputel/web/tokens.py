@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from gputel.errors import ConfigError
-
-log = logging.getLogger("gputel.web")
+from gputel.web.watched import Watched
 
 MIN_CHARACTERS = 16
-_LOOK_S = 1.0  # between two looks at whether the file has changed
 _MAX_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(rf"[A-Za-z0-9._~+/-]{{{MIN_CHARACTERS},}}=*")  # RFC 6750
@@ -107,53 +103,27 @@ def _token(words: Sequence[str], place: str) -> Token:
     return Token.of(name, [Scope(scope) for scope in scopes.split(",")], text)
 
 
-class TokenFile:
-    """The tokens of a file, read again when it has changed; what cannot be read changes nothing."""
+def token_file(path: Path) -> Source:
+    """The tokens of a file, read again when it changes. Raises ConfigError for a wrong one."""
+    return Watched(
+        [path],
+        lambda: _read(path),
+        "the tokens stay as they were",
+        lambda tokens: f", {len(tokens)} tokens",
+    )
 
-    def __init__(self, path: Path) -> None:
-        """Raises ConfigError for a file that is missing or wrong."""
-        self._path = path
-        self._seen = self._state()
-        self._tokens = self._read()
-        self._look_at = time.monotonic() + _LOOK_S
 
-    def __call__(self) -> Sequence[Token]:
-        """The tokens now; looks at the file once a second at most."""
-        now = time.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + _LOOK_S
-            self._look()
-        return self._tokens
-
-    def _look(self) -> None:
-        seen = self._state()
-        if seen == self._seen:
-            return
-        self._seen = seen
-        try:
-            self._tokens = self._read()
-        except ConfigError as error:
-            log.warning("%s; the tokens stay as they were", error.message)
-        else:
-            log.info("%s: read anew, %d tokens", self._path, len(self._tokens))
-
-    def _state(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
-
-    def _read(self) -> list[Token]:
-        try:
-            with self._path.open("rb") as file:
-                text = file.read(_MAX_BYTES + 1)
-        except OSError as error:
-            raise ConfigError(f"--token-file: {self._path}: {error.strerror}") from None
-        if len(text) > _MAX_BYTES:
-            raise ConfigError(f"--token-file: {self._path}: is over 1 MiB, so no file of tokens")
-        try:
-            lines = text.decode().splitlines()
-        except UnicodeDecodeError:
-            raise ConfigError(f"--token-file: {self._path}: is no text in UTF-8") from None
-        return parse(lines, f"--token-file: {self._path}")
+def _read(path: Path) -> list[Token]:
+    place = f"--token-file: {path}"
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{place}: {error.strerror}") from None
+    if len(text) > _MAX_BYTES:
+        raise ConfigError(f"{place}: is over 1 MiB, so no file of tokens")
+    try:
+        lines = text.decode().splitlines()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{place}: is no text in UTF-8") from None
+    return parse(lines, place)

@@ -9,10 +9,10 @@ import pytest
 
 from gputel.config import AccessSettings
 from gputel.errors import ConfigError, Forbidden, Unauthorized
-from gputel.web import tokens
+from gputel.web import watched
 from gputel.web.access import Access
 from gputel.web.exposure import check_exposed, is_loopback
-from gputel.web.tokens import Scope, TokenFile, find, parse
+from gputel.web.tokens import Scope, find, parse, token_file
 
 READER, WRITER, ADMIN = "r" * 32, "w" * 32, "a" * 32
 LINES = [f"grafana read {READER}", "", "# who pushes", f"pusher read,write {WRITER}"]
@@ -69,23 +69,23 @@ def test_a_wrong_line_is_one_error_that_names_it_and_hides_the_token(
 def test_a_file_that_is_missing_binary_or_huge_is_one_error(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     with pytest.raises(ConfigError, match="No such file"):
-        TokenFile(file)
+        token_file(file)
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="UTF-8"):
-        TokenFile(file)
+        token_file(file)
     file.write_bytes(b"#" * (1 << 21))
     with pytest.raises(ConfigError, match="1 MiB"):
-        TokenFile(file)
+        token_file(file)
 
 
 def test_a_file_is_read_again_when_it_changes_and_kept_when_it_breaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = time.monotonic()
-    monkeypatch.setattr(tokens.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(watched.time, "monotonic", lambda: clock)
     file = tmp_path / "tokens"
     file.write_text(f"a read {READER}\n")
-    source = TokenFile(file)
+    source = token_file(file)
     replace(file, f"b read {WRITER}\n")
     assert find(source(), WRITER) is None, "it looks once a second"
     clock += 2
