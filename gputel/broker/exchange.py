@@ -13,7 +13,6 @@ from aiohttp import web
 from gputel.broker.intake import INTAKE, TOLD
 from gputel.mq.encoding import encode
 from gputel.mq.protocol import JSON, MSGPACK
-from gputel.web.intake import malformed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,18 +45,12 @@ def _accepted(accept: str) -> str | None:
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
     """The whole body. Raises PayloadTooLarge as early as that is known, else as Intake does."""
-    length = request.content_length
-    if length is not None and length > max_bytes:
+    if getattr(request, "content", None) is not None:
+        return await request.app[INTAKE].whole(request, max_bytes)
+    body = await request.read()  # the fast path has it already
+    if len(body) > max_bytes:
         raise TOLD.too_large(max_bytes)
-    content = getattr(request, "content", None)
-    if content is not None and not content.is_eof():
-        return await request.app[INTAKE].read(request, max_bytes)
-    try:
-        return await request.read()  # it is here already
-    except web.HTTPRequestEntityTooLarge:
-        raise TOLD.too_large(max_bytes) from None
-    except web.RequestPayloadError as error:
-        raise malformed(error) from None
+    return body
 
 
 async def converted(size: int, convert: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

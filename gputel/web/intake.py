@@ -43,6 +43,20 @@ class Intake:
         self._held = 0
         self._line: dict[asyncio.Future[None], int] = {}
 
+    async def whole(self, request: web.Request, max_bytes: int) -> bytes:
+        """The whole body. Raises PayloadTooLarge as early as that is known, else as ``read``."""
+        length = request.content_length
+        if length is not None and length > max_bytes:
+            raise self._told.too_large(max_bytes)
+        if not request.content.is_eof():
+            return await self.read(request, max_bytes)
+        try:
+            return await request.read()  # it is here already
+        except web.HTTPRequestEntityTooLarge:
+            raise self._told.too_large(max_bytes) from None
+        except web.RequestPayloadError as error:
+            raise malformed(error) from None
+
     async def read(self, request: web.Request, max_bytes: int) -> bytes:
         """The whole body of a request that aiohttp reads; its room is kept until the task ends.
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from gputel.api.formats.media import Format
 from gputel.config import ApiSettings
 from gputel.errors import BadRequest, UnsupportedMediaType
-from gputel.web.intake import Intake, Told, malformed
+from gputel.web.intake import Intake, Told
 
 FORMATS = (Format.JSON, Format.NDJSON, Format.CSV, Format.ARROW)
 """In which records are taken."""
@@ -49,19 +49,6 @@ def coding_of(request: web.Request) -> str:
             f"Content-Encoding: {coding[:100]!r} is neither gzip nor zstd; send the body as it is"
         )
     return coding
-
-
-async def receive(request: web.Request, intake: Intake, max_bytes: int) -> bytes:
-    """The body as it is sent, in the room of ``intake``. Raises as ``Intake.read``."""
-    length = request.content_length
-    if length is not None and length > max_bytes:
-        raise TOLD.too_large(max_bytes)
-    if not request.content.is_eof():
-        return await intake.read(request, max_bytes)
-    try:
-        return await request.read()  # it is here already
-    except web.RequestPayloadError as error:
-        raise malformed(error) from None
 
 
 def unpack(body: bytes, coding: str, max_bytes: int) -> bytes:

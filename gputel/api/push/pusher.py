@@ -12,7 +12,7 @@ from aiohttp import web
 from gputel import metrics
 from gputel.api.formats.media import Format
 from gputel.api.push.arrow_records import parse_arrow
-from gputel.api.push.bodies import coding_of, format_of, make_intake, receive, unpack
+from gputel.api.push.bodies import coding_of, format_of, make_intake, unpack
 from gputel.api.push.checks import check
 from gputel.api.push.csv_records import parse_csv
 from gputel.api.push.json_records import parse_json, parse_ndjson
@@ -78,7 +78,7 @@ class Pusher:
         key StoreUnavailable for Postgres.
         """
         kind, coding = format_of(request), coding_of(request)
-        body = await receive(request, self._intake, self._settings.push_max_bytes)
+        body = await self._intake.whole(request, self._settings.push_max_bytes)
         async with self._parsing:
             message = await asyncio.to_thread(self._message, body, kind, coding)
         checked = message.checked
