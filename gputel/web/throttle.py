@@ -39,6 +39,11 @@ class Throttle:
         self._at_once = at_once
         self._clients: OrderedDict[str, _Client] = OrderedDict()
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether there is nothing to count."""
+        return not self._rate and not self._at_once
+
     def enter(self, who: str, now: float) -> dict[str, str]:
         """Count a request, until ``leave``; the headers that tell what is left.
 
@@ -110,7 +115,7 @@ def throttle_middleware(throttle: Throttle, scope_of: ScopeOf) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if scope_of(request) is None:
+        if throttle.unlimited or scope_of(request) is None:
             return await handler(request)
         token = request.get(SHOWN)
         who = f"token {token.name!r}" if token else f"address {request.remote}"
