@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from gputel.errors import QueryTooLarge
 from gputel.store import queries
 from gputel.store.blocks import DAY_US
 from gputel.store.reader import Connection
-from gputel.store.rollup import HOUR_US
 from gputel.store.rollup_plan import Source, Span
+from gputel.store.rollup_rows import ROW_US, rows_of
 from gputel.store.series_reader import moment
 
 _SQL = queries.load("rollup")
-_ROW_US = {Source.HOURS: DAY_US, Source.MINUTES: HOUR_US}
 _COUNTED_BLOCKS = 5_000_000
 
 
@@ -59,21 +57,15 @@ async def cost_of(
     """About how many samples and buckets there are to read; it ends once they are over ``most``."""
     cost = 0
     for span in spans:
-        start, end = moment(span.start_us), moment(span.end_us)
         if span.source is Source.SAMPLES:
+            start, end = moment(span.start_us), moment(span.end_us)
             midnight = moment(-(-span.end_us // DAY_US) * DAY_US)
             arguments = (list(series_ids), start, end, midnight, _COUNTED_BLOCKS)
             cost += await connection.fetchval(_SQL["count_samples"], *arguments)
         else:
-            row_us = _ROW_US[span.source]
-            first = moment(span.start_us // row_us * row_us)
-            step = timedelta(microseconds=span.source.value)
-            step_s = step // timedelta(seconds=1)
-            rows = await connection.fetchval(
-                _SQL["count_rows"], list(series_ids), step_s, first, end
-            )
-            whole = min(row_us, span.end_us - span.start_us) // span.source.value
-            cost += rows * whole
+            rows = await connection.fetchval(_SQL["count_rows"], list(series_ids), *rows_of(span))
+            step_us = span.source.value
+            cost += rows * (min(ROW_US[step_us], span.end_us - span.start_us) // step_us)
         if cost > most:
             break
     return cost

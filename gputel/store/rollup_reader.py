@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import asyncpg
 
 from gputel.store import queries
-from gputel.store.blocks import DAY_US
 from gputel.store.reader import Connection
 from gputel.store.rollup import (
     HOUR_US,
@@ -25,12 +24,11 @@ from gputel.store.rollup import (
     units,
 )
 from gputel.store.rollup_plan import Source, Span, cover, plan
-from gputel.store.rollup_rows import decode_rollups
+from gputel.store.rollup_rows import decode_rollups, rows_of
 from gputel.store.samples import Samples, micros
 from gputel.store.series_reader import moment, samples_of
 
 _SQL = queries.load("rollup")
-_SOURCES_ROW_US = {Source.HOURS: DAY_US, Source.MINUTES: HOUR_US}
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ async def buckets_of(
     found = []
     for span in spans:
         if span.source is not Source.SAMPLES:
-            rows = await _rollups(connection, series_ids, span)
+            rows = await connection.fetch(_SQL["rows"], list(series_ids), *rows_of(span))
             found.append(await asyncio.to_thread(_from_rollups, rows, span))
             continue
         for day in plan(span.start_us, span.end_us, 1, ()):
@@ -74,14 +72,6 @@ async def buckets_of(
             )
             found.append(await asyncio.to_thread(_from_samples, samples, units(step_us)[0]))
     return await asyncio.to_thread(_folded, found, step_us)
-
-
-async def _rollups(
-    connection: Connection, series_ids: Sequence[int], span: Span
-) -> list[asyncpg.Record]:
-    row_us, step_s = _SOURCES_ROW_US[span.source], span.source.value // 1_000_000
-    first, end = moment(span.start_us // row_us * row_us), moment(span.end_us)
-    return list(await connection.fetch(_SQL["rows"], list(series_ids), step_s, first, end))
 
 
 def _from_samples(samples: Samples, unit_us: int) -> Buckets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,16 @@ import numpy.typing as npt
 from gputel.store.blocks import DAY_US, Int64, positions
 from gputel.store.copy_format import PG_EPOCH_US, Arrays, copy_rows
 from gputel.store.rollup import COLUMNS, HOUR_US, MINUTE_US, Buckets
+from gputel.store.rollup_plan import Span
 from gputel.store.samples import INTEGER, NUMBER, elements, lengths, micros
+from gputel.store.series_reader import moment
 
 ROW_COLUMNS = ("series_id", "step_s", "start", "place", "min", "max", "sum", "last", "count")
 """Of ``rollup``, in the order in which ``rollup_payload`` has them."""
 
-_ROW_US = {MINUTE_US: HOUR_US, HOUR_US: DAY_US}
+ROW_US = {MINUTE_US: HOUR_US, HOUR_US: DAY_US}
+"""How long the buckets of a row are together, by their step."""
+
 _SECOND_US = 1_000_000
 _HEAD = np.dtype(
     [
@@ -28,9 +33,17 @@ _HEAD = np.dtype(
 )
 
 
+def rows_of(span: Span) -> tuple[int, datetime, datetime]:
+    """Which rows hold the buckets of a span of rollups: their step in seconds, first start, end."""
+    step_us = span.source.value
+    row_us = ROW_US[step_us]
+    first, end = moment(span.start_us // row_us * row_us), moment(span.end_us)
+    return step_us // _SECOND_US, first, end
+
+
 def rollup_payload(buckets: Buckets, step_us: int) -> list[bytes | memoryview]:
     """Buckets of one step, a minute or an hour, as input for ``COPY rollup (ROW_COLUMNS)``."""
-    row_us = buckets.start_us // _ROW_US[step_us] * _ROW_US[step_us]
+    row_us = buckets.start_us // ROW_US[step_us] * ROW_US[step_us]
     changes = np.diff(buckets.series_id, prepend=-1) != 0
     changes |= np.diff(row_us, prepend=0) != 0
     starts = np.flatnonzero(changes)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gputel.store import lanes, queries
-from gputel.store.blocks import DAY_US
+from gputel.store.blocks import DAY_US, Int64
 from gputel.store.cost import ANY, Limits, cost_of
 from gputel.store.filling import check_filled, filled
 from gputel.store.lanes import Lanes
@@ -219,13 +219,11 @@ def _behind(samples: Samples, asked: Asked, each: Lanes) -> Samples:
 
 def _of_buckets(buckets: Buckets, batch: Lanes, steps: Steps) -> Samples:
     if steps.group_by is not None:
-        buckets = regrouped(buckets, batch.of(buckets.series_id), steps.step_us)
+        buckets = _regrouped(buckets, batch.of(buckets.series_id), steps.step_us)
     return Samples(buckets.series_id, buckets.start_us, steps.aggregate.of(buckets))
 
 
-def regrouped(
-    buckets: Buckets, lane: np.ndarray[tuple[int], np.dtype[np.int64]], step_us: int
-) -> Buckets:
+def _regrouped(buckets: Buckets, lane: Int64, step_us: int) -> Buckets:
     """All buckets of a lane and a time as one."""
     moved = replace(buckets, series_id=lane)
     return fold(moved.take(np.lexsort((moved.start_us, lane))), step_us)
