@@ -76,14 +76,7 @@ class QueueClient(Inspector):
     BadRequest; ``retriable`` tells those that pass.
     """
 
-    def __new__(
-        cls,
-        url: str | Sequence[str],
-        *,
-        patience_s: float = 60.0,
-        token: str | None = None,
-        tls: ssl.SSLContext | None = None,
-    ) -> QueueClient:
+    def __new__(cls, url: str | Sequence[str], **_options: object) -> QueueClient:
         """A QueueFleet, which is a QueueClient, where the URL is of several brokers."""
         if cls is QueueClient and addresses.are_several(url):
             from gputel.mq.fleet import QueueFleet
