@@ -305,6 +305,26 @@ class ApiSettings:
     cors_origins: str | None = _setting(
         None, "Origins whose web pages may read the API, as ORIGIN,ORIGIN, or * for all."
     )
+    stream_max_clients: int = _setting(
+        100, "Most live streams that are open at once; more are refused.", minimum=0
+    )
+    stream_max_lag: int = _setting(
+        100_000,
+        "Most records that wait for a slow client of a live stream; older ones are dropped, and it "
+        "is told how many.",
+        minimum=1,
+    )
+    stream_heartbeat_s: float = _setting(
+        15.0, "Seconds of silence after which a live stream says that it lives.", minimum=0.05
+    )
+    stream_replay: Duration = _setting(
+        Duration(minutes=10),
+        "How long what lands is kept for clients of live streams that come back.",
+        minimum=Duration(minutes=1),
+    )
+    stream_replay_max_bytes: int = _setting(
+        256 * MIB, "Most bytes of it that are kept in Postgres, about.", minimum=MIB
+    )
     push_max_bytes: int = _setting(
         16 * MIB, "Largest body of a push of records, as sent and unpacked.", minimum=1024
     )

@@ -269,6 +269,14 @@ class TooManyRequests(RequestError):
     retriable = True
 
 
+class TooManyStreams(RequestError):
+    """As many live streams are open as may be."""
+
+    code = "too_many_streams"
+    status = 503
+    retriable = True
+
+
 class QueueFull(RequestError):
     """The queue stayed full for as long as the publisher would wait."""
 

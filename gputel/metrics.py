@@ -194,6 +194,11 @@ COLLECTOR_ROWS_REJECTED = _counter(
     "Rows not landed: older than the retention, or too far in the future.",
     "reason",
 )
+API_STREAM_CLIENTS = _gauge("gputel_api_stream_clients", "Live streams that are open.")
+API_STREAM_RECORDS = _counter("gputel_api_stream_records", "Records sent to live streams.")
+API_STREAM_DROPPED = _counter(
+    "gputel_api_stream_dropped_records", "Records that clients of live streams were too slow for."
+)
 API_PUSHED_RECORDS = _counter(
     "gputel_api_pushed_records", "Records of pushes, by what became of them.", "result"
 )

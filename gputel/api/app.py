@@ -10,7 +10,7 @@ from gputel.api.fleet_telemetry import list_telemetry
 from gputel.api.gpu import get_gpu
 from gputel.api.gpus import list_gpus
 from gputel.api.hosts import list_host_gpus, list_hosts
-from gputel.api.keys import DOCUMENT, LIMITS, PROMETHEUS, PUSHER, READER
+from gputel.api.keys import DOCUMENT, LIMITS, PROMETHEUS, PUSHER, READER, TAIL
 from gputel.api.latest import list_latest_telemetry
 from gputel.api.metrics import list_metrics
 from gputel.api.openapi import build_document
@@ -20,6 +20,8 @@ from gputel.api.prometheus import add_prometheus_routes
 from gputel.api.prometheus_asks import Prometheus
 from gputel.api.push.pusher import Pusher
 from gputel.api.service import add_service_routes
+from gputel.api.stream.handler import stream_telemetry
+from gputel.api.stream.tail import Tail
 from gputel.api.telemetry import list_gpu_telemetry
 from gputel.api.telemetry_push import push_telemetry
 from gputel.api.top import list_top
@@ -66,6 +68,8 @@ def build_app(
     if reader is not None:
         app[READER] = reader
         app[PROMETHEUS] = Prometheus(reader, settings)
+        app[TAIL] = Tail(reader, settings)
+        app.on_shutdown.append(_end_streams)
     if pusher is not None:
         app[PUSHER] = pusher
     app.router.add_get("/api/v1/gpus", list_gpus)
@@ -74,6 +78,7 @@ def build_app(
     app.router.add_get("/api/v1/telemetry", list_telemetry)
     app.router.add_get("/api/v1/telemetry/latest", list_latest_telemetry)
     app.router.add_get("/api/v1/telemetry/top", list_top)
+    app.router.add_get("/api/v1/stream", stream_telemetry)
     app.router.add_get("/api/v1/hosts", list_hosts)
     app.router.add_get("/api/v1/hosts/{hostname}/gpus", list_host_gpus)
     app.router.add_get("/api/v1/metrics", list_metrics)
@@ -83,3 +88,7 @@ def build_app(
     add_page_routes(app)
     app[DOCUMENT] = build_document(app)
     return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    await app[TAIL].close()

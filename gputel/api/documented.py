@@ -70,6 +70,12 @@ def body(described: dict[str, Any], *headers: dict[str, Any]) -> Callable[[Handl
     return decorate
 
 
+def headers(*described: dict[str, Any]) -> Callable[[Handler], Handler]:
+    """Describe headers that the handler reads."""
+    decorate: Callable[[Handler], Handler] = docs(parameters=list(described))
+    return decorate
+
+
 def listed(schema: type[Schema], description: str) -> Callable[[Handler], Handler]:
     """Describe an answer that is a list of ``schema`` in the format asked for."""
 

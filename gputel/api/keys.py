@@ -8,11 +8,13 @@ from aiohttp import web
 
 from gputel.api.prometheus_asks import Prometheus
 from gputel.api.push.pusher import Pusher
+from gputel.api.stream.tail import Tail
 from gputel.store.cost import Limits
 from gputel.store.reader import Reader
 
 READER = web.AppKey("reader", Reader)
 LIMITS = web.AppKey("limits", Limits)
 PROMETHEUS = web.AppKey("prometheus", Prometheus)
+TAIL = web.AppKey("tail", Tail)
 PUSHER = web.AppKey("pusher", Pusher)
 DOCUMENT = web.AppKey("document", dict[str, Any])

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -16,12 +17,18 @@ from gputel.errors import ApiError, UsageError
 _TIMEOUT_S = 60.0
 _READ_BYTES = 1 << 16
 
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
 Item = str | int | Sequence[str] | None
 """What a parameter of a query may be."""
 
 
 class ApiRefusal(ApiError):
-    """The API refused the question, in its own words."""
+    """The API refused the question, in its own words; ``answered`` is the status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.answered = status
 
 
 @contextmanager
@@ -30,8 +37,9 @@ def get(
     path: tuple[str, ...],
     query: Mapping[str, Item],
     timeout_s: float = _TIMEOUT_S,
+    headers: Mapping[str, str] = _NO_HEADERS,
 ) -> Iterator[Iterator[bytes]]:
-    """The body of ``GET <api_url>/<path>?<query>``, in pieces.
+    """The body of ``GET <api_url>/<path>?<query>``, in pieces, each as soon as it comes.
 
     A query item of None is left out, one of several texts is repeated.
 
@@ -42,7 +50,8 @@ def get(
     given = urlencode({key: item for key, item in query.items() if item is not None}, doseq=True)
     target = urlsplit(api_url).path.rstrip("/") + "".join(f"/{quote(part, '')}" for part in path)
     try:
-        response = _answer(connection, api_url, f"{target}?{given}" if given else target)
+        target = f"{target}?{given}" if given else target
+        response = _answer(connection, api_url, target, headers)
         if response.status != http.client.OK:
             raise _refusal(api_url, response)
         yield _body(api_url, response)
@@ -64,11 +73,11 @@ def _connection(api_url: str, timeout_s: float) -> http.client.HTTPConnection:
 
 
 def _answer(
-    connection: http.client.HTTPConnection, api_url: str, target: str
+    connection: http.client.HTTPConnection, api_url: str, target: str, headers: Mapping[str, str]
 ) -> http.client.HTTPResponse:
     try:
-        headers = {"Accept": "application/json", **token_header()}
-        connection.request("GET", target, headers=headers)
+        shown = {"Accept": "application/json", **token_header(), **headers}
+        connection.request("GET", target, headers=shown)
         return connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -86,7 +95,7 @@ def token_header() -> dict[str, str]:
 
 def _refusal(api_url: str, response: http.client.HTTPResponse) -> ApiError:
     try:
-        return ApiRefusal(str(json.loads(response.read())["message"]))
+        return ApiRefusal(str(json.loads(response.read())["message"]), response.status)
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return ApiError(
             f"{api_url} answered {response.status} {response.reason}: is it gputel's API?"
@@ -96,7 +105,7 @@ def _refusal(api_url: str, response: http.client.HTTPResponse) -> ApiError:
 def _body(api_url: str, response: http.client.HTTPResponse) -> Iterator[bytes]:
     while True:
         try:
-            piece = response.read(_READ_BYTES)
+            piece = response.read1(_READ_BYTES)
         except (OSError, http.client.HTTPException):
             raise ApiError(
                 f"the API at {api_url} broke off its answer, which is not whole: try again, and "

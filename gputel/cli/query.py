@@ -7,6 +7,7 @@ import click
 from gputel.cli.query_export import export_command
 from gputel.cli.query_gpu import gpu_command
 from gputel.cli.query_inventory import gpus_command, hosts_command, metrics_command
+from gputel.cli.query_stream import stream_command
 from gputel.cli.query_telemetry import latest_command, telemetry_command
 from gputel.cli.query_top import top_command
 
@@ -24,6 +25,7 @@ for _command in (
     telemetry_command,
     latest_command,
     top_command,
+    stream_command,
     export_command,
 ):
     query.add_command(_command)

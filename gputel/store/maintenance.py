@@ -23,6 +23,7 @@ from datetime import UTC, date, datetime, timedelta
 import asyncpg
 
 from gputel import metrics
+from gputel.store.landing import prune_landings
 from gputel.store.merge import FINAL, GROWING, Merged, merge_day
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
@@ -95,6 +96,7 @@ class Maintenance:
                 return None
             async with store_errors():
                 await connection.execute(self._sql["ensure_tomorrow"])
+                await prune_landings(connection)
             work = await self._roll_up(connection, everything=everything)
             work = await self._drop_old(connection, work)
             work = await self._drop_old_rollups(connection, work)

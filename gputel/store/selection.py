@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from gputel.model.names import LABELS
 
+if TYPE_CHECKING:
+    from gputel.store.records import SeriesLabels
+
+Bools = npt.NDArray[np.bool_]
+
 ESCAPE = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
+_LIKE_MARK = re.compile(r"\\.|.", re.DOTALL)
 WILD = str.maketrans({"*": "%", "?": "_"})
 
 
@@ -28,6 +41,19 @@ class Matcher:
     kind: Kind
     values: tuple[str, ...]
 
+    def holds(self, texts: Sequence[str]) -> Bools:
+        """Which of these texts of the label fulfil it."""
+        if self.kind is not Kind.LIKE:
+            found = np.fromiter((text in self.values for text in texts), np.bool_, len(texts))
+            return found if self.kind is Kind.IS else ~found
+        patterns = "|".join(_LIKE_MARK.sub(_as_regex, pattern) for pattern in self.values)
+        answer = pc.match_substring_regex(pa.array(texts, pa.string()), f"(?s)^(?:{patterns})$")
+        return np.asarray(answer.to_pylist(), np.bool_)
+
+
+def _as_regex(mark: re.Match[str]) -> str:
+    return {"%": ".*", "_": "."}.get(mark[0]) or re.escape(mark[0][-1])
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -46,6 +72,13 @@ class Selection:
             conditions.append(f"s.{matcher.label} {matcher.kind.value} (${place}::text[])")
             arguments.append([value for value in matcher.values if storable(value)])
         return " AND ".join(conditions), arguments
+
+    def holds(self, series: Sequence[SeriesLabels]) -> Bools:
+        """Which of these series are selected: the same as Postgres finds by ``where``."""
+        found = np.ones(len(series), np.bool_)
+        for matcher in self.matchers:
+            found &= matcher.holds([getattr(labels, matcher.label) for labels in series])
+        return found
 
     def and_(self, *matchers: Matcher) -> Selection:
         """The same, narrowed."""

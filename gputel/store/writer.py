@@ -19,6 +19,7 @@ from gputel.model.columns import TIMESTAMP, VALUE
 from gputel.store.admission import Admission, Rejected, Window
 from gputel.store.blocks import Blocks, make_blocks
 from gputel.store.copy_format import COLUMNS, copy_payload, pieces
+from gputel.store.landing import add_landing
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.series_index import Fingerprinted, Known, SeriesIndex, fingerprint
@@ -156,7 +157,8 @@ class Writer:
         await connection.copy_to_table(
             "sample_block", source=pieces(prepared.payload), columns=COLUMNS, format="binary"
         )
-        await connection.execute(self._sql["mark_rollups"], prepared.hours)
+        if await connection.fetchval(self._sql["mark_rollups"], prepared.hours):
+            await add_landing(connection, prepared.blocks)
         if prepared.sightings:
             # Last, as it locks rows that other commits want as well.
             await connection.execute(self._sql["note_gpus"], *prepared.sightings.columns())

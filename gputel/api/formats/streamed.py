@@ -36,14 +36,14 @@ async def streamed(
         response.headers["Content-Encoding"] = asked.coding
     await response.prepare(asked.request)
     try:
-        await _write(response, data)
+        await write(response, data)
         for records in first[_FIRST_PIECES:]:
-            await _write(response, await outgoing.next(records))
+            await write(response, await outgoing.next(records))
         async for records in pieces:
-            await _write(response, await outgoing.next(records))
-        await _write(response, await outgoing.last())
+            await write(response, await outgoing.next(records))
+        await write(response, await outgoing.last())
     except (GputelError, TimeoutError) as error:
-        _break_off(asked.request, error)
+        break_off(asked.request, error)
     return response
 
 
@@ -82,7 +82,7 @@ class _Outgoing:
         return self._compressor.add(data) if self._compressor is not None else data
 
 
-async def _write(response: web.StreamResponse, data: bytes) -> None:
+async def write(response: web.StreamResponse, data: bytes) -> None:
     """Write, and wait for the client to take it: but not for ever, with a database session held."""
     if not data:
         return
@@ -92,7 +92,7 @@ async def _write(response: web.StreamResponse, data: bytes) -> None:
         await asyncio.sleep(0)
 
 
-def _break_off(request: web.Request, error: Exception) -> None:
+def break_off(request: web.Request, error: Exception) -> None:
     """Cut the connection without the end of the transfer, so that the client sees it is broken."""
     reason = str(error) or f"the client took nothing for {_STALL_TIMEOUT_S:g} s"
     log.warning("broke off the answer to %s: %s", request.path, reason)

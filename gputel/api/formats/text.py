@@ -45,6 +45,11 @@ class TextRecords:
         self._after: dict[int, bytes] = {}
         self._any = False
 
+    @property
+    def series_met(self) -> int:
+        """Of how many series it remembers the labels."""
+        return len(self._before)
+
     def start(self) -> bytes:
         """The beginning of the answer."""
         return self.opening

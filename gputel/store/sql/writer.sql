@@ -57,8 +57,12 @@ WHERE excluded.first_ts < g.first_ts
    OR (excluded.last_ts, excluded.series_id) > (g.last_ts, g.series_id)
 
 -- name: mark_rollups
--- Hours whose rollups have to be made anew.
-INSERT INTO rollup_stale (hour) SELECT unnest($1::timestamptz[])
+-- Hours whose rollups have to be made anew. And whether what lands shall be kept for those who
+-- follow it; this has to be asked once the transaction has its id.
+WITH marked AS (
+    INSERT INTO rollup_stale (hour) SELECT unnest($1::timestamptz[])
+)
+SELECT EXISTS (SELECT FROM landing_demand WHERE until > now())
 
 -- name: ensure_day
 SELECT ensure_sample_block_day($1::date)

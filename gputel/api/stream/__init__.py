@@ -1,0 +1,1 @@
+"""The live stream: what lands, sent on as server-sent events."""

@@ -1,0 +1,80 @@
+-- What landed lately, for those who follow it. Transactions and snapshots are given as text.
+
+-- name: add
+INSERT INTO landing (part, samples, payload)
+SELECT * FROM unnest($1::integer[], $2::integer[], $3::bytea[])
+
+-- name: demand
+-- Have writers keep what they land, for $1 from now on at least. An epoch is the time in which they
+-- do so without a break. It is over a little early, as a writer may be looking just now.
+INSERT INTO landing_demand AS d (epoch, until, keep, keep_bytes)
+VALUES ((extract(epoch FROM clock_timestamp()) * 1000)::bigint, now() + $1::interval, $1, $2)
+ON CONFLICT (sole) DO UPDATE
+SET epoch = CASE WHEN d.until > now() + interval '10 s' THEN d.epoch
+                 ELSE greatest(excluded.epoch, d.epoch + 1) END,
+    since = CASE WHEN d.until > now() + interval '10 s' THEN d.since END,
+    until = greatest(d.until, excluded.until),
+    keep = excluded.keep,
+    keep_bytes = excluded.keep_bytes
+RETURNING epoch, since IS NOT NULL AS begun
+
+-- name: begin
+-- The demand has been committed: transactions from here on see it.
+UPDATE landing_demand SET since = pg_snapshot_xmax(pg_current_snapshot())
+WHERE epoch = $1 AND since IS NULL
+
+-- name: between
+-- What snapshot $1, taken at $2, does not see, and $3 does, or this one where that is null; in any
+-- case one row. ``whole``: all that landed after $1 was kept; ``kept``: none of that was pruned.
+SELECT d.epoch, statement_timestamp() AS taken_at, pg_current_snapshot()::text AS snapshot,
+       d.since <= pg_snapshot_xmin($1::text::pg_snapshot) AS whole,
+       d.pruned_at <= $2::timestamptz AS kept,
+       l.xid::text AS xid, l.part, l.samples
+FROM (VALUES (true)) AS one
+LEFT JOIN landing_demand AS d ON true
+LEFT JOIN landing AS l
+    ON l.xid >= pg_snapshot_xmin($1::text::pg_snapshot)
+    AND NOT pg_visible_in_snapshot(l.xid, $1::text::pg_snapshot)
+    AND ($3::text IS NULL OR pg_visible_in_snapshot(l.xid, $3::text::pg_snapshot))
+ORDER BY l.xid, l.part
+
+-- name: position
+SELECT epoch, statement_timestamp() AS taken_at, snapshot::text AS snapshot,
+       pg_snapshot_xmin(snapshot) >= since AS whole
+FROM landing_demand, pg_current_snapshot() AS snapshot
+WHERE epoch = $1
+
+-- name: payloads
+SELECT l.payload
+FROM unnest($1::text[], $2::integer[]) WITH ORDINALITY AS wanted (xid, part, place)
+JOIN landing AS l ON l.xid = wanted.xid::xid8 AND l.part = wanted.part
+ORDER BY wanted.place
+
+-- name: labels
+SELECT series_id, metric_name, gpu_id, device, uuid, model_name, hostname, container, pod,
+       namespace, labels_raw
+FROM series WHERE series_id = ANY ($1::bigint[])
+
+-- name: note_horizon
+INSERT INTO landing_horizon SELECT WHERE EXISTS (SELECT FROM landing)
+
+-- name: prune
+-- What is older than it has to be kept, or beyond the bytes that are, as far as a horizon saw it:
+-- all snapshots that were taken later see it as well.
+WITH sized AS (
+    SELECT landed_at, sum(octet_length(payload)) OVER (ORDER BY landed_at DESC) AS bytes
+    FROM landing
+), cut AS (
+    SELECT greatest(
+        now() - d.keep, (SELECT max(landed_at) FROM sized WHERE bytes > d.keep_bytes)
+    ) AS at
+    FROM landing_demand AS d
+), horizon AS (
+    SELECT h.* FROM landing_horizon AS h, cut
+    WHERE h.taken_at <= cut.at ORDER BY h.taken_at DESC LIMIT 1
+), passed AS (
+    DELETE FROM landing_horizon AS h USING horizon WHERE h.taken_at < horizon.taken_at
+), gone AS (
+    DELETE FROM landing AS l USING horizon WHERE pg_visible_in_snapshot(l.xid, horizon.snapshot)
+)
+UPDATE landing_demand AS d SET pruned_at = greatest(d.pruned_at, horizon.taken_at) FROM horizon
