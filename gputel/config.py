@@ -288,7 +288,7 @@ class ApiSettings:
         minimum=1,
     )
     query_timeout_s: float = _setting(
-        60.0, "Longest that one query may take, seconds.", minimum=0.1
+        60.0, "Longest that one query may take until its answer begins, seconds.", minimum=0.1
     )
     rate_limit: float = _setting(
         0.0,

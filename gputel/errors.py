@@ -16,7 +16,7 @@
         BadRequest 400 (BadExpression, QueryTooLarge), Unauthorized 401, Forbidden 403,
         NotFound 404, UnknownMessage 404,
         NotAcceptable 406, UnsupportedMediaType 415, IdempotencyKeyReused 422,
-        ExpressionFailed 422 (ExpressionTimedOut 503), UnknownQueue 404,
+        ExpressionFailed 422, QueryTimedOut 503, UnknownQueue 404,
         TooSlow 408, QueueNotEmpty 409, TooManyQueues 409, StaleLease 409, QueueClosed 410,
         PayloadTooLarge 413, TooManyRequests 429, QueueFull 503,
         Busy 503, JournalFull 507, JournalBroken 503
@@ -154,11 +154,12 @@ class ExpressionFailed(RequestError):
     status = 422
 
 
-class ExpressionTimedOut(ExpressionFailed):
-    """A PromQL expression that was not done in the time that it may take."""
+class QueryTimedOut(RequestError):
+    """A query that was not done in the time that it may take; the message names the setting."""
 
     code = "timeout"
     status = 503
+    retriable = True
 
 
 class Unauthorized(RequestError):

@@ -24,6 +24,7 @@ from gputel.api.stream.handler import stream_telemetry
 from gputel.api.stream.tail import Tail
 from gputel.api.telemetry import list_gpu_telemetry
 from gputel.api.telemetry_push import push_telemetry
+from gputel.api.time_limit import lift_time_limit, time_limit_middleware
 from gputel.api.top import list_top
 from gputel.config import ApiSettings
 from gputel.store.cost import Limits
@@ -58,9 +59,11 @@ def build_app(
             access_middleware(access or Access(), scope_of_request),
             throttle_middleware(throttle, scope_of_request),
             validation_middleware,
+            time_limit_middleware(settings.query_timeout_s),
         ]
     )
     app.on_response_prepare.append(set_headers)
+    app.on_response_prepare.append(lift_time_limit)
     # The two keys that aiohttp_apispec.validation_middleware reads.
     app["_apispec_parser"] = Parser()
     app["_apispec_request_data_name"] = "data"

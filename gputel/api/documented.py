@@ -19,7 +19,8 @@ _ERRORS = {
     400: "A parameter is unknown or wrong; the message names it and shows a right one.",
     404: "No record of what the path names has ever landed; the message says where to look.",
     406: "`Accept` takes none of the formats that there are; the message lists them.",
-    503: "Postgres is away for now, or busy: try again after `Retry-After` seconds.",
+    503: "Postgres is away for now, or busy: try again after `Retry-After` seconds. With the code "
+    "`timeout`, the answer took too long to begin: ask for less.",
 }
 
 

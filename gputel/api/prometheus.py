@@ -13,7 +13,14 @@ from gputel.api import prometheus_documented as documents
 from gputel.api import prometheus_json as answers
 from gputel.api.keys import PROMETHEUS
 from gputel.api.prometheus_params import parameters
-from gputel.errors import BadRequest, ExpressionFailed, GputelError, StoreUnavailable
+from gputel.api.time_limit import time_limit
+from gputel.errors import (
+    BadRequest,
+    ExpressionFailed,
+    GputelError,
+    QueryTimedOut,
+    StoreUnavailable,
+)
 
 log = logging.getLogger("gputel.api")
 
@@ -23,8 +30,9 @@ PREFIX = "/prometheus/api/v1"
 def _handler(ask: asks.Ask) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handler(request: web.Request) -> web.StreamResponse:
         try:
-            given = await parameters(request)
-            body = await ask(request.app[PROMETHEUS], given, request)
+            given, prometheus = await parameters(request), request.app[PROMETHEUS]
+            async with time_limit(prometheus.timeout_s(given)):
+                body = await ask(prometheus, given, request)
         except Exception as error:
             return _refusal(request, error)
         return web.Response(body=body, content_type="application/json")
@@ -35,7 +43,7 @@ def _handler(ask: asks.Ask) -> Callable[[web.Request], Awaitable[web.StreamRespo
 def _refusal(request: web.Request, error: Exception) -> web.Response:
     """What went wrong, in Prometheus' shape; what was not foreseen is logged whole."""
     status, kind, message = 500, "internal", "unexpected error; the server's log has it whole"
-    if isinstance(error, ExpressionFailed):
+    if isinstance(error, (ExpressionFailed, QueryTimedOut)):
         status, kind, message = error.status, error.code, error.message
     elif isinstance(error, BadRequest):
         status, kind, message = 400, "bad_data", error.message

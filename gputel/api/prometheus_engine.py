@@ -13,7 +13,8 @@ import numpy as np
 from gputel.api import prometheus_json
 from gputel.api.prometheus_params import Steps
 from gputel.api.prometheus_series import SeriesSource
-from gputel.errors import BadExpression, ExpressionFailed, ExpressionTimedOut
+from gputel.api.time_limit import time_limit
+from gputel.errors import BadExpression, ExpressionFailed
 from gputel.promql.evaluate import evaluate
 from gputel.promql.nodes import Node, Selector, Text
 from gputel.promql.parse import parse
@@ -73,7 +74,7 @@ class Engine:
         answer: Callable[[_Work, Mapping[Selector, SeriesSamples]], bytes],
     ) -> bytes:
         try:
-            async with asyncio.timeout(timeout_s), self._turns:
+            async with time_limit(timeout_s), self._turns:
                 samples = await self._source.samples(reaches(work.node, work.steps_us))
                 points = len(work.steps_us) * sum(map(len, samples.values()))
                 if points > self._max_samples:
@@ -83,11 +84,6 @@ class Engine:
                         "narrow it by more matchers"
                     )
                 return await asyncio.to_thread(answer, work, samples)
-        except TimeoutError:
-            raise ExpressionTimedOut(
-                f"query timed out in expression evaluation: it took longer than {timeout_s:g} s "
-                "(--query-timeout-s, and the parameter timeout)"
-            ) from None
         finally:
             # The thread may go on, when the client has left or the time is up: it looks here.
             work.stop.set()

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from gputel.errors import ApiError, UsageError
 
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 90.0  # more than --query-timeout-s of the api, whose refusal says what to do
 _READ_BYTES = 1 << 16
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -79,6 +79,11 @@ def _answer(
         shown = {"Accept": "application/json", **token_header(), **headers}
         connection.request("GET", target, headers=shown)
         return connection.getresponse()
+    except TimeoutError:
+        raise ApiError(
+            f"the API at {api_url} did not answer in time: try again, ask for less, or "
+            "name another with --api-url"
+        ) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ApiError(

@@ -1,0 +1,57 @@
+"""How long a query may take until its answer begins: ``--query-timeout-s``.
+
+What waits for Postgres inside is cancelled, and its statement with it. An answer that has begun to
+be sent is not cut off: it ends when it is whole, or when its client takes no more of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from gputel.errors import QueryTimedOut
+from gputel.web.errors import Handler
+
+QUERIES = "/api/v1/"
+
+_DEADLINE = web.RequestKey("deadline", asyncio.Timeout)
+
+
+@asynccontextmanager
+async def time_limit(seconds: float) -> AsyncIterator[asyncio.Timeout]:
+    """Raise QueryTimedOut where what is inside takes longer, or raises a TimeoutError itself."""
+    try:
+        async with asyncio.timeout(seconds) as deadline:
+            yield deadline
+    except TimeoutError:
+        raise QueryTimedOut(
+            f"query timed out: its answer was not ready within {seconds:g} s; ask for less (a "
+            "shorter time, fewer series, a longer step, a limit), or raise --query-timeout-s"
+        ) from None
+
+
+def time_limit_middleware(seconds: float) -> Middleware:
+    """Hold every GET of a path of ``QUERIES`` to the limit, until its answer begins."""
+
+    @web.middleware
+    async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "POST" or not request.path.startswith(QUERIES):
+            return await handler(request)
+        async with time_limit(seconds) as request[_DEADLINE]:
+            try:
+                return await handler(request)
+            finally:
+                del request[_DEADLINE]
+
+    return limited
+
+
+async def lift_time_limit(request: web.Request, _response: web.StreamResponse) -> None:
+    """Let an answer that begins take its time: for ``Application.on_response_prepare``."""
+    deadline = request.get(_DEADLINE)
+    if deadline is not None and not deadline.expired():
+        deadline.reschedule(None)
