@@ -7,10 +7,14 @@ from marshmallow import fields
 
 from gputel.api.documented import errors, listed, operation, query
 from gputel.api.filters import SeriesFilters, Since, selection
-from gputel.api.formats.answer import answer_rows
+from gputel.api.formats.newest import encode_newest
+from gputel.api.formats.whole import Asked, maybe_in_thread, not_modified, whole
 from gputel.api.keys import LIMITS, READER
 from gputel.api.schemas import RecordSchema, described
 from gputel.store.latest import latest
+from gputel.web.etag import entity_tag, is_known
+
+_IN_THREAD_RECORDS = 5_000  # fewer are encoded sooner than a thread is told to
 
 
 class LatestQuery(SeriesFilters):
@@ -53,6 +57,14 @@ class LatestSchema(RecordSchema):
 @errors(400, 406, 503)
 async def list_latest_telemetry(request: web.Request) -> web.Response:
     """Answer the newest record of each series that the filters leave."""
-    wanted, app = request["querystring"], request.app
-    found = latest(app[READER], selection(wanted), wanted.get("seen_since"), app[LIMITS])
-    return await answer_rows(request, found, LatestSchema)
+    wanted, app, asked = request["querystring"], request.app, Asked.by(request)
+    with asked.timing.phase("store"):
+        seen_since = wanted.get("seen_since")
+        found = await latest(app[READER], selection(wanted), seen_since, app[LIMITS])
+    with asked.timing.phase("encode"):
+        tag = entity_tag([asked.format.encode(), *found.determining()])
+        if is_known(request, tag):
+            return not_modified(asked, tag, {})
+        many = len(found) > _IN_THREAD_RECORDS
+        body = await maybe_in_thread(many, encode_newest, found, LatestSchema, asked.format)
+    return await whole(asked, body, tag, {})

@@ -22,12 +22,13 @@ from gputel.store.records import SeriesLabels
 from gputel.store.samples import Samples
 from gputel.store.series_reader import samples_of, series_where
 
+_IN_THREAD_SERIES = 300  # fewer are looked at sooner than a thread is told to
 _LITERALS = re.compile(r"[\w :@/-]+(?:\|[\w :@/-]+)*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Found:
-    """Stored series and the labels of each in Prometheus' terms."""
+    """Stored series, in order of id, and the labels of each in Prometheus' terms."""
 
     series_ids: list[int] = field(default_factory=list)
     labels: list[Labels] = field(default_factory=list)
@@ -61,7 +62,7 @@ class SeriesSource:
         async with self._reader.snapshot() as connection:
             for selector in selectors:
                 async with aclosing(
-                    _each(connection, selector.matchers, first_us, last_us)
+                    self._each(connection, selector.matchers, first_us, last_us)
                 ) as pieces:
                     async for piece in pieces:
                         yield piece.labels
@@ -80,12 +81,26 @@ class SeriesSource:
     async def _found(self, connection: Connection, reach: Reach) -> Found:
         found = Found()
         matchers = reach.selector.matchers
-        async with aclosing(_each(connection, matchers, reach.first_us, reach.last_us)) as pieces:
+        pieces = self._each(connection, matchers, reach.first_us, reach.last_us)
+        async with aclosing(pieces):
             async for piece in pieces:
                 found.series_ids.extend(piece.series_ids)
                 found.labels.extend(piece.labels)
                 self._check_series(len(found.series_ids))
         return found
+
+    async def _each(
+        self, connection: Connection, matchers: Sequence[Matcher], first_us: int, last_us: int
+    ) -> AsyncGenerator[Found, None]:
+        """The series that all matchers take, some at a time, in order of id."""
+        allowed, rest = _in_store(matchers)
+        found = series_where(connection, self._reader.known, allowed, first_us, last_us)
+        async with aclosing(found) as pieces:
+            async for piece in pieces:
+                if len(piece) > _IN_THREAD_SERIES:
+                    yield await asyncio.to_thread(_taken, rest, piece)
+                else:
+                    yield _taken(rest, piece)
 
     def _check_series(self, count: int) -> None:
         if count > self._max_series:
@@ -108,19 +123,6 @@ class SeriesSource:
                 )
 
         return count
-
-
-async def _each(
-    connection: Connection,
-    matchers: Sequence[Matcher],
-    first_us: int,
-    last_us: int,
-) -> AsyncGenerator[Found, None]:
-    """The series that all matchers take, some at a time."""
-    allowed, rest = _in_store(matchers)
-    async with aclosing(series_where(connection, allowed, first_us, last_us)) as pieces:
-        async for piece in pieces:
-            yield await asyncio.to_thread(_taken, rest, piece)
 
 
 def _in_store(matchers: Sequence[Matcher]) -> tuple[dict[str, list[str]], list[Matcher]]:
@@ -156,7 +158,5 @@ def _taken(matchers: Sequence[Matcher], series: Sequence[SeriesLabels]) -> Found
 
 
 def _collect(found: Found, samples: Samples) -> SeriesSamples:
-    order = np.argsort(np.array(found.series_ids, np.int64))
-    ids = np.array(found.series_ids, np.int64)[order]
-    owner = order[np.searchsorted(ids, samples.series_id)] if len(ids) else samples.series_id
-    return collect(found.labels, owner, samples.ts, samples.value)
+    starts = np.searchsorted(samples.series_id, np.array(found.series_ids, np.int64))
+    return collect(found.labels, np.append(starts, len(samples)), samples.ts, samples.value)

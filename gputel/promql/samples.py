@@ -49,24 +49,39 @@ class SeriesSamples:
         )
 
 
-def collect(labels: list[Labels], owner: Int64, ts: Int64, values: Float64) -> SeriesSamples:
-    """Samples in any order, each of the series ``owner`` by its place in ``labels``, in columns.
+def collect(labels: list[Labels], bounds: Int64, ts: Int64, values: Float64) -> SeriesSamples:
+    """Series in any order, ``bounds`` as in SeriesSamples, each with its samples in any order.
 
     Labels that are given more than once are one series. Of samples of one series at one instant
     the last given counts. Series come out sorted by their labels.
     """
-    distinct = sorted(set(labels))
-    place = {each: number for number, each in enumerate(distinct)}
-    row = np.array([place[each] for each in labels], np.int64)[owner]
-    later = np.diff(ts) > 0
-    if not ((np.diff(row) > 0) | ((np.diff(row) == 0) & later)).all():
-        order = np.lexsort((ts, row))
-        row, ts, values = row[order], ts[order], values[order]
-        last = np.ones(len(ts), np.bool_)
-        last[:-1] = (np.diff(row) != 0) | (np.diff(ts) != 0)
-        row, ts, values = row[last], ts[last], values[last]
-    bounds = np.searchsorted(row, np.arange(len(distinct) + 1))
-    return SeriesSamples(distinct, bounds.astype(np.int64), ts, values)
+    order = np.array(sorted(range(len(labels)), key=labels.__getitem__), np.int64)
+    counts = np.diff(bounds)[order]
+    place = np.arange(len(ts)) + np.repeat(bounds[:-1][order] - np.cumsum(counts) + counts, counts)
+    ts, values = ts[place], values[place]
+    labels = [labels[each] for each in order.tolist()]
+    new = [number for number, each in enumerate(labels) if not number or each != labels[number - 1]]
+    begins = np.append(0, np.cumsum(counts))[[*new, len(labels)]]
+    found = SeriesSamples([labels[number] for number in new], begins, ts, values)
+    return found if _in_order(found) else _ordered(found)
+
+
+def _in_order(samples: SeriesSamples) -> bool:
+    later = np.diff(samples.ts) > 0
+    starts = samples.bounds[(samples.bounds > 0) & (samples.bounds < len(samples.ts))]
+    later[starts - 1] = True
+    return bool(later.all())
+
+
+def _ordered(samples: SeriesSamples) -> SeriesSamples:
+    """The same with each series in order of time, each time once: the last that was given."""
+    row = np.repeat(np.arange(len(samples)), np.diff(samples.bounds))
+    order = np.lexsort((samples.ts, row))
+    row, ts, values = row[order], samples.ts[order], samples.values[order]
+    last = np.ones(len(ts), np.bool_)
+    last[:-1] = (np.diff(row) != 0) | (np.diff(ts) != 0)
+    bounds = np.append(0, np.cumsum(last))[samples.bounds]
+    return SeriesSamples(samples.labels, bounds, ts[last], values[last])
 
 
 def places(samples: SeriesSamples, moments: Int64, *, after: bool) -> Int64:

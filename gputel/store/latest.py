@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
 
 from gputel.store import queries
+from gputel.store.blocks import Float64, Int64
 from gputel.store.cost import ANY, Limits
+from gputel.store.known_series import Ordered
 from gputel.store.reader import Reader
-from gputel.store.samples import numbers
+from gputel.store.samples import (
+    EPOCH,
+    INTEGER,
+    NUMBER,
+    POSTGRES_EPOCH_US,
+    elements,
+    micros,
+    numbers,
+)
 from gputel.store.selection import EVERY, Selection
 
 LOOK_BACK = timedelta(minutes=5)
@@ -39,27 +51,68 @@ class Latest(msgspec.Struct, frozen=True, gc=False, rename={"model_name": "model
     value: float
 
 
+@dataclass(frozen=True)
+class Newest:
+    """The newest sample of each series in columns, by uuid and metric, and how old each was.
+
+    Times are Unix microseconds, ages seconds. Iterating makes a Latest of each.
+    """
+
+    of: Ordered
+    ts: Int64
+    age_s: Float64
+    value: Float64
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+    def determining(self) -> tuple[bytes, ...]:
+        """What tells it from any other."""
+        ids = np.array([series.series_id for series in self.of.series], np.int64)
+        return tuple(each.tobytes() for each in (ids, self.ts, self.age_s, self.value))
+
+    def __iter__(self) -> Iterator[Latest]:
+        columns = (self.ts.tolist(), self.age_s.tolist(), numbers(self.value))
+        for series, us, age_s, value in zip(self.of.series, *columns, strict=True):
+            yield Latest(
+                EPOCH + timedelta(0, 0, us),
+                age_s,
+                series.metric_name,
+                series.uuid,
+                series.hostname,
+                series.model_name,
+                series.gpu_id,
+                series.device,
+                series.namespace,
+                series.pod,
+                series.container,
+                value,
+            )
+
+
 async def latest(
     reader: Reader,
     selection: Selection = EVERY,
     seen_since: datetime | None = None,
     limits: Limits = ANY,
-) -> list[Latest]:
+) -> Newest:
     """The newest record of each series that has one from ``seen_since`` on, by uuid and metric.
 
     Without it: of each that has one in the last LOOK_BACK of its GPU, however long ago that was.
     Raises QueryTooLarge where the selection has too many series, ended ones included.
     """
     where, arguments = selection.where(4)
+    statement = _SQL["latest"].format(where=where)
     async with reader.session() as connection:
-        statement = _SQL["latest"].format(where=where)
-        most = limits.max_series
-        rows = await connection.fetch(statement, seen_since, LOOK_BACK, most, *arguments)
-    if any(row[-1] for row in rows):
-        limits.check_series(limits.ask)
-    now = datetime.now(UTC)
-    values = numbers(np.array([row[10] for row in rows], np.float64))
-    return [
-        Latest(*[row[0], round((now - row[0]).total_seconds(), 3), *row[1:10], value])
-        for row, value in zip(rows, values, strict=True)
-    ]
+        row = await connection.fetchrow(
+            statement, seen_since, LOOK_BACK, limits.max_series, *arguments
+        )
+        limits.check_series(row["selected"])
+        ids, ts, values = (
+            elements([row[name]] if row[name] else [], kind)
+            for name, kind in (("series_id", INTEGER), ("last_ts", INTEGER), ("value", NUMBER))
+        )
+        of = await reader.known.ordered(connection, ids)
+    us = ts[of.place] + POSTGRES_EPOCH_US
+    age_s = (micros(datetime.now(UTC)) - us + 500) // 1000 / 1000
+    return Newest(of, us, age_s, values[of.place].astype(float))

@@ -12,6 +12,7 @@ import asyncpg
 
 from gputel.errors import StoreUnavailable
 from gputel.store import queries
+from gputel.store.known_series import KnownSeries
 from gputel.store.pool import store_errors
 from gputel.store.records import Gpu, SeriesLabels
 from gputel.store.selection import EVERY, Selection, storable
@@ -35,6 +36,7 @@ class Reader:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._sql = queries.load("reader")
+        self.known = KnownSeries()
         # Long reads leave half of the sessions to everything else that shares the pool.
         self._streams = asyncio.Semaphore(max(1, pool.get_max_size() // 2))
 

@@ -60,6 +60,9 @@ class SeriesLabels:
     namespace: str
     labels_raw: str
 
+    def __hash__(self) -> int:
+        return hash(self.series_id)
+
     def record(self, timestamp: datetime, value: float) -> Record:
         """The record of one sample of this series."""
         return Record(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gputel.store.blocks import Float64, Int64, positions
+from gputel.store.blocks import Float64, Int64
 
 # array_send: dimensions, null flag, element type, length and bound of the one dimension (20
 # bytes), then each element with its length. An empty array has no dimension: 12 bytes.
@@ -18,6 +18,8 @@ _HEADER_BYTES = 20
 INTEGER = np.dtype([("size", ">i4"), ("bits", ">i8")])
 NUMBER = np.dtype([("size", ">i4"), ("bits", ">f8")])
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+POSTGRES_EPOCH_US = 946_684_800_000_000
+"""2000-01-01 in Unix microseconds: a timestamptz in its binary form counts from there."""
 _MICROSECOND = timedelta(microseconds=1)
 _WHOLE_LIMIT = 2.0**53
 
@@ -59,7 +61,7 @@ def decode_rows(rows: Sequence[Mapping[str, Any]]) -> Samples:
 
 def decode_blocks(
     series_ids: Sequence[int],
-    first_us: Sequence[int],
+    first_us: Sequence[int] | Int64,
     step_us: Sequence[int],
     off_us: Sequence[bytes | None],
     value: Sequence[bytes],
@@ -67,32 +69,36 @@ def decode_blocks(
     """The samples of whole blocks, from their columns; arrays in their binary form."""
     counts = lengths(value)
     starts = np.cumsum(counts) - counts
-    ts = np.repeat(np.array(first_us, np.int64), counts)
-    ts += np.repeat(np.array(step_us, np.int64), counts) * positions(starts, counts)
-    uneven = np.repeat([raw is not None for raw in off_us], counts)
-    if uneven.any():
-        ts[uneven] += elements([raw for raw in off_us if raw is not None], INTEGER)
+    steps = np.array(step_us, np.int64)
+    # In place, as fresh memory of this size costs more than what is done with it.
+    ts = np.arange(int(counts.sum()))
+    ts *= np.repeat(steps, counts)
+    ts += np.repeat(np.array(first_us, np.int64) - starts * steps, counts)
+    uneven = [raw is not None for raw in off_us]
+    if any(uneven):
+        offsets = elements([raw for raw in off_us if raw is not None], INTEGER)
+        ts[np.repeat(uneven, counts)] += offsets
     ids = np.repeat(np.array(series_ids, np.int64), counts)
     return Samples(ids, ts, elements(value, NUMBER).astype(np.float64))
 
 
 def lengths(arrays: Sequence[bytes]) -> Int64:
     """How many elements of 8 bytes each array has; arrays in their binary form."""
-    sizes = [max(0, len(raw) - _HEADER_BYTES) // NUMBER.itemsize for raw in arrays]
-    return np.array(sizes, np.int64)
+    sizes = np.fromiter(map(len, arrays), np.int64, len(arrays))
+    return np.maximum(0, sizes - _HEADER_BYTES) // NUMBER.itemsize
 
 
 def elements(arrays: Sequence[bytes], element: npt.DTypeLike) -> npt.NDArray[Any]:
     """All elements of arrays in their binary form, as INTEGER or NUMBER says."""
-    raw = b"".join(memoryview(array)[_HEADER_BYTES:] for array in arrays)
+    raw = b"".join([array[_HEADER_BYTES:] for array in arrays])
     bits: npt.NDArray[Any] = np.frombuffer(raw, element)["bits"]
     return bits
 
 
 def concatenate(pieces: Sequence[Samples]) -> Samples:
     """One after the other."""
-    if not pieces:
-        return EMPTY
+    if len(pieces) <= 1:
+        return pieces[0] if pieces else EMPTY
     return Samples(
         np.concatenate([piece.series_id for piece in pieces]),
         np.concatenate([piece.ts for piece in pieces]),

@@ -10,9 +10,19 @@ import asyncpg
 import numpy as np
 
 from gputel.store import queries
+from gputel.store.known_series import KnownSeries
 from gputel.store.reader import EARLIEST, LATEST, Connection
 from gputel.store.records import SeriesLabels
-from gputel.store.samples import EPOCH, Samples, concatenate, decode_blocks, micros
+from gputel.store.samples import (
+    EPOCH,
+    INTEGER,
+    POSTGRES_EPOCH_US,
+    Samples,
+    concatenate,
+    decode_blocks,
+    elements,
+    micros,
+)
 from gputel.store.selection import storable
 
 COLUMNS = frozenset(
@@ -23,7 +33,7 @@ COLUMNS = frozenset(
 
 _SQL = queries.load("series_reader")
 _MARK = "/* conditions */"
-_FETCH_SERIES = 2000
+_PIECE_SERIES = 2000
 _FIRST_FETCH_BLOCKS = 256
 _MOST_FETCH_BLOCKS = 8192
 _FETCH_SAMPLES = 1_000_000
@@ -31,11 +41,12 @@ _FETCH_SAMPLES = 1_000_000
 
 async def series_where(
     connection: Connection,
+    known: KnownSeries,
     allowed: Mapping[str, Sequence[str]],
     first_us: int,
     last_us: int,
 ) -> AsyncGenerator[list[SeriesLabels], None]:
-    """The series whose labels have one of the values allowed, some at a time, in no set order.
+    """The series whose labels have one of the values allowed, some at a time, in order of id.
 
     ``allowed`` is by label, one of COLUMNS. Only series of GPUs that were seen at some time from
     ``first_us`` to ``last_us``, Unix microseconds, are given; the series itself need not have been.
@@ -46,9 +57,10 @@ async def series_where(
         f"AND s.{name} = ANY (${place}::text[])" for place, name in enumerate(allowed, start=3)
     ]
     sql = _SQL["series"].replace(_MARK, " ".join(conditions))
-    cursor = await connection.cursor(sql, moment(first_us), moment(last_us), *values)
-    while rows := await cursor.fetch(_FETCH_SERIES):
-        yield [SeriesLabels(*row) for row in rows]
+    raw = await connection.fetchval(sql, moment(first_us), moment(last_us), *values)
+    series_ids = np.sort(elements([raw] if raw else [], INTEGER)).tolist()
+    for first in range(0, len(series_ids), _PIECE_SERIES):
+        yield await known.labels(connection, series_ids[first : first + _PIECE_SERIES])
 
 
 async def samples_of(
@@ -90,16 +102,9 @@ def moment(us: int) -> datetime:
 
 
 def _decode(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:
-    starts = [
-        micros(first_ts) + skipped * step_us
-        for first_ts, skipped, step_us in ((row[1], row[3], row[2]) for row in rows)
-    ]
-    samples = decode_blocks(
-        [row[0] for row in rows],
-        starts,
-        [row[2] for row in rows],
-        [row[4] for row in rows],
-        [row[5] for row in rows],
-    )
+    series_ids, first, step_us, skipped, off_us, value = zip(*rows, strict=True)
+    starts = np.frombuffer(b"".join(first), ">i8") + POSTGRES_EPOCH_US
+    starts += np.array(skipped, np.int64) * np.array(step_us, np.int64)
+    samples = decode_blocks(series_ids, starts, step_us, off_us, value)
     inside = (samples.ts >= first_us) & (samples.ts <= last_us)
     return samples if np.all(inside) else samples.take(inside)

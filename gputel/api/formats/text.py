@@ -92,8 +92,8 @@ class JsonRecords(TextRecords):
 
     def _cut(self, labels: Sequence[str]) -> _Cut:
         place = len(self._shape.before_value)
-        before = _members(self._shape.before_value, labels[:place])
-        after = _members(self._shape.after_value, labels[place:])
+        before = members(self._shape.before_value, labels[:place])
+        after = members(self._shape.after_value, labels[place:])
         return _Cut(b'Z"' + before + b',"value":', after + b"}")
 
 
@@ -155,8 +155,8 @@ def csv_line(fields: Sequence[Any]) -> bytes:
     return line.getvalue().encode()
 
 
-def _members(names: Sequence[str], labels: Sequence[str]) -> bytes:
-    """``,"name":"label"`` of each."""
+def members(names: Sequence[str], labels: Sequence[str]) -> bytes:
+    """The labels as JSON has them within a record: ``,"name":"label"`` of each."""
     return b"".join(
         b"," + _ENCODER.encode(name) + b":" + _ENCODER.encode(label)
         for name, label in zip(names, labels, strict=True)

@@ -1,17 +1,22 @@
 -- What is asked of many series at once.
 
 -- name: series
--- Series of GPUs that were seen from $1 to $2; conditions on labels are put in place of the mark.
-SELECT s.series_id, s.metric_name, s.gpu_id, s.device, s.uuid, s.model_name, s.hostname,
-       s.container, s.pod, s.namespace, s.labels_raw
+-- Ids of series of GPUs that were seen from $1 to $2, in no set order; conditions on labels are put
+-- in place of the mark.
+SELECT array_send(array_agg(s.series_id))
 FROM series AS s JOIN gpu AS g USING (uuid)
 WHERE g.last_ts >= $1 AND g.first_ts <= $2 /* conditions */
+
+-- name: labels
+SELECT series_id, metric_name, gpu_id, device, uuid, model_name, hostname, container, pod,
+       namespace, labels_raw
+FROM series WHERE series_id = ANY ($1::bigint[])
 
 -- name: blocks
 -- Series ids; of their blocks that have samples from $2 to $3, with last_ts before $4, the samples
 -- that may be in that time: `skipped` many at a block's start are left out. Where times come at a
 -- beat, that is exact; a block with offsets goes out whole, and so does one that lies within.
-SELECT b.series_id, b.first_ts, b.step_us, cut.first - 1 AS skipped,
+SELECT b.series_id, timestamptz_send(b.first_ts) AS first_ts, b.step_us, cut.first - 1 AS skipped,
        array_send(CASE WHEN cut.whole THEN b.off_us END) AS off_us,
        array_send(CASE WHEN cut.whole THEN b.value ELSE b.value[cut.first:cut.last] END) AS value
 FROM sample_block AS b

@@ -122,6 +122,26 @@ async def test_more_series_than_may_be_are_refused_also_if_they_have_ended(
         await latest(reader, seen_since=NOON, limits=Limits(1, 1))
 
 
+async def test_series_that_came_or_ended_since_the_last_answer_show_in_the_next(
+    pool: asyncpg.Pool, client: aiohttp.ClientSession
+) -> None:
+    await add_block(pool, Labels(metric="TEMP"), every(NOON, 1, 2), [1, 2])
+    await add_block(pool, Labels(metric="POWER"), every(NOON, 1, 2), [3, 4])
+    assert [row["metric_name"] for row in await get(client, PATH)] == ["POWER", "TEMP"]
+    later = every(NOON + timedelta(minutes=10), 1, 2)
+    await add_block(pool, Labels(metric="CLOCK"), later, [5, 6])
+    await add_block(pool, Labels(metric="TEMP"), later, [7, 8])
+    rows = await get(client, PATH)
+    assert [(row["metric_name"], row["value"]) for row in rows] == [("CLOCK", 6), ("TEMP", 8)]
+
+
+async def test_a_fleet_without_series_has_no_newest_records(client: aiohttp.ClientSession) -> None:
+    for form in ("json", "csv", "ndjson", "arrow", "parquet"):
+        async with client.get(f"{PATH}?format={form}") as response:
+            assert response.status == 200
+    assert await get(client, PATH) == []
+
+
 @pytest.mark.parametrize("query", ["metric=", "seen_since=x", "metrics=TEMP", "limit=1"])
 async def test_what_it_does_not_take_is_named(client: aiohttp.ClientSession, query: str) -> None:
     async with client.get(URL(f"{PATH}?{query}", encoded=True)) as response:

@@ -21,7 +21,7 @@ Points = Sequence[tuple[float, float]]
 
 def series(data: Mapping[str, Points], *, reach=None):
     """The series of ``name{label=value,...}`` texts with (second, value) points that match."""
-    labels, owner, ts, values = [], [], [], []
+    labels, bounds, ts, values = [], [0], [], []
     for text, points in data.items():
         name, _, inside = text.rstrip("}").partition("{")
         pairs = dict(pair.split("=") for pair in inside.split(",") if pair)
@@ -33,11 +33,11 @@ def series(data: Mapping[str, Points], *, reach=None):
         for second, value in points:
             us = round(second * SECOND)
             if reach is None or reach.first_us <= us <= reach.last_us:
-                owner.append(len(labels))
                 ts.append(us)
                 values.append(value)
         labels.append(from_mapping(each))
-    return collect(labels, np.array(owner, int), np.array(ts, np.int64), np.array(values, float))
+        bounds.append(len(ts))
+    return collect(labels, np.array(bounds, int), np.array(ts, np.int64), np.array(values, float))
 
 
 def ask(text: str, data: Mapping[str, Points], *seconds: float, check=lambda: None):

@@ -8,7 +8,7 @@ from gputel.promql.matching import matches
 from gputel.promql.nodes import Matcher, MatchOp
 from gputel.promql.samples import STALE_BITS, SeriesSamples, collect, places
 
-A, B = (("n", "a"),), (("n", "b"),)
+A, B, C, D = ((("n", name),) for name in "abcd")
 
 
 def whole(samples: SeriesSamples) -> dict:
@@ -22,24 +22,36 @@ def whole(samples: SeriesSamples) -> dict:
 
 
 def test_samples_come_out_by_series_and_time():
-    found = collect([B, A], np.array([0, 1, 0, 1]), np.array([5, 9, 3, 1]), np.arange(4.0))
+    found = collect([B, A], np.array([0, 2, 4]), np.array([5, 3, 1, 9]), np.arange(4.0))
     assert found.labels == [A, B]
-    assert whole(found) == {A: [(1, 3.0), (9, 1.0)], B: [(3, 2.0), (5, 0.0)]}
+    assert whole(found) == {A: [(1, 2.0), (9, 3.0)], B: [(3, 1.0), (5, 0.0)]}
+
+
+def test_series_in_order_of_time_only_change_places():
+    found = collect([B, A], np.array([0, 2, 4]), np.array([3, 5, 1, 9]), np.arange(4.0))
+    assert found.labels == [A, B]
+    assert whole(found) == {A: [(1, 2.0), (9, 3.0)], B: [(3, 0.0), (5, 1.0)]}
 
 
 def test_equal_labels_are_one_series_and_of_one_instant_the_last_sample_counts():
-    found = collect([A, A], np.array([0, 0, 1, 1]), np.array([1, 2, 2, 3]), np.arange(4.0))
+    found = collect([A, A], np.array([0, 2, 4]), np.array([1, 2, 2, 3]), np.arange(4.0))
     assert whole(found) == {A: [(1, 0.0), (2, 2.0), (3, 3.0)]}
 
 
 def test_a_series_without_samples_stays():
-    found = collect([A, B], np.array([1]), np.array([7]), np.ones(1))
-    assert found.bounds.tolist() == [0, 0, 1]
+    found = collect([A, B, C, D], np.array([0, 0, 2, 2, 2]), np.array([7, 6]), np.ones(2))
+    assert found.bounds.tolist() == [0, 0, 2, 2, 2]
+    assert whole(found)[B] == [(6, 1.0), (7, 1.0)]
+
+
+def test_no_series_have_no_samples():
+    found = collect([], np.array([0]), np.array([], np.int64), np.array([]))
+    assert (found.labels, found.bounds.tolist()) == ([], [0])
 
 
 def test_places_are_of_each_series_alone_however_far_its_times_lie_apart():
     far = 2**60
-    found = collect([A, B], np.array([0, 0, 1, 1]), np.array([-far, 5, 5, far]), np.zeros(4))
+    found = collect([A, B], np.array([0, 2, 4]), np.array([-far, 5, 5, far]), np.zeros(4))
     moments = np.array([-far, 5, 6, far])
     assert places(found, moments, after=False).tolist() == [[0, 1, 2, 2], [2, 2, 3, 3]]
     assert places(found, moments, after=True).tolist() == [[1, 2, 2, 2], [2, 3, 3, 4]]

@@ -1,0 +1,89 @@
+"""Labels of series are read from Postgres once, and no more are remembered than may be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import numpy as np
+import pytest
+
+from gputel.store.known_series import KnownSeries
+from tests.telemetry_rows import Labels, add_series
+
+FLEET = [Labels(uuid, metric) for uuid in ("GPU-b", "GPU-a") for metric in ("TEMP", "POWER")]
+
+
+@pytest.fixture
+async def ids(pool: asyncpg.Pool) -> list[int]:
+    return [await add_series(pool, labels) for labels in FLEET]
+
+
+class Session:
+    """A session, and the arguments of every statement about series."""
+
+    def __init__(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
+        self.connection = connection
+        self._seen: list[tuple] = []
+
+    def note(self, query: asyncpg.connection.LoggedQuery) -> None:
+        if "FROM series" in query.query:  # and no question of asyncpg's own about types
+            self._seen.append(query.args)
+
+    async def asked(self) -> list[tuple]:
+        await asyncio.sleep(0)  # statements are told of by the loop, soon after they ended
+        return self._seen
+
+
+@pytest.fixture
+async def session(pool: asyncpg.Pool) -> AsyncIterator[Session]:
+    async with pool.acquire() as connection:
+        session = Session(connection)
+        with connection.query_logger(session.note):
+            yield session
+
+
+async def test_labels_are_those_of_the_ids_in_their_order_whatever_was_known(session, ids) -> None:
+    known = KnownSeries()
+    for wanted in (ids[1:3], ids[::-1], [*ids, ids[0]], []):
+        found = await known.labels(session.connection, wanted)
+        assert [series.series_id for series in found] == wanted
+        assert [(series.uuid, series.metric_name) for series in found] == [
+            (FLEET[ids.index(each)].uuid, FLEET[ids.index(each)].metric) for each in wanted
+        ]
+
+
+async def test_only_what_is_not_known_is_asked_for(session, ids) -> None:
+    known = KnownSeries()
+    await known.labels(session.connection, ids[:2])
+    await known.labels(session.connection, ids[:2])
+    await known.labels(session.connection, ids)
+    assert await session.asked() == [([*ids[:2]],), ([*ids[2:]],)]
+
+
+async def test_what_was_met_first_is_forgotten_first_and_asked_for_again(session, ids) -> None:
+    known = KnownSeries(most=3)
+    assert len(await known.labels(session.connection, ids)) == len(ids)
+    await known.labels(session.connection, ids[1:])
+    assert len(await session.asked()) == 1
+    await known.labels(session.connection, ids[:1])
+    assert (await session.asked())[-1] == ([ids[0]],)
+
+
+async def test_series_are_ordered_by_uuid_and_metric_and_the_order_is_remembered(
+    session, ids
+) -> None:
+    known = KnownSeries()
+    first = await known.ordered(session.connection, np.array(ids))
+    assert [(each.uuid, each.metric_name) for each in first.series] == [
+        ("GPU-a", "POWER"), ("GPU-a", "TEMP"), ("GPU-b", "POWER"), ("GPU-b", "TEMP"),
+    ]  # fmt: skip
+    assert np.array(ids)[first.place].tolist() == [each.series_id for each in first.series]
+    assert await known.ordered(session.connection, np.array(ids)) is first
+    for count in range(len(ids)):
+        await known.ordered(session.connection, np.array(ids[:count]))
+    again = await known.ordered(session.connection, np.array(ids))
+    assert again is not first
+    assert again.series == first.series
+    assert len(await session.asked()) == 1
