@@ -8,12 +8,16 @@ Every series has been seen once before the clock starts. A prober follows every 
 message: from just before its publish it asks the API for the newest sample of the message's last
 series, again and again, until it is the one of this message. Times are those of the whole way, the
 last answer's included. All on loopback, with the embedded Postgres as it is by default.
+
+With ``--live`` one client follows the live stream meanwhile, and the times from publish to its
+events are told as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -118,6 +122,30 @@ class Prober:
         self.seconds.append(time.perf_counter() - began)
 
 
+class Follower:
+    """Follows one metric in the live stream; keeps what each message took to come."""
+
+    def __init__(self, session: aiohttp.ClientSession, api: str) -> None:
+        self._session = session
+        self._api = api
+        self.published: dict[tuple[str, int], float] = {}
+        self.seconds: list[float] = []
+
+    async def follow(self, opened: asyncio.Event) -> None:
+        query = {"metric": METRICS[-1]}
+        url, forever = f"{self._api}/api/v1/stream", aiohttp.ClientTimeout()
+        async with self._session.get(url, params=query, timeout=forever) as answer:
+            async for line in answer.content:
+                if line.startswith(b":"):
+                    opened.set()
+                if line.startswith(b"data:"):
+                    record = json.loads(line[5:])
+                    time_us = int(np.datetime64(record["timestamp"][:-1], "us").astype(int))
+                    published = self.published.pop((record["uuid"], time_us), None)
+                    if published is not None:
+                        self.seconds.append(time.perf_counter() - published)
+
+
 async def ready(session: aiohttp.ClientSession, url: str) -> None:
     while True:
         try:
@@ -130,7 +158,11 @@ async def ready(session: aiohttp.ClientSession, url: str) -> None:
 
 
 async def stream(
-    args: argparse.Namespace, client: QueueClient, prober: Prober, pids: dict[str, int]
+    args: argparse.Namespace,
+    client: QueueClient,
+    prober: Prober,
+    follower: Follower,
+    pids: dict[str, int],
 ) -> tuple[float, dict[str, float]]:
     """Publish at the rate, follow some; the rows per second reached, and the share of a core."""
     fleet = make_gpus(args.hosts, GPUS, 7, pods=False)
@@ -153,7 +185,7 @@ async def stream(
             await asyncio.sleep(max(0.0, began + sent * apart_s - now))
             host, now_us = hosts[sent % len(hosts)], time.time_ns() // 1000
             message = OutgoingMessage(id=f"bench/{now_us}", payload=host.payload(now_us))
-            published = time.perf_counter()
+            follower.published[host.last[0], now_us] = published = time.perf_counter()
             group.create_task(client.publish([message]))
             if sent % args.probe_every == 0:
                 group.create_task(prober.until_visible(host.last, now_us, published))
@@ -180,11 +212,27 @@ async def bench(args: argparse.Namespace, work: Path) -> None:
                 await ready(session, url)
                 await ready(session, f"http://127.0.0.1:{api}")
                 pids |= {"this": os.getpid()}
-                rate, shares = await stream(args, client, prober, pids)
-    p50, p90, p99, most = np.percentile(prober.seconds, [50, 90, 99, 100]) * 1000
+                follower = Follower(session, f"http://127.0.0.1:{api}")
+                if args.live:
+                    opened = asyncio.Event()
+                    following = asyncio.create_task(follower.follow(opened))
+                    await opened.wait()
+                rate, shares = await stream(args, client, prober, follower, pids)
+                if args.live:
+                    await asyncio.sleep(1.0)
+                    following.cancel()
     print(f"{rate:,.0f} rows/s in messages of {GPUS * len(METRICS)}, load {os.getloadavg()[0]:.1f}")
     print("of a core:", ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
     print(f"publish to visible, {len(prober.seconds)} probes, {prober.asked} questions:")
+    tell(prober.seconds)
+    if args.live:
+        missing = len(follower.published)
+        print(f"publish to event, {len(follower.seconds)} messages, {missing} that did not come:")
+        tell(follower.seconds)
+
+
+def tell(seconds: list[float]) -> None:
+    p50, p90, p99, most = np.percentile(seconds, [50, 90, 99, 100]) * 1000
     print(f"p50 {p50:.1f} ms   p90 {p90:.1f} ms   p99 {p99:.1f} ms   max {most:.1f} ms")
 
 
@@ -194,6 +242,7 @@ def main() -> None:
     parser.add_argument("--interval-s", type=float, default=40)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--probe-every", type=int, default=5)
+    parser.add_argument("--live", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gputel-bench-", dir="/var/tmp") as work:
         asyncio.run(bench(args, Path(work)))
