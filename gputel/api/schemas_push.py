@@ -126,7 +126,7 @@ BODY: dict[str, Any] = {
                 "type": "string",
                 "format": "csv",
                 "description": "A header and a record a line, as `gputel ingest` reads them. "
-                "`timestamp`, `metric_name`, `uuid` and `value` have to be there.",
+                "`metric_name`, `uuid` and `value` have to be there.",
             },
             "example": _CSV,
         },

@@ -53,10 +53,13 @@ class Sorted:
     malformed: list[tuple[int, Malformed]] = field(default_factory=list)
 
 
-def sort_lines(piece: Piece, layout: Layout) -> Sorted:
-    """Tell the well-formed lines of a piece from the others; blank ones are in neither."""
+def sort_lines(piece: Piece, layout: Layout, no_time_us: int | None = None) -> Sorted:
+    """Tell the well-formed lines of a piece from the others; blank ones are in neither.
+
+    Lines without a time are of ``no_time_us``; without that they are malformed.
+    """
     result = Sorted()
-    known_times: dict[str, int] = {}
+    known_times: dict[str, int] = {} if no_time_us is None else {"": no_time_us}
     *whole, rest = bytes(piece.data).split(b"\n")
     for index, line in enumerate([*whole, rest] if rest else whole):
         line = line.removesuffix(b"\r")
@@ -87,7 +90,8 @@ def check_line(line: bytes, layout: Layout, known_times: dict[str, int]) -> int:
         raise Malformed(f"wrong number of fields: found {len(fields)}, expected {layout.width}")
     if not _is_utf8(line):
         _check_utf8(fields, layout)
-    time_text = _unquote(fields[layout.places[TIMESTAMP]])
+    time_place = layout.places.get(TIMESTAMP)
+    time_text = "" if time_place is None else _unquote(fields[time_place])
     if time_text not in known_times:
         known_times[time_text] = parse_time(time_text)
     _check_number(_unquote(fields[layout.places[VALUE]]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,11 +69,11 @@ def read_header(stream: ByteStream, path: Path) -> tuple[Layout, int]:
     return parse_header(line, path), len(line) + len(newline)
 
 
-def parse_header(line: bytes, path: Path) -> Layout:
+def parse_header(line: bytes, path: Path, required: Sequence[str] = REQUIRED) -> Layout:
     """Read the first line of a file; raises SourceError naming the file and what to do."""
     titles = _split(_decode(line, path), path)
     places = _match(titles, path)
-    missing = [CSV_NAMES[name] for name in REQUIRED if name not in places]
+    missing = [CSV_NAMES[name] for name in required if name not in places]
     if missing:
         raise SourceError(_missing(path, missing, titles))
     names = [f"ignored {place}" for place in range(len(titles))]

@@ -21,9 +21,13 @@ _FUTILE = 4  # tries in a row after which a file is known not to repeat itself
 
 
 class ColumnParser:
-    """Parses lines of one layout, in the way that has turned out to suit the file."""
+    """Parses lines of one layout, in the way that has turned out to suit the file.
 
-    def __init__(self, layout: Layout) -> None:
+    Lines without a time are of ``no_time_us``, or have null for it.
+    """
+
+    def __init__(self, layout: Layout, no_time_us: int | None = None) -> None:
+        self._no_time_us = no_time_us
         self._csv = StrictCsv(layout)
         self._repeats = RepeatsParser(layout)
         self._futile = 0
@@ -36,12 +40,12 @@ class ColumnParser:
         trying = len(piece.ends) >= LEAST_LINES and self._futile < _FUTILE
         if trying and (columns := self._repeats.parse(piece)) is not None:
             self._futile = 0
-            return _to_batch(columns, len(piece.ends))
+            return self._to_batch(columns, len(piece.ends))
         table = self._csv.read(piece)
         if table is None:
             return None
         self._futile += trying
-        return _to_batch(_arrays(table), table.num_rows)
+        return self._to_batch(_arrays(table), table.num_rows)
 
     def parse_lines(self, lines: list[bytes], times_us: list[int]) -> pa.RecordBatch | None:
         """Lines that were found well formed, with their timestamps; None if Arrow disagrees."""
@@ -51,22 +55,30 @@ class ColumnParser:
         if table is None or table.num_rows != len(lines):
             return None
         times = {TIMESTAMP: pa.array(times_us, pa.int64()).cast(TIMESTAMP_TYPE)}
-        return _to_batch(_arrays(table) | times, len(lines))
+        return self._to_batch(_arrays(table) | times, len(lines))
+
+    def _to_batch(self, columns: Mapping[str, pa.Array], rows: int) -> pa.RecordBatch | None:
+        labels = [columns[name] if name in columns else _empty_labels(rows) for name in LABELS]
+        try:
+            for column in labels:
+                column.dictionary.validate(full=True)
+        except pa.ArrowInvalid:  # not UTF-8
+            return None
+        return pa.RecordBatch.from_arrays(
+            [self._times(columns, rows), *labels, columns[VALUE]], schema=SCHEMA
+        )
+
+    def _times(self, columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
+        times = columns.get(TIMESTAMP)
+        times = pa.nulls(rows, TIMESTAMP_TYPE) if times is None else times
+        times = times.cast(TIMESTAMP_TYPE, safe=False)
+        if self._no_time_us is None or not times.null_count:
+            return times
+        return times.fill_null(pa.scalar(self._no_time_us).cast(TIMESTAMP_TYPE))
 
 
 def _arrays(table: pa.Table) -> dict[str, pa.Array]:
     return {name: only_chunk(table, name) for name in table.column_names}
-
-
-def _to_batch(columns: Mapping[str, pa.Array], rows: int) -> pa.RecordBatch | None:
-    times = columns[TIMESTAMP].cast(TIMESTAMP_TYPE, safe=False)
-    labels = [columns[name] if name in columns else _empty_labels(rows) for name in LABELS]
-    try:
-        for column in labels:
-            column.dictionary.validate(full=True)
-    except pa.ArrowInvalid:  # not UTF-8
-        return None
-    return pa.RecordBatch.from_arrays([times, *labels, columns[VALUE]], schema=SCHEMA)
 
 
 def _empty_labels(rows: int) -> pa.DictionaryArray:

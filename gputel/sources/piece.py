@@ -33,11 +33,12 @@ class Parsed:
 
 
 class PieceParser:
-    """Parses pieces of one file."""
+    """Parses pieces of one file. Lines without a time are of ``no_time_us``, else problems."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, no_time_us: int | None = None) -> None:
         self._layout = layout
-        self._columns = ColumnParser(layout)
+        self._no_time_us = no_time_us
+        self._columns = ColumnParser(layout, no_time_us)
 
     def parse(self, piece: Piece) -> Iterator[Parsed]:
         """Parse every line; only the surroundings of a damage are gone through one by one."""
@@ -51,7 +52,7 @@ class PieceParser:
             yield self._parse_by_line(piece)
 
     def _parse_by_line(self, piece: Piece) -> Parsed:
-        lines = sort_lines(piece, self._layout)
+        lines = sort_lines(piece, self._layout, self._no_time_us)
         batch = self._columns.parse_lines(lines.lines, lines.times_us)
         if batch is None:
             lines = self._drop_refused(lines)

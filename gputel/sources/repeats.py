@@ -124,7 +124,7 @@ class _Part:
 
 def _parts(layout: Layout) -> Iterator[_Part]:
     """Time and value by themselves, since they are what changes, and what is around them."""
-    alone = {layout.places[TIMESTAMP], layout.places[VALUE]}
+    alone = {layout.places[name] for name in (TIMESTAMP, VALUE) if name in layout.places}
     edges = sorted({0, layout.width} | alone | {place + 1 for place in alone})
     for begin, end in pairwise(edges):
         # A part that is not the first starts with the comma before it: with an empty field.

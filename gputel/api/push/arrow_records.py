@@ -9,12 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from gputel.api.push.arrow_sizes import unpacked_bytes
-from gputel.api.push.records import FIELDS, Parsed, make_batch, times_of, too_many
+from gputel.api.push.records import FIELDS, REQUIRED, Parsed, make_batch, times_of, too_many
 from gputel.errors import BadRequest, PayloadTooLarge
 from gputel.model.columns import TIMESTAMP, TIMESTAMP_TYPE, VALUE
 
 _MOST_BATCHES = 1024
-_REQUIRED = ("metric_name", "uuid", "value")
 
 
 def parse_arrow(body: bytes, most: int, most_bytes: int, now_us: int) -> Parsed:
@@ -60,7 +59,7 @@ def _read(body: bytes, most: int) -> pa.Table:
 
 def _check(schema: pa.Schema) -> None:
     """Raise BadRequest unless each column is one of a record's, and of a type that it may have."""
-    for name in _REQUIRED:
+    for name in REQUIRED:
         if name not in schema.names:
             raise BadRequest(f"the body has no column {name}")
     for name in schema.names:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gputel.api.push.records import FIELDS, Int64, Parsed, Reject, too_many
+from gputel.api.push.records import FIELDS, REQUIRED, Int64, Parsed, Reject, too_many
 from gputel.errors import BadRequest, SourceError
 from gputel.sources.chunk import concatenate
 from gputel.sources.header import HEADER_LIMIT, Layout, parse_header
@@ -19,8 +19,8 @@ from gputel.sources.strict_csv import blank_lines
 _LF = 10
 
 
-def parse_csv(body: bytes, most: int) -> Parsed:
-    """Lines below a header; blank ones count, and are passed over.
+def parse_csv(body: bytes, most: int, now_us: int) -> Parsed:
+    """Lines below a header; blank ones count, and are passed over. Without a time: of ``now_us``.
 
     Raises BadRequest for a header that is wrong, PayloadTooLarge for more than ``most`` lines.
     """
@@ -34,7 +34,7 @@ def parse_csv(body: bytes, most: int) -> Parsed:
         raise too_many(most)
     if not len(ends):
         return Parsed(concatenate([]), np.empty(0, np.int64), [])
-    parsed = list(PieceParser(layout).parse(Piece(0, buffer, start, ends)))
+    parsed = list(PieceParser(layout, now_us).parse(Piece(0, buffer, start, ends)))
     return Parsed(
         concatenate([part.batch for part in parsed]),
         np.concatenate([_indices(part) for part in parsed]),
@@ -50,7 +50,7 @@ def _layout(line: bytes) -> Layout:
     if len(line) > HEADER_LIMIT:
         raise BadRequest(f"the body: its first line is over {HEADER_LIMIT} bytes; is it a CSV?")
     try:
-        layout = parse_header(line.removesuffix(b"\n"), Path("the body"))
+        layout = parse_header(line.removesuffix(b"\n"), Path("the body"), REQUIRED)
     except SourceError as error:
         raise BadRequest(error.message) from None
     if layout.ignores:

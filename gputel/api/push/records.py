@@ -31,6 +31,9 @@ FIELDS = {
 }
 """A record's fields by the names of DCGM's CSV and of the API's answers, and gputel's own."""
 
+REQUIRED = ("metric_name", "uuid", VALUE)
+"""What a record must have, by gputel's names."""
+
 
 @dataclass(frozen=True, order=True)
 class Reject:

@@ -39,6 +39,10 @@ LABELED = {
 }
 
 
+UNTIMED = {"metric_name": "TEMP", "uuid": "GPU-a", "value": 1}
+UNTIMED_COLUMNS = {"metric_name": ["TEMP"] * 2, "uuid": ["GPU-a"] * 2, "value": [1, 2]}
+
+
 @pytest.fixture
 async def api(pipeline: Pipeline) -> AsyncIterator[Api]:
     async with pipeline.broker():
@@ -80,13 +84,41 @@ async def test_one_object_is_a_record(pipeline: Pipeline, api: Api) -> None:
     assert await read_back(pipeline, api, 1) == [whole(7, hostname="h")]
 
 
-async def test_a_record_without_a_time_is_of_now(pipeline: Pipeline, api: Api) -> None:
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (JSON, json.dumps([UNTIMED, {**UNTIMED, "timestamp": None}])),
+        (NDJSON, f"{json.dumps(UNTIMED)}\n{json.dumps({**UNTIMED, 'timestamp': None})}"),
+        (CSV, "metric_name,uuid,value\nTEMP,GPU-a,1\nTEMP,GPU-a,2"),
+        (CSV, 'timestamp,metric_name,uuid,value\n,TEMP,GPU-a,1\n"",TEMP,GPU-a,2'),
+        (ARROW, arrow_of(UNTIMED_COLUMNS)),
+        (ARROW, arrow_of({**UNTIMED_COLUMNS, "timestamp": pa.nulls(2, pa.timestamp("s"))})),
+    ],
+)
+async def test_a_record_without_a_time_is_of_now(
+    pipeline: Pipeline, api: Api, kind: str, body: str | bytes
+) -> None:
     before = now()
-    given = record(1)
-    del given["timestamp"]
-    await api.pushed(json.dumps([given, {**given, "timestamp": None}]))
+    assert (await api.pushed(body, kind))["accepted"] == 2
     for read in await read_back(pipeline, api, 2):
         assert before <= now().fromisoformat(read["timestamp"]) <= now()
+
+
+async def test_lines_of_csv_without_a_time_are_told_from_those_with_a_wrong_one(
+    pipeline: Pipeline, api: Api
+) -> None:
+    lines = [",TEMP,GPU-a,1", "soon,TEMP,GPU-a,2", f"{NOON},TEMP,GPU-a,3", ",TEMP,GPU-a,high"]
+    answer = await api.pushed("\n".join(["timestamp,metric_name,uuid,value", *lines]), CSV)
+    assert answer["accepted"] == 2
+    assert [each["index"] for each in answer["rejected"]] == [1, 3]
+    found = await read_back(pipeline, api, 2)
+    assert [(each["value"], each["timestamp"] == NOON) for each in found] == [(3, True), (1, False)]
+
+
+async def test_thousands_of_lines_of_csv_without_a_time_land(pipeline: Pipeline, api: Api) -> None:
+    lines = [f"TEMP,GPU-a,{n}" for n in range(5000)]
+    answer = await api.pushed("\n".join(["metric_name,uuid,value", *lines]), CSV)
+    assert (answer["accepted"], answer["rejected"]) == (5000, [])
 
 
 async def test_ndjson_lands_as_it_was_pushed(pipeline: Pipeline, api: Api) -> None:

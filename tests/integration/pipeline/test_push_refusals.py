@@ -38,7 +38,7 @@ async def api(pipeline: Pipeline) -> AsyncIterator[Api]:
         (b'["\xff"]', JSON, "the body is not UTF-8 text"),
         (b"\xff\n", NDJSON, "the body is not UTF-8 text"),
         ("", CSV, "the first line is blank"),
-        ("a,b\n", CSV, "the header lacks columns timestamp, metric_name, uuid, value"),
+        ("a,b\n", CSV, "the header lacks columns metric_name, uuid, value"),
         ("timestamp,metric_name,uuid,value,color\n", CSV, "unknown column 'color'"),
         ("no arrow", ARROW, "the body is no Arrow IPC stream of records"),
         (b"", ARROW, "the body is no Arrow IPC stream of records"),
