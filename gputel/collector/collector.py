@@ -11,7 +11,7 @@ from gputel.collector.upkeep import maintain, prune
 from gputel.collector.worker import Worker
 from gputel.config import CollectorSettings
 from gputel.mq.client import QueueClient
-from gputel.mq.outage import Outage
+from gputel.outage import Outage
 from gputel.store.maintenance import Maintenance
 from gputel.store.writer import Writer
 
@@ -29,10 +29,10 @@ async def collect(
     stopping: asyncio.Event,
 ) -> None:
     """Run the workers until ``stopping`` is set and they have landed what they hold."""
-    outage = Outage(log)
+    outages = Outage(log, "the broker"), Outage(log, "the database")
     async with asyncio.TaskGroup() as group:
         for _ in range(settings.workers):
-            worker = Worker(settings, visibility_timeout_s, client, writer, outage)
+            worker = Worker(settings, visibility_timeout_s, client, writer, *outages)
             group.create_task(worker.run(stopping))
         group.create_task(prune(settings, writer, stopping))
         group.create_task(maintain(settings, maintenance, stopping))

@@ -14,8 +14,8 @@ from gputel.collector.intake import Decoded, Undecodable, decode_all
 from gputel.config import CollectorSettings
 from gputel.errors import DataRefused, GputelError, QueueClosed, StoreError
 from gputel.mq.client import QueueClient
-from gputel.mq.outage import Outage
 from gputel.mq.protocol import Delivery
+from gputel.outage import Outage
 from gputel.store.writer import Writer
 
 log = logging.getLogger("gputel.collector")
@@ -34,13 +34,15 @@ class Worker:
         visibility_timeout_s: float,
         client: QueueClient,
         writer: Writer,
-        outage: Outage,
+        broker_outage: Outage,
+        database_outage: Outage,
     ) -> None:
         self._settings = settings
         self._visibility_timeout_s = visibility_timeout_s
         self._client = client
         self._writer = writer
-        self._outage = outage
+        self._broker_outage = broker_outage
+        self._database_outage = database_outage
         self._landed: list[tuple[str, str]] = []  # committed, to be acknowledged
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -64,11 +66,11 @@ class Worker:
                 if not error.retriable:
                     raise
                 metrics.COLLECTOR_RETRIES.labels(reason="broker").inc()
-                self._outage.begins(error)
+                self._broker_outage.begins(error)
                 await backoff.wait(stopping)
             else:
                 backoff.reset()
-                self._outage.ends()
+                self._broker_outage.ends()
                 if deliveries:
                     await self._process(deliveries, stopping)
 
@@ -123,6 +125,7 @@ class Worker:
             try:
                 with metrics.COLLECTOR_COMMIT_SECONDS.time():
                     landed = await self._writer.land([item.arrival for item in good])
+                self._database_outage.ends()
                 break
             except DataRefused as error:
                 if len(good) == 1:
@@ -132,8 +135,10 @@ class Worker:
                 return None
             except StoreError as error:
                 metrics.COLLECTOR_RETRIES.labels(reason="store").inc()
-                level = logging.WARNING if error.retriable else logging.ERROR
-                log.log(level, "rows not landed, trying again soon: %s", error.message)
+                if error.retriable:
+                    self._database_outage.begins(error)
+                else:
+                    log.error("rows not landed, trying again soon: %s", error.message)
                 if await backoff.wait(stopping):
                     return await self._give_back([item.delivery for item in good])
         metrics.COLLECTOR_DUPLICATES.inc(len(landed) - sum(landed))

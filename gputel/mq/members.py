@@ -12,7 +12,7 @@ from gputel.backoff import Backoff
 from gputel.errors import BrokerUnavailable, GputelError, QueueClosed
 from gputel.mq import addresses
 from gputel.mq.client import QueueClient
-from gputel.mq.outage import Outage
+from gputel.outage import Outage
 
 log = logging.getLogger("gputel.mq")
 

@@ -70,6 +70,7 @@ class Following(Streamer):
         while not stopping.is_set():
             try:
                 progress = await self._streams.progress()
+                self._database_outage.ends()
                 if progress.row_count is not None:
                     return await super()._reserve(rows, stopping)
                 fresh = await asyncio.to_thread(self._growing.rows_ready) - progress.next_row
@@ -79,7 +80,7 @@ class Following(Streamer):
                     return await super()._reserve(min(rows, max(fresh, 1)), stopping)
                 await self._look()
             except StoreUnavailable as error:
-                log.warning("database away, looking again soon: %s", error.message)
+                self._database_outage.begins(error)
                 await backoff.wait(stopping)
             else:
                 await pause(_LOOK_S, stopping)

@@ -13,7 +13,7 @@ from gputel.backoff import Backoff
 from gputel.errors import GputelError, QueueFull
 from gputel.model import record_batch
 from gputel.mq.client import OutgoingMessage, PublishResult, QueueClient
-from gputel.mq.outage import Outage
+from gputel.outage import Outage
 
 
 class ReadChunk(Protocol):

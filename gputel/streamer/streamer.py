@@ -14,7 +14,7 @@ from gputel.backoff import Backoff, pause
 from gputel.config import StreamerSettings
 from gputel.errors import QueueClosed, StoreUnavailable
 from gputel.mq.client import QueueClient
-from gputel.mq.outage import Outage
+from gputel.outage import Outage
 from gputel.store.streams import Lease, Streams
 from gputel.streamer.pacer import Pacer
 from gputel.streamer.publisher import make_message, message_id, publish
@@ -77,7 +77,8 @@ class Streamer:
         self._streams = streams
         self._source = source
         self._observer = observer
-        self._outage = Outage(log)
+        self._broker_outage = Outage(log, "the broker")
+        self._database_outage = Outage(log, "the database")
         self._publishing: dict[int, asyncio.Task[None]] = {}
         self._published: set[int] = set()
         self._rejects_logged: set[int] = set()
@@ -109,10 +110,13 @@ class Streamer:
         backoff = Backoff()
         while not stopping.is_set():
             try:
-                return await self._streams.reserve(rows, self._settings.chunk_lease_s)
+                lease = await self._streams.reserve(rows, self._settings.chunk_lease_s)
             except StoreUnavailable as error:
-                log.warning("database away, reserving again soon: %s", error.message)
+                self._database_outage.begins(error)
                 await backoff.wait(stopping)
+            else:
+                self._database_outage.ends()
+                return lease
         return None
 
     async def _complete(self, stopping: asyncio.Event) -> bool:
@@ -198,7 +202,7 @@ class Streamer:
         stream_id, looping = self._streams.stream_id, self._settings.loop
         message = await make_message(stream_id, chunk, looping=looping)
         try:
-            result = await publish(self._client, message, self._outage, stopping)
+            result = await publish(self._client, message, self._broker_outage, stopping)
         except QueueClosed:
             log.warning("the broker takes no more messages: handing rows back")
             await pause(self._settings.chunk_interval_s, stopping)

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "gputel"
 
-COMMON = {"config", "errors", "metrics", "backoff"}
+COMMON = {"config", "errors", "metrics", "backoff", "outage"}
 MAY_IMPORT = {
     "model": {"errors"},
     "mq": COMMON | {"model"},
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "errors": set(),
     "metrics": set(),
     "backoff": set(),
+    "outage": set(),
     "roles": COMMON | {"mq", "store", "web", "broker", "streamer", "collector", "api"},
     "runtime": COMMON | {"roles"},
 }

@@ -196,7 +196,10 @@ async def test_chunk_among_the_dead_letters_is_told_to_the_observer(pipeline, cs
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_collector_waits_for_a_database_that_went_away_and_lands_all(pipeline, csv, dsn):
+async def test_collector_waits_for_a_database_that_went_away_and_lands_all(
+    pipeline, csv, dsn, caplog
+):
+    caplog.set_level(logging.INFO, "gputel.collector")
     async with wire_to(dsn) as wire, pipeline.broker():
         pool = await open_pool(wire.dsn, PostgresSettings())
         stop = await pipeline.start_collector(pool, visibility_timeout_s=1)
@@ -212,6 +215,11 @@ async def test_collector_waits_for_a_database_that_went_away_and_lands_all(pipel
         assert (await (await pipeline.client()).stats())["dead"] == 0
         await stop()
         await close_pool(pool)
+    said = [line for name, _, line in caplog.record_tuples if name == "gputel.collector"]
+    away = [line for line in said if line.startswith("the database is away, trying again")]
+    back = [line for line in said if line.startswith("the database is back after")]
+    assert 1 <= len(away) == len(back) <= 3
+    assert not [line for line in said if "not landed" in line]
 
 
 async def test_message_that_cannot_be_decoded_goes_to_the_dead_letters_with_its_reason(pipeline):

@@ -1,4 +1,4 @@
-"""What the log tells of a broker that is away: one line when it goes, one when it is back."""
+"""What the log tells of a server that is away: one line when it goes, one when it is back."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from gputel.errors import GputelError
 
 
 class Outage:
-    """Of one broker, as those see it that share this. Failing again is no news."""
+    """Of one server, as those see it that share this. Failing again is no news."""
 
-    def __init__(self, log: logging.Logger, subject: str = "the broker") -> None:
+    def __init__(self, log: logging.Logger, subject: str) -> None:
         self._log = log
         self._subject = subject
         self._since: float | None = None  # monotonic seconds
