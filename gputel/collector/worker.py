@@ -138,7 +138,7 @@ class Worker:
                 if error.retriable:
                     self._database_outage.begins(error)
                 else:
-                    log.error("rows not landed, trying again soon: %s", error.message)
+                    log.error("rows not landed, trying again soon: %s", error.message)  # noqa: TRY400
                 if await backoff.wait(stopping):
                     return await self._give_back([item.delivery for item in good])
         metrics.COLLECTOR_DUPLICATES.inc(len(landed) - sum(landed))

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "errors": set(),
     "metrics": set(),
     "backoff": set(),
-    "outage": set(),
+    "outage": {"errors"},
     "roles": COMMON | {"mq", "store", "web", "broker", "streamer", "collector", "api"},
     "runtime": COMMON | {"roles"},
 }
