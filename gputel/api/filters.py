@@ -68,6 +68,12 @@ class GpuFilters(FormatQuery):
     uuid = Texts("Only GPUs whose uuid begins like this. May be repeated.", "GPU-5fd4f087")
 
 
+class SeenGpuFilters(GpuFilters):
+    """Which GPUs, by their labels and by when they were last seen."""
+
+    seen_since = Since("Only GPUs with a record of this time or later, RFC 3339 or like now-5m.")
+
+
 class SeriesFilters(GpuFilters):
     """Which series: those of such GPUs, of some metrics."""
 

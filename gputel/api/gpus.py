@@ -5,16 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from gputel.api.documented import errors, listed, operation, query
-from gputel.api.filters import GpuFilters, Since, selection
+from gputel.api.filters import SeenGpuFilters, selection
 from gputel.api.formats.answer import answer_rows
 from gputel.api.keys import READER
 from gputel.api.schemas import GpuSchema
-
-
-class GpusQuery(GpuFilters):
-    """Which GPUs to list."""
-
-    seen_since = Since("Only GPUs with a record of this time or later, RFC 3339 or like now-5m.")
 
 
 @operation(
@@ -25,7 +19,7 @@ class GpusQuery(GpuFilters):
     "over time (another host, another pod) is one object, with the labels it was last seen with; "
     "filters look at those.",
 )
-@query(GpusQuery)
+@query(SeenGpuFilters)
 @listed(GpuSchema, "The GPUs; an empty list if none.")
 @errors(400, 406, 503)
 async def list_gpus(request: web.Request) -> web.Response:

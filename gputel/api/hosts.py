@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from aiohttp import web
 
 from gputel.api.documented import errors, listed, operation, path, query
+from gputel.api.filters import SeenGpuFilters, selection
 from gputel.api.formats.answer import answer_rows
 from gputel.api.keys import READER
 from gputel.api.nearest import did_you_mean
@@ -14,21 +17,25 @@ from gputel.errors import NotFound
 from gputel.store.inventory import Host, hosts_of
 from gputel.store.reader import Reader
 from gputel.store.records import Gpu
-from gputel.store.selection import Kind, Matcher, Selection
+from gputel.store.selection import EVERY, Kind, Matcher, Selection
 
 
 @operation(
     "list_hosts",
     "telemetry",
     "List the hosts",
-    "Every host that a GPU was last seen on, one object a host, ordered by name.",
+    "Every host that a GPU was last seen on, one object a host, ordered by name. Filters leave "
+    "GPUs, as those of `/api/v1/gpus` do: hosts of none of them are left out, and the others told "
+    "of by those that are left.",
 )
-@query(FormatQuery)
+@query(SeenGpuFilters)
 @listed(HostSchema, "The hosts; an empty list if none.")
 @errors(400, 406, 503)
 async def list_hosts(request: web.Request) -> web.Response:
-    """Answer every host."""
-    return await answer_rows(request, _hosts(request.app[READER]), HostSchema)
+    """Answer the hosts of the GPUs that the filters leave."""
+    wanted = request["querystring"]
+    found = _hosts(request.app[READER], selection(wanted), wanted.get("seen_since"))
+    return await answer_rows(request, found, HostSchema)
 
 
 @operation(
@@ -47,8 +54,10 @@ async def list_host_gpus(request: web.Request) -> web.Response:
     return await answer_rows(request, found, GpuSchema)
 
 
-async def _hosts(reader: Reader) -> list[Host]:
-    return hosts_of(await reader.gpus())
+async def _hosts(
+    reader: Reader, wanted: Selection = EVERY, seen_since: datetime | None = None
+) -> list[Host]:
+    return hosts_of(await reader.gpus(wanted, seen_since))
 
 
 async def _gpus(reader: Reader, hostname: str) -> list[Gpu]:

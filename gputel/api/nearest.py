@@ -14,11 +14,13 @@ _LONGEST = 200
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
-    """A known name like this one, or None; only those next to it in order are compared.
+    """A known name that begins with this one, or is like it, or None.
 
-    ``known`` is sorted.
+    ``known`` is sorted; only those next to it in order are compared.
     """
     place = bisect_left(known, name)
+    if known[place:] and known[place].startswith(name):
+        return known[place]
     beside = known[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS]
     found = get_close_matches(name[:_LONGEST], beside, n=1)
     return found[0] if found else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -13,6 +15,7 @@ from gputel.cli.query_table import Column
 
 NOTHING_LANDED = "no telemetry has landed yet: `gputel ingest FILE` or `gputel run` brings some"
 
+_NO_FILTERS: Mapping[str, Any] = MappingProxyType({})
 _GPUS = (table.UUID, table.HOSTNAME, table.GPU_ID, table.MODEL, table.LAST_SEEN)
 _HOSTS = (
     Column("hostname", "hostname", whole=True),
@@ -37,22 +40,18 @@ _METRICS = (
 @options.common()
 def gpus_command(api_url: str, format_: str | None, **wanted: Any) -> None:
     """List the GPUs that have telemetry."""
-
-    def show(rows: list[dict[str, Any]]) -> None:
-        if not rows and any(wanted.values()):
-            click.echo("no GPU is like that: leave a filter out")
-            return
-        _listed(rows, _GPUS, "GPU")
-
-    Question(api_url, ("gpus",), wanted).print(format_, show)
+    question = Question(api_url, ("gpus",), wanted)
+    question.print(format_, lambda rows: _listed(rows, _GPUS, "GPU", wanted))
 
 
 @click.command("hosts")
+@options.gpu_filters()
+@options.seen_since("Only hosts of GPUs with a record of this time or later: 15m, or RFC 3339.")
 @options.common()
-def hosts_command(api_url: str, format_: str | None) -> None:
-    """List the hosts that GPUs were last seen on."""
-    question = Question(api_url, ("hosts",), {})
-    question.print(format_, lambda rows: _listed(rows, _HOSTS, "host"))
+def hosts_command(api_url: str, format_: str | None, **wanted: Any) -> None:
+    """List the hosts that GPUs were last seen on; filters are of these GPUs."""
+    question = Question(api_url, ("hosts",), wanted)
+    question.print(format_, lambda rows: _listed(rows, _HOSTS, "host", wanted))
 
 
 @click.command("metrics")
@@ -63,9 +62,15 @@ def metrics_command(api_url: str, format_: str | None) -> None:
     question.print(format_, lambda rows: _listed(rows, _METRICS, "metric"))
 
 
-def _listed(rows: list[dict[str, Any]], columns: tuple[Column, ...], noun: str) -> None:
+def _listed(
+    rows: list[dict[str, Any]],
+    columns: tuple[Column, ...],
+    noun: str,
+    wanted: Mapping[str, Any] = _NO_FILTERS,
+) -> None:
     if not rows:
-        click.echo(NOTHING_LANDED)
+        filtered = any(wanted.values())
+        click.echo("no GPU is like that: leave a filter out" if filtered else NOTHING_LANDED)
         return
     table.write_table(rows, columns)
     click.echo(f"\n{len(rows)} {noun}{'s' if len(rows) != 1 else ''}")

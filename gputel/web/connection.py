@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import LineTooLong
 
 from gputel.web.errors import error_response, http_refusal
 
@@ -85,7 +86,7 @@ class Connection(web.RequestHandler):
             return super().handle_error(request, status, exc, message)
         reason = " ".join((message or "malformed").split())[:_MESSAGE_CHARS]
         log.debug("refused what is no HTTP, from %s: %s", request.remote, reason)
-        response = error_response(status, "bad_request", f"this is no HTTP request: {reason}")
+        response = error_response(status, "bad_request", _told(exc, reason))
         response.force_close()
         return response
 
@@ -124,3 +125,12 @@ class Connection(web.RequestHandler):
             transport.abort()
         else:
             self._watch()
+
+
+def _told(error: BaseException | None, reason: str) -> str:
+    if isinstance(error, LineTooLong):
+        return (
+            f"the address or a header is over {error.args[1]} bytes: ask for less at once, with "
+            "fewer or shorter parameters"
+        )
+    return f"this is no HTTP request: {reason}"

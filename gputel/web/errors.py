@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
@@ -11,15 +12,21 @@ from aiohttp import web
 from gputel.errors import GputelError
 
 log = logging.getLogger("gputel.web")
+
+_LONG_WORD = re.compile(r"(\S{200})\S{100,}?(['\"]?\S?)(?=\s|$)")
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def error_response(
     status: int, code: str, message: str, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """One refusal; a 503 asks the client to come back in a second."""
+    """One refusal; a 503 asks the client to come back in a second.
+
+    Words of a message that are very long, as values are that were sent, are cut.
+    """
     headers = {"Retry-After": "1"} if status == 503 else headers
-    body = msgspec.json.encode({"code": code, "message": message})
+    body = msgspec.json.encode({"code": code, "message": _LONG_WORD.sub(r"\1…\2", message)})
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 

@@ -266,3 +266,22 @@ async def test_two_apis_in_one_process_answer_alike(
     async with aiohttp.ClientSession(wired_api.url) as other:
         for path in ("/openapi.json", "/api/v1/gpus", PATH):
             assert await get(other, path) == await get(client, path)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/gpus?format=", "/api/v1/hosts/", "/nothing/"])
+async def test_a_refusal_is_short_however_long_what_it_refuses(
+    client: aiohttp.ClientSession, path: str
+) -> None:
+    path += "a" * 5000 + ("/gpus" if "hosts" in path else "")
+    async with client.get(path) as response:
+        message = (await response.json())["message"]
+    assert response.status in (400, 404)
+    assert "aaa…" in message
+    assert len(message) < 350
+
+
+async def test_an_address_that_is_too_long_is_told_so(client: aiohttp.ClientSession) -> None:
+    async with client.get("/api/v1/gpus?uuid=" + "a" * 9000) as response:
+        message = (await response.json())["message"]
+    assert response.status == 400
+    assert message.startswith("the address or a header is over 8190 bytes: ask for less at once")

@@ -164,6 +164,30 @@ async def test_prometheus_metadata_tells_the_same(
     }
 
 
+async def test_the_beginning_of_a_uuid_is_answered_with_one_that_begins_like_it(
+    blocks: None, client: aiohttp.ClientSession
+) -> None:
+    assert "did you mean GPU-b1?" in await refusal(client, "/api/v1/gpus/GPU-b", 404)
+    assert "did you mean node-a?" in await refusal(client, "/api/v1/hosts/n/gpus", 404)
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ("hostname=node-a", {"node-a": 2}),
+        ("hostname=node-a&hostname=node-b", {"node-a": 2, "node-b": 1}),
+        ("uuid=GPU-a1&uuid=GPU-b", {"node-a": 1, "node-b": 1}),
+        ("seen_since=2025-07-18T00:00:00Z", {"node-a": 1}),
+        ("hostname=node-old", {}),
+    ],
+)
+async def test_filters_leave_hosts_by_the_gpus_on_them(
+    blocks: None, client: aiohttp.ClientSession, filters: str, found: dict[str, int]
+) -> None:
+    hosts = await get(client, f"/api/v1/hosts?{filters}")
+    assert {host["hostname"]: host["gpus"] for host in hosts} == found
+
+
 async def test_an_empty_store_has_no_hosts_and_no_metrics(client: aiohttp.ClientSession) -> None:
     assert await get(client, "/api/v1/hosts") == []
     assert await get(client, "/api/v1/metrics") == []

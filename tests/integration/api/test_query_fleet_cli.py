@@ -44,6 +44,9 @@ async def test_filters_of_gpus_and_hosts_and_metrics(api: Listener) -> None:
     assert [row["uuid"] for row in found] == UUIDS[:2]
     assert await rows(api, "gpus", "--model", "A100") == []
     assert [row["gpus"] for row in await rows(api, "hosts")] == [2, 1]
+    assert [row["gpus"] for row in await rows(api, "hosts", "--uuid", UUIDS[1])] == [1]
+    ended = await gputel(api, "query", "hosts", "--model", "A100", "--format", "table")
+    assert ended.out == "no GPU is like that: leave a filter out\n"
     assert [row["unit"] for row in await rows(api, "metrics")] == ["%", "W"]
 
 
