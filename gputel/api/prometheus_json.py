@@ -18,6 +18,8 @@ from gputel.promql.samples import SeriesSamples
 from gputel.promql.vector import Float64, Int64, Scalar, String, Value, Vector
 
 _SAMPLES_AT_ONCE = 500_000
+# Made once: of a str, Arrow makes a scalar anew each time, and looks for pandas then.
+_OPENED, _BETWEEN, _QUOTED, _CLOSED, _NONE = map(pa.scalar, ("[", ',"', '"', '"],', ""))
 
 
 def success(data: Any) -> bytes:
@@ -92,14 +94,15 @@ def _parts(labels: Sequence[Labels], bounds: Int64, joined: pa.StringArray) -> I
 
 def _joined(times_us: Int64, step: Int64 | None, values: Float64) -> pa.StringArray:
     """``[time,"value"],`` of each sample, one after the other in one buffer."""
-    heads = pc.binary_join_element_wise("[", _seconds(times_us), ',"', "")
+    heads = pc.binary_join_element_wise(_OPENED, _seconds(times_us), _BETWEEN, _NONE)
     if step is not None:
         heads = heads.take(pa.array(step))
-    return pc.binary_join_element_wise(heads, _numbers(values), '"],', "")
+    return pc.binary_join_element_wise(heads, _numbers(values), _CLOSED, _NONE)
 
 
 def _pairs(times_us: Int64, values: Float64) -> list[bytes]:
-    texts = pc.binary_join_element_wise(_seconds(times_us), ',"', _numbers(values), '"', "")
+    seconds, numbers = _seconds(times_us), _numbers(values)
+    texts = pc.binary_join_element_wise(seconds, _BETWEEN, numbers, _QUOTED, _NONE)
     return [text.encode() for text in texts.to_pylist()]
 
 

@@ -23,6 +23,7 @@ from gputel.store.samples import Samples
 from gputel.store.series_reader import samples_of, series_where
 
 _IN_THREAD_SERIES = 300  # fewer are looked at sooner than a thread is told to
+_IN_THREAD_SAMPLES = 10_000
 _LITERALS = re.compile(r"[\w :@/-]+(?:\|[\w :@/-]+)*", re.ASCII)
 
 
@@ -52,7 +53,10 @@ class SeriesSource:
                 samples = await samples_of(
                     connection, found.series_ids, reach.first_us, reach.last_us, count
                 )
-                read[reach.selector] = await asyncio.to_thread(_collect, found, samples)
+                if len(samples) > _IN_THREAD_SAMPLES:
+                    read[reach.selector] = await asyncio.to_thread(_collect, found, samples)
+                else:
+                    read[reach.selector] = _collect(found, samples)
         return read
 
     async def labels(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gputel.api.app import build_app
+from gputel.api.memory import keep_freed_memory
 from gputel.api.push.pusher import Pusher
 from gputel.config import ApiSettings
 from gputel.store.reader import Reader
@@ -28,6 +29,7 @@ async def serve(
     Without ``access`` everyone is let in, without a pusher no records are taken. Handlers unpack
     the bodies that they read. Raises PortTaken or UsageError where it cannot listen.
     """
+    keep_freed_memory()
     health.add("postgres", reader.check)
     access = access or Access()
     app = build_app(reader, health, settings, access, pusher)

@@ -16,6 +16,7 @@ from gputel.store.records import SeriesLabels
 from gputel.store.samples import (
     EPOCH,
     INTEGER,
+    NUMBER,
     POSTGRES_EPOCH_US,
     Samples,
     concatenate,
@@ -37,6 +38,7 @@ _PIECE_SERIES = 2000
 _FIRST_FETCH_BLOCKS = 256
 _MOST_FETCH_BLOCKS = 8192
 _FETCH_SAMPLES = 1_000_000
+_IN_THREAD_SAMPLES = 10_000  # fewer are decoded sooner than a thread is told to
 
 
 async def series_where(
@@ -85,12 +87,14 @@ async def samples_of(
     pieces: list[Samples] = []
     fetch = _FIRST_FETCH_BLOCKS
     while rows := await cursor.fetch(fetch):
-        piece = await asyncio.to_thread(_decode, rows, first_us, last_us)
+        piece = await _decoded(rows, first_us, last_us)
         count(len(piece))
         pieces.append(piece)
         if len(rows) < fetch:
             break
         fetch = max(16, min(_MOST_FETCH_BLOCKS, _FETCH_SAMPLES * fetch // max(1, len(piece))))
+    if sum(map(len, pieces)) <= _IN_THREAD_SAMPLES:
+        return concatenate(pieces)
     return await asyncio.to_thread(concatenate, pieces)
 
 
@@ -99,6 +103,12 @@ def moment(us: int) -> datetime:
     if us <= micros(EARLIEST):
         return EARLIEST
     return LATEST if us >= micros(LATEST) else EPOCH + timedelta(microseconds=us)
+
+
+async def _decoded(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:
+    if sum(len(row["value"]) for row in rows) <= _IN_THREAD_SAMPLES * NUMBER.itemsize:
+        return _decode(rows, first_us, last_us)
+    return await asyncio.to_thread(_decode, rows, first_us, last_us)
 
 
 def _decode(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:
