@@ -76,7 +76,7 @@ def hosts_of(gpus: Iterable[Gpu]) -> list[Host]:
         Host(
             hostname,
             len(on),
-            sorted({gpu.model_name for gpu in on}),
+            sorted({gpu.model_name for gpu in on if gpu.model_name}),
             min(gpu.first_seen for gpu in on),
             max(gpu.last_seen for gpu in on),
         )

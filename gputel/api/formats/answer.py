@@ -7,8 +7,8 @@ request; what fails after it breaks the transfer off, so that a part is never ta
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing, closing
 from typing import Any
 
 from aiohttp import web
@@ -33,14 +33,15 @@ Pieces = AsyncGenerator[Records, None]
 
 async def answer_rows(
     request: web.Request,
-    rows: Awaitable[Sequence[Any]],
+    rows: Coroutine[Any, Any, Sequence[Any]],
     schema: type[Schema],
     headers: Headers = {},  # noqa: B006, it is read only
 ) -> web.Response:
     """A small list of rows, which are dicts or structs with the fields of ``schema``."""
-    asked = Asked.by(request)
-    with asked.timing.phase("store"):
-        found = await rows
+    with closing(rows):  # a request that is refused reads none
+        asked = Asked.by(request)
+        with asked.timing.phase("store"):
+            found = await rows
     with asked.timing.phase("encode"):
         body = await maybe_in_thread(
             len(found) > _IN_THREAD_RECORDS, encode_rows, found, schema, asked.format

@@ -62,7 +62,7 @@ def parse_ndjson(body: bytes, most: int, now_us: int) -> Parsed:
 
 def _text(body: bytes) -> str:
     try:
-        return body.decode()
+        return body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BadRequest("the body is not UTF-8 text") from None
 
@@ -125,7 +125,9 @@ def _reason(text: str) -> str:
     place = _PLACE.search(text)
     name = place[1] if place else ""
     said = text[: place.start()] if place else text
-    if types := _TYPE.match(said):
+    if said == "Number out of range":
+        said = "is out of range"
+    elif types := _TYPE.match(said):
         wanted, got = (_NAMES.get(each.split(" ")[0], each) for each in types.groups())
         said = f"is {got} instead of {wanted}"
     return _short(f"{name} {said}" if name else f"a record {said}")

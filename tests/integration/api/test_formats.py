@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gc
 import gzip
 import io
 import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -233,3 +235,23 @@ async def test_an_export_in_csv_is_ingested_again(
     )
     assert await ingest.wait() == 0
     assert [tuple(map(str, row)) for row in await pool.fetch(landed)] == before
+
+
+async def test_a_list_in_no_format_that_there_is_is_not_read(
+    client: aiohttp.ClientSession,
+) -> None:
+    paths = (
+        "gpus",
+        "hosts",
+        "hosts/a/gpus",
+        "metrics",
+        "telemetry/latest",
+        "telemetry/top?metric=a",
+    )
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for path in paths:
+            async with client.get(f"/api/v1/{path}", headers={"Accept": "image/png"}) as response:
+                assert response.status == 406
+        gc.collect()
+    assert not [each for each in told if "never awaited" in str(each.message)]

@@ -102,6 +102,15 @@ async def test_hosts_are_those_that_gpus_were_last_seen_on(
     ]
 
 
+async def test_a_host_of_gpus_without_a_model_has_no_models(
+    pool: asyncpg.Pool, client: aiohttp.ClientSession
+) -> None:
+    await add_block(pool, Labels("GPU-c", TEMP, "node-c"), [NOON], [1])
+    await pool.execute("UPDATE series SET model_name = ''")
+    (host,) = await get(client, "/api/v1/hosts")
+    assert host["models"] == []
+
+
 async def test_the_gpus_of_a_host_are_those_of_the_list(
     blocks: None, client: aiohttp.ClientSession
 ) -> None:

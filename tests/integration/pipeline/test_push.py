@@ -121,6 +121,12 @@ async def test_thousands_of_lines_of_csv_without_a_time_land(pipeline: Pipeline,
     assert (answer["accepted"], answer["rejected"]) == (5000, [])
 
 
+@pytest.mark.parametrize("kind", [JSON, NDJSON, CSV])
+async def test_a_byte_order_mark_is_passed_over(pipeline: Pipeline, api: Api, kind: str) -> None:
+    text = "metric_name,uuid,value\nTEMP,GPU-a,1" if kind == CSV else json.dumps(record(1))
+    assert (await api.pushed(f"\ufeff{text}", kind))["accepted"] == 1
+
+
 async def test_ndjson_lands_as_it_was_pushed(pipeline: Pipeline, api: Api) -> None:
     lines = [json.dumps(record(1)), "", json.dumps(record(2, **LABELED)), "no JSON", ""]
     answer = await api.pushed("\r\n".join(lines), NDJSON)
