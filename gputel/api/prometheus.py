@@ -13,7 +13,7 @@ from gputel.api import prometheus_documented as documents
 from gputel.api import prometheus_json as answers
 from gputel.api.keys import PROMETHEUS
 from gputel.api.prometheus_params import parameters
-from gputel.api.time_limit import time_limit
+from gputel.api.time_limit import within
 from gputel.errors import (
     BadRequest,
     ExpressionFailed,
@@ -31,8 +31,8 @@ def _handler(ask: asks.Ask) -> Callable[[web.Request], Awaitable[web.StreamRespo
     async def handler(request: web.Request) -> web.StreamResponse:
         try:
             given, prometheus = await parameters(request), request.app[PROMETHEUS]
-            async with time_limit(prometheus.timeout_s(given)):
-                body = await ask(prometheus, given, request)
+            answer = ask(prometheus, given, request)
+            body = await within(prometheus.timeout_s(given), request, answer)
         except Exception as error:
             return _refusal(request, error)
         return web.Response(body=body, content_type="application/json")

@@ -7,8 +7,9 @@ be sent is not cut off: it ends when it is whole, or when its client takes no mo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -18,7 +19,9 @@ from gputel.web.errors import Handler
 
 QUERIES = "/api/v1/"
 
+_CLEAN_UP_S = 2.0
 _DEADLINE = web.RequestKey("deadline", asyncio.Timeout)
+Answer = TypeVar("Answer")
 
 
 @asynccontextmanager
@@ -34,24 +37,43 @@ async def time_limit(seconds: float) -> AsyncIterator[asyncio.Timeout]:
         ) from None
 
 
+async def within(seconds: float, request: web.Request, work: Awaitable[Answer]) -> Answer:
+    """What the work for a request gives, held to the limit until the answer begins.
+
+    Work that is cancelled, as it is when the client leaves, is waited for: but not for ever, since
+    a Postgres behind a dead network does not confirm that a statement ended.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        async with time_limit(seconds) as request[_DEADLINE]:
+            return await asyncio.shield(task)
+    finally:
+        del request[_DEADLINE]
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CLEAN_UP_S)
+
+
 def time_limit_middleware(seconds: float) -> Middleware:
     """Hold every GET of a path of ``QUERIES`` to the limit, until its answer begins."""
 
     @web.middleware
     async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = handler(request)
         if request.method == "POST" or not request.path.startswith(QUERIES):
-            return await handler(request)
-        async with time_limit(seconds) as request[_DEADLINE]:
-            try:
-                return await handler(request)
-            finally:
-                del request[_DEADLINE]
+            return await answer
+        return await within(seconds, request, answer)
 
     return limited
 
 
 async def lift_time_limit(request: web.Request, _response: web.StreamResponse) -> None:
-    """Let an answer that begins take its time: for ``Application.on_response_prepare``."""
+    """Let an answer that begins take its time: for ``Application.on_response_prepare``.
+
+    Raises TimeoutError where the request is about to be refused.
+    """
     deadline = request.get(_DEADLINE)
-    if deadline is not None and not deadline.expired():
+    if deadline is not None:
+        if deadline.expired():
+            raise TimeoutError
         deadline.reschedule(None)

@@ -9,11 +9,13 @@ import asyncpg
 import pytest
 
 from gputel.api.server import serve
-from gputel.config import ApiSettings
+from gputel.config import ApiSettings, PostgresSettings
+from gputel.store.pool import close_pool, open_pool
 from gputel.store.reader import Reader
 from gputel.web.health import Health
 from tests.integration.api.test_streaming import until_busy_sessions_are
 from tests.telemetry_rows import Labels, add_block, add_many
+from tests.wire import Wire
 
 MORNING = datetime(2025, 7, 18, 1, tzinfo=UTC)
 QUERIES = [
@@ -50,6 +52,19 @@ async def hurried(pool: asyncpg.Pool) -> AsyncIterator[aiohttp.ClientSession]:
         aiohttp.ClientSession(listener.url) as session,
     ):
         yield session
+
+
+@pytest.fixture
+async def far(wire: Wire) -> AsyncIterator[aiohttp.ClientSession]:
+    """The same, of an API whose way to Postgres can be frozen."""
+    pool = await open_pool(wire.dsn, PostgresSettings())
+    settings = ApiSettings(api_port=0, query_timeout_s=0.3)
+    async with (
+        serve(settings, "127.0.0.1", Reader(pool), Health()) as listener,
+        aiohttp.ClientSession(listener.url) as session,
+    ):
+        yield session
+    await close_pool(pool)
 
 
 @pytest.fixture
@@ -123,3 +138,18 @@ async def test_an_answer_that_has_begun_is_not_cut_off(
         rest = await response.content.read()
     assert (begun + rest).count(b"\n") == 200_000
     await until_busy_sessions_are(pool, 0)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/gpus", "/api/v1/telemetry", "/prometheus/api/v1/labels"])
+async def test_a_query_is_refused_in_time_where_postgres_does_not_even_confirm_its_end(
+    pool: asyncpg.Pool, wire: Wire, far: aiohttp.ClientSession, path: str
+) -> None:
+    await add_block(pool, Labels(), [MORNING], [1])
+    async with far.get(path) as response:
+        assert response.status == 200
+    wire.freeze()
+    async with asyncio.timeout(20), far.get(path) as response:
+        assert (response.status, "--query-timeout-s" in await response.text()) == (503, True)
+    wire.thaw()
+    async with far.get(path) as response:
+        assert response.status == 200
