@@ -28,8 +28,9 @@ class Ordered:
     """Series by uuid and metric. The same object for the same ids, as long as it is remembered."""
 
     series: tuple[SeriesLabels, ...]
+    series_id: Int64
     place: Int64
-    """Of each of ``series`` in the ids that were given."""
+    """Of each series in the ids that were given."""
 
 
 class KnownSeries:
@@ -60,7 +61,9 @@ class KnownSeries:
         if known is None:
             labels = await self.labels(connection, series_ids.tolist())
             place = sorted(range(len(labels)), key=[*map(_BY_GPU_AND_METRIC, labels)].__getitem__)
-            known = Ordered(tuple(labels[each] for each in place), np.array(place, np.int64))
+            known = Ordered(
+                tuple(labels[each] for each in place), series_ids[place], np.array(place, np.int64)
+            )
             self._orders[key] = known
             if len(self._orders) > _MOST_ORDERS:
                 del self._orders[next(iter(self._orders))]

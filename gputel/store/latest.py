@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-import numpy as np
 
 from gputel.store import queries
 from gputel.store.blocks import Float64, Int64
@@ -68,8 +67,8 @@ class Newest:
 
     def determining(self) -> tuple[bytes, ...]:
         """What tells it from any other."""
-        ids = np.array([series.series_id for series in self.of.series], np.int64)
-        return tuple(each.tobytes() for each in (ids, self.ts, self.age_s, self.value))
+        columns = (self.of.series_id, self.ts, self.age_s, self.value)
+        return tuple(each.tobytes() for each in columns)
 
     def __iter__(self) -> Iterator[Latest]:
         columns = (self.ts.tolist(), self.age_s.tolist(), numbers(self.value))

@@ -5,6 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from gputel.errors import ConfigError, StoreError
@@ -48,6 +49,27 @@ async def test_server_has_the_settings_of_this_gputel(made_dir: Path) -> None:
         assert await fetchval(dsn, "SHOW fsync") == "on"
         assert await fetchval(dsn, "SHOW wal_compression") in ("lz4", "off")
         assert await fetchval(dsn, "SHOW work_mem") == "5MB"
+
+
+async def test_a_session_takes_no_fresh_pages_for_a_statement_that_needs_what_the_last_one_freed(
+    made_dir: Path,
+) -> None:
+    sample = "SELECT length(array_send(array_agg(i::float8))) FROM generate_series(1, 100000) AS i"
+    async with embedded_postgres(made_dir) as dsn:
+        connection = await asyncpg.connect(dsn)
+        server = Path("/proc") / str(connection.get_server_pid()) / "stat"
+        for _ in range(6):  # the plan of a prepared statement is made for good by then
+            await connection.fetchval(sample)
+        before = faults(server)
+        for _ in range(20):
+            await connection.fetchval(sample)
+        assert faults(server) - before < 20 * 100
+        await connection.close()
+
+
+def faults(stat: Path) -> int:
+    """How many pages the kernel had to give: minflt of proc(5)."""
+    return int(stat.read_text().rpartition(")")[2].split()[7])
 
 
 async def test_psql_takes_the_dsn_of_the_running_server(made_dir: Path) -> None:

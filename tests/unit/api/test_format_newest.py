@@ -21,7 +21,9 @@ def newest(count: int) -> Newest:
     series = tuple(SeriesLabels(place, *LABELS) for place in range(count))
     age_s = np.array([4.0, -0.001, 86400.123, 0.0, 1e9, 0.5, 7.25])[:count]
     us = np.array([0, 1, -1, 10**15, 1_753_000_000_250_000, 10**6, 999_999], np.int64)[:count]
-    return Newest(Ordered(series, np.arange(count)), us, age_s, np.array(VALUES)[:count])
+    return Newest(
+        Ordered(series, np.arange(count), np.arange(count)), us, age_s, np.array(VALUES)[:count]
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1, len(VALUES)])
