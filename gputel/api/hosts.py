@@ -65,7 +65,7 @@ async def _gpus(reader: Reader, hostname: str) -> list[Gpu]:
     if not found:
         known = [host.hostname for host in await _hosts(reader)]
         raise NotFound(
-            f"no GPU was last seen on host {hostname!r}{did_you_mean(hostname, known)}; "
+            f"no GPU was last seen on host {hostname!r}{did_you_mean(hostname, known)}"
             "GET /api/v1/hosts lists those that have some"
         )
     return found

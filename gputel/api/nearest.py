@@ -27,15 +27,15 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """A question to end a refusal with; empty where nothing is like it."""
+    """What stands between a refusal and where to look: a question, if something is like it."""
     found = nearest(name, known)
-    return f"; did you mean {found}?" if found else ""
+    return f": did you mean {found}? " if found else "; "
 
 
 async def unknown_gpu(reader: Reader, uuid: str) -> NotFound:
     """The refusal of a GPU of which nothing has landed; it names the nearest that is known."""
     known = sorted(gpu.uuid for gpu in await reader.gpus())
     return NotFound(
-        f"no telemetry of GPU {uuid!r} has landed{did_you_mean(uuid, known)}; "
+        f"no telemetry of GPU {uuid!r} has landed{did_you_mean(uuid, known)}"
         "GET /api/v1/gpus lists those that have some"
     )

@@ -125,7 +125,7 @@ async def test_an_unknown_host_is_refused_with_the_nearest_known(
     blocks: None, client: aiohttp.ClientSession
 ) -> None:
     said = await refusal(client, "/api/v1/hosts/node-c/gpus", 404)
-    assert "'node-c'; did you mean node-" in said
+    assert "'node-c': did you mean node-" in said
     assert "did you mean" not in await refusal(client, "/api/v1/hosts/%00/gpus", 404)
 
 
@@ -176,7 +176,9 @@ async def test_prometheus_metadata_tells_the_same(
 async def test_the_beginning_of_a_uuid_is_answered_with_one_that_begins_like_it(
     blocks: None, client: aiohttp.ClientSession
 ) -> None:
-    assert "did you mean GPU-b1?" in await refusal(client, "/api/v1/gpus/GPU-b", 404)
+    assert "landed: did you mean GPU-b1? GET /api/v1/gpus lists" in await refusal(
+        client, "/api/v1/gpus/GPU-b", 404
+    )
     assert "did you mean node-a?" in await refusal(client, "/api/v1/hosts/n/gpus", 404)
 
 
