@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from operator import attrgetter
 from sys import intern
 
@@ -70,7 +71,7 @@ class KnownSeries:
         return known
 
     def _forget(self) -> None:
-        for each in list(self._labels)[: max(0, len(self._labels) - self._most)]:
+        for each in list(islice(self._labels, max(0, len(self._labels) - self._most))):
             del self._labels[each]
 
 

@@ -20,13 +20,12 @@ from gputel.errors import GputelError
 from gputel.store import queries
 from gputel.store.blocks import Blocks
 from gputel.store.reader import Connection, Reader
-from gputel.store.records import Records, SeriesLabels
+from gputel.store.records import Records
 from gputel.store.samples import Samples, concatenate
 
 _SQL = queries.load("landing")
 _PART_SAMPLES = _BATCH_SAMPLES = 32_768
 _SAMPLE_BYTES = 24
-_MOST_LABELS = 50_000  # remembered
 
 
 class LandingsGone(GputelError):
@@ -85,7 +84,6 @@ class Landings:
     def __init__(self, reader: Reader, keep: timedelta, keep_bytes: int) -> None:
         self._reader = reader
         self._keep, self._keep_bytes = keep, keep_bytes
-        self._labels: dict[int, SeriesLabels] = {}
 
     async def demand(self) -> int:
         """Have landings kept for ``keep`` from now on, and drop older ones; the epoch of that."""
@@ -147,18 +145,8 @@ class Landings:
                 raise LandingsGone("some of what landed then has just been dropped")
             samples = await asyncio.to_thread(_unpack, rows, parts)
             ids = np.unique(samples.series_id).tolist()
-            return Records(samples, await self._labels_of(connection, ids))
-
-    async def _labels_of(
-        self, connection: Connection, series_ids: Sequence[int]
-    ) -> dict[int, SeriesLabels]:
-        if missing := [each for each in series_ids if each not in self._labels]:
-            if len(self._labels) + len(missing) > _MOST_LABELS:
-                self._labels = {}
-                missing = list(series_ids)
-            rows = await connection.fetch(_SQL["labels"], missing)
-            self._labels |= {row["series_id"]: SeriesLabels(*row) for row in rows}
-        return {series_id: self._labels[series_id] for series_id in series_ids}
+            labels = await self._reader.known.labels(connection, ids)
+        return Records(samples, dict(zip(ids, labels, strict=True)))
 
 
 def _batches(rows: Sequence[asyncpg.Record]) -> list[list[Part]]:

@@ -50,11 +50,6 @@ FROM unnest($1::text[], $2::integer[]) WITH ORDINALITY AS wanted (xid, part, pla
 JOIN landing AS l ON l.xid = wanted.xid::xid8 AND l.part = wanted.part
 ORDER BY wanted.place
 
--- name: labels
-SELECT series_id, metric_name, gpu_id, device, uuid, model_name, hostname, container, pod,
-       namespace, labels_raw
-FROM series WHERE series_id = ANY ($1::bigint[])
-
 -- name: note_horizon
 INSERT INTO landing_horizon SELECT WHERE EXISTS (SELECT FROM landing)
 
