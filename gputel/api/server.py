@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gputel.api.app import build_app
-from gputel.api.memory import keep_freed_memory
 from gputel.api.push.pusher import Pusher
 from gputel.config import ApiSettings
+from gputel.memory import keep_freed_memory
 from gputel.store.reader import Reader
 from gputel.web.access import Access
 from gputel.web.health import Health

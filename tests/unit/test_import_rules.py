@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "gputel"
 
-COMMON = {"config", "errors", "metrics", "backoff", "outage"}
+COMMON = {"config", "errors", "metrics", "backoff", "outage", "memory"}
 MAY_IMPORT = {
     "model": {"errors"},
     "mq": COMMON | {"model"},
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "metrics": set(),
     "backoff": set(),
     "outage": {"errors"},
+    "memory": set(),
     "roles": COMMON | {"mq", "store", "web", "broker", "streamer", "collector", "api"},
     "runtime": COMMON | {"roles"},
 }

@@ -11,7 +11,7 @@ ROUNDS, PAGES = 50, 1_000
 PROGRAM = f"""
 import resource, sys
 import numpy as np
-from gputel.api.memory import keep_freed_memory
+from gputel.memory import keep_freed_memory
 if "keep" in sys.argv:
     keep_freed_memory()
 def answer():
