@@ -247,7 +247,7 @@ class CollectorSettings:
     )
     commit_max_messages: int = _setting(64, "Most messages in one transaction.", minimum=1)
     commit_max_bytes: int = _setting(
-        8 * MIB, "Payload bytes after which a transaction takes no further message.", minimum=1
+        4 * MIB, "Payload bytes after which a transaction takes no further message.", minimum=1
     )
     ledger_window_h: float = _setting(
         168.0, "Hours that the ids of messages without a chunk lease are remembered.", minimum=0

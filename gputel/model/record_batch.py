@@ -1,4 +1,4 @@
-"""The codec of a record batch: Arrow IPC stream format, bodies compressed with lz4.
+"""The codec of a record batch: Arrow IPC stream format, bodies compressed.
 
 Format: https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format
 """
@@ -11,13 +11,16 @@ import pyarrow.ipc
 from gputel.errors import DecodeError
 from gputel.model.columns import NEWEST_US, OLDEST_US, SCHEMA, TIMESTAMP
 
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+_QUICK = pa.ipc.IpcWriteOptions(compression="lz4")
+_SMALL = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 1))
+_LARGE_BYTES = 1024 * 1024  # zstd halves what is larger; what is smaller takes it thrice the time
 
 
 def encode(batch: pa.RecordBatch) -> bytes:
-    """One record batch of SCHEMA as the payload of one message, 10 to 30 bytes a record."""
+    """One record batch of SCHEMA as the payload of one message."""
+    options = _SMALL if batch.nbytes > _LARGE_BYTES else _QUICK
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, SCHEMA, options=_OPTIONS) as writer:
+    with pa.ipc.new_stream(sink, SCHEMA, options=options) as writer:
         writer.write_batch(batch)
     payload: bytes = sink.getvalue().to_pybytes()
     return payload

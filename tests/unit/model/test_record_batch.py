@@ -60,6 +60,13 @@ def test_encoding_is_small():
     assert len(encode(batch(32_768))) < 30 * 32_768
 
 
+def test_large_batch_of_many_series_takes_much_less_than_lz4_would_make_of_it():
+    texts = [f"instance={row * 7919}, gpu={row % 8}, pod=vllm-{row:x}" for row in range(20_000)]
+    many = batch(20_000, labels_raw=labels(list(range(20_000)), texts))
+    assert len(encode(many)) < 0.7 * len(stream(SCHEMA, many, compression="lz4"))
+    assert decode(encode(many)).equals(many)
+
+
 @pytest.mark.parametrize(
     "payload", [b"", b"hello", b"\x00" * 64, b"\xff\xff\xff\xff\x00\x00\x00\x00", b'{"id": "1"}']
 )
