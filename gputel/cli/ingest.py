@@ -16,6 +16,7 @@ from gputel.errors import Stopped, UsageError
 from gputel.runtime import run_loop
 
 DEFAULTS = {"rate": 0.0, "timestamps": "source", "log_level": "warning", "chunk_lease_s": 10.0}
+DEFAULTS |= {"queue_max_bytes": 64 * config.MIB}
 _SKIP = ("host", "csv", "loop", "broker_port", "health_port", "chunk_interval_s")
 EXIT_STOPPED = 130
 

@@ -20,8 +20,10 @@ UInt64 = npt.NDArray[np.uint64]
 Int64 = npt.NDArray[np.int64]
 
 _CODE_LIMIT = 2**62
+_AT_ONCE = 4096  # texts that are Python's at a time: bounds memory
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LANE_SEEDS = (np.uint64(0xD6E8FEB86659FD93), np.uint64(0xA0761D6478BD642F))
+_LANE_SALTS = ("", "\x00")
 _SHIFT = np.uint64(32)
 _LANE_MULTIPLIERS = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 
@@ -94,12 +96,20 @@ def fingerprints(groups: Groups) -> tuple[UInt64, UInt64]:
     """
     lanes = [np.full(len(groups), seed, np.uint64) for seed in _LANE_SEEDS]
     for place, name in enumerate(LABELS):
-        values = groups.batch.column(name).dictionary.to_pylist()
-        for lane, salt in enumerate(("", "\x00")):
-            hashes = np.fromiter((hash(value + salt) for value in values), np.int64, len(values))
-            picked = hashes.view(np.uint64)[groups.label_codes[place]]
-            lanes[lane] = _mix(lanes[lane], picked, _LANE_MULTIPLIERS[lane])
+        hashes = _hashes(groups.batch.column(name).dictionary)
+        for lane, multiplier in enumerate(_LANE_MULTIPLIERS):
+            lanes[lane] = _mix(lanes[lane], hashes[lane][groups.label_codes[place]], multiplier)
     return lanes[0], lanes[1]
+
+
+def _hashes(values: pa.StringArray) -> UInt64:
+    """Of each text, for each lane; lanes x texts."""
+    hashes = np.empty((len(_LANE_SALTS), len(values)), np.int64)
+    for first in range(0, len(values), _AT_ONCE):
+        some = values[first : first + _AT_ONCE].to_pylist()
+        for lane, salt in enumerate(_LANE_SALTS):
+            hashes[lane, first : first + len(some)] = [hash(value + salt) for value in some]
+    return hashes.view(np.uint64)
 
 
 def _mix(state: UInt64, value: UInt64, multiplier: np.uint64) -> UInt64:

@@ -13,7 +13,7 @@ from gputel import metrics
 from gputel.backoff import Backoff, pause
 from gputel.config import StreamerSettings
 from gputel.errors import QueueClosed, StoreUnavailable
-from gputel.mq.client import QueueClient
+from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.outage import Outage
 from gputel.store.streams import Lease, Streams
 from gputel.streamer.pacer import Pacer
@@ -136,6 +136,15 @@ class Streamer:
             metrics.STREAMER_TAKEOVERS.inc()
             if lease.first_row in self._publishing or await self._held(lease):
                 return 0
+        rows, message = await self._read(lease, stopping)
+        if message:
+            await self._publish_soon(lease.first_row, message, stopping)
+        return rows
+
+    async def _read(
+        self, lease: Lease, stopping: asyncio.Event
+    ) -> tuple[int, OutgoingMessage | None]:
+        """The rows of a chunk, and their message; the chunk itself, which may be large, goes."""
         chunk = await asyncio.to_thread(self._source.read, lease.first_row, lease.row_count)
         metrics.STREAMER_ROWS_READ.inc(chunk.row_count)
         metrics.STREAMER_ROWS_REJECTED.inc(len(chunk.rejects))
@@ -145,9 +154,10 @@ class Streamer:
             self._tell_rejects(chunk.rejects)
         if chunk.at_end and not self._settings.loop:
             await self._finish(chunk, stopping)
-        if chunk.row_count:
-            await self._publish_soon(chunk, stopping)
-        return chunk.row_count
+        if not chunk.row_count:
+            return 0, None
+        stream_id, looping = self._streams.stream_id, self._settings.loop
+        return chunk.row_count, await make_message(stream_id, chunk, looping=looping)
 
     def _tell_rejects(self, rejects: Sequence[Any]) -> None:
         """Log the first rejects, each once: a loop meets the same ones again and again."""
@@ -186,11 +196,14 @@ class Streamer:
                 if await backoff.wait(stopping):
                     return None
 
-    async def _publish_soon(self, chunk: SourceChunk, stopping: asyncio.Event) -> None:
+    async def _publish_soon(
+        self, first_row: int, message: OutgoingMessage, stopping: asyncio.Event
+    ) -> None:
         while len(self._publishing) >= _IN_HAND:
             await asyncio.wait(self._publishing.values(), return_when=asyncio.FIRST_COMPLETED)
             self._reap()
-        self._publishing[chunk.first_row] = asyncio.create_task(self._publish(chunk, stopping))
+        publishing = asyncio.create_task(self._publish(first_row, message, stopping))
+        self._publishing[first_row] = publishing
 
     def _reap(self) -> None:
         for first_row, task in list(self._publishing.items()):
@@ -198,9 +211,9 @@ class Streamer:
                 del self._publishing[first_row]
                 task.result()
 
-    async def _publish(self, chunk: SourceChunk, stopping: asyncio.Event) -> None:
-        stream_id, looping = self._streams.stream_id, self._settings.loop
-        message = await make_message(stream_id, chunk, looping=looping)
+    async def _publish(
+        self, first_row: int, message: OutgoingMessage, stopping: asyncio.Event
+    ) -> None:
         try:
             result = await publish(self._client, message, self._broker_outage, stopping)
         except QueueClosed:
@@ -208,9 +221,9 @@ class Streamer:
             await pause(self._settings.chunk_interval_s, stopping)
             result = None
         if result is None:
-            await self._release([chunk.first_row])
+            await self._release([first_row])
         else:
-            self._published.add(chunk.first_row)
+            self._published.add(first_row)
             self._forget_settled()
 
     def _forget_settled(self) -> None:

@@ -114,6 +114,14 @@ def test_fingerprints_of_many_series_do_not_collide():
     assert len(np.unique(first)) == len(np.unique(second)) == 20_000
 
 
+def test_fingerprints_of_many_texts_are_those_of_the_same_texts_elsewhere():
+    rows = [labels(uuid=f"GPU-{at}") for at in range(10_000)]
+    whole = fingerprints(group_rows(batch_of(rows)))
+    end = fingerprints(group_rows(batch_of(rows[6_000:])))
+    for lane, of_end in zip(whole, end, strict=True):
+        assert lane[6_000:].tolist() == of_end.tolist()
+
+
 def test_equal_text_twice_in_a_dictionary_makes_groups_that_resolve_alike():
     batch = batch_of([labels(), labels()])
     twice = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array(["x", "x"]))
