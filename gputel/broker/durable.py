@@ -83,14 +83,12 @@ class Durability:
 
 
 @asynccontextmanager
-async def durability(settings: BrokerSettings) -> AsyncIterator[Durability | None]:
-    """The journal of ``--journal`` while the context lasts; None without it.
+async def durability(settings: BrokerSettings) -> AsyncIterator[Durability]:
+    """The journal of ``--journal`` while the context lasts.
 
     Raises JournalInUse, UnknownFormat, BadDeclarations, JournalFull, and OSError.
     """
-    if settings.journal is None:
-        yield None
-        return
+    assert settings.journal is not None
     options = JournalOptions(
         settings.journal_sync, settings.journal_sync_interval_s, settings.journal_segment_bytes
     )

@@ -14,11 +14,11 @@ from prometheus_client.utils import floatToGoString
 
 from gputel import metrics
 from gputel.mq.counters import Counters, Latency
-from gputel.mq.journal import Journal
 
 if TYPE_CHECKING:
     from gputel.broker.queues import Queues
     from gputel.broker.waiting_queue import WaitingQueue
+    from gputel.mq.journal import Journal
 
 _COUNTED = [field.name for field in fields(Counters)]
 _BOUNDS = [*map(floatToGoString, Latency.BOUNDS), "+Inf"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from gputel.broker.admin import AdminHandlers
 from gputel.broker.consumers import Consumers
 from gputel.broker.consuming import ConsumeHandler
-from gputel.broker.durable import Durability, durability
 from gputel.broker.exchange import route
 from gputel.broker.fast_path import HOT, fast_connections
 from gputel.broker.handlers import MessageHandlers
@@ -27,6 +27,9 @@ from gputel.web.health import Check, Health, add_health_routes
 from gputel.web.listener import Listener, Patience, listen
 from gputel.web.request_metrics import request_metrics
 from gputel.web.tokens import Scope
+
+if TYPE_CHECKING:
+    from gputel.broker.durable import Durability
 
 log = logging.getLogger("gputel.broker")
 
@@ -48,7 +51,7 @@ async def serve(
     most and only while a consumer is connected. An empty queue stops at once. Without ``access``
     everyone is let in. Raises PortTaken.
     """
-    async with durability(settings) as durable:
+    async with _durability(settings) as durable:
         queues = Queues(settings, durable)
         if durable:
             await durable.restore(queues.restored)
@@ -133,6 +136,15 @@ def _readiness(queues: Queues) -> Check:
         return "the broker is draining" if queues.closed else None
 
     return check
+
+
+def _durability(settings: BrokerSettings) -> AbstractAsyncContextManager[Durability | None]:
+    """Of ``--journal``; without it, its modules are not imported."""
+    if settings.journal is None:
+        return nullcontext()
+    from gputel.broker.durable import durability
+
+    return durability(settings)
 
 
 def _journal_readiness(durable: Durability) -> Check:

@@ -29,7 +29,6 @@ async def queue_in(
         journal=directory, journal_segment_bytes=SEGMENT, max_attempts=max_attempts
     )
     async with durability(settings) as durable:
-        assert durable is not None
         queues = Queues(settings, durable)
         await durable.restore(queues.restored)
         yield queues.default, durable.journal
