@@ -100,11 +100,13 @@ async def latest(
     Without it: of each that has one in the last LOOK_BACK of its GPU, however long ago that was.
     Raises QueryTooLarge where the selection has too many series, ended ones included.
     """
-    where, arguments = selection.where(4)
+    where, arguments = selection.where(5)
     statement = _SQL["latest"].format(where=where)
     async with reader.session() as connection:
+        # GPUs are only ever seen later, so what lands before the next statement changes nothing.
+        oldest = await connection.fetchval(_SQL["oldest"], seen_since, LOOK_BACK)
         row = await connection.fetchrow(
-            statement, seen_since, LOOK_BACK, limits.max_series, *arguments
+            statement, seen_since, LOOK_BACK, limits.max_series, oldest, *arguments
         )
         limits.check_series(row["selected"])
         ids, ts, values = (
