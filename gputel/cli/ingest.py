@@ -13,6 +13,7 @@ from gputel.cli.ingest_inputs import STANDARD_INPUT, Input, find_inputs
 from gputel.cli.logs import configure_logs
 from gputel.cli.options import settings_options
 from gputel.errors import Stopped, UsageError
+from gputel.memory import keep_memory_in_one_place
 from gputel.runtime import run_loop
 
 DEFAULTS = {"rate": 0.0, "timestamps": "source", "log_level": "warning", "chunk_lease_s": 10.0}
@@ -52,6 +53,7 @@ def ingest_command(
     Ends with 0 when every row has landed, 3 when some were rejected, 1 when a file could not be
     read or landed, 130 when it was stopped. With --follow, being stopped is no failure.
     """
+    keep_memory_in_one_place()
     given = flags | {"host": "127.0.0.1", "loop": False, "broker_port": 0}
     settings = config.resolve(given, defaults=DEFAULTS).settings
     configure_logs(settings.common)

@@ -10,7 +10,6 @@ import click
 
 from gputel import __version__
 from gputel.errors import GputelError
-from gputel.memory import keep_memory_in_one_place
 
 EXIT_INTERRUPTED = 130
 
@@ -57,7 +56,6 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error of gputel's own is one line on stderr, never a traceback."""
-    keep_memory_in_one_place()
     try:
         sys.exit(_run())
     finally:

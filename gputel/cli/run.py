@@ -12,6 +12,7 @@ from rich.table import Table
 from gputel import config
 from gputel.cli.logs import configure_logs
 from gputel.cli.options import settings_options
+from gputel.memory import keep_memory_in_one_place
 from gputel.roles import ROLES, in_start_order, parse_roles
 from gputel.runtime import run_loop, run_until_stopped
 
@@ -33,6 +34,8 @@ def run_command(roles: tuple[str, ...], **flags: Any) -> None:
     names = parse_roles(roles)
     settings = config.resolve(flags).settings
     configure_logs(settings.common)
+    if names != ["api"]:  # whose exports are encoded in several threads at once
+        keep_memory_in_one_place()
     if settings.streamer.csv and {"streamer", "all"} & set(names):
         _check_source(settings.streamer.csv)
     run_loop(run_until_stopped(names, settings))
