@@ -79,8 +79,15 @@ class Events:
 
 
 def _is_final(error: ApiError) -> bool:
-    """Whether the API will refuse the same again, whenever that is asked."""
-    return isinstance(error, ApiRefusal) and error.answered < http.client.INTERNAL_SERVER_ERROR
+    """Whether the API will refuse the same again, whenever that is asked.
+
+    Too many requests pass: the API may still count a connection that was lost.
+    """
+    return (
+        isinstance(error, ApiRefusal)
+        and error.answered < http.client.INTERNAL_SERVER_ERROR
+        and error.answered != http.client.TOO_MANY_REQUESTS
+    )
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:

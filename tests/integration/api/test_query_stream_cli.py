@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import asyncpg
 import pytest
 
@@ -23,6 +24,7 @@ from gputel.web.listener import Listener
 from tests.batches import NOON, batch, labels, steady
 from tests.processes import free_port
 from tests.query_command import gputel
+from tests.wire import wire_to_port
 
 
 @asynccontextmanager
@@ -100,6 +102,43 @@ async def test_it_goes_on_where_it_was_when_the_api_is_back(pool: asyncpg.Pool) 
     found = [json.loads(line) for line in [*lines, *out.splitlines()]]
     places = [(row["uuid"], row["value"]) for row in found]
     assert places == [("GPU-a", 0), ("GPU-a", 1), ("GPU-b", 0), ("GPU-b", 1)]
+
+
+async def test_it_comes_back_also_where_the_api_has_too_many_requests_for_a_while(
+    pool: asyncpg.Pool,
+) -> None:
+    settings, writer = ApiSettings(api_port=0, concurrency_limit=1), Writer(pool)
+    async with (
+        serve(settings, "127.0.0.1", Reader(pool), Health()) as listener,
+        wire_to_port(listener.port) as wire,
+        aiohttp.ClientSession(listener.url) as other,
+        following(wire.url, "--limit", "2") as process,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        await demanded(pool)
+        await writer.land([Arrival("1", None, steady(1))])
+        lines = [await process.stdout.readline()]
+        await wire.cut()
+        async with free_stream(other):
+            await wire.mend()
+            while b"unanswered" not in await process.stderr.readline():
+                pass
+        await writer.land([Arrival("2", None, steady(1, "GPU-b"))])
+        out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert [json.loads(line)["uuid"] for line in [*lines, *out.splitlines()]] == ["GPU-a", "GPU-b"]
+
+
+@asynccontextmanager
+async def free_stream(client: aiohttp.ClientSession) -> AsyncIterator[None]:
+    """A stream, once the API has noticed that another is gone."""
+    while True:
+        async with client.get("/api/v1/stream") as reply:
+            if reply.status == 200:
+                yield
+                return
+        await asyncio.sleep(0.02)
 
 
 async def test_ctrl_c_ends_it_with_130(api: Listener, pool: asyncpg.Pool) -> None:
