@@ -93,7 +93,9 @@ class Requests(Collector):
         "gputel_http_requests", "HTTP requests answered.", labels=["role", "route", "status"]
     )
     _SECONDS = HistogramMetricFamily(
-        "gputel_http_request_seconds", "HTTP request duration.", labels=["role", "route"]
+        "gputel_http_request_seconds",
+        "HTTP request duration; of a live stream, until it begins.",
+        labels=["role", "route"],
     )
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gputel.api.pages import DOCUMENT_PATH, PAGES
 from gputel.api.prometheus import PREFIX
-from gputel.web.access import HEALTH
+from gputel.web.access import ACCESS, HEALTH
 from gputel.web.static_files import STATIC
 from gputel.web.tokens import Scope
 
@@ -25,3 +25,10 @@ def scope_of(method: str, path: str) -> Scope | None:
 def scope_of_request(request: web.Request) -> Scope | None:
     """The same of a request."""
     return scope_of(request.method, request.path)
+
+
+def check_token(request: web.Request) -> None:
+    """Whether a request that is being answered still may be. Raises Unauthorized or Forbidden."""
+    scope = scope_of_request(request)
+    if scope is not None:
+        request.app[ACCESS].check(request.headers.get("Authorization"), scope)

@@ -29,7 +29,7 @@ from gputel.api.top import list_top
 from gputel.config import ApiSettings
 from gputel.store.cost import Limits
 from gputel.store.reader import Reader
-from gputel.web.access import Access, access_middleware
+from gputel.web.access import ACCESS, Access, access_middleware
 from gputel.web.cors import cors_middleware, origins_of
 from gputel.web.errors import error_middleware
 from gputel.web.health import Health
@@ -51,12 +51,13 @@ def build_app(
     """
     settings = settings or ApiSettings()
     throttle = Throttle(settings.rate_limit, settings.rate_burst, settings.concurrency_limit)
+    access = access or Access()
     app = web.Application(
         middlewares=[
             request_metrics("api"),
             cors_middleware(origins_of(settings)),
             error_middleware,
-            access_middleware(access or Access(), scope_of_request),
+            access_middleware(access, scope_of_request),
             throttle_middleware(throttle, scope_of_request),
             validation_middleware,
             time_limit_middleware(settings.query_timeout_s),
@@ -67,6 +68,7 @@ def build_app(
     # The two keys that aiohttp_apispec.validation_middleware reads.
     app["_apispec_parser"] = Parser()
     app["_apispec_request_data_name"] = "data"
+    app[ACCESS] = access
     app[LIMITS] = Limits(settings.query_max_series, settings.query_max_samples)
     if reader is not None:
         app[READER] = reader

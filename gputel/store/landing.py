@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import asyncpg
 import numpy as np
@@ -36,11 +36,16 @@ class LandingsGone(GputelError):
 
 @dataclass(frozen=True)
 class Position:
-    """A snapshot of the store, when it was taken, and in which epoch of the demand."""
+    """A snapshot of the store, as Postgres writes it, in an epoch of the demand."""
 
     epoch: int
-    taken_at: datetime
     snapshot: str
+
+    @property
+    def completed(self) -> int:
+        """How many transactions had: of two snapshots of a server, the later one has more."""
+        _, end, running = self.snapshot.split(":")
+        return int(end) - len([xid for xid in running.split(",") if xid])
 
 
 @dataclass(frozen=True)
@@ -54,10 +59,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Window:
-    """What landed after one position and up to another: in order, some parts at a time."""
+    """What landed after one position and up to another: in order, some parts at a time.
+
+    ``whole``: all of it was kept for sure.
+    """
 
     after: Position
     until: Position
+    whole: bool
     batches: Sequence[Sequence[Part]]
 
 
@@ -71,6 +80,7 @@ async def add_landing(connection: Connection, blocks: Blocks) -> None:
 async def prune_landings(connection: Connection) -> None:
     """Drop what has been kept for long enough."""
     async with connection.transaction():
+        await connection.execute(_SQL["drop_restored"])
         await connection.execute(_SQL["note_horizon"])
         await connection.execute(_SQL["prune"])
 
@@ -88,6 +98,7 @@ class Landings:
     async def demand(self) -> int:
         """Have landings kept for ``keep`` from now on, and drop older ones; the epoch of that."""
         async with self._reader.session() as connection:
+            await connection.execute(_SQL["drop_restored"])
             row = await connection.fetchrow(_SQL["demand"], self._keep, self._keep_bytes)
             if not row["begun"]:
                 await connection.execute(_SQL["begin"], row["epoch"])
@@ -104,7 +115,7 @@ class Landings:
             row = await connection.fetchrow(_SQL["position"], epoch)
         if row is None:
             return None
-        return Position(*row[:3]), bool(row["whole"])
+        return Position(row["epoch"], row["snapshot"]), bool(row["whole"])
 
     async def since(self, after: Position) -> Window:
         """What landed after a position and is not older than the demand.
@@ -113,7 +124,8 @@ class Landings:
         """
         rows = await self._between(after, None)
         first = rows[0]
-        return Window(after, Position(*first[:3]), _batches(rows))
+        until = Position(first["epoch"], first["snapshot"])
+        return Window(after, until, bool(first["whole"]), _batches(rows))
 
     async def between(self, after: Position, until: Position) -> Window:
         """All that landed after one position and up to another.
@@ -123,10 +135,10 @@ class Landings:
         rows = await self._between(after, until)
         if not rows[0]["whole"]:
             raise LandingsGone("some of what landed then may not have been kept")
-        return Window(after, until, _batches(rows))
+        return Window(after, until, True, _batches(rows))
 
     async def _between(self, after: Position, until: Position | None) -> list[asyncpg.Record]:
-        arguments = (after.snapshot, after.taken_at, until.snapshot if until else None)
+        arguments = (after.snapshot, after.completed, until.snapshot if until else None)
         async with self._reader.session() as connection:
             rows: list[asyncpg.Record] = await connection.fetch(_SQL["between"], *arguments)
         if rows[0]["epoch"] != after.epoch or not rows[0]["kept"]:

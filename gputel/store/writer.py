@@ -83,7 +83,11 @@ class Writer:
         prepared = await asyncio.to_thread(_prepare, batches, known, window)
         await self._ensure_days(prepared.blocks)
         try:
-            async with store_errors(), self._pool.acquire() as connection, connection.transaction():
+            async with (
+                store_errors(),
+                self._pool.acquire() as connection,
+                connection.transaction(isolation="read_committed"),
+            ):
                 landed = await self._claim(connection, arrivals, prepared.rejected)
                 if not all(landed):
                     fresh = [b for b, new in zip(batches, landed, strict=True) if new]

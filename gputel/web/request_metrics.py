@@ -10,12 +10,19 @@ from aiohttp.typedefs import Middleware
 from gputel import metrics
 from gputel.web.errors import Handler
 
+_BEGUN = web.RequestKey("begun", tuple[float, int])
+
+
+def note_begun(request: web.Request, status: int) -> None:
+    """Time a request until now alone, as its answer goes on for as long as the client likes."""
+    request[_BEGUN] = time.perf_counter(), status
+
 
 def request_metrics(role: str) -> Middleware:
     """A middleware that keeps ``metrics.HTTP``; put it first, outside the errors.
 
     A route is told by its pattern, so ids in paths make no series. A client that leaves before
-    its reply counts with status 499.
+    its reply counts with status 499, but for one that has ``note_begun``.
     """
 
     @web.middleware
@@ -33,6 +40,7 @@ def request_metrics(role: str) -> Middleware:
         else:
             return response
         finally:
-            metrics.HTTP.note(role, route, status, time.perf_counter() - started)
+            ended, status = request.get(_BEGUN) or (time.perf_counter(), status)
+            metrics.HTTP.note(role, route, status, ended - started)
 
     return middleware

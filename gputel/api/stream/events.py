@@ -18,7 +18,7 @@ RETRY = b"retry: 2000\n\n"
 _AT_ONCE = 500  # records, as encoding them holds the event loop
 _MOST_MET = 50_000
 _GAP = {
-    "message": "some records were not kept and do not come: read those of the time since the last "
+    "message": "some records may be missing here, as they were not kept: read those since the last "
     "one from /api/v1/telemetry"
 }
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from gputel import metrics
+from gputel.api.access import check_token
 from gputel.api.documented import answer, errors, headers, operation, query
 from gputel.api.filters import SeriesFilters, selection
 from gputel.api.formats.streamed import break_off, write
@@ -18,6 +19,7 @@ from gputel.api.stream.tail import Tail
 from gputel.errors import GputelError
 from gputel.store.landing import LandingsGone, Position
 from gputel.store.selection import Selection
+from gputel.web.request_metrics import note_begun
 
 _LAST_EVENT_ID = "Last-Event-ID"
 _HEADERS = {
@@ -60,17 +62,22 @@ class StreamQuery(SeriesFilters):
 @errors(400, 503)
 async def stream_telemetry(request: web.Request) -> web.StreamResponse:
     """Send events until the client leaves or the server stops."""
+    if request.method == "HEAD":
+        return web.Response(headers=_HEADERS)
     last = request.headers.get(_LAST_EVENT_ID)
     place = Place.parse(last) if last else None
     selected, tail = selection(request["querystring"]), request.app[TAIL]
     async with tail.subscribe(selected) as subscriber:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
-        client = _Client(response, tail)
+        note_begun(request, response.status)
+        client = _Client(request, response, tail)
         try:
             await client.send(events.RETRY)
             if place is not None:
                 await client.replay(place, selected, subscriber.start)
+            elif not subscriber.whole:
+                await client.send(events.gap(Gap()))
             await client.send(events.heartbeat(subscriber.position))
             await client.follow(subscriber)
         except (GputelError, TimeoutError) as error:
@@ -81,7 +88,8 @@ async def stream_telemetry(request: web.Request) -> web.StreamResponse:
 class _Client:
     """Sends what one client gets."""
 
-    def __init__(self, response: web.StreamResponse, tail: Tail) -> None:
+    def __init__(self, request: web.Request, response: web.StreamResponse, tail: Tail) -> None:
+        self._request = request
         self._response = response
         self._tail = tail
 
@@ -99,9 +107,13 @@ class _Client:
             await self.send(events.gap(Gap()))
 
     async def follow(self, subscriber: Subscriber) -> None:
-        """What lands, until the subscriber is closed."""
+        """What lands, until the subscriber is closed.
+
+        Raises Unauthorized or Forbidden once the client's token is no longer good for it.
+        """
         while True:
             item = await subscriber.take(self._tail.heartbeat_s)
+            check_token(self._request)
             match item:
                 case Delivery():
                     await self._deliver(item)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
 
 from gputel.errors import BadRequest
 from gputel.store.landing import Position
-from gputel.store.samples import EPOCH, micros
 
 _SNAPSHOT = r"[0-9]{1,19}:[0-9]{1,19}:[0-9,]*"
-_ID = re.compile(
-    rf"([0-9]{{1,15}})\.([0-9]{{1,16}})\.({_SNAPSHOT})(?:\.({_SNAPSHOT})\.([0-9]{{1,15}}))?"
-)
+_ID = re.compile(rf"([0-9]{{1,15}})\.({_SNAPSHOT})(?:\.({_SNAPSHOT})\.([0-9]{{1,15}}))?")
 _LONGEST = 6000
 
 
@@ -30,21 +26,19 @@ class Place:
 
     def __str__(self) -> str:
         position = self.position
-        text = f"{position.epoch}.{micros(position.taken_at)}.{position.snapshot}"
+        text = f"{position.epoch}.{position.snapshot}"
         return f"{text}.{self.until}.{self.passed}" if self.until is not None else text
 
     @classmethod
     def parse(cls, text: str) -> Place:
         """The place that an id names. Raises BadRequest for what is no id of a stream."""
         match = _ID.fullmatch(text) if len(text) <= _LONGEST else None
-        if match is None or not all(map(_is_snapshot, filter(None, match.group(3, 4)))):
+        if match is None or not all(map(_is_snapshot, filter(None, match.group(2, 3)))):
             raise BadRequest(
                 f"Last-Event-ID: {text[:100]!r} is no id of an event of this stream; send the last "
                 "one that came, or leave it out"
             )
-        taken_at = EPOCH + timedelta(microseconds=int(match[2]))
-        position = Position(int(match[1]), taken_at, match[3])
-        return cls(position, match[4], int(match[5] or 0))
+        return cls(Position(int(match[1]), match[2]), match[3], int(match[4] or 0))
 
 
 def _is_snapshot(text: str) -> bool:

@@ -16,6 +16,7 @@ from gputel.store.records import Records
 from gputel.store.selection import Selection
 
 _MOST_KNOWN = 50_000
+_AT_ONCE = 1000  # series that a thread looks at
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +59,31 @@ class Delivery:
 
 
 class Sieve:
-    """Chooses the records of selected series, and counts those of a window."""
+    """Chooses the records of selected series, and counts those of a window.
+
+    Batches come to ``deliver`` in order, each once ``learn`` has met its series.
+    """
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
         self._chosen: dict[int, bool] = {}
         self._window: Window | None = None
         self._passed = 0
+
+    def knows(self, records: Records) -> bool:
+        """Whether it has met all series of these records."""
+        return not self._selection.matchers or records.series.keys() <= self._chosen.keys()
+
+    async def learn(self, records: Records) -> None:
+        """Meet their series: in a thread, as patterns can take long."""
+        if len(self._chosen) > _MOST_KNOWN:
+            self._chosen = {}
+        new = [labels for each, labels in records.series.items() if each not in self._chosen]
+        for start in range(0, len(new), _AT_ONCE):
+            piece = new[start : start + _AT_ONCE]
+            held = await asyncio.to_thread(self._selection.holds, piece)
+            ids = (labels.series_id for labels in piece)
+            self._chosen |= zip(ids, held.tolist(), strict=True)
 
     def deliver(self, batch: Batch, skip: int = 0) -> Delivery:
         """What the client gets of a batch, without the first ``skip`` records of its window."""
@@ -80,11 +99,6 @@ class Sieve:
     def _select(self, records: Records) -> Records:
         if not self._selection.matchers:
             return records
-        if len(self._chosen) > _MOST_KNOWN:
-            self._chosen = {}
-        new = [labels for each, labels in records.series.items() if each not in self._chosen]
-        held = self._selection.holds(new).tolist()
-        self._chosen |= zip((labels.series_id for labels in new), held, strict=True)
         chosen = [each for each in records.series if self._chosen[each]]
         return Records(
             records.samples.take(np.isin(records.samples.series_id, chosen)), records.series
@@ -94,13 +108,15 @@ class Sieve:
 class Subscriber:
     """A queue of at most ``most`` records, or one batch: the oldest batches make room for new ones.
 
-    ``start`` is the position after which it is told of everything.
+    ``start`` is the position after which it is told of everything, if ``whole``: else what was
+    landing at that time may be missing.
     """
 
-    def __init__(self, selection: Selection, most: int, start: Position) -> None:
+    def __init__(self, selection: Selection, most: int, start: Position, whole: bool) -> None:
         self.start = start
+        self.whole = whole
         self._reached: Position | None = start
-        self.sieve = Sieve(selection)
+        self._sieve = Sieve(selection)
         self.closed = False
         self._most = most
         self._items: deque[Batch | Gap] = deque()
@@ -132,28 +148,52 @@ class Subscriber:
         self._news.set()
 
     async def take(self, wait_s: float) -> Delivery | Lag | Gap | None:
-        """What comes next; None where nothing does for ``wait_s``, or no more will."""
-        if not self._items and not self.closed:
-            self._news.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._news.wait()
-        if self._dropped:
-            lag, self._dropped = Lag(self._dropped), 0
-            return lag
-        if not self._items:
-            return None
-        item = self._items.popleft()
+        """What comes next for the client; None where nothing does for ``wait_s``, or no more."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + wait_s
+        while not self.closed:
+            if self._dropped:
+                lag, self._dropped = Lag(self._dropped), 0
+                return lag
+            if self._items:
+                item = await self._first()
+                if item is not None:
+                    return item
+            elif not await self._has_news(deadline):
+                return None
+            if clock() > deadline:
+                return None
+        return None
+
+    async def _first(self) -> Delivery | Gap | None:
+        """The first item; None where the client gets nothing of it, or has to look once more."""
+        item = self._items[0]
+        if isinstance(item, Batch):
+            if not self._sieve.knows(item.records):
+                await self._sieve.learn(item.records)
+                return None
+            self._held -= len(item.records)
+        self._items.popleft()
         if isinstance(item, Gap):
             return item
-        self._held -= len(item.records)
-        return self.sieve.deliver(item)
+        delivery = self._sieve.deliver(item)
+        return delivery if len(delivery.records) else None
+
+    async def _has_news(self, deadline: float) -> bool:
+        self._news.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await self._news.wait()
+        return self._news.is_set()
 
     def _make_room(self) -> None:
         while self._held > self._most:
             oldest = next(item for item in self._items if isinstance(item, Batch))
             if oldest is self._items[-1]:
                 return
+            if not self._sieve.knows(oldest.records):
+                self.close()  # as only a thread could tell what is lost: the client comes back
+                return
             self._items.remove(oldest)
             self._held -= len(oldest.records)
-            self._dropped += len(self.sieve.deliver(oldest).records)
+            self._dropped += len(self._sieve.deliver(oldest).records)

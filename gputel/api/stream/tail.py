@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from gputel import metrics
@@ -24,6 +24,7 @@ _POLL_S = 0.1
 _DEMAND_S = 5.0
 _BEGIN_S = 5.0
 _AWAY_S = 1.0
+_CLOSE_S = 2.0
 
 
 class Tail:
@@ -36,16 +37,16 @@ class Tail:
         self._most_lag = settings.stream_max_lag
         self._places = settings.stream_max_clients
         self._subscribers: set[Subscriber] = set()
-        self._starting = asyncio.Lock()
+        self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._position: Position | None = None
+        self._whole = False
         self._demanded_at = 0.0
         self._closed = False
 
-        # The window that is being handed out, how many of its batches have been, and to whom.
+        # The window that is being handed out, and how many of its batches have been.
         self._window: Window | None = None
         self._handed = 0
-        self._audience: tuple[Subscriber, ...] = ()
 
     @asynccontextmanager
     async def subscribe(self, selection: Selection) -> AsyncIterator[Subscriber]:
@@ -69,26 +70,25 @@ class Tail:
             self._places += 1
 
     async def _joined(self, selection: Selection) -> Subscriber:
-        async with self._starting:
-            if self._position is None:
-                self._position = await self._begin()
-            # What is being handed out goes to those who were there when that began.
-            start = self._window.until if self._window else self._position
-            subscriber = Subscriber(selection, self._most_lag, start)
-            self._subscribers.add(subscriber)
-            if self._task is None:
-                self._task = asyncio.create_task(self._run())
+        # So that it starts after all that its client has got so far, from whichever process.
+        await self._look()
+        assert self._position is not None
+        subscriber = Subscriber(selection, self._most_lag, self._position, self._whole)
+        self._subscribers.add(subscriber)
         if self._closed:
             subscriber.close()
+        elif self._task is None:
+            self._task = asyncio.create_task(self._run())
         return subscriber
 
     async def close(self) -> None:
-        """End all streams."""
+        """End all streams; a Postgres that does not answer is not waited for."""
         self._closed = True
+        for subscriber in self._subscribers:
+            subscriber.close()
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task}, timeout=_CLOSE_S)
 
     async def replay(
         self, place: Place, selection: Selection, until: Position
@@ -104,16 +104,18 @@ class Tail:
             for number, parts in enumerate(window.batches, 1):
                 records = await self._landings.read(parts)
                 batch = Batch(window, records, is_last=number == len(window.batches))
+                if not sieve.knows(records):
+                    await sieve.learn(records)
                 yield sieve.deliver(batch, passed)
 
-    async def _begin(self) -> Position:
-        """Where the stream begins: once what lands is kept, but for what takes long to commit."""
+    async def _begin(self) -> None:
+        """Set the position once what lands is kept, but for what takes long to commit."""
         deadline = self._now() + _BEGIN_S
         while True:
-            epoch = await self._demand()
-            found = await self._landings.position(epoch)
-            if found is not None and (found[1] or self._now() > deadline):
-                return found[0]
+            found = await self._landings.position(await self._demand())
+            if found is not None and (found[1] or self._closed or self._now() > deadline):
+                self._position, self._whole = found
+                return
             await asyncio.sleep(_POLL_S)
 
     async def _demand(self) -> int:
@@ -142,32 +144,38 @@ class Tail:
                 subscriber.close()
 
     async def _look(self) -> None:
-        assert self._position is not None
-        if self._now() - self._demanded_at > _DEMAND_S:
-            await self._demand()
-        try:
-            if self._window is None:
-                self._window = await self._landings.since(self._position)
-                self._handed, self._audience = 0, tuple(self._subscribers)
-            await self._hand_out(self._window)
-            position = self._window.until
-        except LandingsGone as error:
-            log.warning("the live stream has a gap: %s", error.message)
-            position = await self._begin()
-            for subscriber in self._subscribers:
-                subscriber.offer(Gap())
-        self._window, self._position = None, position
-        for subscriber in self._subscribers:
-            subscriber.reach(position)
+        """Hand out what has landed. What is broken off is gone on with by the next look."""
+        async with self._looking:
+            if self._position is None:
+                await self._begin()
+                return
+            if self._now() - self._demanded_at > _DEMAND_S:
+                await self._demand()
+            try:
+                await self._hand_out(self._window or await self._next_window(self._position))
+            except LandingsGone as error:
+                log.warning("the live stream has a gap: %s", error.message)
+                self._window = None
+                await self._begin()
+                for subscriber in self._subscribers:
+                    subscriber.offer(Gap())
+                    subscriber.reach(self._position)
+
+    async def _next_window(self, after: Position) -> Window:
+        window = self._window = await self._landings.since(after)
+        self._handed = 0
+        return window
 
     async def _hand_out(self, window: Window) -> None:
-        """Hand out what of a window has not been: it may have been broken off."""
         while self._handed < len(window.batches):
             records = await self._landings.read(window.batches[self._handed])
             self._handed += 1
             batch = Batch(window, records, is_last=self._handed == len(window.batches))
-            for subscriber in self._audience:
+            for subscriber in self._subscribers:
                 subscriber.offer(batch)
+        self._window, self._position, self._whole = None, window.until, window.whole
+        for subscriber in self._subscribers:
+            subscriber.reach(window.until)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

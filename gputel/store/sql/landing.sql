@@ -4,6 +4,16 @@
 INSERT INTO landing (part, samples, payload)
 SELECT * FROM unnest($1::integer[], $2::integer[], $3::bytea[])
 
+-- name: drop_restored
+-- What a dump brought from another server, where transactions have other ids, or from another time:
+-- a demand of one's own was written by the transaction that it names.
+WITH restored AS (
+    DELETE FROM landing_demand WHERE xmin <> written::xid RETURNING true
+), horizons AS (
+    DELETE FROM landing_horizon WHERE EXISTS (SELECT FROM restored)
+)
+DELETE FROM landing WHERE EXISTS (SELECT FROM restored)
+
 -- name: demand
 -- Have writers keep what they land, for $1 from now on at least. An epoch is the time in which they
 -- do so without a break. It is over a little early, as a writer may be looking just now.
@@ -15,23 +25,25 @@ SET epoch = CASE WHEN d.until > now() + interval '10 s' THEN d.epoch
     since = CASE WHEN d.until > now() + interval '10 s' THEN d.since END,
     until = greatest(d.until, excluded.until),
     keep = excluded.keep,
-    keep_bytes = excluded.keep_bytes
+    keep_bytes = excluded.keep_bytes,
+    written = excluded.written
 RETURNING epoch, since IS NOT NULL AS begun
 
 -- name: begin
--- The demand has been committed: transactions from here on see it.
-UPDATE landing_demand SET since = pg_snapshot_xmax(pg_current_snapshot())
+-- The demand has been committed: transactions that get their ids after this one see it.
+UPDATE landing_demand SET since = pg_current_xact_id(), written = pg_current_xact_id()
 WHERE epoch = $1 AND since IS NULL
 
 -- name: between
--- What snapshot $1, taken at $2, does not see, and $3 does, or this one where that is null; in any
--- case one row. ``whole``: all that landed after $1 was kept; ``kept``: none of that was pruned.
-SELECT d.epoch, statement_timestamp() AS taken_at, pg_current_snapshot()::text AS snapshot,
+-- What snapshot $1 does not see, in which $2 transactions had completed, and $3 does, or this one
+-- where that is null; in any case one row. ``whole``: all that landed after $1 was kept; ``kept``:
+-- none of that was pruned.
+SELECT d.epoch, pg_current_snapshot()::text AS snapshot,
        d.since <= pg_snapshot_xmin($1::text::pg_snapshot) AS whole,
-       d.pruned_at <= $2::timestamptz AS kept,
+       d.pruned <= $2::bigint AS kept,
        l.xid::text AS xid, l.part, l.samples
 FROM (VALUES (true)) AS one
-LEFT JOIN landing_demand AS d ON true
+LEFT JOIN landing_demand AS d ON d.xmin = d.written::xid
 LEFT JOIN landing AS l
     ON l.xid >= pg_snapshot_xmin($1::text::pg_snapshot)
     AND NOT pg_visible_in_snapshot(l.xid, $1::text::pg_snapshot)
@@ -39,7 +51,7 @@ LEFT JOIN landing AS l
 ORDER BY l.xid, l.part
 
 -- name: position
-SELECT epoch, statement_timestamp() AS taken_at, snapshot::text AS snapshot,
+SELECT epoch, snapshot::text AS snapshot,
        pg_snapshot_xmin(snapshot) >= since AS whole
 FROM landing_demand, pg_current_snapshot() AS snapshot
 WHERE epoch = $1
@@ -65,11 +77,15 @@ WITH sized AS (
     ) AS at
     FROM landing_demand AS d
 ), horizon AS (
-    SELECT h.* FROM landing_horizon AS h, cut
+    SELECT h.*, pg_snapshot_xmax(h.snapshot)::text::bigint
+                - (SELECT count(*) FROM pg_snapshot_xip(h.snapshot)) AS completed
+    FROM landing_horizon AS h, cut
     WHERE h.taken_at <= cut.at ORDER BY h.taken_at DESC LIMIT 1
 ), passed AS (
     DELETE FROM landing_horizon AS h USING horizon WHERE h.taken_at < horizon.taken_at
 ), gone AS (
     DELETE FROM landing AS l USING horizon WHERE pg_visible_in_snapshot(l.xid, horizon.snapshot)
 )
-UPDATE landing_demand AS d SET pruned_at = greatest(d.pruned_at, horizon.taken_at) FROM horizon
+UPDATE landing_demand AS d
+SET pruned = greatest(d.pruned, horizon.completed), written = pg_current_xact_id()
+FROM horizon

@@ -58,11 +58,11 @@ WHERE excluded.first_ts < g.first_ts
 
 -- name: mark_rollups
 -- Hours whose rollups have to be made anew. And whether what lands shall be kept for those who
--- follow it; this has to be asked once the transaction has its id.
+-- follow it; this has to be asked once the transaction has its id. A demand from a dump is none.
 WITH marked AS (
     INSERT INTO rollup_stale (hour) SELECT unnest($1::timestamptz[])
 )
-SELECT EXISTS (SELECT FROM landing_demand WHERE until > now())
+SELECT EXISTS (SELECT FROM landing_demand WHERE until > now() AND xmin = written::xid)
 
 -- name: ensure_day
 SELECT ensure_sample_block_day($1::date)

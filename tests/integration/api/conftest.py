@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import aiohttp
 import asyncpg
+import pyarrow as pa
 import pytest
 
 from gputel.api.server import serve
 from gputel.config import ApiSettings, PostgresSettings
 from gputel.store.pool import close_pool, open_pool
 from gputel.store.reader import Reader
+from gputel.store.writer import Arrival, Writer
 from gputel.web.health import Health
 from gputel.web.listener import Listener
 from tests.wire import Wire, wire_to
+
+Start = Callable[..., AbstractAsyncContextManager[aiohttp.ClientSession]]
+Land = Callable[[pa.RecordBatch], Any]
 
 
 @pytest.fixture
@@ -48,3 +55,27 @@ async def wired_api(wire: Wire) -> AsyncIterator[Listener]:
 async def wired_client(wired_api: Listener) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(wired_api.url) as session:
         yield session
+
+
+@pytest.fixture
+def start(pool: asyncpg.Pool) -> Start:
+    @asynccontextmanager
+    async def started(**settings: Any) -> AsyncIterator[aiohttp.ClientSession]:
+        own = ApiSettings(api_port=0, **settings)
+        async with (
+            serve(own, "127.0.0.1", Reader(pool), Health()) as listener,
+            aiohttp.ClientSession(listener.url) as client,
+        ):
+            yield client
+
+    return started
+
+
+@pytest.fixture
+def land(pool: asyncpg.Pool) -> Land:
+    writer, numbers = Writer(pool), iter(range(1_000_000))
+
+    async def landed(records: pa.RecordBatch) -> None:
+        assert await writer.land([Arrival(f"message-{next(numbers)}", None, records)]) == [True]
+
+    return landed

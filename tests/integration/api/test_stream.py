@@ -6,14 +6,10 @@ import asyncio
 import random
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 import aiohttp
 import asyncpg
-import pyarrow as pa
 import pytest
 
 from gputel.api.server import serve
@@ -25,34 +21,8 @@ from gputel.web.health import Health
 from gputel.web.listener import Listener
 from tests.batches import NOON, batch, labels, steady
 from tests.event_stream import EventStream, event_stream
+from tests.integration.api.conftest import Land, Start
 from tests.wire import Wire
-
-Start = Callable[..., AbstractAsyncContextManager[aiohttp.ClientSession]]
-Land = Callable[[pa.RecordBatch], Any]
-
-
-@pytest.fixture
-def start(pool: asyncpg.Pool) -> Start:
-    @asynccontextmanager
-    async def started(**settings: Any) -> AsyncIterator[aiohttp.ClientSession]:
-        own = ApiSettings(api_port=0, **settings)
-        async with (
-            serve(own, "127.0.0.1", Reader(pool), Health()) as listener,
-            aiohttp.ClientSession(listener.url) as client,
-        ):
-            yield client
-
-    return started
-
-
-@pytest.fixture
-def land(pool: asyncpg.Pool) -> Land:
-    writer, numbers = Writer(pool), iter(range(1_000_000))
-
-    async def landed(records: pa.RecordBatch) -> None:
-        assert await writer.land([Arrival(f"message-{next(numbers)}", None, records)]) == [True]
-
-    return landed
 
 
 async def values(stream: EventStream, count: int) -> list[float]:
@@ -239,7 +209,7 @@ async def test_what_is_no_longer_kept_is_a_gap(
         first = stream.last_id
         await land(steady(3))
         await stream.some(3)
-    await pool.execute("UPDATE landing_demand SET keep = '0'")
+    await pool.execute("UPDATE landing_demand SET keep = '0', written = pg_current_xact_id()")
     await Maintenance(pool).run()
     assert await pool.fetchval("SELECT count(*) FROM landing") == 1, "no horizon has seen it yet"
     await land(steady(2, "GPU-b"))
@@ -292,7 +262,10 @@ async def test_what_was_kept_is_dropped_when_nobody_has_followed_for_long(
     async with event_stream(client) as stream:
         await land(steady(3))
         await stream.some(3)
-    await pool.execute("UPDATE landing_demand SET until = now() - interval '1 s', keep = '0'")
+    await pool.execute(
+        "UPDATE landing_demand SET until = now() - interval '1 s', keep = '0', "
+        "written = pg_current_xact_id()"
+    )
     await land(steady(3, "GPU-b"))
     await Maintenance(pool).run()
     await Maintenance(pool).run()
@@ -304,7 +277,9 @@ async def test_a_demand_that_has_lapsed_is_a_gap_for_who_comes_back(
 ) -> None:
     async with event_stream(client) as stream:
         last = stream.last_id
-    await pool.execute("UPDATE landing_demand SET until = now() - interval '1 s'")
+    await pool.execute(
+        "UPDATE landing_demand SET until = now() - interval '1 s', written = pg_current_xact_id()"
+    )
     await land(steady(3))
     async with event_stream(client, last) as stream:
         event = await stream.next()
@@ -374,7 +349,7 @@ async def test_more_streams_than_may_be_are_refused(start: Start) -> None:
         pytest.fail("the place of a client that left is not free")
 
 
-@pytest.mark.parametrize("last", ["x", "1.2.3", "1.1.5:3:", "1.1.3:5:9", "1.1.3:5:4.1:2:", "é"])
+@pytest.mark.parametrize("last", ["x", "1.2", "1.5:3:", "1.3:5:9", "1.3:5:4.1:2:", "é"])
 async def test_an_id_that_is_none_is_refused_by_name(
     client: aiohttp.ClientSession, last: str
 ) -> None:
