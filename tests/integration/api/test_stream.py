@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 
 import aiohttp
@@ -97,17 +98,19 @@ async def test_filters_leave_what_they_leave_elsewhere_also_of_series_that_are_n
         assert await values(one, 1) == [9]
 
 
-async def test_each_record_comes_once_over_disconnects_while_collectors_overlap(
+async def test_each_record_comes_once_over_disconnects_and_processes_while_collectors_overlap(
     start: Start, pool: asyncpg.Pool
 ) -> None:
     chance = random.Random(7)
     writers, commits, rows = 4, 30, 25
 
-    async def collect(client: aiohttp.ClientSession, total: int) -> Counter[tuple[str, float]]:
+    async def collect(
+        clients: Sequence[aiohttp.ClientSession], total: int
+    ) -> Counter[tuple[str, float]]:
         found: Counter[tuple[str, float]] = Counter()
         last: str | None = None
         while found.total() < total:
-            async with event_stream(client, last, metric="T*") as stream:
+            async with event_stream(chance.choice(clients), last, metric="T*") as stream:
                 if last is None:
                     opened.set()
                 for event in await stream.some(
@@ -132,8 +135,8 @@ async def test_each_record_comes_once_over_disconnects_while_collectors_overlap(
             await writer.land([Arrival(f"{name}-{number}", None, batch(records))])
 
     opened = asyncio.Event()
-    async with start() as client:
-        reading = asyncio.create_task(collect(client, writers * commits * rows))
+    async with start() as one, start() as other, event_stream(other):
+        reading = asyncio.create_task(collect([one, other], writers * commits * rows))
         await opened.wait()
         await asyncio.gather(*(write(str(name)) for name in range(writers)))
         async with asyncio.timeout(30):
