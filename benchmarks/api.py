@@ -75,8 +75,9 @@ async def wrk(ask: Ask, seconds: float, work: Path) -> Told:
     out, _ = await process.communicate()
     line = next(text for text in out.decode().splitlines() if text.startswith("wrk "))
     requests, size, took_us, p50, p99, errors = map(int, line.split()[1:])
-    assert requests, (ask.question, ask.who, line)
     assert not errors, (ask.question, ask.who, line)
+    if not requests:  # the first was still unanswered
+        return await wrk(ask, 4 * seconds, work)
     return Told(p50 / 1000, p99 / 1000, requests / took_us * 1e6, size / requests)
 
 
