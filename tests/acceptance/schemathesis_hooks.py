@@ -31,19 +31,27 @@ schemathesis.openapi.format(
 )
 
 
+_REPEATED = {"hostname", "modelName", "namespace", "pod", "uuid", "metric", "group_by", "match[]"}
+"""Parameters that are any text, again and again."""
+
+
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """An aggregate is one of steps, a range ends after it starts, a key is of one push."""
+    """A key is of one push, and parameters fit each other."""
     if case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = str(uuid4())
     if case.operation.label == "POST /api/v1/telemetry":
         for record in case.body if isinstance(case.body, list) else [case.body]:
             if isinstance(record, dict):
                 _tidy(record)
-    query = case.query
-    if not query:
-        return
-    of_steps = not case.path.endswith("/top")
+    if case.query:
+        for name, value in case.query.items():
+            if name not in _REPEATED and _is_unsent(value):
+                case.query[name] = "{}"  # as wrong as what was made up, and seen by the server
+        _fit(case.query, of_steps=not case.path.endswith("/top"))
+
+
+def _fit(query: dict[str, Any], *, of_steps: bool) -> None:
     if of_steps and query.keys() & {"agg", "fill", "group_by"} and "step" not in query:
         query["step"] = "5m"
     if "group_by" in query:
@@ -52,6 +60,12 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             query["agg"] = "avg"
     if _ends_before_it_starts(query):
         query["start_time"], query["end_time"] = query["end_time"], query["start_time"]
+
+
+def _is_unsent(value: Any) -> bool:
+    """Whether a query does not have it, as ``{"a": []}`` is a parameter ``a`` with no values."""
+    inside = value.values() if isinstance(value, dict) else value
+    return isinstance(value, dict | list) and all(_is_unsent(each) for each in inside)
 
 
 def _tidy(record: dict[str, Any]) -> None:
