@@ -31,6 +31,10 @@ class ApiRefusal(ApiError):
         self.answered = status
 
 
+class BrokenAnswer(ApiError):
+    """An answer broke off before its end."""
+
+
 @contextmanager
 def get(
     api_url: str,
@@ -112,7 +116,7 @@ def _body(api_url: str, response: http.client.HTTPResponse) -> Iterator[bytes]:
         try:
             piece = response.read1(_READ_BYTES)
         except (OSError, http.client.HTTPException):
-            raise ApiError(
+            raise BrokenAnswer(
                 f"the API at {api_url} broke off its answer, which is not whole: try again, and "
                 "see its log if it happens again"
             ) from None

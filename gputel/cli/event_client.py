@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import click
 
 from gputel.cli import api_client
-from gputel.cli.api_client import ApiRefusal, Item
+from gputel.cli.api_client import ApiRefusal, BrokenAnswer, Item
 from gputel.errors import ApiError
 
 _SILENT_S = 45.0  # three heartbeats
@@ -28,8 +29,8 @@ class Event:
 class Events:
     """What follows a question, from now on, without end.
 
-    Where a connection is lost another one goes on after the last event. Raises ApiError where the
-    API does not answer at first, or refuses.
+    Where a connection is lost another one goes on after the last event, and both are told on
+    standard error. Raises ApiError where the API does not answer at first, or refuses.
     """
 
     def __init__(self, api_url: str, path: tuple[str, ...], wanted: Mapping[str, Item]) -> None:
@@ -42,6 +43,8 @@ class Events:
             try:
                 yield from self._connection()
                 lost = "the API ended the stream"
+            except BrokenAnswer:
+                lost = f"the connection to the API at {self._api_url} was lost"
             except ApiError as error:
                 if not self._last_id or _is_final(error):
                     raise
@@ -55,9 +58,16 @@ class Events:
         with api_client.get(
             self._api_url, self._path, self._wanted, timeout_s=_SILENT_S, headers=headers
         ) as pieces:
+            self._tell_open()
             for event in self._events(_lines(pieces)):
                 self._pause_s = _FIRST_PAUSE_S
                 yield event
+
+    def _tell_open(self) -> None:
+        if self._last_id:
+            click.echo("gputel: the API answers again", err=True)
+        elif sys.stdout.isatty():
+            click.echo("gputel: records come as they land; Ctrl-C ends it", err=True)
 
     def _events(self, lines: Iterable[bytes]) -> Iterator[Event]:
         """Whole events; the id of each holds once it is yielded, and the next is asked for."""

@@ -6,6 +6,7 @@ what it asks.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,6 @@ from gputel.cli.moments import Moment
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
-DEFAULT_API_URL = "http://127.0.0.1:8080"
 FORMATS = ("table", "json", "ndjson", "csv", "arrow", "parquet")
 BINARY = ("arrow", "parquet")
 AGGREGATES = ("avg", "min", "max", "last", "sum", "count", "p50", "p95", "p99", "rate")
@@ -32,15 +32,19 @@ def _all(*options: Decorator) -> Decorator:
     return decorate
 
 
+def default_api_url() -> str:
+    """The API of this machine, on the port that it has by the environment."""
+    return f"http://127.0.0.1:{os.environ.get('GPUTEL_API_PORT') or 8080}"
+
+
 def api_url() -> Decorator:
     """``--api-url``."""
     return click.option(
         "--api-url",
         envvar="GPUTEL_API_URL",
-        default=DEFAULT_API_URL,
+        default=default_api_url,
         metavar="URL",
-        show_default=True,
-        help="Address of the API.",
+        help="Address of the API.  [default: this machine's, on GPUTEL_API_PORT or 8080]",
     )
 
 

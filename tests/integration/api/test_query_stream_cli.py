@@ -97,8 +97,9 @@ async def test_it_goes_on_where_it_was_when_the_api_is_back(pool: asyncpg.Pool) 
         assert b"the API ended the stream; going on in" in await process.stderr.readline()
         await writer.land([Arrival("2", None, steady(2, "GPU-b"))])
         async with serve(settings, "127.0.0.1", Reader(pool), Health()):
-            out, _ = await process.communicate()
+            out, err = await process.communicate()
     assert process.returncode == 0
+    assert err.endswith(b"gputel: the API answers again\n")
     found = [json.loads(line) for line in [*lines, *out.splitlines()]]
     places = [(row["uuid"], row["value"]) for row in found]
     assert places == [("GPU-a", 0), ("GPU-a", 1), ("GPU-b", 0), ("GPU-b", 1)]
@@ -121,6 +122,8 @@ async def test_it_comes_back_also_where_the_api_has_too_many_requests_for_a_whil
         lines = [await process.stdout.readline()]
         await wire.cut()
         async with free_stream(other):
+            lost = f"gputel: the connection to the API at {wire.url} was lost; going on in 0.5 s\n"
+            assert await process.stderr.readline() == lost.encode()
             await wire.mend()
             while b"unanswered" not in await process.stderr.readline():
                 pass

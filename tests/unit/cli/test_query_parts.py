@@ -11,8 +11,18 @@ from hypothesis import strategies as st
 from gputel.api import times
 from gputel.cli.api_client import objects
 from gputel.cli.moments import Moment
+from gputel.cli.query_options import default_api_url
 from gputel.cli.query_table import age, cell
 from gputel.cli.sparkline import BLOCKS, sparkline
+
+
+def test_an_api_of_this_machine_is_asked_on_the_port_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("GPUTEL_API_PORT", raising=False)
+    assert default_api_url() == "http://127.0.0.1:8080"
+    monkeypatch.setenv("GPUTEL_API_PORT", "9080")
+    assert default_api_url() == "http://127.0.0.1:9080"
 
 
 @given(
