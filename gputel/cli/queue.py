@@ -82,9 +82,12 @@ def drain_command(broker: Broker) -> None:
     click.echo(json.dumps(broker.request("POST", "/admin/drain")))
 
 
-@queue.group("dead-letters", cls=BrokerGroup)
-def dead_letters() -> None:
-    """Messages that failed for good: list, show, replay, purge."""
+@queue.group("dead-letters", cls=BrokerGroup, invoke_without_command=True)
+@click.pass_context
+def dead_letters(context: click.Context) -> None:
+    """Messages that failed for good: list (if nothing is said), show, replay, purge."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_command)
 
 
 @dead_letters.command("list")

@@ -26,7 +26,7 @@ class BrokerGroup(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command; those that take a Broker take its options too."""
         super().add_command(cmd, name)
-        if isinstance(cmd, click.Group) or cmd.name == "verify":
+        if cmd.name == "verify":
             return
         for option, attribute in (("--broker-url", "url"), ("--queue", "queue")):
             cmd.params.append(
@@ -92,6 +92,7 @@ class Broker:
             raise _refusal(error) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
+            reason = getattr(reason, "strerror", None) or reason
             raise BrokerUnavailable(
                 f"no broker answers at {self.url} ({reason}): start one with "
                 "`gputel run --role broker`, or name another with --broker-url"

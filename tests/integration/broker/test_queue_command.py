@@ -108,7 +108,7 @@ async def test_broker_that_is_away_is_named(broker):
     )
     _, err = await process.communicate()
     assert process.returncode == 1
-    assert b"no broker answers at http://127.0.0.1:1" in err
+    assert b"no broker answers at http://127.0.0.1:1 (Connection refused): start" in err
 
 
 async def test_options_of_the_group_may_stand_behind_the_command(broker):
@@ -122,6 +122,11 @@ async def test_options_of_the_group_may_stand_behind_the_command(broker):
     assert process.returncode == 0
     code, out, _ = await gputel_queue(broker, "dead-letters", "list", "--queue", "jobs")
     assert (code, out) == (0, "")
+    behind = (*base, "dead-letters", "--broker-url", url, "--queue", "jobs")
+    for words in (behind, (*behind, "list")):
+        process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+        assert await process.communicate() == (b"", None)
+        assert process.returncode == 0
     (found,) = await broker.client.consume(1, queue="jobs")
     assert found.payload == b"hello"
 
