@@ -207,7 +207,7 @@ class RecordsQuery(TimeQuery):
     def _of_steps(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
         for name in ("agg", "fill"):
             if name in data and "step" not in data:
-                raise ValidationError("is told of steps; add step=5m, or leave it out", name)
+                raise ValidationError("needs a step; add step=5m, or leave it out", name)
 
 
 class GpuTelemetryQuery(RecordsQuery):
@@ -233,7 +233,7 @@ class FleetTelemetryQuery(RecordsQuery, SeriesFilters):
         if "group_by" not in data:
             return
         if "step" not in data:
-            raise ValidationError("is told of steps; add step=5m, or leave it out", "group_by")
+            raise ValidationError("needs a step; add step=5m, or leave it out", "group_by")
         if data.get("agg") is Aggregate.LAST:
             raise ValidationError(
                 "last is of one series, not of a group; take avg, min or max, or leave group_by "

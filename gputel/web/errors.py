@@ -66,5 +66,6 @@ def _http_message(request: web.BaseRequest, error: web.HTTPException) -> str:
     if error.status == 404:
         return f"there is nothing at {request.path}"
     if error.status == 405:
-        return f"{request.method} is not for {request.path}"
+        taken = error.headers["Allow"].replace(",", ", ")
+        return f"{request.path} does not take {request.method}, only {taken}"
     return error.text or error.reason or "refused"

@@ -152,7 +152,7 @@ GOOD_TIME = "write it like 2025-07-18T20:42:34Z"
         ("step=", ["step: ''", "write it like 30s"]),
         ("step=-1m", ["step: '-1m'", "write it like 30s"]),
         ("step=1m&agg=mean", ["agg: 'mean' is none of avg, min, max, last, sum, count"]),
-        ("agg=max", ["agg: is told of steps; add step=5m"]),
+        ("agg=max", ["agg: needs a step; add step=5m"]),
         ("order=newest", ["order: 'newest' is neither asc nor desc"]),
         ("limit=1&limit=2", ["limit", "once"]),
         ("limit=1000001", ["limit", "1 to 1000000", "write it like 100"]),
@@ -257,6 +257,23 @@ async def test_pages_load_nothing_from_elsewhere(client: aiohttp.ClientSession, 
         assert "default-src 'self'" in response.headers["Content-Security-Policy"]
         text = await response.text()
     assert "://" not in text
+
+
+async def test_the_start_page_names_every_path_of_the_api(client: aiohttp.ClientSession) -> None:
+    async with client.get("/") as response:
+        page = await response.text()
+    document = await get(client, "/openapi.json")
+    paths = [path for path in document["paths"] if path.startswith("/api/v1/")]
+    assert len(paths) > 9
+    assert [path for path in paths if f"<code>{path}</code>" not in page] == []
+
+
+async def test_a_method_that_a_path_does_not_take_is_told_with_those_that_it_takes(
+    client: aiohttp.ClientSession,
+) -> None:
+    async with client.delete("/api/v1/gpus") as response:
+        told = (await response.json())["message"]
+    assert told == "/api/v1/gpus does not take DELETE, only GET, HEAD"
 
 
 async def test_two_apis_in_one_process_answer_alike(

@@ -209,7 +209,7 @@ async def test_filters_hold_together(pool: asyncpg.Pool, client: aiohttp.ClientS
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ({"group_by": "hostname"}, "group_by: is told of steps; add step=5m"),
+        ({"group_by": "hostname"}, "group_by: needs a step; add step=5m"),
         ({"group_by": "uuid", "step": "1m"}, "group_by: 'uuid' is none of hostname, modelName"),
         ({"group_by": "", "step": "1m"}, "group_by: is empty; write it like hostname"),
         ({"group_by": "pod", "step": "1m", "agg": "last"}, "agg: last is of one series"),
@@ -350,7 +350,7 @@ async def test_too_many_filled_records_are_refused(
     rows, _ = await get(client, PATH, step="1d", fill="null")
     assert [row["value"] for row in rows] == [1, *[None] * 11, 1]
     async with client.get(PATH, params={"fill": "null"}) as response:
-        assert "fill: is told of steps" in (await response.json())["message"]
+        assert "fill: needs a step" in (await response.json())["message"]
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])

@@ -87,7 +87,7 @@ async def test_telemetry_is_narrowed_by_metric_time_and_limit(api: Listener) -> 
     assert await values("--metric", "TEMP", "--order", "asc", "--limit", "2") == [0, 0.5]
     assert await values("--metric", "TEMP", "--step", "1h", "--agg", "p50") == [27.5]
     ended = await gputel(api, "query", "telemetry", "GPU-a", "--agg", "max")
-    assert "--agg: is told of steps; add --step 5m" in ended.err
+    assert "--agg: needs a step; add --step 5m" in ended.err
 
 
 @pytest.mark.usefixtures("stored")

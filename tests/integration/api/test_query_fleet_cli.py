@@ -46,7 +46,7 @@ async def test_filters_of_gpus_and_hosts_and_metrics(api: Listener) -> None:
     assert [row["gpus"] for row in await rows(api, "hosts")] == [2, 1]
     assert [row["gpus"] for row in await rows(api, "hosts", "--uuid", UUIDS[1])] == [1]
     ended = await gputel(api, "query", "hosts", "--model", "A100", "--format", "table")
-    assert ended.out == "no GPU is like that: leave a filter out\n"
+    assert ended.out == "no GPU matches: leave a filter out; `gputel query gpus` lists all GPUs\n"
     assert [row["unit"] for row in await rows(api, "metrics")] == ["%", "W"]
 
 
@@ -166,7 +166,7 @@ async def test_refusals_name_flags_and_the_nearest_gpu(api: Listener) -> None:
         assert "did you mean GPU-5fd4f087-86f3-7a43-b711-4771313afc5" in ended.err
         assert "`gputel query gpus` lists" in ended.err
     ended = await gputel(api, "query", "telemetry", "--group-by", "hostname")
-    assert ended.err == "gputel: --group-by: is told of steps; add --step 5m, or leave it out\n"
+    assert ended.err == "gputel: --group-by: needs a step; add --step 5m, or leave it out\n"
     ended = await gputel(api, "query", "telemetry", UUIDS[0], "--model", "x")
     assert ended.err.startswith("gputel: --model: is for many GPUs; leave UUID out")
 
