@@ -50,7 +50,8 @@ async def _pass(maintenance: Maintenance) -> None:
         log.warning("maintenance broken off, goes on later: %s", error.message)
         return
     if work and work.rolled_up_hours:
-        log.info("made the rollups of %d hours", work.rolled_up_hours)
+        hours = work.rolled_up_hours
+        log.info("made the rollups of %d %s", hours, "hour" if hours == 1 else "hours")
     if work and work.merged.blocks_before:
         log.info(
             "merged %s blocks into %s",
