@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import sys
 from dataclasses import dataclass
 
@@ -36,3 +37,25 @@ async def gputel(api: Listener | None, *arguments: str, shell: str = "") -> Ende
     out, err = await process.communicate()
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), err.decode())
+
+
+async def on_a_terminal(api: Listener, *arguments: str, **environment: str) -> str:
+    """What ``gputel query`` shows on a terminal of 80 columns, unless COLUMNS says otherwise."""
+    ours, theirs = pty.openpty()
+    kept = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gputel", "query", *arguments, "--api-url", api.url),
+        stdout=theirs,
+        stderr=theirs,
+        env={**kept, "TERM": "xterm-256color", "COLUMNS": "80", **environment},
+    )
+    os.close(theirs)
+    parts = []
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        try:
+            while part := await asyncio.to_thread(terminal.read, 1 << 16):
+                parts.append(part)
+        except OSError:
+            pass  # the other end is closed
+    await process.wait()
+    return b"".join(parts).decode()

@@ -24,6 +24,7 @@ _COLUMNS = (
     "pod", "namespace", "value", "labels_raw",
 )  # fmt: skip
 _WIDE_METRIC, _WIDE_VALUE, _WIDE_PLACE = 32, 12, 24
+_WIDE_LINE = 133
 
 
 @click.command("stream")
@@ -86,17 +87,18 @@ def _csv(records: Iterator[bytes]) -> None:
 
 
 def _table(records: Iterator[bytes]) -> None:
-    """A line a record, its columns as wide as most need."""
+    """A line a record, its columns as wide as most need; a narrow terminal gets no uuid."""
     from rich.text import Text
 
     console = table.console()
+    has_room = console.width >= _WIDE_LINE
     for record in map(json.loads, records):
         line = Text.assemble(
             (table.second(record["timestamp"]), "dim"),
             f"  {record['metric_name']:<{_WIDE_METRIC}}",
             (f"  {table.cell(record['value']):>{_WIDE_VALUE}}", "bold"),
             f"  {record['hostname']}/{record['gpu_id']}".ljust(_WIDE_PLACE),
-            (f"  {record['uuid']}", "cyan"),
+            (f"  {record['uuid']}" if has_room else "", "cyan"),
         )
         console.print(line, soft_wrap=True)
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import pty
 import re
 import sys
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ import asyncpg
 import pytest
 
 from gputel.web.listener import Listener
-from tests.query_command import gputel
+from tests.query_command import gputel, on_a_terminal
 from tests.telemetry_rows import Labels, add_block, every
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -125,27 +124,6 @@ async def test_a_terminal_is_shown_nothing_binary(api: Listener) -> None:
         assert "a terminal cannot show it" in await on_a_terminal(
             api, *command, "--format", "parquet"
         )
-
-
-async def on_a_terminal(api: Listener, *arguments: str, **environment: str) -> str:
-    ours, theirs = pty.openpty()
-    kept = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gputel", "query", *arguments, "--api-url", api.url),
-        stdout=theirs,
-        stderr=theirs,
-        env={**kept, "TERM": "xterm-256color", "COLUMNS": "80", **environment},
-    )
-    os.close(theirs)
-    parts = []
-    with os.fdopen(ours, "rb", buffering=0) as terminal:
-        try:
-            while part := await asyncio.to_thread(terminal.read, 1 << 16):
-                parts.append(part)
-        except OSError:
-            pass  # the other end is closed
-    await process.wait()
-    return b"".join(parts).decode()
 
 
 @pytest.mark.parametrize("format_", ["json", "ndjson", "csv", "arrow", "parquet"])

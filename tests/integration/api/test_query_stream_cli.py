@@ -23,7 +23,7 @@ from gputel.web.health import Health
 from gputel.web.listener import Listener
 from tests.batches import NOON, batch, labels, steady
 from tests.processes import free_port
-from tests.query_command import gputel
+from tests.query_command import gputel, on_a_terminal
 from tests.wire import wire_to_port
 
 
@@ -80,6 +80,19 @@ async def test_formats_for_people_and_sheets(
         assert (row["Hostname"], row["pod"], row["value"]) == ("h[1]", "a,b", "41.5")
     else:
         assert out.split() == [b"2026-03-01T12:00:00", b"TEMP", b"41.5", b"h[1]/3", b"GPU-a"]
+
+
+@pytest.mark.parametrize("columns", ["80", "140"])
+async def test_a_line_on_a_narrow_terminal_has_no_uuid(
+    api: Listener, pool: asyncpg.Pool, columns: str
+) -> None:
+    plain = {"COLUMNS": columns, "NO_COLOR": "1"}
+    shown = asyncio.create_task(on_a_terminal(api, "stream", "--limit", "1", **plain))
+    await demanded(pool)
+    await Writer(pool).land([Arrival("1", None, batch([(labels("GPU-a", "TEMP"), NOON, 41.5)]))])
+    told, line = (await shown).splitlines()
+    assert told == "gputel: records come as they land; Ctrl-C ends it"
+    assert ("GPU-a" in line) == (columns == "140")
 
 
 async def test_it_goes_on_where_it_was_when_the_api_is_back(pool: asyncpg.Pool) -> None:
