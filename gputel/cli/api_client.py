@@ -6,6 +6,7 @@ import codecs
 import http.client
 import json
 import os
+import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -89,11 +90,26 @@ def _answer(
             "name another with --api-url"
         ) from None
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ApiError(
-            f"no API answers at {api_url} ({reason}): start it with `gputel run --role all`, "
-            "or name another with --api-url"
-        ) from None
+        raise ApiError(_unanswered(api_url, error)) from None
+
+
+def _unanswered(api_url: str, error: Exception) -> str:
+    """What is wrong, and what to do, where no answer has begun."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of {api_url} is not trusted ({error.verify_message}): ask the name "
+            "that it is for, and where its authority is not known here, name that file in "
+            "SSL_CERT_FILE"
+        )
+    if isinstance(error, ssl.SSLError):
+        return f"{api_url} does not speak HTTPS ({error.reason}): ask it by http://"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return f"{api_url} gave no answer: try again, and by https:// if it has a certificate"
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return (
+        f"no API answers at {api_url} ({reason}): start it with `gputel run --role all`, "
+        "or name another with --api-url"
+    )
 
 
 def token_header() -> dict[str, str]:

@@ -137,6 +137,14 @@ async def test_an_unknown_gpu_is_one_clear_line(api: Listener) -> None:
     assert ended.err.count("\n") == 1
 
 
+async def test_https_of_an_api_without_it_is_told_to_be_so(api: Listener) -> None:
+    url = api.url.replace("http:", "https:")
+    ended = await gputel(None, "query", "gpus", "--api-url", url)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith(f"gputel: {url} does not speak HTTPS")
+    assert ended.err.endswith(": ask it by http://\n")
+
+
 async def test_an_api_that_is_away_is_one_clear_line() -> None:
     ended = await gputel(None, "query", "gpus", "--api-url", "http://127.0.0.1:1/")
     assert (ended.code, ended.out) == (1, "")
