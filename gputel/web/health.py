@@ -28,11 +28,10 @@ class Health:
 
     async def problems(self) -> dict[str, str]:
         """What is wrong now, by check; empty when the process is ready. Takes 3 seconds at most."""
-        results = await asyncio.gather(*(self._run(check) for check in self._checks.values()))
+        checks = dict(self._checks)  # of which a process that starts adds more meanwhile
+        results = await asyncio.gather(*map(self._run, checks.values()))
         return {
-            name: result
-            for name, result in zip(self._checks, results, strict=True)
-            if result is not None
+            name: result for name, result in zip(checks, results, strict=True) if result is not None
         }
 
     async def _run(self, check: Check) -> str | None:
