@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -35,6 +36,9 @@ _REPEATED = {"hostname", "modelName", "namespace", "pod", "uuid", "metric", "gro
 """Parameters that are any text, again and again."""
 
 
+_STEP = re.compile("[1-9][0-9]{0,7}[dhms]", re.ASCII)
+
+
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """A key is of one push, and parameters fit each other."""
@@ -54,6 +58,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 def _fit(query: dict[str, Any], *, of_steps: bool) -> None:
     if of_steps and query.keys() & {"agg", "fill", "group_by"} and "step" not in query:
         query["step"] = "5m"
+    if "fill" in query and _STEP.fullmatch(str(query.get("step"))):
+        query["step"] = "1d"  # as records that are pushed may lie many years apart
     if "group_by" in query:
         query.pop("cursor", None)  # which has the labels of a group
         if query.get("agg") == "last":
