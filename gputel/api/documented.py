@@ -65,9 +65,9 @@ def answer(
     return decorate
 
 
-def body(described: dict[str, Any], *headers: dict[str, Any]) -> Callable[[Handler], Handler]:
-    """Describe the body that the handler reads, and headers that go with it."""
-    decorate: Callable[[Handler], Handler] = docs(requestBody=described, parameters=list(headers))
+def body(described: dict[str, Any]) -> Callable[[Handler], Handler]:
+    """Describe the body that the handler reads."""
+    decorate: Callable[[Handler], Handler] = docs(requestBody=described)
     return decorate
 
 

@@ -8,11 +8,11 @@ from marshmallow import fields
 from gputel.api.documented import errors, listed, operation, query
 from gputel.api.filters import SeriesFilters, Since, selection
 from gputel.api.formats.newest import encode_newest
-from gputel.api.formats.whole import Asked, maybe_in_thread, not_modified, whole
+from gputel.api.formats.whole import Asked, whole_unless_known
 from gputel.api.keys import LIMITS, READER
 from gputel.api.schemas import RecordSchema, described
 from gputel.store.latest import latest
-from gputel.web.etag import entity_tag, is_known
+from gputel.threads import maybe_in_thread
 
 _IN_THREAD_RECORDS = 5_000  # fewer are encoded sooner than a thread is told to
 
@@ -61,10 +61,10 @@ async def list_latest_telemetry(request: web.Request) -> web.Response:
     with asked.timing.phase("store"):
         seen_since = wanted.get("seen_since")
         found = await latest(app[READER], selection(wanted), seen_since, app[LIMITS])
-    with asked.timing.phase("encode"):
-        tag = entity_tag([asked.format.encode(), *found.determining()])
-        if is_known(request, tag):
-            return not_modified(asked, tag, {})
+
+    async def encode() -> bytes:
         many = len(found) > _IN_THREAD_RECORDS
-        body = await maybe_in_thread(many, encode_newest, found, LatestSchema, asked.format)
-    return await whole(asked, body, tag, {})
+        return await maybe_in_thread(many, encode_newest, found, LatestSchema, asked.format)
+
+    determining = [asked.format.encode(), *found.determining()]
+    return await whole_unless_known(asked, determining, {}, encode)

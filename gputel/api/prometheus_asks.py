@@ -45,13 +45,12 @@ class Prometheus:
 async def query(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
     """The expression at one time."""
     at = given.moment("time", now_us() // 1000 * 1000)
-    return await prometheus.engine.instant(given.text("query"), at, prometheus.timeout_s(given))
+    return await prometheus.engine.instant(given.text("query"), at)
 
 
 async def query_range(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
     """The expression at each step from one time to another."""
-    timeout_s = prometheus.timeout_s(given)
-    return await prometheus.engine.range(given.text("query"), steps(given), timeout_s)
+    return await prometheus.engine.range(given.text("query"), steps(given))
 
 
 async def series(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:

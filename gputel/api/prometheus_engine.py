@@ -1,10 +1,9 @@
-"""A query from its text to the bytes of its answer, within its time and the limits."""
+"""A query from its text to the bytes of its answer, within the limits."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,7 +12,6 @@ import numpy as np
 from gputel.api import prometheus_json
 from gputel.api.prometheus_params import Steps
 from gputel.api.prometheus_series import SeriesSource
-from gputel.api.time_limit import time_limit
 from gputel.errors import BadExpression, ExpressionFailed
 from gputel.promql.evaluate import evaluate
 from gputel.promql.nodes import Node, Selector, Text
@@ -27,16 +25,15 @@ _AT_ONCE = 4
 
 @dataclass(frozen=True)
 class _Work:
-    """An expression, its steps, and when to end."""
+    """An expression, its steps, and whether the answer is still wanted."""
 
     node: Node
     steps_us: Int64
-    deadline: float  # of time.monotonic()
     stop: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
         """Raise TimeoutError where the answer is of no use any more."""
-        if self.stop.is_set() or time.monotonic() > self.deadline:
+        if self.stop.is_set():
             raise TimeoutError
 
 
@@ -48,13 +45,13 @@ class Engine:
         self._max_samples = max_samples
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def instant(self, text: str, at_us: int, timeout_s: float) -> bytes:
+    async def instant(self, text: str, at_us: int) -> bytes:
         """The answer at one instant; raw samples, where the expression is a range vector."""
         node = resolved(parse(text), at_us, at_us)
-        work = _Work(node, np.array([at_us], np.int64), time.monotonic() + timeout_s)
-        return await self._within(timeout_s, work, _instant)
+        work = _Work(node, np.array([at_us], np.int64))
+        return await self._answer(work, _instant)
 
-    async def range(self, text: str, steps: Steps, timeout_s: float) -> bytes:
+    async def range(self, text: str, steps: Steps) -> bytes:
         """The answer at each of the steps."""
         node = parse(text)
         if isinstance(node, Text) or (isinstance(node, Selector) and node.range_us is not None):
@@ -64,17 +61,14 @@ class Engine:
                 "must be Scalar or instant Vector"
             )
         node = resolved(node, steps.start_us, steps.end_us)
-        work = _Work(node, steps.moments, time.monotonic() + timeout_s)
-        return await self._within(timeout_s, work, _range)
+        work = _Work(node, steps.moments)
+        return await self._answer(work, _range)
 
-    async def _within(
-        self,
-        timeout_s: float,
-        work: _Work,
-        answer: Callable[[_Work, Mapping[Selector, SeriesSamples]], bytes],
+    async def _answer(
+        self, work: _Work, answer: Callable[[_Work, Mapping[Selector, SeriesSamples]], bytes]
     ) -> bytes:
         try:
-            async with time_limit(timeout_s), self._turns:
+            async with self._turns:
                 samples = await self._source.samples(reaches(work.node, work.steps_us))
                 points = len(work.steps_us) * sum(map(len, samples.values()))
                 if points > self._max_samples:

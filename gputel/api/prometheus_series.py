@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -21,6 +20,7 @@ from gputel.store.reader import Connection, Reader
 from gputel.store.records import SeriesLabels
 from gputel.store.samples import Samples
 from gputel.store.series_reader import samples_of, series_where
+from gputel.threads import maybe_in_thread
 
 _IN_THREAD_SERIES = 300  # fewer are looked at sooner than a thread is told to
 _IN_THREAD_SAMPLES = 10_000
@@ -53,10 +53,8 @@ class SeriesSource:
                 samples = await samples_of(
                     connection, found.series_ids, reach.first_us, reach.last_us, count
                 )
-                if len(samples) > _IN_THREAD_SAMPLES:
-                    read[reach.selector] = await asyncio.to_thread(_collect, found, samples)
-                else:
-                    read[reach.selector] = _collect(found, samples)
+                many = len(samples) > _IN_THREAD_SAMPLES
+                read[reach.selector] = await maybe_in_thread(many, _collect, found, samples)
         return read
 
     async def labels(
@@ -101,10 +99,7 @@ class SeriesSource:
         found = series_where(connection, self._reader.known, allowed, first_us, last_us)
         async with aclosing(found) as pieces:
             async for piece in pieces:
-                if len(piece) > _IN_THREAD_SERIES:
-                    yield await asyncio.to_thread(_taken, rest, piece)
-                else:
-                    yield _taken(rest, piece)
+                yield await maybe_in_thread(len(piece) > _IN_THREAD_SERIES, _taken, rest, piece)
 
     def _check_series(self, count: int) -> None:
         if count > self._max_series:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gputel.api.documented import answer, body, errors, operation, query
+from gputel.api.documented import answer, body, errors, headers, operation, query
 from gputel.api.keys import PUSHER
 from gputel.api.push.answer import answer_of
 from gputel.api.push.keys import key_of
@@ -22,7 +22,8 @@ from gputel.errors import BrokerUnavailable
     "accepted. With `Idempotency-Key` a push may be repeated and lands once.",
 )
 @query(NoQuery)
-@body(BODY, KEY)
+@body(BODY)
+@headers(KEY)
 @answer(PushedSchema(), 202, "What was accepted, and what was rejected.")
 @answer(PushRefusedSchema(), 400, "The body is not what it says, or every record was rejected.")
 @answer(ErrorSchema(), 413, "The body is over a limit; the message names its setting.")

@@ -7,8 +7,7 @@ be sent is not cut off: it ends when it is whole, or when its client takes no mo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 from typing import TypeVar
 
 from aiohttp import web
@@ -24,29 +23,22 @@ _DEADLINE = web.RequestKey("deadline", asyncio.Timeout)
 Answer = TypeVar("Answer")
 
 
-@asynccontextmanager
-async def time_limit(seconds: float) -> AsyncIterator[asyncio.Timeout]:
-    """Raise QueryTimedOut where what is inside takes longer, or raises a TimeoutError itself."""
+async def within(seconds: float, request: web.Request, work: Awaitable[Answer]) -> Answer:
+    """What the work for a request gives, held to the limit until the answer begins.
+
+    Work that is cancelled, as it is when the client leaves, is waited for: but not for ever, since
+    a Postgres behind a dead network does not confirm that a statement ended. Raises QueryTimedOut
+    where it takes longer, or raises a TimeoutError itself.
+    """
+    task = asyncio.ensure_future(work)
     try:
-        async with asyncio.timeout(seconds) as deadline:
-            yield deadline
+        async with asyncio.timeout(seconds) as request[_DEADLINE]:
+            return await asyncio.shield(task)
     except TimeoutError:
         raise QueryTimedOut(
             f"query timed out: its answer was not ready within {seconds:g} s; ask for less (a "
             "shorter time, fewer series, a longer step, a limit), or raise --query-timeout-s"
         ) from None
-
-
-async def within(seconds: float, request: web.Request, work: Awaitable[Answer]) -> Answer:
-    """What the work for a request gives, held to the limit until the answer begins.
-
-    Work that is cancelled, as it is when the client leaves, is waited for: but not for ever, since
-    a Postgres behind a dead network does not confirm that a statement ended.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        async with time_limit(seconds) as request[_DEADLINE]:
-            return await asyncio.shield(task)
     finally:
         del request[_DEADLINE]
         if not task.done():

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from gputel.api.formats.shape import RECORD
 from gputel.cli import query_options as options
 from gputel.cli import query_table as table
 from gputel.cli.event_client import Events
@@ -19,10 +20,6 @@ from gputel.cli.query_ask import in_flags
 
 FORMATS = ("table", "ndjson", "csv")
 
-_COLUMNS = (
-    "timestamp", "metric_name", "gpu_id", "device", "uuid", "modelName", "hostname", "container",
-    "pod", "namespace", "value", "labels_raw",
-)  # fmt: skip
 _WIDE_METRIC, _WIDE_VALUE, _WIDE_PLACE = 32, 12, 24
 _WIDE_LINE = 133
 
@@ -80,9 +77,9 @@ def _ndjson(records: Iterator[bytes]) -> None:
 def _csv(records: Iterator[bytes]) -> None:
     """The columns of a DCGM export."""
     writer = csv.writer(sys.stdout)
-    writer.writerow("Hostname" if name == "hostname" else name for name in _COLUMNS)
+    writer.writerow(RECORD.csv_header)
     for record in map(json.loads, records):
-        writer.writerow(record[name] for name in _COLUMNS)
+        writer.writerow(record[name] for name in RECORD.names)
         sys.stdout.flush()
 
 

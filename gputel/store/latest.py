@@ -10,6 +10,7 @@ import msgspec
 
 from gputel.store import queries
 from gputel.store.blocks import Float64, Int64
+from gputel.store.copy_format import PG_EPOCH_US
 from gputel.store.cost import ANY, Limits
 from gputel.store.known_series import Ordered
 from gputel.store.reader import Reader
@@ -17,7 +18,6 @@ from gputel.store.samples import (
     EPOCH,
     INTEGER,
     NUMBER,
-    POSTGRES_EPOCH_US,
     elements,
     micros,
     numbers,
@@ -114,6 +114,6 @@ async def latest(
             for name, kind in (("series_id", INTEGER), ("last_ts", INTEGER), ("value", NUMBER))
         )
         of = await reader.known.ordered(connection, ids)
-    us = ts[of.place] + POSTGRES_EPOCH_US
+    us = ts[of.place] + PG_EPOCH_US
     age_s = (micros(datetime.now(UTC)) - us + 500) // 1000 / 1000
     return Newest(of, us, age_s, values[of.place].astype(float))

@@ -18,8 +18,6 @@ _HEADER_BYTES = 20
 INTEGER = np.dtype([("size", ">i4"), ("bits", ">i8")])
 NUMBER = np.dtype([("size", ">i4"), ("bits", ">f8")])
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-POSTGRES_EPOCH_US = 946_684_800_000_000
-"""2000-01-01 in Unix microseconds: a timestamptz in its binary form counts from there."""
 _MICROSECOND = timedelta(microseconds=1)
 _WHOLE_LIMIT = 2.0**53
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -10,6 +9,7 @@ import asyncpg
 import numpy as np
 
 from gputel.store import queries
+from gputel.store.copy_format import PG_EPOCH_US
 from gputel.store.known_series import KnownSeries
 from gputel.store.reader import EARLIEST, LATEST, Connection
 from gputel.store.records import SeriesLabels
@@ -17,7 +17,6 @@ from gputel.store.samples import (
     EPOCH,
     INTEGER,
     NUMBER,
-    POSTGRES_EPOCH_US,
     Samples,
     concatenate,
     decode_blocks,
@@ -25,6 +24,7 @@ from gputel.store.samples import (
     micros,
 )
 from gputel.store.selection import storable
+from gputel.threads import maybe_in_thread
 
 COLUMNS = frozenset(
     {"metric_name", "gpu_id", "device", "uuid", "model_name", "hostname", "container", "pod"}
@@ -93,9 +93,7 @@ async def samples_of(
         if len(rows) < fetch:
             break
         fetch = max(16, min(_MOST_FETCH_BLOCKS, _FETCH_SAMPLES * fetch // max(1, len(piece))))
-    if sum(map(len, pieces)) <= _IN_THREAD_SAMPLES:
-        return concatenate(pieces)
-    return await asyncio.to_thread(concatenate, pieces)
+    return await maybe_in_thread(sum(map(len, pieces)) > _IN_THREAD_SAMPLES, concatenate, pieces)
 
 
 def moment(us: int) -> datetime:
@@ -106,14 +104,13 @@ def moment(us: int) -> datetime:
 
 
 async def _decoded(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:
-    if sum(len(row["value"]) for row in rows) <= _IN_THREAD_SAMPLES * NUMBER.itemsize:
-        return _decode(rows, first_us, last_us)
-    return await asyncio.to_thread(_decode, rows, first_us, last_us)
+    many = sum(len(row["value"]) for row in rows) > _IN_THREAD_SAMPLES * NUMBER.itemsize
+    return await maybe_in_thread(many, _decode, rows, first_us, last_us)
 
 
 def _decode(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:
     series_ids, first, step_us, skipped, off_us, value = zip(*rows, strict=True)
-    starts = np.frombuffer(b"".join(first), ">i8") + POSTGRES_EPOCH_US
+    starts = np.frombuffer(b"".join(first), ">i8") + PG_EPOCH_US
     starts += np.array(skipped, np.int64) * np.array(step_us, np.int64)
     samples = decode_blocks(series_ids, starts, step_us, off_us, value)
     inside = (samples.ts >= first_us) & (samples.ts <= last_us)

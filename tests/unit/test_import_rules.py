@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "gputel"
 
-COMMON = {"config", "errors", "metrics", "backoff", "outage", "memory"}
+COMMON = {"config", "errors", "metrics", "backoff", "outage", "memory", "threads"}
 MAY_IMPORT = {
     "model": {"errors"},
     "mq": COMMON | {"model"},
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "backoff": set(),
     "outage": {"errors"},
     "memory": set(),
+    "threads": set(),
     "roles": COMMON | {"mq", "store", "web", "broker", "streamer", "collector", "api"},
     "runtime": COMMON | {"roles"},
 }

@@ -7,7 +7,7 @@ request; what fails after it breaks the transfer off, so that a part is never ta
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, closing
 from typing import Any
 
@@ -19,8 +19,9 @@ from gputel.api.formats.media import Format
 from gputel.api.formats.rows import encode_rows
 from gputel.api.formats.shape import RECORD, Shape
 from gputel.api.formats.streamed import streamed
-from gputel.api.formats.whole import Asked, Headers, maybe_in_thread, not_modified, whole
+from gputel.api.formats.whole import Asked, Headers, not_modified, whole, whole_unless_known
 from gputel.store.records import Records
+from gputel.threads import maybe_in_thread
 from gputel.web.etag import entity_tag, is_known
 
 HELD_RECORDS = 10_000
@@ -97,28 +98,25 @@ async def _gather(pieces: Pieces, held: int) -> tuple[list[Records], bool]:
 async def _whole_records(
     asked: Asked, found: Sequence[Records], shape: Shape, headers: Headers
 ) -> web.Response:
-    with asked.timing.phase("encode"):
-        tag = entity_tag(_determining(asked.format, found, shape))
-        if is_known(asked.request, tag):
-            return not_modified(asked, tag, headers)
+    async def encode() -> bytes:
         many = sum(map(len, found)) > _IN_THREAD_RECORDS
-        body = await maybe_in_thread(many, _encoded, ENCODERS[asked.format](shape), found)
-    return await whole(asked, body, tag, headers)
+        return await maybe_in_thread(many, _encoded, ENCODERS[asked.format](shape), found)
+
+    return await whole_unless_known(
+        asked, _determining(asked.format, found, shape), headers, encode
+    )
 
 
-def _determining(
-    chosen: Format, found: Sequence[Records], shape: Shape
-) -> list[bytes | memoryview]:
+def _determining(chosen: Format, found: Sequence[Records], shape: Shape) -> Iterator[bytes]:
     """All that the bytes of the records depend on."""
-    parts: list[bytes | memoryview] = [f"{chosen} {shape.names}".encode()]
+    yield f"{chosen} {shape.names}".encode()
     for records in found:
         samples = records.samples
         for column in (samples.series_id, samples.ts, samples.value):
-            parts.append(column.tobytes())
+            yield column.tobytes()
         if not shape.ids_last:
             for series_id in dict.fromkeys(samples.series_id.tolist()):
-                parts.append(repr(tuple(shape.labels(records.series[series_id]))).encode())
-    return parts
+                yield repr(tuple(shape.labels(records.series[series_id]))).encode()
 
 
 def _encoded(encoder: Encoder, found: Sequence[Records]) -> bytes:

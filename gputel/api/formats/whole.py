@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiohttp import web
 
 from gputel.api.formats.compression import LEAST_BYTES, asked_coding, compress
 from gputel.api.formats.media import Format, asked_format
+from gputel.threads import maybe_in_thread
+from gputel.web.etag import entity_tag, is_known
 from gputel.web.timing import Timing
 
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
@@ -50,6 +50,21 @@ def not_modified(asked: Asked, tag: str, headers: Headers) -> web.Response:
     return web.Response(status=304, headers=kept)
 
 
+async def whole_unless_known(
+    asked: Asked,
+    determining: Iterable[bytes | memoryview],
+    headers: Headers,
+    encode: Callable[[], Awaitable[bytes]],
+) -> web.Response:
+    """One body, made of what determines it only if the client has not got it already."""
+    with asked.timing.phase("encode"):
+        tag = entity_tag(determining)
+        if is_known(asked.request, tag):
+            return not_modified(asked, tag, headers)
+        body = await encode()
+    return await whole(asked, body, tag, headers)
+
+
 async def whole(asked: Asked, body: bytes, tag: str, headers: Headers) -> web.Response:
     """One body, compressed where that gains something."""
     coding = asked.coding if len(body) >= LEAST_BYTES else None
@@ -60,8 +75,3 @@ async def whole(asked: Asked, body: bytes, tag: str, headers: Headers) -> web.Re
     if coding is not None:
         given["Content-Encoding"] = coding
     return web.Response(body=body, headers=given)
-
-
-async def maybe_in_thread(large: bool, work: Callable[..., bytes], *arguments: Any) -> bytes:
-    """Do it where it does not hold up other requests, if it is large enough to matter."""
-    return await asyncio.to_thread(work, *arguments) if large else work(*arguments)

@@ -8,7 +8,7 @@ import msgspec
 
 from gputel.api.formats.text import NdjsonRecords
 from gputel.api.stream.place import Place
-from gputel.api.stream.subscriber import Delivery, Gap, Lag
+from gputel.api.stream.subscriber import Delivery, Lag
 from gputel.store.landing import Position
 from gputel.store.records import Records
 
@@ -17,10 +17,6 @@ RETRY = b"retry: 2000\n\n"
 
 _AT_ONCE = 500  # records, as encoding them holds the event loop
 _MOST_MET = 50_000
-_GAP = {
-    "message": "some records may be missing here, as they were not kept: read those since the last "
-    "one from /api/v1/telemetry"
-}
 
 
 class RecordEvents:
@@ -49,11 +45,6 @@ def lag(event: Lag) -> bytes:
     return _named("lag", {"dropped": event.dropped})
 
 
-def gap(_event: Gap) -> bytes:
-    """Some records are missing here."""
-    return _named("gap", _GAP)
-
-
 def heartbeat(position: Position | None) -> bytes:
     """Nothing that a client is told of, but perhaps for the id to come back with."""
     known = b"" if position is None else b"id: %b\n" % str(Place(position)).encode()
@@ -62,3 +53,13 @@ def heartbeat(position: Position | None) -> bytes:
 
 def _named(name: str, content: object) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(content))
+
+
+GAP = _named(
+    "gap",
+    {
+        "message": "some records may be missing here, as they were not kept: read those since the "
+        "last one from /api/v1/telemetry"
+    },
+)
+"""Some records are missing here."""

@@ -77,7 +77,7 @@ async def stream_telemetry(request: web.Request) -> web.StreamResponse:
             if place is not None:
                 await client.replay(place, selected, subscriber.start)
             elif not subscriber.whole:
-                await client.send(events.gap(Gap()))
+                await client.send(events.GAP)
             await client.send(events.heartbeat(subscriber.position))
             await client.follow(subscriber)
         except (GputelError, TimeoutError) as error:
@@ -104,7 +104,7 @@ class _Client:
                 async for delivery in deliveries:
                     await self._deliver(delivery)
         except LandingsGone:
-            await self.send(events.gap(Gap()))
+            await self.send(events.GAP)
 
     async def follow(self, subscriber: Subscriber) -> None:
         """What lands, until the subscriber is closed.
@@ -121,7 +121,7 @@ class _Client:
                     metrics.API_STREAM_DROPPED.inc(item.dropped)
                     await self.send(events.lag(item))
                 case Gap():
-                    await self.send(events.gap(item))
+                    await self.send(events.GAP)
                 case None if subscriber.closed:
                     return
                 case None:
