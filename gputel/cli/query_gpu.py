@@ -16,6 +16,7 @@ from gputel.cli import query_options as options
 from gputel.cli import query_table as table
 from gputel.cli.query_ask import Question, in_flags
 from gputel.cli.query_table import Column
+from gputel.cli.query_uuid import whole_uuid
 from gputel.cli.sparkline import sparkline
 
 _POINTS = 20
@@ -35,8 +36,12 @@ _COLUMNS = (
 @click.argument("uuid", shell_complete=query_completion.uuids)
 @options.common(("table", "json"))
 def gpu_command(uuid: str, api_url: str, format_: str | None) -> None:
-    """Show the GPU called UUID: its labels, and the newest value of each of its metrics."""
+    """Show the GPU called UUID: its labels, and the newest value of each of its metrics.
+
+    The beginning of a uuid is enough where no other GPU's begins like it.
+    """
     shape = query_output.chosen(format_)
+    uuid = whole_uuid(api_url, uuid)
     with in_flags(), api_client.get(api_url, ("api", "v1", "gpus", uuid), {}) as pieces:
         if shape == "json":
             query_output.copy(pieces, sys.stdout.buffer, shape)

@@ -13,6 +13,7 @@ from gputel.cli import query_options as options
 from gputel.cli import query_table as table
 from gputel.cli.query_ask import Question
 from gputel.cli.query_table import Column
+from gputel.cli.query_uuid import whole_uuid
 from gputel.errors import UsageError
 
 TABLE_ROWS = 50
@@ -43,11 +44,15 @@ _FLAGS |= {"pod": "--pod", "uuid": "--uuid", "group_by": "--group-by"}
 def telemetry_command(
     gpu: str | None, limit: int | None, api_url: str, format_: str | None, **wanted: Any
 ) -> None:
-    """Show the telemetry of the GPU called UUID, or of all that the filters leave."""
+    """Show the telemetry of the GPU called UUID, or of all that the filters leave.
+
+    The beginning of a uuid is enough where no other GPU's begins like it.
+    """
     path: tuple[str, ...] = ("telemetry",)
-    if gpu is not None:
-        path, wanted = ("gpus", gpu, "telemetry"), _of_one_gpu(wanted)
     shape = query_output.chosen(format_)
+    if gpu is not None:
+        wanted = _of_one_gpu(wanted)
+        path = ("gpus", whole_uuid(api_url, gpu), "telemetry")
     if shape == "table":
         # One more than a table shows by default tells whether there is more.
         asked = limit or TABLE_ROWS + 1
@@ -62,7 +67,7 @@ def _of_one_gpu(wanted: Mapping[str, Any]) -> dict[str, Any]:
     for name, flag in _FLAGS.items():
         if wanted[name]:
             raise UsageError(
-                f"{flag}: is for many GPUs; leave UUID out (--uuid takes the beginning of one)"
+                f"{flag}: is for many GPUs; leave UUID out (--uuid takes all that begin alike)"
             )
     return {name: value for name, value in wanted.items() if name not in _FLAGS}
 

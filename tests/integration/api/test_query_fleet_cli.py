@@ -149,6 +149,39 @@ async def test_refusals_name_flags_and_the_nearest_gpu(api: Listener) -> None:
     assert ended.err.startswith("gputel: --model: is for many GPUs; leave UUID out")
 
 
+async def test_the_beginning_of_a_uuid_is_enough_where_one_gpu_has_it(
+    api: Listener, pool: asyncpg.Pool
+) -> None:
+    for uuid in ("GPU-a", "GPU-a1", "MIG-100%/x", "MIG-100_/y"):
+        await add_block(pool, Labels(uuid, "POWER"), [NOW], [1.0])
+    for begun, uuid in {"GPU-a": "GPU-a", "GPU-a1": "GPU-a1", "MIG-100%": "MIG-100%/x"}.items():
+        ended = await gputel(api, "query", "gpu", begun)
+        assert json.loads(ended.out)["uuid"] == uuid, ended.err
+        assert [row["uuid"] for row in await rows(api, "telemetry", begun)] == [uuid]
+    ended = await gputel(api, "query", "gpu", "MIG-100_", "--format", "table")
+    assert ended.out.startswith("uuid       MIG-100_/y\n")
+
+
+async def test_the_beginning_of_several_uuids_is_refused_with_some_of_them(
+    api: Listener, pool: asyncpg.Pool
+) -> None:
+    for command in ("gpu", "telemetry"):
+        ended = await gputel(api, "query", command, "GPU-5fd4")
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err == (
+            f"gputel: the uuids of 3 GPUs begin with 'GPU-5fd4': {', '.join(UUIDS)}; write more "
+            "of it\n"
+        )
+        ended = await gputel(api, "query", command, "")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("gputel: UUID: is empty")
+        assert (await gputel(api, "query", command, "gpu-5fd4")).code == 1
+    for place in range(2):
+        await add_block(pool, Labels(f"GPU-6{place}"), [NOW], [1.0])
+    ended = await gputel(api, "query", "gpu", "G")
+    assert f"of 5 GPUs begin with 'G': {', '.join(UUIDS)} and 2 more; write more" in ended.err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 async def test_a_shell_gets_its_script(shell: str) -> None:
     ended = await gputel(None, "completion", shell)
