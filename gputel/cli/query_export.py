@@ -20,7 +20,7 @@ _FORMATS = tuple(name for name in options.FORMATS if name != "table")
 
 
 @click.command("export")
-@click.argument("file", default="-", type=click.Path(allow_dash=True))
+@click.argument("file", required=False, type=click.Path(allow_dash=True))
 @options.records()
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N records.")
 @options.api_url()
@@ -30,19 +30,24 @@ _FORMATS = tuple(name for name in options.FORMATS if name != "table")
     type=click.Choice(_FORMATS),
     help="Default: what the end of FILE says, .json .ndjson .csv .arrow .parquet; else json.",
 )
-def export_command(file: str, api_url: str, format_: str | None, **wanted: Any) -> None:
-    """Write all records that are selected to FILE, or to standard output without one.
+def export_command(file: str | None, api_url: str, format_: str | None, **wanted: Any) -> None:
+    """Write all records that are selected to FILE; to standard output for -, and in a pipe.
 
     FILE is there once it is whole: until then a file beside it is written.
     """
-    shape = query_output.chosen(_format_of(file, format_) if file != "-" else format_ or "json",
-                                terminal=file == "-" and sys.stdout.isatty())  # fmt: skip
-    with Question(api_url, ("telemetry",), wanted).answer(shape) as pieces:
-        if file == "-":
+    question = Question(api_url, ("telemetry",), wanted)
+    if file is None or file == "-":
+        shape = _format_of_output(format_, asked=file is not None)
+        with question.answer(shape) as pieces:
             query_output.copy(pieces, sys.stdout.buffer, shape)
-            return
-        with progress(file) as seen, whole_file(Path(file)) as out:
-            query_output.copy(_told(pieces, seen), out, shape)
+        return
+    shape = _format_of(file, format_)
+    with (
+        question.answer(shape) as pieces,
+        progress(file) as seen,
+        whole_file(Path(file)) as out,
+    ):
+        query_output.copy(_told(pieces, seen), out, shape)
     click.echo(f"{file} is written", err=True)
 
 
@@ -50,6 +55,21 @@ def _told(pieces: Iterator[bytes], seen: Any) -> Iterator[bytes]:
     for piece in pieces:
         seen(len(piece))
         yield piece
+
+
+def _format_of_output(format_: str | None, *, asked: bool) -> str:
+    """The format asked for, else JSON.
+
+    Raises UsageError for what a terminal cannot show, and where a terminal was not ``asked`` for.
+    """
+    terminal = sys.stdout.isatty()
+    shape = query_output.chosen(format_ or "json", terminal)
+    if terminal and not asked:
+        raise UsageError(
+            "FILE: all records would fill this terminal; name a file, such as fleet.parquet, or "
+            "pipe them (| head), or give - to see them here"
+        )
+    return shape
 
 
 def _format_of(file: str, format_: str | None) -> str:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gputel.web.listener import Listener
-from tests.query_command import gputel
+from tests.query_command import gputel, on_a_terminal
 from tests.telemetry_rows import Labels, add_block, add_many, every
 from tests.wire import Wire
 
@@ -59,6 +59,17 @@ async def test_standard_output_is_json_unless_told_otherwise(api: Listener) -> N
     ended = await gputel(api, "query", "export", "-", "--format", "csv", "--metric", "TEMP")
     assert len(ended.out.splitlines()) == 121
     assert (await gputel(api, "query", "export", "/dev/null", "--format", "arrow")).code == 0
+
+
+@pytest.mark.usefixtures("stored")
+async def test_a_terminal_gets_text_only_where_it_is_asked_for(api: Listener) -> None:
+    for format_ in ("json", "ndjson", "csv"):
+        shown = await on_a_terminal(api, "export", "--format", format_)
+        assert shown.startswith("gputel: FILE: all records would fill this terminal")
+        assert shown.count("\n") == 1
+    assert "fill this terminal" in await on_a_terminal(api, "export", "--limit", "1")
+    assert len(json.loads(await on_a_terminal(api, "export", "-"))) == 120
+    assert "cannot show it" in await on_a_terminal(api, "export", "-", "--format", "arrow")
 
 
 @pytest.mark.usefixtures("stored")
