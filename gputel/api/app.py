@@ -18,6 +18,7 @@ from gputel.api.pages import add_page_routes
 from gputel.api.parser import Parser
 from gputel.api.prometheus import add_prometheus_routes
 from gputel.api.prometheus_asks import Prometheus
+from gputel.api.prometheus_refusals import prometheus_refusals
 from gputel.api.push.pusher import Pusher
 from gputel.api.service import add_service_routes
 from gputel.api.stream.handler import stream_telemetry
@@ -57,6 +58,7 @@ def build_app(
             request_metrics("api"),
             cors_middleware(origins_of(settings)),
             error_middleware,
+            prometheus_refusals,
             access_middleware(access, scope_of_request),
             throttle_middleware(throttle, scope_of_request),
             validation_middleware,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -10,54 +9,22 @@ from aiohttp import web
 
 from gputel.api import prometheus_asks as asks
 from gputel.api import prometheus_documented as documents
-from gputel.api import prometheus_json as answers
 from gputel.api.keys import PROMETHEUS
 from gputel.api.prometheus_params import parameters
+from gputel.api.prometheus_refusals import ROOT
 from gputel.api.time_limit import within
-from gputel.errors import (
-    BadRequest,
-    ExpressionFailed,
-    GputelError,
-    QueryTimedOut,
-    StoreUnavailable,
-)
 
-log = logging.getLogger("gputel.api")
-
-PREFIX = "/prometheus/api/v1"
+PREFIX = f"{ROOT}/api/v1"
 
 
 def _handler(ask: asks.Ask) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handler(request: web.Request) -> web.StreamResponse:
-        try:
-            given, prometheus = await parameters(request), request.app[PROMETHEUS]
-            answer = ask(prometheus, given, request)
-            body = await within(prometheus.timeout_s(given), request, answer)
-        except Exception as error:
-            return _refusal(request, error)
+        given, prometheus = await parameters(request), request.app[PROMETHEUS]
+        answer = ask(prometheus, given, request)
+        body = await within(prometheus.timeout_s(given), request, answer)
         return web.Response(body=body, content_type="application/json")
 
     return handler
-
-
-def _refusal(request: web.Request, error: Exception) -> web.Response:
-    """What went wrong, in Prometheus' shape; what was not foreseen is logged whole."""
-    status, kind, message = 500, "internal", "unexpected error; the server's log has it whole"
-    if isinstance(error, (ExpressionFailed, QueryTimedOut)):
-        status, kind, message = error.status, error.code, error.message
-    elif isinstance(error, BadRequest):
-        status, kind, message = 400, "bad_data", error.message
-    elif isinstance(error, StoreUnavailable):
-        status, kind, message = 503, "unavailable", error.message
-    elif isinstance(error, GputelError):
-        message = error.message
-    elif isinstance(error, web.HTTPException):
-        status, kind, message = error.status, "bad_data", error.text or error.reason
-    else:
-        log.error("unexpected error while answering %s", request.path, exc_info=error)
-    headers = {"Retry-After": "1"} if status == 503 else None
-    body = answers.error(kind, message)
-    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
 _RESULT = {
@@ -169,7 +136,7 @@ _OPERATIONS = (
 
 
 def add_prometheus_routes(app: web.Application) -> None:
-    """Add Prometheus' API, documented, under ``/prometheus``."""
+    """Add Prometheus' API, documented, under ROOT."""
     for each in _OPERATIONS:
         for method in ("GET", "POST") if each.by_form else ("GET",):
             form = method == "POST"

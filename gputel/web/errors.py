@@ -21,13 +21,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def error_response(
     status: int, code: str, message: str, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """One refusal; a 503 asks the client to come back in a second.
-
-    Words of a message that are very long, as values are that were sent, are cut.
-    """
+    """One refusal, its message shortened; a 503 asks the client to come back in a second."""
     headers = {"Retry-After": "1"} if status == 503 else headers
-    body = msgspec.json.encode({"code": code, "message": _LONG_WORD.sub(r"\1…\2", message)})
+    body = msgspec.json.encode({"code": code, "message": shortened(message)})
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+
+
+def shortened(message: str) -> str:
+    """A message whose very long words, as values are that were sent, are cut."""
+    return _LONG_WORD.sub(r"\1…\2", message)
 
 
 @web.middleware
@@ -56,13 +58,14 @@ def refusal(request: web.Request, error: Exception) -> web.Response:
 def http_refusal(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
     """What aiohttp refused, in the shape of all errors."""
     code = (error.reason or "error").lower().replace(" ", "_")
-    response = error_response(error.status, code, _http_message(request, error))
+    response = error_response(error.status, code, http_message(request, error))
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response
 
 
-def _http_message(request: web.BaseRequest, error: web.HTTPException) -> str:
+def http_message(request: web.BaseRequest, error: web.HTTPException) -> str:
+    """What aiohttp refused, as a line that says what is wrong."""
     if error.status == 404:
         return f"there is nothing at {request.path}"
     if error.status == 405:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 
+import aiohttp
 import pytest
 
 from gputel.api.server import serve
-from gputel.config import ApiSettings
+from gputel.config import AccessSettings, ApiSettings
 from gputel.store.reader import Reader
 from gputel.store.writer import Arrival, Writer
+from gputel.web.access import Access
 from gputel.web.health import Health
 from tests.batches import NOON, batch, labels
 from tests.telemetry_rows import Labels, add_block, add_many, every
@@ -207,3 +209,64 @@ async def test_many_at_once_all_get_their_answer(client, landed):
     answers = await asyncio.gather(*queries)
     found = [answer["data"]["result"][0]["value"][1] for _, answer in answers]
     assert found == [json.dumps(42.5 + n) for n in range(40)]
+
+
+@pytest.mark.parametrize("path", ["", "/", "/api/v1", "/x/y/z", "/api/v1/nothing",
+                                  "/api/v1/label/x", "/api/v1/" + "x" * 5000])  # fmt: skip
+async def test_a_path_that_is_none_is_refused_in_prometheus_shape(client, path):
+    for method in ("GET", "POST"):
+        async with client.request(method, f"/prometheus{path}") as answer:
+            body = await answer.json()
+        assert answer.status == 404
+        assert (body["status"], body["errorType"]) == ("error", "not_found")
+        assert body["error"].startswith(f"there is nothing at /prometheus{path[:100]}")
+        assert len(body["error"]) < 300
+
+
+async def test_a_method_that_is_none_is_refused_in_prometheus_shape(client):
+    for method, path, taken in (("DELETE", "query", "GET, POST"), ("POST", "metadata", "GET")):
+        async with client.request(method, f"{API}/{path}") as answer:
+            body = await answer.json()
+        assert (answer.status, answer.headers["Allow"]) == (405, taken.replace(" ", ""))
+        assert body == {
+            "status": "error",
+            "errorType": "bad_data",
+            "error": f"{API}/{path} does not take {method}, only {taken}",
+        }
+
+
+async def test_the_rest_api_beside_it_refuses_in_its_own_shape(client):
+    for path in ("/prometheusx", "/api/v1/prometheus"):
+        async with client.get(path) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (404, "not_found")
+
+
+async def test_who_may_not_ask_is_told_in_prometheus_shape(pool):
+    one, other = "1" * 32, "2" * 32
+    access = Access.of(AccessSettings(tokens=f"one read {one};other write {other}"))
+    settings = ApiSettings(api_port=0, rate_limit=0.01, rate_burst=1)
+
+    async def refused(client, token):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with client.get(f"{API}/labels", headers=headers) as answer:
+            body = await answer.json()
+        assert body.pop("status") == "error", body
+        return answer.status, body.pop("errorType"), body.pop("error"), answer.headers
+
+    async with (
+        serve(settings, "127.0.0.1", Reader(pool), Health(), access=access) as api,
+        aiohttp.ClientSession(api.url) as client,
+    ):
+        status, kind, message, headers = await refused(client, None)
+        assert (status, kind) == (401, "unauthorized")
+        assert message.startswith("a token is needed")
+        assert headers["WWW-Authenticate"] == "Bearer"
+        status, kind, message, _ = await refused(client, other)
+        assert (status, kind) == (403, "forbidden")
+        assert message.endswith("it needs read")
+        async with client.get(f"{API}/labels", headers={"Authorization": f"Bearer {one}"}) as first:
+            assert first.status == 200
+        status, kind, _, headers = await refused(client, one)
+        assert (status, kind) == (429, "too_many_requests")
+        assert 90 <= int(headers["Retry-After"]) <= 100
+        assert headers["RateLimit-Remaining"] == "0"
