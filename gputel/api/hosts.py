@@ -26,7 +26,7 @@ from gputel.store.selection import EVERY, Kind, Matcher, Selection
     "List the hosts",
     "Every host that a GPU was last seen on, one object a host, ordered by name. Filters leave "
     "GPUs, as those of `/api/v1/gpus` do: hosts of none of them are left out, and the others told "
-    "of by those that are left.",
+    "of by those that are left. GPUs without a hostname are on no host.",
 )
 @query(SeenGpuFilters)
 @listed(HostSchema, "The hosts; an empty list if none.")

@@ -68,10 +68,11 @@ async def newest_of_metrics(reader: Reader, gpu: Gpu, limits: Limits = ANY) -> l
 
 
 def hosts_of(gpus: Iterable[Gpu]) -> list[Host]:
-    """The hosts of these GPUs, by name."""
+    """The hosts of these GPUs, by name; GPUs without a hostname are on none."""
     found: dict[str, list[Gpu]] = defaultdict(list)
     for gpu in gpus:
-        found[gpu.hostname].append(gpu)
+        if gpu.hostname:
+            found[gpu.hostname].append(gpu)
     return [
         Host(
             hostname,

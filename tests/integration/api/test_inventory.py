@@ -111,6 +111,15 @@ async def test_a_host_of_gpus_without_a_model_has_no_models(
     assert host["models"] == []
 
 
+async def test_gpus_without_a_hostname_are_on_no_host(
+    pool: asyncpg.Pool, client: aiohttp.ClientSession
+) -> None:
+    await add_block(pool, Labels("GPU-c", TEMP, ""), [NOON], [1])
+    assert await get(client, "/api/v1/hosts") == []
+    assert [gpu["uuid"] for gpu in await get(client, "/api/v1/gpus")] == ["GPU-c"]
+    assert (await get(client, "/api/v1/gpus/GPU-c"))["hostname"] == ""
+
+
 async def test_the_gpus_of_a_host_are_those_of_the_list(
     blocks: None, client: aiohttp.ClientSession
 ) -> None:
