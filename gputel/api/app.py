@@ -79,15 +79,16 @@ def build_app(
         app.on_shutdown.append(_end_streams)
     if pusher is not None:
         app[PUSHER] = pusher
+    # A name in a path may hold anything: without a pattern of its own aiohttp takes no braces in it.
     app.router.add_get("/api/v1/gpus", list_gpus)
-    app.router.add_get("/api/v1/gpus/{uuid}", get_gpu)
-    app.router.add_get("/api/v1/gpus/{uuid}/telemetry", list_gpu_telemetry)
+    app.router.add_get("/api/v1/gpus/{uuid:[^/]+}", get_gpu)
+    app.router.add_get("/api/v1/gpus/{uuid:[^/]+}/telemetry", list_gpu_telemetry)
     app.router.add_get("/api/v1/telemetry", list_telemetry)
     app.router.add_get("/api/v1/telemetry/latest", list_latest_telemetry)
     app.router.add_get("/api/v1/telemetry/top", list_top)
     app.router.add_get("/api/v1/stream", stream_telemetry)
     app.router.add_get("/api/v1/hosts", list_hosts)
-    app.router.add_get("/api/v1/hosts/{hostname}/gpus", list_host_gpus)
+    app.router.add_get("/api/v1/hosts/{hostname:[^/]+}/gpus", list_host_gpus)
     app.router.add_get("/api/v1/metrics", list_metrics)
     app.router.add_post("/api/v1/telemetry", push_telemetry)
     add_prometheus_routes(app)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import aiohttp
 import asyncpg
@@ -90,6 +91,17 @@ async def test_an_unknown_gpu_is_refused_with_the_nearest_known(
     for odd in ("%00", "%ED%A0%80", "zzzz", "x" * 5000):
         assert "did you mean" not in await refusal(client, f"/api/v1/gpus/{odd}", 404)
     assert "unknown query parameter" in await refusal(client, "/api/v1/gpus/GPU-a1?a=1", 400)
+
+
+@pytest.mark.parametrize("name", ["{x}", "MIG-{a}/{b}", "a}{", "%7B", "a b?c#d", "ä"])
+async def test_a_path_takes_whatever_a_gpu_and_its_host_are_called(
+    pool: asyncpg.Pool, client: aiohttp.ClientSession, name: str
+) -> None:
+    await add_block(pool, Labels(name, TEMP, name), [NOON], [1])
+    quoted = quote(name, safe="")
+    assert (await get(client, f"/api/v1/gpus/{quoted}"))["uuid"] == name
+    assert [row["uuid"] for row in await get(client, f"/api/v1/gpus/{quoted}/telemetry")] == [name]
+    assert [gpu["uuid"] for gpu in await get(client, f"/api/v1/hosts/{quoted}/gpus")] == [name]
 
 
 async def test_hosts_are_those_that_gpus_were_last_seen_on(
