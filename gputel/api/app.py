@@ -79,7 +79,7 @@ def build_app(
         app.on_shutdown.append(_end_streams)
     if pusher is not None:
         app[PUSHER] = pusher
-    # A name in a path may hold anything: without a pattern of its own aiohttp takes no braces in it.
+    # Names hold what they like: without a pattern of its own, aiohttp takes no braces in one.
     app.router.add_get("/api/v1/gpus", list_gpus)
     app.router.add_get("/api/v1/gpus/{uuid:[^/]+}", get_gpu)
     app.router.add_get("/api/v1/gpus/{uuid:[^/]+}/telemetry", list_gpu_telemetry)
