@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from importlib import import_module
 from typing import Any, TypeVar
@@ -25,16 +25,19 @@ _GC_THRESHOLDS = (10_000, 20, 20)
 _SAME_REQUEST_S = 0.5  # `timeout make run` sends one signal twice: to make's group, and by make
 
 
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the event loop that gputel runs on: uvloop's where it exists."""
+    try:
+        import uvloop
+    except ImportError:  # pragma: no cover - only where uvloop has no build
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
 def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine to its end, on uvloop where it exists. Raises Stopped if a signal cut it."""
     try:
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    except ImportError:  # pragma: no cover - only where uvloop has no build
-        factory = None
-    try:
-        with asyncio.Runner(loop_factory=factory) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(main)
     except asyncio.CancelledError:
         raise Stopped("stopped while starting") from None

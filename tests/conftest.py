@@ -7,19 +7,25 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from gputel.config import PostgresSettings
+from gputel.runtime import loop_factory
 from gputel.store.embedded import embedded_postgres
 from gputel.store.migrations import migrate
 from gputel.store.pool import close_pool, open_pool
 
 _TEMPLATE = "gputel_template"
 _numbers = itertools.count(1)
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests run on the event loop that gputel runs on."""
+    return {"gputel": loop_factory()}
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,8 @@ class WaitingQueue:
         self._publishers: OrderedDict[Publisher, None] = OrderedDict()
         self._consumers: OrderedDict[Consumer, None] = OrderedDict()
         self._waiting_bytes = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0  # the queue's time
         self._changed: asyncio.Future[None] | None = None
         self._stopped = ""
 
@@ -242,9 +243,10 @@ class WaitingQueue:
             return
         # A timer that fires too early sets itself again, so an ack need not move it.
         if self._timer is not None:
-            if self._timer.when() <= deadline:
+            if self._timer_at <= deadline:
                 return
             self._timer.cancel()
+        self._timer_at = deadline  # uvloop's handle does not know it when it is almost now
         self._timer = self._loop.call_at(deadline, self._expire)
 
     def _expire(self) -> None:

@@ -135,8 +135,14 @@ def as_nobody(home: Path) -> dict[str, Any]:
         "python": str(usable[0]),
         "env": environment,
         "cwd": str(home),
-        **NOBODY.popen_options,
+        "preexec_fn": become_nobody,  # uvloop's subprocesses take no user
     }
+
+
+def become_nobody() -> None:
+    os.setgroups([])
+    os.setgid(NOBODY.gid)
+    os.setuid(NOBODY.uid)
 
 
 async def test_ordinary_user_runs_the_server_as_itself(home: Path, as_nobody, hold) -> None:

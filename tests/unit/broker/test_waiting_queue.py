@@ -64,6 +64,16 @@ async def test_cancelled_publisher_leaves_its_place_to_the_next() -> None:
     assert first.cancelled()
 
 
+async def test_lease_that_ends_within_half_a_millisecond_is_no_hindrance() -> None:
+    waiting = waiting_queue()
+    await waiting.publish([message("a"), message("b")], 0)
+    (held,) = await waiting.consume(1, None, 0, 0.0001)
+    assert waiting.each(lambda id_, now: waiting.queue.ack(id_, None, now), ["c"])[0] is not None
+    await asyncio.sleep(0.01)
+    assert {delivery.message.id for delivery in await waiting.consume(2, None, 0)} == {"a", "b"}
+    assert held.message.id == "a"
+
+
 async def test_stop_sends_every_waiter_away() -> None:
     waiting = waiting_queue(max_messages=1)
     await waiting.publish([message("a")], 0)
