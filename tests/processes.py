@@ -120,7 +120,8 @@ async def processes_in(directory: Path) -> AsyncIterator[Processes]:
     processes = Processes(directory)
     try:
         yield processes
-        assert processes.tracebacks() == []
+        printed = processes.tracebacks()
+        assert not printed, "\n\n".join(printed)
     finally:
         processes.end()
 
