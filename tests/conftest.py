@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -26,6 +27,15 @@ _numbers = itertools.count(1)
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Tests run on the event loop that gputel runs on."""
     return {"gputel": loop_factory()}
+
+
+@pytest.fixture(autouse=True)
+def no_fault_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What gputel, aiohttp or the event loop did not foresee is a bug, whatever else goes well."""
+    yield
+    records = [*caplog.get_records("setup"), *caplog.get_records("call")]
+    faults = [record for record in records if record.levelno >= logging.ERROR and record.exc_info]
+    assert not faults, "\n".join(map(logging.Formatter().format, faults))
 
 
 @pytest.fixture(scope="session")

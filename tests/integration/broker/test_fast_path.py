@@ -228,7 +228,7 @@ async def test_others_get_their_turn_between_many_pipelined_requests(
 
 
 async def test_fault_while_a_reply_is_written_ends_the_connection_and_loses_no_message(
-    raw, broker, monkeypatch, plain_http
+    raw, broker, monkeypatch, caplog, plain_http
 ) -> None:
     if plain_http:
         pytest.skip("the replies of aiohttp are its own")
@@ -247,6 +247,8 @@ async def test_fault_while_a_reply_is_written_ends_the_connection_and_loses_no_m
     monkeypatch.undo()
     (delivery,) = await broker.client.consume(1)
     assert (delivery.id, delivery.attempts) == ("a", 1)
+    assert "ValueError: a fault" in caplog.text
+    caplog.clear()  # it was foreseen here
 
 
 async def test_fast_path_stands_for_every_middleware_of_the_application() -> None:
