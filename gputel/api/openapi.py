@@ -21,7 +21,6 @@ from gputel import __version__
 from gputel.api.access import scope_of
 from gputel.api.documented import LISTS
 from gputel.api.formats.media import MEDIA_TYPES, Format
-from gputel.api.schemas import ErrorSchema
 from gputel.web.tokens import Scope
 
 JSON = "application/json"
@@ -61,7 +60,7 @@ _REFUSALS = {
 _DESCRIPTION = (
     "GPU telemetry as gputel collected it. Times are RFC 3339; a `+` in a query may be written as "
     "it is or as `%2B`. Every refusal is a JSON object with a `code` for programs and a `message` "
-    "for people."
+    "for people; under `/prometheus` it is as Prometheus writes it."
 )
 
 
@@ -128,7 +127,8 @@ def _operation(
         operation["security"] = [{"token": []}]
         for status, meaning in _REFUSALS.items():
             described = meaning.format(scope=scope)
-            responses[status] = {"description": described, "schema": ErrorSchema()}
+            schema = responses["default"]["schema"]  # as of all that the operation refuses
+            responses[status] = {"description": described, "schema": schema}
     operation["responses"] = {
         status: _response(status, response, media_types)
         for status, response in sorted(responses.items())

@@ -65,9 +65,10 @@ def test_every_operation_says_what_it_does_and_how_it_refuses(document: dict[str
         assert operation["summary"], path
         assert operation["description"], path
         assert {"200", "202"} & operation["responses"].keys(), path
-        refusal = operation["responses"]["default"]["content"]["application/json"]["schema"]
         name = "PrometheusError" if path.startswith("/prometheus/") else "Error"
-        assert refusal == {"$ref": f"#/components/schemas/{name}"}, path
+        for status in {"401", "403", "429", "default"} & operation["responses"].keys():
+            refusal = operation["responses"][status]["content"]["application/json"]["schema"]
+            assert refusal == {"$ref": f"#/components/schemas/{name}"}, (path, status)
 
 
 def test_what_reads_the_store_documents_each_of_its_refusals(document: dict[str, Any]) -> None:
