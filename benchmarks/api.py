@@ -33,6 +33,8 @@ from api_peers import by_hand, free_port, prometheus, victoria_metrics
 from gputel.store.embedded import embedded_postgres
 
 GPUTEL = [sys.executable, "-m", "gputel"]
+ROWS_PER_S = 31 * 8 * 10 / 10  # hosts, GPUs, metrics, and seconds between two readings
+PIECE_ROWS = 9_920_000  # 40,000 s
 SCRIPT = Path(__file__).with_name("wrk.lua")
 PROMQL = {
     "one series, an hour, step 15s": ('DCGM_FI_DEV_GPU_TEMP{{UUID="{uuid}"}}', 3600, 15),
@@ -171,10 +173,15 @@ async def run(*arguments: str, environ: dict[str, str]) -> None:
     assert await process.wait() == 0, arguments
 
 
-async def land(path: Path, rows: int, environ: dict[str, str], *more: str) -> None:
-    await run("simulate", "--rows", str(rows), "--output", str(path), *more, environ=environ)
-    await run("ingest", str(path), environ=environ)
-    path.unlink()
+async def land(path: Path, rows: int, environ: dict[str, str]) -> None:
+    """Ingest so many rows, the last of them of now; a piece of the file is on disk at a time."""
+    now = datetime.now(UTC)
+    for missing in range(rows, 0, -PIECE_ROWS):
+        start = now - timedelta(seconds=missing / ROWS_PER_S)
+        piece = ("--rows", str(min(missing, PIECE_ROWS)), "--start", start.isoformat())
+        await run("simulate", *piece, "--output", str(path), environ=environ)
+        await run("ingest", str(path), environ=environ)
+        path.unlink()
 
 
 async def ready(url: str) -> list[str]:
