@@ -7,7 +7,8 @@ each dimension, then each element with its length.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +20,8 @@ COLUMNS = ("series_id", "first_ts", "last_ts", "step_us", "samples", "off_us", "
 """Of ``sample_block``, in the order in which ``copy_payload`` has them."""
 
 PG_EPOCH_US = 946_684_800_000_000  # 2000-01-01, PostgreSQL's zero, in Unix microseconds
-_PIECE_BYTES = 512 * 1024
-_COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
-_COPY_TRAILER = b"\xff\xff"
+COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+COPY_TRAILER = b"\xff\xff"
 _OID_INT8, _OID_FLOAT8 = 20, 701
 
 _ROW_HEAD = np.dtype(
@@ -41,20 +41,13 @@ _ELEMENT = np.dtype([("size", ">i4"), ("bits", ">i8")])
 _NULL_UNITS = _NULL.itemsize // 2
 _ARRAY_UNITS = _ARRAY_HEAD.itemsize // 2
 _ELEMENT_UNITS = _ELEMENT.itemsize // 2
+_COPY_UNITS = 2 * 1024 * 1024  # of one COPY, and at most a row more
 
 
-def copy_payload(blocks: Blocks) -> list[bytes | memoryview]:
-    """The blocks as input for ``COPY sample_block (COLUMNS)``."""
+def copy_payload(blocks: Blocks) -> list[memoryview]:
+    """The blocks as rows for ``copy_in``, of ``sample_block``."""
     arrays = (Arrays(blocks.off_us, blocks.uneven), Arrays(blocks.value))
     return copy_rows(_row_heads(blocks), blocks.starts, blocks.counts, arrays)
-
-
-async def pieces(payload: list[bytes | memoryview]) -> AsyncIterator[bytes]:
-    """The payload in pieces that a socket takes."""
-    for part in payload:
-        view = memoryview(part)
-        for begin in range(0, len(view), _PIECE_BYTES):
-            yield bytes(view[begin : begin + _PIECE_BYTES])
 
 
 @dataclass(frozen=True)
@@ -68,8 +61,8 @@ class Arrays:
 
 def copy_rows(
     heads: npt.NDArray[np.void], starts: Int64, counts: Int64, columns: Sequence[Arrays]
-) -> list[bytes | memoryview]:
-    """Input for COPY: of each row its head, in its bytes, then its arrays, all of one length.
+) -> list[memoryview]:
+    """Rows for ``copy_in``: of each its head, in its bytes, then its arrays, all of one length.
 
     Row r has the elements ``starts[r]`` to ``starts[r] + counts[r]`` of each column.
     """
@@ -79,7 +72,8 @@ def copy_rows(
         for c in columns
     ]
     units = sum(sizes, np.full(len(heads), heads.itemsize // 2))
-    places = np.cumsum(units) - units
+    ends = np.cumsum(units)
+    places = ends - units
     out = np.empty(int(units.sum()), np.uint16)
     _scatter(out, places, heads)
     within = _ELEMENT_UNITS * positions(starts, counts)
@@ -87,7 +81,14 @@ def copy_rows(
     for column, size in zip(columns, sizes, strict=True):
         _scatter_column(out, places, counts, within, column)
         places = places + size
-    return [_COPY_HEADER, out.data.cast("B"), _COPY_TRAILER]
+    return _in_statements(out, ends)
+
+
+def _in_statements(out: npt.NDArray[np.uint16], ends: Int64) -> list[memoryview]:
+    """The rows, which end at these units, as many together as one COPY takes."""
+    full = np.arange(_COPY_UNITS, len(out), _COPY_UNITS)
+    cuts = np.unique(np.concatenate(([0], ends[np.searchsorted(ends, full)], [len(out)])))
+    return [out[begin:end].data.cast("B") for begin, end in itertools.pairwise(cuts.tolist())]
 
 
 def _scatter_column(

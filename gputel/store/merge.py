@@ -14,7 +14,8 @@ from datetime import UTC, date, datetime, timedelta
 import asyncpg
 
 from gputel.store.blocks import MOST_SAMPLES, make_blocks
-from gputel.store.copy_format import COLUMNS, copy_payload, pieces
+from gputel.store.copy_format import COLUMNS, copy_payload
+from gputel.store.copy_in import copy_in
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.samples import decode_rows
@@ -102,14 +103,11 @@ async def _merge(
             _SQL["take"], *_span(day), tier.low, tier.high, list(series_ids)
         )
         samples, blocks, payload = await asyncio.to_thread(_merged, rows)
-        if blocks:
-            await connection.copy_to_table(
-                "sample_block", source=pieces(payload), columns=COLUMNS, format="binary"
-            )
+        await copy_in(connection, "sample_block", COLUMNS, payload)
     return Merged(len(rows), blocks, samples)
 
 
-def _merged(rows: Sequence[asyncpg.Record]) -> tuple[int, int, list[bytes | memoryview]]:
+def _merged(rows: Sequence[asyncpg.Record]) -> tuple[int, int, list[memoryview]]:
     samples = decode_rows(rows)
     blocks = make_blocks(samples.series_id, samples.ts, samples.value)
     return len(samples), len(blocks.starts), copy_payload(blocks)

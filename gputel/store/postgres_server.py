@@ -37,6 +37,10 @@ _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "100",
+    # A query locks each day that it may read, and two tables of it: enough for decades.
+    "max_locks_per_transaction": "1024",
+    # A plan for all arguments, which is tried sooner or later, locks every day there is.
+    "plan_cache_mode": "force_custom_plan",
     "shared_buffers": "128MB",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",

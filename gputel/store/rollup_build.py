@@ -15,7 +15,7 @@ import asyncpg
 import numpy as np
 
 from gputel.store.blocks import Int64
-from gputel.store.copy_format import pieces
+from gputel.store.copy_in import copy_in
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.rollup import HOUR_US, MINUTE_US, Buckets, fold, from_samples, join
@@ -29,7 +29,7 @@ _FIRST_FETCH_BLOCKS = 64
 _MOST_FETCH_BLOCKS = 8192
 
 _SQL = load("rollup")
-_Payload = list[bytes | memoryview]
+_Payload = list[memoryview]
 
 
 async def roll_up(connection: asyncpg.Connection, *, everything: bool = False) -> int:
@@ -68,7 +68,7 @@ async def roll_up_day(connection: asyncpg.Connection, day: date, hours: Sequence
                     ids = np.unique(fresh.series_id).tolist()
                     old = await connection.fetch(_SQL["take_hours"], ids, midnight)
                     for payload in await asyncio.to_thread(_payloads, fresh, old, wanted):
-                        await _copy(connection, payload)
+                        await copy_in(connection, "rollup", ROW_COLUMNS, payload)
 
 
 async def _batches(
@@ -105,9 +105,3 @@ def _payloads(
     kept = kept.take(~np.isin(kept.start_us, hours))
     day = join([kept, fold(minutes, HOUR_US)])
     return rollup_payload(minutes, MINUTE_US), rollup_payload(day, HOUR_US)
-
-
-async def _copy(connection: asyncpg.Connection, payload: _Payload) -> None:
-    await connection.copy_to_table(
-        "rollup", source=pieces(payload), columns=ROW_COLUMNS, format="binary"
-    )

@@ -41,8 +41,8 @@ def rows_of(span: Span) -> tuple[int, datetime, datetime]:
     return step_us // _SECOND_US, first, end
 
 
-def rollup_payload(buckets: Buckets, step_us: int) -> list[bytes | memoryview]:
-    """Buckets of one step, a minute or an hour, as input for ``COPY rollup (ROW_COLUMNS)``."""
+def rollup_payload(buckets: Buckets, step_us: int) -> list[memoryview]:
+    """Buckets of one step, a minute or an hour, as rows for ``copy_in``, of ``rollup``."""
     row_us = buckets.start_us // ROW_US[step_us] * ROW_US[step_us]
     changes = np.diff(buckets.series_id, prepend=-1) != 0
     changes |= np.diff(row_us, prepend=0) != 0

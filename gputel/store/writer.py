@@ -18,7 +18,8 @@ from gputel.errors import DataRefused, StoreUnavailable
 from gputel.model.columns import TIMESTAMP, VALUE
 from gputel.store.admission import Admission, Rejected, Window
 from gputel.store.blocks import Blocks, make_blocks
-from gputel.store.copy_format import COLUMNS, copy_payload, pieces
+from gputel.store.copy_format import COLUMNS, copy_payload
+from gputel.store.copy_in import copy_in
 from gputel.store.landing import add_landing
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
@@ -53,7 +54,7 @@ class Arrival:
 @dataclass(frozen=True)
 class _Prepared:
     blocks: Blocks
-    payload: list[bytes | memoryview]
+    payload: list[memoryview]
     sightings: Sightings | None
     hours: list[datetime]  # that the samples fall on
     rejected: list[Rejected]  # of each arrival
@@ -158,9 +159,7 @@ class Writer:
     async def _write(self, connection: asyncpg.Connection, prepared: _Prepared) -> None:
         if not len(prepared.blocks.starts):
             return
-        await connection.copy_to_table(
-            "sample_block", source=pieces(prepared.payload), columns=COLUMNS, format="binary"
-        )
+        await copy_in(connection, "sample_block", COLUMNS, prepared.payload)
         if await connection.fetchval(self._sql["mark_rollups"], prepared.hours):
             await add_landing(connection, prepared.blocks)
         if prepared.sightings:

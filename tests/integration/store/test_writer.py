@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import asyncpg
 import numpy as np
 import pytest
 
@@ -224,6 +225,30 @@ async def test_lost_connection_lands_nothing_and_trying_again_lands_all(pool, ds
         except StoreUnavailable:
             continue
     assert len(await flat(pool)) == 4
+
+
+async def test_session_that_ends_while_postgres_takes_no_more_rows_does_not_hold_the_writer(
+    pool, dsn
+):
+    times = [NOON + timedelta(microseconds=i) for i in range(150_000)]
+    rows = batch([(labels(), time, 1.0) for time in times])
+    writer = Writer(pool)
+    await writer.land([loose("warm", rows.slice(0, 1))])
+    locker = await asyncpg.connect(dsn)
+    async with locker.transaction():
+        part = await locker.fetchval("SELECT part::text FROM sample_block_part")
+        await locker.execute(f"LOCK TABLE {part}")
+        landing = asyncio.create_task(writer.land([loose("many", rows)]))
+        while not await pool.fetchval(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'COPY%'"
+        ):
+            await asyncio.sleep(0.02)
+        with pytest.raises(StoreUnavailable):
+            await landing
+    await locker.close()
+    assert await writer.land([loose("many", rows)]) == [True]
+    assert await pool.fetchval("SELECT count(*) FROM telemetry") == len(rows) + 1
 
 
 async def test_ledger_forgets_what_is_older_than_its_window(pool):
