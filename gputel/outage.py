@@ -15,13 +15,18 @@ class Outage:
         self._log = log
         self._subject = subject
         self._since: float | None = None  # monotonic seconds
+        self._error = ""
 
     def begins(self, error: GputelError) -> None:
         """Something failed."""
         if self._since is None:
-            self._since = time.monotonic()
+            self._since, self._error = time.monotonic(), error.message
             text = "%s is away, trying again until it is back: %s"
             self._log.warning(text, self._subject, error.message)
+
+    async def check(self) -> str | None:
+        """Why it began, for as long as it lasts: a check of the process's health."""
+        return None if self._since is None else self._error
 
     def ends(self) -> None:
         """Something worked."""

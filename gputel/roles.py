@@ -183,7 +183,8 @@ async def _broker(process: Process) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _collector(process: Process) -> AsyncIterator[None]:
-    from gputel.collector.collector import collect
+    from gputel.collector import collector
+    from gputel.outage import Outage
     from gputel.store.admission import Admission
     from gputel.store.maintenance import Maintenance
     from gputel.store.writer import Writer
@@ -192,13 +193,17 @@ async def _collector(process: Process) -> AsyncIterator[None]:
     kept = settings.collector.retention
     writer = Writer(process.database, Admission(kept, settings.collector.future_limit))
     maintenance = Maintenance(process.database, kept, settings.collector.rollup_retention)
+    outage = Outage(collector.log, "the database")
     async with process.queue_client() as client:
 
         async def run(stopping: asyncio.Event) -> None:
             timeout_s = settings.broker.visibility_timeout_s
-            await collect(settings.collector, timeout_s, client, writer, maintenance, stopping)
+            await collector.collect(
+                settings.collector, timeout_s, client, writer, maintenance, stopping, outage
+            )
 
         process.health.add("queue", client.check)
+        process.health.add("landing", outage.check)
         log.info("collector: %d workers consume from %s", settings.collector.workers, client.url)
         async with working(process, "collector", run):
             yield

@@ -27,9 +27,13 @@ async def collect(
     writer: Writer,
     maintenance: Maintenance,
     stopping: asyncio.Event,
+    database_outage: Outage | None = None,
 ) -> None:
-    """Run the workers until ``stopping`` is set and they have landed what they hold."""
-    outages = Outage(log, "the broker"), Outage(log, "the database")
+    """Run the workers until ``stopping`` is set and they have landed what they hold.
+
+    ``database_outage`` is one that others look at as well: it lasts while rows do not land.
+    """
+    outages = Outage(log, "the broker"), database_outage or Outage(log, "the database")
     async with asyncio.TaskGroup() as group:
         for _ in range(settings.workers):
             worker = Worker(settings, visibility_timeout_s, client, writer, *outages)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from gputel import metrics
 from gputel.backoff import Backoff, pause
 from gputel.collector.intake import Decoded, Undecodable, decode_all
 from gputel.config import CollectorSettings
-from gputel.errors import DataRefused, GputelError, QueueClosed, StoreError
+from gputel.errors import DataRefused, GputelError, QueueClosed, StoreError, StoreUnavailable
 from gputel.mq.client import QueueClient
 from gputel.mq.protocol import Delivery
 from gputel.outage import Outage
@@ -23,6 +23,7 @@ log = logging.getLogger("gputel.collector")
 _WAIT_S = 0.2  # longest that one consume waits at the broker
 _CLOSED_PAUSE_S = 0.2
 _LAST_CALLS_S = 2.0  # of a worker that ends
+_SLOW_COMMIT_S = 15.0
 
 
 class Worker:
@@ -123,7 +124,7 @@ class Worker:
         backoff = Backoff()
         while True:
             try:
-                with metrics.COLLECTOR_COMMIT_SECONDS.time():
+                with metrics.COLLECTOR_COMMIT_SECONDS.time(), self._told_if_slow():
                     landed = await self._writer.land([item.arrival for item in good])
                 self._database_outage.ends()
                 break
@@ -144,6 +145,20 @@ class Worker:
         metrics.COLLECTOR_DUPLICATES.inc(len(landed) - sum(landed))
         self._landed += [(item.delivery.id, item.delivery.lease) for item in good]
         return None
+
+    @contextmanager
+    def _told_if_slow(self) -> Iterator[None]:
+        """Nothing fails while a lock is waited for: the log and the health are to tell of it."""
+        error = StoreUnavailable(
+            f"rows have waited {_SLOW_COMMIT_S:g} s for Postgres to take them: another session may "
+            "hold a lock, as pg_stat_activity shows"
+        )
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(_SLOW_COMMIT_S, self._database_outage.begins, error)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _acknowledge(self) -> None:
         """An acknowledgement that is lost does no harm: the copy will be dropped by the store."""

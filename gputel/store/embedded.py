@@ -14,6 +14,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -30,6 +31,7 @@ _JOIN_WAIT_S = 120.0
 _WATCH_S = 0.25
 _TRIM_EVERY_S = 10.0
 _FIRST_PAUSE_S = 0.1
+_NUMBER = re.compile(r"\d+")  # of a process, in the name of a file: the failure is the same
 _LONGEST_PAUSE_S = 5.0
 
 
@@ -140,23 +142,30 @@ class EmbeddedPostgres:
     async def _watch(self, lock: _Lock) -> None:
         """Restart our server when it dies; take over when its owner goes away."""
         pause, trimmed = _FIRST_PAUSE_S, time.monotonic()
+        failure = ""  # why it could not be started again
         while True:
             await asyncio.sleep(_WATCH_S)
             try:
                 if self._server is None:
                     await self._take_over(lock)
                 elif not self._server.reachable:
-                    log.error("the embedded Postgres has died, or its socket: starting it again")
+                    if not failure:
+                        log.error(
+                            "the embedded Postgres has died, or its socket: starting it again"
+                        )
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_S)
                     await self._server.stop()
                     await self._start_server()
                     log.info("the embedded Postgres is back")
+                    failure = ""
                 elif time.monotonic() - trimmed > _TRIM_EVERY_S:
                     pause, trimmed = _FIRST_PAUSE_S, time.monotonic()
                     self._server.trim_log()
             except (StoreError, OSError) as error:
-                log.error("the embedded Postgres: %s", error)  # noqa: TRY400 - it says it all
+                before, failure = failure, _NUMBER.sub("", str(error))
+                if failure != before:
+                    log.error("trying again until it starts: %s", error)  # noqa: TRY400
 
     async def _take_over(self, lock: _Lock) -> None:
         if lock.take():

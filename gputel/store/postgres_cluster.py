@@ -173,5 +173,7 @@ def reason(printed: str) -> str:
     """The lines of a server's or tool's output that say why it ended, as one."""
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     telling = [match[0] for line in lines if (match := _TELLING.search(line))]
+    while telling and telling[0].startswith("HINT"):  # of no error
+        del telling[0]
     text = "; ".join((telling or lines)[-3:]) or "it printed nothing"
     return text + (" (free space on that disk)" if "No space left" in text else "")

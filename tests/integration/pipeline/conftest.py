@@ -16,6 +16,7 @@ from gputel.broker.server import serve
 from gputel.collector.collector import collect
 from gputel.config import BrokerSettings, CollectorSettings, StreamerSettings
 from gputel.mq.client import QueueClient
+from gputel.outage import Outage
 from gputel.store.maintenance import Maintenance
 from gputel.store.streams import Streams
 from gputel.store.writer import Writer
@@ -57,7 +58,11 @@ class Pipeline:
         return Streamer(chosen, await self.client(), streams, opened.source, observer)
 
     async def start_collector(
-        self, pool: asyncpg.Pool | None = None, visibility_timeout_s: float = 30, **settings: Any
+        self,
+        pool: asyncpg.Pool | None = None,
+        visibility_timeout_s: float = 30,
+        outage: Outage | None = None,
+        **settings: Any,
     ) -> Callable[[], Any]:
         """Collect in the background; the function that is returned stops it and waits."""
         stopping = asyncio.Event()
@@ -70,6 +75,7 @@ class Pipeline:
                 writer,
                 Maintenance(self.pool),
                 stopping,
+                outage,
             )
         )
 

@@ -4,11 +4,14 @@ import asyncio
 import logging
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
+from gputel.collector import worker
 from gputel.config import PostgresSettings
 from gputel.model.record_batch import encode
 from gputel.mq.client import OutgoingMessage
+from gputel.outage import Outage
 from gputel.store.pool import close_pool, open_pool
 from gputel.streamer.publisher import message_id
 from tests.batches import NOON, batch, labels, steady
@@ -220,6 +223,31 @@ async def test_collector_waits_for_a_database_that_went_away_and_lands_all(
     back = [line for line in said if line.startswith("the database is back after")]
     assert 1 <= len(away) == len(back) <= 3
     assert not [line for line in said if "not landed" in line]
+
+
+async def test_rows_that_wait_for_a_lock_of_others_are_told_of_until_they_land(
+    pipeline, csv, dsn, caplog, monkeypatch
+):
+    monkeypatch.setattr(worker, "_SLOW_COMMIT_S", 0.1)
+    caplog.set_level(logging.INFO, "gputel.collector")
+    outage = Outage(logging.getLogger("gputel.collector"), "the database")
+    locker = await asyncpg.connect(dsn)
+    async with pipeline.broker(), locker.transaction():
+        await locker.execute("LOCK TABLE sample_block")
+        await pipeline.start_collector(outage=outage)
+        task = asyncio.create_task((await pipeline.streamer(csv)).run(asyncio.Event()))
+
+        async def told():
+            return await outage.check()
+
+        await pipeline.until(told)
+        assert "another session may hold a lock" in await outage.check()
+        await locker.execute("ROLLBACK; BEGIN")
+        await asyncio.wait_for(task, 30)
+        assert await values(pipeline) == list(range(1000))
+        assert await outage.check() is None
+    await locker.close()
+    assert "the database is back after" in caplog.text
 
 
 async def test_message_that_cannot_be_decoded_goes_to_the_dead_letters_with_its_reason(pipeline):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -194,6 +196,27 @@ async def test_socket_directory_that_is_a_link_is_refused(made_dir: Path) -> Non
 async def test_server_that_cannot_start_says_why_and_where_its_log_is(made_dir: Path) -> None:
     with pytest.raises(StoreError, match=r"no_such_setting.*postgres\.log"):
         await embedded_postgres(made_dir, overrides={"no_such_setting": "1"}).__aenter__()
+
+
+async def test_server_that_cannot_start_again_is_told_of_once(made_dir: Path, caplog) -> None:
+    caplog.set_level(logging.INFO, "gputel.store")
+    control = made_dir / "postgres" / "global" / "pg_control"
+    async with embedded_postgres(made_dir) as dsn:
+        tries, log = 3, made_dir / "postgres.log"
+        control.rename(made_dir / "pg_control")
+        os.kill(postmaster(made_dir), signal.SIGKILL)
+        while log.read_text().count("could not find the database system") < tries:
+            await asyncio.sleep(0.02)
+        (made_dir / "pg_control").rename(control)
+        while "is back" not in caplog.text:
+            await asyncio.sleep(0.02)
+        assert await fetchval(dsn, "SELECT 1") == 1
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.partition(":")[0] for line in said] == [
+        "the embedded Postgres has died, or its socket",
+        "trying again until it starts",
+        "the embedded Postgres is back",
+    ]
 
 
 async def test_server_is_started_on_the_main_thread_only(made_dir: Path) -> None:

@@ -15,3 +15,8 @@ def test_full_disk_says_what_to_do() -> None:
 def test_output_without_a_telling_line_is_its_end() -> None:
     assert reason("one\ntwo\nthree\nfour\n") == "two; three; four"
     assert reason("") == "it printed nothing"
+
+
+def test_hint_that_belongs_to_no_error_is_left_out() -> None:
+    printed = "LOG:  interrupted\nHINT:  data may be corrupted\nFATAL:  no room\nHINT:  make some\n"
+    assert reason(printed) == "FATAL:  no room; HINT:  make some"
