@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -25,7 +25,7 @@ import asyncpg
 from gputel import metrics
 from gputel.store.landing import prune_landings
 from gputel.store.merge import FINAL, GROWING, Merged, merge_day
-from gputel.store.pool import store_errors
+from gputel.store.pool import DATABASE_ERRORS, store_errors
 from gputel.store.queries import load
 from gputel.store.rollup_build import roll_up
 
@@ -114,7 +114,8 @@ class Maintenance:
             try:
                 yield connection
             finally:
-                if not connection.is_closed():
+                # A session that has ended has lost its lock as well, and why has been raised.
+                with suppress(*DATABASE_ERRORS):
                     await connection.execute(self._sql["unlock"])
 
     async def _parts(self, connection: asyncpg.Connection) -> list[_Part]:

@@ -38,7 +38,7 @@ _PASSING_TYPES = (
     # (asyncpg issue 784: "another operation (2) is in progress"); a new session's is not.
     asyncpg.InternalClientError,
 )
-_DATABASE_ERRORS = (
+DATABASE_ERRORS = (
     OSError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -76,7 +76,7 @@ class store_errors:
         return None
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, _DATABASE_ERRORS):
+        if isinstance(error, DATABASE_ERRORS):
             raise translated(error) from error
 
     async def __aenter__(self) -> None:
@@ -105,6 +105,10 @@ def translated(error: BaseException) -> StoreError:
 def describe(error: BaseException) -> str:
     """The error in one line, with its SQLSTATE, detail and hint where it has them."""
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+        return f"nothing listens there ({text})"
+    if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
+        return f"the session has ended ({text})" if is_passing(error) else text
     if not isinstance(error, asyncpg.PostgresError):
         return text
     # str() of asyncpg's server errors brings DETAIL and HINT along already.
@@ -128,7 +132,7 @@ async def open_pool(dsn: str, settings: PostgresSettings) -> asyncpg.Pool:
                 f"postgres_dsn: {mask_dsn(dsn)} cannot be read: {_hide(error, dsn)}; "
                 "it must look like postgresql://user:password@host:5432/database"
             ) from None
-        except _DATABASE_ERRORS as error:
+        except DATABASE_ERRORS as error:
             now = time.monotonic()
             if not is_passing(error):
                 raise StoreError(_refusal(dsn, error)) from error
@@ -156,7 +160,7 @@ async def close_pool(pool: asyncpg.Pool) -> None:
     """Close the pool; sessions still in use after a few seconds are cut off."""
     try:
         await asyncio.wait_for(pool.close(), _CLOSE_TIMEOUT_S)
-    except (TimeoutError, *_DATABASE_ERRORS):
+    except (TimeoutError, *DATABASE_ERRORS):
         pool.terminate()
 
 

@@ -242,3 +242,25 @@ async def test_the_partition_of_a_day_is_found_among_tables_of_any_name(pool: as
             found = await connection.fetch(f"SELECT day FROM {view} WHERE day = $1", at(1).date())
             assert [row["day"] for row in found] == [at(1).date()]
         await connection.execute("RESET ALL")
+
+
+async def test_pass_whose_session_is_ended_says_so(pool: asyncpg.Pool, dsn: str) -> None:
+    await add_small_blocks(pool, at(2))
+    locker = await asyncpg.connect(dsn)
+    async with locker.transaction():
+        await locker.execute("LOCK TABLE sample_block")
+        work = asyncio.create_task(Maintenance(pool).run(everything=True))
+
+        async def ended() -> bool:
+            return await pool.fetchval(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+
+        await eventually(ended)
+        with pytest.raises(StoreUnavailable, match="due to administrator command"):
+            await work
+    await locker.close()
+    done = await Maintenance(pool).run(everything=True)
+    assert done is not None
+    assert done.merged.blocks_before == 5

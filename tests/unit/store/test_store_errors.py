@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from gputel.errors import BadRequest, StoreError, StoreUnavailable
-from gputel.store.pool import store_errors
+from gputel.store.pool import store_errors, translated
 
 PASSING = [
     ConnectionRefusedError("refused"),
@@ -73,3 +73,15 @@ async def test_asynchronous_block_is_translated_too() -> None:
     with pytest.raises(StoreUnavailable, match="refused"):
         async with store_errors():
             raise ConnectionRefusedError("refused")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (asyncpg.InternalClientError("cannot switch to state 12"), "the session has ended"),
+        (asyncpg.InterfaceError("the underlying connection is closed"), "the session has ended"),
+        (FileNotFoundError(2, "No such file or directory"), "nothing listens there"),
+    ],
+)
+def test_errors_of_the_client_are_told_in_words(error: Exception, said: str) -> None:
+    assert translated(error).message == f"Postgres is away for now: {said} ({error})"
