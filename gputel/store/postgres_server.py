@@ -37,10 +37,8 @@ _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "100",
-    # A query locks each day that it may read, and two tables of it: enough for decades.
+    # A statement may lock each day there is, its index and its rollups: enough for ten years.
     "max_locks_per_transaction": "1024",
-    # A plan for all arguments, which is tried sooner or later, locks every day there is.
-    "plan_cache_mode": "force_custom_plan",
     "shared_buffers": "128MB",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",

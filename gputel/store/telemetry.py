@@ -141,6 +141,10 @@ async def _days(
 ) -> AsyncGenerator[Samples, None]:
     """Samples day by day; a day without blocks is passed over, but for the last of the range."""
     newest_first = asked.order is Order.NEWEST_FIRST
+    seen = await connection.fetchrow(_SQL["seen"], series_ids)
+    asked = replace(
+        asked, start=max(asked.start, seen["first_ts"]), end=min(asked.end, seen["last_ts"])
+    )
     day, last = _midnight(asked.start), _midnight(asked.end)
     if newest_first:
         day, last = last, day
@@ -164,12 +168,25 @@ async def _days(
 async def _next_day(
     connection: Connection, asked: Asked, series_ids: list[int], first: datetime
 ) -> datetime | None:
-    """The first day with blocks from ``first`` on, in the order asked for."""
+    """The first day with blocks from ``first`` on, in the order asked for.
+
+    It is looked for in one day, then two, four and so on: Postgres plans for each day of a range.
+    """
     start, before, name = asked.start, first + _DAY, "newest_block"
     if asked.order is Order.OLDEST_FIRST:
         start, before, name = max(start, first), _midnight(asked.end) + _DAY, "oldest_block"
-    found = await connection.fetchval(_SQL[name], series_ids, start, before)
-    return None if found is None else _midnight(found)
+    length = _DAY
+    while start < before:
+        within = min(length, before - start)
+        if asked.order is Order.OLDEST_FIRST:
+            part, start = (start, start + within), start + within
+        else:
+            part, before = (before - within, before), before - within
+        found = await connection.fetchval(_SQL[name], series_ids, *part)
+        if found is not None:
+            return _midnight(found)
+        length *= 2
+    return None
 
 
 async def _slices(

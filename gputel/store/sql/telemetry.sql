@@ -1,5 +1,10 @@
 -- Blocks of samples in order of time. Every statement finds them by the index (series_id, last_ts).
 
+-- name: seen
+-- Series ids; from when to when their GPUs were seen.
+SELECT min(first_ts) AS first_ts, max(last_ts) AS last_ts
+FROM gpu WHERE uuid IN (SELECT uuid FROM series WHERE series_id = ANY ($1::bigint[]))
+
 -- name: newest_block
 -- Series ids; the newest last_ts from $2 on and before $3, or null.
 SELECT max(b.last_ts)

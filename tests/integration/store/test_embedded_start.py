@@ -54,31 +54,6 @@ async def test_server_has_the_settings_of_this_gputel(made_dir: Path) -> None:
         assert await fetchval(dsn, "SHOW work_mem") == "5MB"
 
 
-DAYS = """
-    CREATE TABLE many (day integer, value integer) PARTITION BY RANGE (day);
-    CREATE INDEX ON many (day);
-    DO $$ BEGIN
-        FOR day IN 1..300 LOOP
-            EXECUTE format('CREATE TABLE many_%s (LIKE many)', day);
-            EXECUTE format('ALTER TABLE many ATTACH PARTITION many_%s FOR VALUES FROM (%s) TO (%s)',
-                           day, day, day + 1);
-        END LOOP;
-    END $$;
-"""
-
-
-async def test_statement_that_is_repeated_locks_only_the_days_that_it_reads(made_dir: Path) -> None:
-    async with embedded_postgres(made_dir) as dsn:
-        session = await asyncpg.connect(dsn)
-        await session.execute(DAYS)
-        for _ in range(8):  # at the sixth, a plan for all arguments may be tried
-            async with session.transaction():
-                await session.fetchval("SELECT sum(value) FROM many WHERE day = $1", 7)
-                mine = "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()"
-                assert await session.fetchval(mine) < 10
-        await session.close()
-
-
 async def test_a_session_takes_no_fresh_pages_for_a_statement_that_needs_what_the_last_one_freed(
     made_dir: Path,
 ) -> None:

@@ -166,6 +166,22 @@ async def test_records_come_newest_first_across_series_blocks_and_days(
     assert await read(reader) == found
 
 
+@pytest.mark.parametrize("order", Order)
+async def test_days_far_apart_are_all_found(
+    pool: asyncpg.Pool, reader: Reader, order: Order
+) -> None:
+    wanted = [NOON + timedelta(days=days) for days in (-3000, -400, -399, -7, -3, -1, 0)]
+    for number, moment in enumerate(wanted):
+        await add_block(pool, (TEMP, POWER)[number % 2], [moment], [number])
+    newest_first = order is Order.NEWEST_FIRST
+    found = [record.timestamp for record in await read(reader, order=order)]
+    assert found == (wanted[::-1] if newest_first else wanted)
+    narrow = await read(reader, order=order, start=wanted[1], end=wanted[-1] - MICROSECOND)
+    assert [record.timestamp for record in narrow] == [
+        moment for moment in found if wanted[1] <= moment < wanted[-1]
+    ]
+
+
 async def test_only_the_metric_asked_for_comes(pool: asyncpg.Pool, reader: Reader) -> None:
     await add_block(pool, TEMP, every(NOON, 1, 3), [1, 2, 3])
     await add_block(pool, POWER, every(NOON, 1, 3), [4, 5, 6])
