@@ -25,9 +25,15 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that asyncpg rolls back, of a client that left while its transaction was ending."""
+    return not record.getMessage().startswith("Resetting connection with an active transaction")
+
+
 def configure_logs(settings: CommonSettings, *, level: str | None = None) -> None:
     """Send gputel's log lines to stderr; ``level`` overrides the setting."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_is_news)
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:

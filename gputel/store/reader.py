@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from gputel.errors import StoreUnavailable
+from gputel.errors import StoreError, StoreUnavailable
 from gputel.store import queries
 from gputel.store.known_series import KnownSeries
 from gputel.store.pool import store_errors
@@ -89,8 +89,14 @@ class Reader:
     @asynccontextmanager
     async def session(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         """A session of the pool, of which each statement sees a state of the store of its own."""
-        async with store_errors(), self._pool.acquire() as connection:
-            yield connection
+        try:
+            async with store_errors(), self._pool.acquire() as connection:
+                yield connection
+        except StoreError as error:
+            # Of a client that has left, the session may have ended meanwhile: nobody is to know.
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError from error
+            raise
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:

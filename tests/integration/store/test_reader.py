@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import math
 import tracemalloc
 from collections.abc import AsyncGenerator
@@ -11,7 +12,7 @@ import asyncpg
 import pytest
 
 from gputel.errors import StoreUnavailable
-from gputel.store.reader import Reader
+from gputel.store.reader import Connection, Reader
 from gputel.store.records import Record, Records
 from gputel.store.selection import Kind, Matcher, Selection, matching, of_gpu
 from gputel.store.telemetry import RECORDS_PER_PIECE, Asked, telemetry
@@ -312,6 +313,22 @@ async def test_a_closed_read_gives_its_session_back(pool: asyncpg.Pool, reader: 
         async with aclosing(of(reader)) as pieces:
             await anext(pieces)
     assert pool.get_idle_size() == pool.get_size()
+
+
+async def test_a_read_that_is_cancelled_as_its_session_ends_is_cancelled(reader: Reader) -> None:
+    async def reads() -> None:
+        async with reader.snapshot() as connection:
+            sessions.append(connection)
+            await asyncio.sleep(60)
+
+    sessions: list[Connection] = []
+    task = asyncio.create_task(reads())
+    while not sessions:
+        await asyncio.sleep(0.01)
+    sessions[0].terminate()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_more_long_reads_than_sessions_are_told_to_come_back(
