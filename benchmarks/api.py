@@ -17,6 +17,7 @@ import os
 import statistics
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -109,7 +110,9 @@ async def measure(asks: Iterable[Ask], rounds: int, seconds: float, work: Path) 
         )
 
 
-def questions(api: str, hand: str | None, uuids: list[str], end: datetime) -> list[Ask]:
+def questions(
+    api: str, hand: str | None, uuids: list[str], all_since: datetime, end: datetime
+) -> list[Ask]:
     """Those of the API, and the two that one would write by hand."""
     start = end - timedelta(hours=1)
     since, until = (moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in (start, end))
@@ -130,6 +133,10 @@ def questions(api: str, hand: str | None, uuids: list[str], end: datetime) -> li
         paths = [f"/hour?{urlencode({'uuid': u, 'start': since, 'end': until})}" for u in uuids]
         asks.append(Ask("last hour of a GPU", "by hand", hand, paths))
     asks.append(Ask("last hour of a GPU, step 1m", "gputel", api, step))
+    fleet = {"metric": "DCGM_FI_DEV_GPU_TEMP", "step": "1h", "agg": "avg", "group_by": "hostname"}
+    fleet |= {"start_time": all_since.strftime("%Y-%m-%dT%H:00:00Z"), "end_time": until}
+    asks.append(Ask("all there is, avg by host, step 1h", "gputel", api,
+                    [f"/api/v1/telemetry?{urlencode(fleet)}"]))  # fmt: skip
     return asks
 
 
@@ -207,6 +214,11 @@ async def bench(args: argparse.Namespace, work: Path) -> None:
             "GPUTEL_LOG_LEVEL": "warning",
         }
         await land(work / "rows.csv", args.rows, environ)
+        if args.maintain:
+            began = time.monotonic()
+            await run("db", "maintain", environ=environ)
+            print(f"maintained in {time.monotonic() - began:.1f} s")
+            await run("db", "status", environ=environ)
         hand = await stack.enter_async_context(by_hand(dsn)) if args.peers else None
         others = {}
         if args.peers:
@@ -214,13 +226,15 @@ async def bench(args: argparse.Namespace, work: Path) -> None:
                 if url := await stack.enter_async_context(peer(dsn, work)):
                     others[name] = url
         connection = await asyncpg.connect(dsn)
-        end = await connection.fetchval("SELECT max(last_ts) FROM sample_block")
+        all_since, end = await connection.fetchrow(
+            "SELECT min(first_ts), max(last_ts) FROM sample_block"
+        )
         await connection.close()
         api = await asyncio.create_subprocess_exec(*GPUTEL, "run", "--role", "api", env=environ)
         try:
             url = f"http://127.0.0.1:{port}"
             uuids = await ready(url)
-            own = questions(url, hand, uuids, end)
+            own = questions(url, hand, uuids, all_since, end)
             await measure(own, args.rounds, args.seconds, work)
             asked = [
                 ranges(who, place, uuids, end)
@@ -259,6 +273,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--beside", type=int, default=0, help="Rows of another ingest.")
+    parser.add_argument("--maintain", action="store_true", help="Merge and roll up all days first.")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gputel-bench-", dir="/var/tmp") as work:
