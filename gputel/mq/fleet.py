@@ -125,8 +125,8 @@ class QueueFleet(QueueClient):
         *,
         queue: str | None = None,
     ) -> Consumed:
-        """The acks, each to its broker, and then the consume."""
-        acks = await self.ack(items, queue=queue)
+        """The acks, each to its broker, and then the consume, also where no ack could be done."""
+        acks, _ = await self._results_at(items, lambda client, own: client.ack(own, queue=queue))
         deliveries = await self.consume(
             max_messages, max_bytes, wait_s, visibility_timeout_s, queue=queue
         )
@@ -168,6 +168,16 @@ class QueueFleet(QueueClient):
         )
 
     async def _each_at(self, items: Sequence[Item], act: Act) -> list[ItemResult]:
+        """The results; raises where none of the brokers could be asked."""
+        results, errors = await self._results_at(items, act)
+        if errors and all(errors):
+            raise next(filter(None, errors))
+        return results
+
+    async def _results_at(
+        self, items: Sequence[Item], act: Act
+    ) -> tuple[list[ItemResult], list[GputelError | None]]:
+        """The results, and of each broker why it could not be asked."""
         results = [
             ItemResult(id_, ok=False, code=StaleLease.code, message="its broker has left")
             for id_, _ in items
@@ -181,9 +191,7 @@ class QueueFleet(QueueClient):
         errors = await asyncio.gather(
             *(_act_at(member, own, act, results) for member, own in groups.items())
         )
-        if errors and all(errors):
-            raise next(filter(None, errors))
-        return results
+        return results, errors
 
     async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
         """As with one broker, of all that answer."""

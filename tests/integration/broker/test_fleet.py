@@ -203,6 +203,22 @@ async def test_broker_that_is_away_is_passed_over_and_used_again_when_it_is_back
                         got |= {d.id for d in await client.consume(100, None, 1)}
 
 
+async def test_acks_for_a_broker_that_is_gone_keep_nobody_from_the_others() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        staying = await stack.enter_async_context(running())
+        going = contextlib.AsyncExitStack()
+        gone = await going.enter_async_context(running(drain_deadline_s=0.1))
+        client = await stack.enter_async_context(QueueClient([staying.url, gone.url]))
+        await gone.publish("landed")
+        (landed,) = await client.consume(1, None, 5)
+        await going.aclose()
+        await staying.publish("next")
+        for _ in range(2):
+            consumed = await client.ack_and_consume([(landed.id, landed.lease)], 1, None, 5, 0.1)
+            assert [ack.code for ack in consumed.acks] == ["broker_unavailable"]
+            assert [delivery.id for delivery in consumed.messages] == ["next"]
+
+
 async def test_broker_that_takes_requests_and_answers_none_is_asked_once(monkeypatch) -> None:
     monkeypatch.setattr(fleet_consume, "_SILENT_S", 0.2)
     heard: list[bytes] = []
