@@ -155,6 +155,11 @@ class BrokerSettings:
         "Most bytes that the queue holds: payloads, metadata and 512 a message.",
         minimum=1,
     )
+    broker_max_bytes: int | None = _setting(
+        None,
+        "Most bytes that all queues hold together. Default: twice --queue-max-bytes.",
+        minimum=1,
+    )
     queue_create: str = _setting(
         "auto",
         "Whether the first use of a queue makes it, or every queue must be declared.",

@@ -9,12 +9,19 @@ from typing import Any
 from aiohttp import web
 
 from gputel.broker import query
-from gputel.broker.exchange import read_body, reply, request_type
+from gputel.broker.exchange import (
+    converted,
+    read_items,
+    reply,
+    reply_type,
+    request_type,
+    reserve,
+)
 from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import BadRequest
-from gputel.mq.encoding import decode_selection, metadata_of, payload_text
+from gputel.mq.encoding import decode_selection, encode, payload_text, shown_metadata
 from gputel.mq.message import Message
 from gputel.mq.queue import MessageQueue
 
@@ -39,7 +46,7 @@ class AdminHandlers:
     async def drain(self, request: web.Request) -> web.Response:
         """``POST /admin/drain``: take no more messages, let consumers empty the queues."""
         query.read(request.query)
-        if await read_body(request, self._settings.message_max_bytes):
+        if await read_items(request, self._settings):
             raise BadRequest("drain takes no body")
         self._queues.close()
         queues = [waiting.queue for waiting in self._queues]
@@ -59,17 +66,33 @@ class AdminHandlers:
         limit = query.LIMIT.of(request.query) or _PAGE
         waiting = self._queue_of(request)
         letters = waiting.queue.dead_letters
-        page = [_summary(waiting, message) for message in letters.page(offset, limit)]
-        return reply(request, {"total": len(letters), "offset": offset, "dead_letters": page})
+        page = letters.page(offset, limit)
+        content_type = reply_type(request)
+        size = sum(map(_shown_bytes, page))
+        reserve(request, size)
+
+        def encoded() -> bytes:
+            shown = [_summary(waiting, message, content_type) for message in page]
+            return encode({"total": total, "offset": offset, "dead_letters": shown}, content_type)
+
+        total = len(letters)
+        return web.Response(body=await converted(size, encoded), content_type=content_type)
 
     async def show_dead(self, request: web.Request) -> web.Response:
         """``GET /dead-letters/{id}``: one of them, whole."""
         query.read(request.query, query.QUEUE)
         waiting = self._queue_of(request)
         message = waiting.queue.dead_letters.get(request.match_info["id"])
-        payload, encoding = payload_text(message.payload)
-        summary = _summary(waiting, message)
-        return reply(request, {**summary, "payload": payload, "encoding": encoding})
+        content_type = reply_type(request)
+        size = _shown_bytes(message) + len(message.payload)
+        reserve(request, size)
+
+        def encoded() -> bytes:
+            payload, encoding = payload_text(message.payload)
+            summary = _summary(waiting, message, content_type)
+            return encode({**summary, "payload": payload, "encoding": encoding}, content_type)
+
+        return web.Response(body=await converted(size, encoded), content_type=content_type)
 
     async def replay(self, request: web.Request) -> web.Response:
         """``POST /dead-letters/replay``: make them ready again, behind all others."""
@@ -85,7 +108,7 @@ class AdminHandlers:
 
     async def _settle(self, request: web.Request, act: Callable[[MessageQueue, str], None]) -> int:
         query.read(request.query, query.QUEUE)
-        body = await read_body(request, self._settings.message_max_bytes)
+        body = await read_items(request, self._settings)
         selection = decode_selection(body, request_type(request))
         waiting = self._queue_of(request)
         queue = waiting.queue
@@ -104,7 +127,11 @@ class AdminHandlers:
         return self._queues.existing(query.QUEUE.of(request.query))
 
 
-def _summary(waiting: WaitingQueue, message: Message) -> dict[str, Any]:
+def _shown_bytes(message: Message) -> int:
+    return message.size - len(message.payload)
+
+
+def _summary(waiting: WaitingQueue, message: Message, content_type: str) -> dict[str, Any]:
     def wall(at: float) -> float:
         """Unix seconds of a moment in the queue's own, monotonic time."""
         return round(time.time() - (waiting.now() - at), 3)
@@ -112,7 +139,7 @@ def _summary(waiting: WaitingQueue, message: Message) -> dict[str, Any]:
     return {
         "id": message.id,
         "key": message.key,
-        "metadata": metadata_of(message),
+        "metadata": shown_metadata(message, content_type),
         "payload_bytes": len(message.payload),
         "attempts": message.attempts,
         "reason": message.history[-1].reason,

@@ -14,9 +14,11 @@ from gputel.broker.exchange import (
     Answering,
     answer,
     converted,
-    read_body,
+    let_go,
+    read_items,
     reply_type,
     request_type,
+    reserve,
 )
 from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import Act, WaitingQueue
@@ -51,10 +53,12 @@ class ConsumeHandler:
     async def consume(self, request: web.Request) -> Answer:
         """``POST /consume``: the next message, or with ``max=`` or acks a list of them."""
         name, most, max_bytes, wait_s, timeout_s = query.read(request.query, *_ARGUMENTS)
-        body = await read_body(request, self._settings.message_max_bytes)
+        body = await read_items(request, self._settings)
         items = None
         if body:
             items = await converted(len(body), decode_consume, body, request_type(request))
+            del body
+            let_go(request)  # it may wait for messages for as long as its client likes
         self._consumers.seen(request)
         waiting = self._queues.named(name)
         acks = None if items is None else _ack(waiting, items)
@@ -86,7 +90,8 @@ async def _delivering(
     try:
         if acks is not None and waiting.confirm is not None:
             await waiting.confirm()
-        size = sum([len(message.payload) for message, _, _ in deliveries])
+        size = sum([len(message.payload) + len(message.metadata) for message, _, _ in deliveries])
+        reserve(request, size)
         if acks is None:
             body = await converted(size, encode_deliveries, deliveries, content_type, listed)
         else:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from gputel import metrics
 from gputel.broker.declarations import Declarations
 from gputel.broker.journaled_queue import JournaledQueue, JournaledWaitingQueue
+from gputel.broker.total import Total
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.mq.journal import Journal
@@ -45,13 +46,13 @@ class Durability:
         self.declared = declared
         self._recovered = recovered
 
-    def make(self, name: str, queue: MessageQueue) -> WaitingQueue:
-        """A waiting queue on this journal with the bounds of ``queue``."""
+    def make(self, name: str, queue: MessageQueue, total: Total | None = None) -> WaitingQueue:
+        """A waiting queue on this journal with the bounds of ``queue``, and of all together."""
         journaled = JournaledQueue(
             queue.limits, lease_prefix=queue.lease_prefix, ordered_keys=queue.ordered_keys
         )
         journaled.keep_in(self.journal, name)
-        return JournaledWaitingQueue(journaled, self.journal)
+        return JournaledWaitingQueue(journaled, self.journal, total)
 
     async def restore(self, queue_of: Callable[[str], WaitingQueue]) -> None:
         """Put what was recovered into the queues, in its order."""
@@ -62,6 +63,7 @@ class Durability:
             waiting = queue_of(stored.queue)
             assert isinstance(waiting.queue, JournaledQueue)
             waiting.queue.restore(entry, stored, waiting.now())
+            waiting.count()
         self._tell()
         self._recovered = Recovered()
         await self.journal.ready()

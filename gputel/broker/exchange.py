@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import ParamSpec, TypeVar
+from functools import lru_cache, partial
+from typing import ParamSpec, Protocol, TypeVar, cast
 
 from aiohttp import web
 
-from gputel.broker.intake import INTAKE, TOLD
+from gputel.broker.intake import INTAKE, REPLIES, TOLD
+from gputel.config import BrokerSettings
+from gputel.errors import Busy
 from gputel.mq.encoding import encode
-from gputel.mq.protocol import JSON, MSGPACK
+from gputel.mq.protocol import JSON, MAX_ITEMS_BYTES, MSGPACK
+from gputel.web.intake import SMALL_BYTES, Intake
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _LARGE_BYTES = 256 * 1024
+_CONVERTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker-converter")
 _MSGPACK_NAMES = {MSGPACK, "application/x-msgpack", "application/vnd.msgpack"}
 
 
@@ -43,6 +48,11 @@ def _accepted(accept: str) -> str | None:
     return JSON if JSON in accept else None
 
 
+async def read_items(request: web.Request, settings: BrokerSettings) -> bytes:
+    """The whole body of a request that carries no payload. Raises as ``read_body``."""
+    return await read_body(request, min(settings.message_max_bytes, MAX_ITEMS_BYTES))
+
+
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
     """The whole body. Raises PayloadTooLarge as early as that is known, else as Intake does."""
     if getattr(request, "content", None) is not None:
@@ -53,11 +63,52 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     return body
 
 
+def reserve(request: web.Request, size: int) -> None:
+    """Keep room for a reply of about so many bytes until it is written. Raises Busy."""
+    if size <= SMALL_BYTES:
+        return
+    if getattr(request, "content", None) is None:
+        cast(_Hot, request).reserve(size)
+        return
+    replies = request.app[REPLIES]
+    take_room(replies, size)
+    task = asyncio.current_task()
+    assert task is not None
+    task.add_done_callback(lambda _: replies.leave(size))
+
+
+def take_room(replies: Intake, size: int) -> None:
+    """Take room for a reply, until ``leave``. Raises Busy."""
+    if not replies.take(size):
+        raise Busy(
+            "other replies that are being read hold all the room that there is for them "
+            "(--requests-max-bytes): try again"
+        )
+
+
+class _Hot(Protocol):
+    def let_go(self) -> None: ...
+
+    def reserve(self, size: int) -> None: ...
+
+
+def let_go(request: web.Request) -> None:
+    """Give back the room that the body of a request has: nothing is left of it."""
+    if getattr(request, "content", None) is not None:
+        request.app[INTAKE].let_go(request)
+    else:
+        cast(_Hot, request).let_go()
+
+
 async def converted(size: int, convert: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call ``convert``, in a thread when ``size`` bytes would hold the event loop too long."""
+    """Call ``convert``, in a thread when ``size`` bytes would hold the event loop too long.
+
+    One after another: side by side they would take their memory at once and be no faster.
+    """
     if size < _LARGE_BYTES:
         return convert(*args, **kwargs)
-    return await asyncio.to_thread(convert, *args, **kwargs)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_CONVERTER, partial(convert, *args, **kwargs))
 
 
 @dataclass(slots=True)

@@ -21,9 +21,9 @@ from aiohttp import web
 
 from gputel import metrics
 from gputel.broker.eager import start
-from gputel.broker.exchange import Answer, Answering
+from gputel.broker.exchange import Answer, Answering, take_room
 from gputel.broker.hot import HotRequest, refused, whole_reply
-from gputel.broker.intake import INTAKE
+from gputel.broker.intake import INTAKE, REPLIES
 from gputel.broker.request_head import MAX_HEAD_BYTES, Head, parse_head
 from gputel.errors import RequestError
 from gputel.web.access import ACCESS, Access
@@ -42,7 +42,7 @@ HOT = web.AppKey("hot", dict[str, Answering])
 
 def fast_connections(app: web.Application) -> Callable[[web.Server], FastPath]:
     """What makes the connections of a server of ``app``; its hot routes are answered here."""
-    hot = app[HOT], app[INTAKE], app[ACCESS]
+    hot = app[HOT], app[INTAKE], app[REPLIES], app[ACCESS]
 
     def connection(server: web.Server) -> FastPath:
         return FastPath(*hot, server, loop=asyncio.get_running_loop(), **server._kwargs)
@@ -60,6 +60,8 @@ class FastPath(Connection):
         "_latched",
         "_missing",
         "_parts",
+        "_replies",
+        "_reply_room",
         "_room",
         "_routes",
         "_serving",
@@ -72,6 +74,7 @@ class FastPath(Connection):
         self,
         routes: Mapping[str, Answering],
         intake: Intake,
+        replies: Intake,
         access: Access,
         *args: Any,
         **kwargs: Any,
@@ -79,6 +82,8 @@ class FastPath(Connection):
         super().__init__(*args, **kwargs)
         self._routes = routes
         self._intake = intake
+        self._replies = replies
+        self._reply_room = 0  # bytes that are kept for a reply until it is written
         self._access = access
         self._room = 0  # bytes that the intake keeps for the body of a request
         self._latched = False  # whether all that comes is aiohttp's
@@ -110,6 +115,8 @@ class FastPath(Connection):
             self._missing -= len(data)
             if self._missing <= 0:
                 self._look(self._joined())
+            elif self._room and not self._take_room(self._room + len(data)):
+                self._give_up(self._joined())
         else:
             self._look(data)
 
@@ -123,7 +130,7 @@ class FastPath(Connection):
         """The hot request that the bytes start with, if it is whole; they are dealt with else."""
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
         head = parse_head(data[:end]) if end >= 4 else None
-        if head is None or self._busy_elsewhere() or not self._lets_in(head):
+        if head is None or self._busy_elsewhere() or not self._lets_in(head, len(data) - end):
             self._give_up(data)
             return None
         whole = end + head.length
@@ -136,7 +143,7 @@ class FastPath(Connection):
                 self._give_up(data)
             else:
                 self._shared = True
-                self._leave_room()
+                self.leave_room()
                 super().data_received(data)
             return None
         if len(data) > whole:
@@ -147,15 +154,21 @@ class FastPath(Connection):
         """Whether aiohttp still answers what it was given."""
         return self._shared and (self._waiter is None or bool(self._messages))
 
-    def _lets_in(self, head: Head) -> bool:
+    def _lets_in(self, head: Head, received: int) -> bool:
         size = head.length
         if head.hot and head.path in self._routes and not self._may(head):
             return False  # aiohttp says why
-        if size <= SMALL_BYTES or self._room:
+        if size <= SMALL_BYTES:
             return True
-        if size > _MAX_BODY_BYTES or not self._intake.take(size):
-            return False
-        self._room = size
+        return size <= _MAX_BODY_BYTES and self._take_room(max(1, min(received, size)))
+
+    def _take_room(self, received: int) -> bool:
+        """Whether there is room for what has come of a larger body; such a one has some at once."""
+        more = received - self._room
+        if more > 0:
+            if not self._intake.take(more):
+                return False
+            self._room = received
         return True
 
     def _may(self, head: Head) -> bool:
@@ -165,14 +178,20 @@ class FastPath(Connection):
             return False
         return True
 
-    def _leave_room(self) -> None:
+    def leave_room(self) -> None:
+        """Give back the room that the body of a request has."""
         if self._room:
             self._intake.leave(self._room)
             self._room = 0
 
+    def take_reply_room(self, size: int) -> None:
+        """Keep room for the reply until it is written. Raises Busy."""
+        take_room(self._replies, size)
+        self._reply_room = size
+
     def _give_up(self, data: bytes) -> None:
         self._latched = True
-        self._leave_room()
+        self.leave_room()
         super().data_received(data)
 
     def _wait_for(self, data: bytes, whole: int) -> None:
@@ -209,7 +228,7 @@ class FastPath(Connection):
         try:
             while request is not None and not self._force_close:
                 await self._answer(request)
-                self._leave_room()
+                self.leave_room()
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 if self._close or not self._parts:
                     break
@@ -222,7 +241,7 @@ class FastPath(Connection):
             self.force_close()
         finally:
             if not self._missing:
-                self._leave_room()
+                self.leave_room()
             self._serving = False
             self._hot = None
             if self._close:
@@ -239,6 +258,9 @@ class FastPath(Connection):
             status = given.status
             await self._write(given)
         finally:
+            if self._reply_room:
+                self._replies.leave(self._reply_room)
+                self._reply_room = 0
             metrics.HTTP.note("broker", request.path, status, time.perf_counter() - started)
 
     async def _write(self, given: Answer) -> None:
@@ -248,7 +270,8 @@ class FastPath(Connection):
         try:
             if transport is None or transport.is_closing():
                 return
-            transport.write(whole_reply(given))
+            reply = whole_reply(given)
+            transport.write(reply[0]) if len(reply) == 1 else transport.writelines(reply)
             if self.writing_paused:
                 begun = True
                 await self._drain_helper()
@@ -265,7 +288,7 @@ class FastPath(Connection):
         """Cancel what is being answered."""
         self._joined()
         if not self._serving:
-            self._leave_room()
+            self.leave_room()
         super().connection_lost(exc)
         self._cancel()
 

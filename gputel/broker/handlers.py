@@ -16,6 +16,7 @@ from gputel.broker.exchange import (
     answer,
     converted,
     read_body,
+    read_items,
     request_type,
 )
 from gputel.broker.queues import Queues
@@ -77,7 +78,9 @@ class MessageHandlers:
         )
         refusals = [outcome for outcome in outcomes if isinstance(outcome, RequestError)]
         if refusals and not listed:
-            raise refusals[0]
+            refusal = refusals[0]
+            del messages, outcomes, refusals  # a raised error keeps what its frames name for long
+            raise refusal
         results = [_published(m, o) for m, o in zip(messages, outcomes, strict=True)]
         if refusals:
             return _partly(request, refusals[0], results)
@@ -98,8 +101,11 @@ class MessageHandlers:
     async def held(self, request: web.Request) -> Answer:
         """``POST /held``: where messages are held, if they are; nothing is changed by it."""
         (name,) = query.read(request.query, query.QUEUE)
-        body = await read_body(request, self._settings.message_max_bytes)
-        items, listed = decode_items(body, request_type(request), Lookup)
+        body = await read_items(request, self._settings)
+        items, listed = await converted(
+            len(body), decode_items, body, request_type(request), Lookup
+        )
+        del body
         queue = self._queues.existing(name).queue
         states = [queue.state_of(item.id) for item in items]
         results = [
@@ -112,8 +118,9 @@ class MessageHandlers:
         self, request: web.Request, kind: type[T], acting: Callable[[MessageQueue], Act[T]]
     ) -> Answer:
         (name,) = query.read(request.query, query.QUEUE)
-        body = await read_body(request, self._settings.message_max_bytes)
+        body = await read_items(request, self._settings)
         items, listed = await converted(len(body), decode_items, body, request_type(request), kind)
+        del body
         self._consumers.seen(request)
         waiting = self._queues.existing(name)
         errors = waiting.each(acting(waiting.queue), items)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import cast
+from typing import Protocol, cast
 
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
@@ -13,6 +13,20 @@ from aiohttp.helpers import rfc822_formatted_time
 from gputel.broker.exchange import Answer
 from gputel.broker.request_head import Head
 from gputel.web.errors import refusal
+
+_ONE_WRITE_BYTES = 65_536
+
+
+class HotConnection(Protocol):
+    """The connection of a hot request."""
+
+    transport: asyncio.Transport | None
+
+    def leave_room(self) -> None:
+        """Give back the room that the body of the request has."""
+
+    def take_reply_room(self, size: int) -> None:
+        """Keep room for the reply until it is written. Raises Busy."""
 
 
 class HotRequest:
@@ -22,7 +36,7 @@ class HotRequest:
 
     method = "POST"
 
-    def __init__(self, head: Head, body: bytes, protocol: web.RequestHandler) -> None:
+    def __init__(self, head: Head, body: bytes, protocol: HotConnection) -> None:
         self._body = body
         self.path = head.path
         self.query = head.query
@@ -44,6 +58,15 @@ class HotRequest:
         """The whole body."""
         return self._body
 
+    def let_go(self) -> None:
+        """Keep the body no longer, nor the room for it."""
+        self._body = b""
+        self.protocol.leave_room()
+
+    def reserve(self, size: int) -> None:
+        """Keep room for a reply of about so many bytes until it is written. Raises Busy."""
+        self.protocol.take_reply_room(size)
+
 
 def refused(request: HotRequest, error: Exception) -> Answer:
     """The answer to what a handler raised."""
@@ -51,12 +74,15 @@ def refused(request: HotRequest, error: Exception) -> Answer:
     return Answer(cast(bytes, response.body), response.content_type, response.status)
 
 
-def whole_reply(given: Answer) -> bytes:
-    """Head and body. A 204 has no length, as HTTP wants it."""
+def whole_reply(given: Answer) -> list[bytes]:
+    """Head and body, a large one not copied. A 204 has no length, as HTTP wants it."""
     head = _reply_head(given.status, given.content_type)
     length = "" if given.status == 204 else f"Content-Length: {len(given.body)}\r\n"
     text = f"{head}{length}Date: {rfc822_formatted_time()}\r\n\r\n"
-    return text.encode("latin-1") + given.body
+    head_bytes = text.encode("latin-1")
+    if len(given.body) > _ONE_WRITE_BYTES:
+        return [head_bytes, given.body]
+    return [head_bytes + given.body]
 
 
 @lru_cache(maxsize=64)

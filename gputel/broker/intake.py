@@ -9,8 +9,11 @@ from gputel.web.intake import Intake, Told
 
 INTAKE = web.AppKey("intake", Intake)
 
+REPLIES = web.AppKey("replies", Intake)
+"""Room for large replies until they are written."""
+
 TOLD = Told(
-    "--message-max-bytes of the broker",
+    "--message-max-bytes of the broker, and 16 MiB without payloads",
     "--requests-max-bytes of the broker",
     "--receive-timeout-s of the broker",
 )

@@ -10,13 +10,18 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from gputel.broker.total import Total
 from gputel.broker.waiters import Outcome
 from gputel.broker.waiting_queue import WaitingQueue
+from gputel.errors import BadRequest
 from gputel.mq.journal import Journal
 from gputel.mq.journal_records import Died, Mark, Stored
 from gputel.mq.journal_space import Entry, room_of
 from gputel.mq.message import NEVER, Delivery, Failure, Message, State
+from gputel.mq.metadata import is_sound
 from gputel.mq.queue import MessageQueue
+
+_UNSOUND = "its metadata, which an earlier gputel took, is over today's bounds"
 
 
 class JournaledQueue(MessageQueue):
@@ -47,6 +52,8 @@ class JournaledQueue(MessageQueue):
 
     def replay(self, id_: str) -> None:
         """Make a dead letter ready again, and write that down."""
+        if not is_sound(self.dead_letters.get(id_).metadata):
+            raise BadRequest(f"dead letter {id_}: {_UNSOUND}: no consumer could read it; purge it")
         super().replay(id_)
         self._journal.replayed(self._entries[id_])
 
@@ -124,6 +131,10 @@ class JournaledQueue(MessageQueue):
         if stored.dead:
             message.state = State.DEAD
             self.dead_letters.add(message)
+        elif not is_sound(message.metadata):
+            self._ready.number(message)
+            message.remember(Failure(message.attempts, now, _UNSOUND))
+            self._bury(message, now)
         elif message.attempts >= self.limits.max_attempts:
             # The end of a broker ends its leases, and this was the last.
             self._ready.number(message)
@@ -179,8 +190,8 @@ class JournaledQueue(MessageQueue):
 class JournaledWaitingQueue(WaitingQueue):
     """A waiting queue that answers only what the journal has made safe."""
 
-    def __init__(self, queue: JournaledQueue, journal: Journal) -> None:
-        super().__init__(queue)
+    def __init__(self, queue: JournaledQueue, journal: Journal, total: Total | None = None) -> None:
+        super().__init__(queue, total)
         self._journaled = queue
         self._journal = journal
         self._publishing = 0

@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from gputel.broker import query
-from gputel.broker.exchange import read_body, reply, request_type
+from gputel.broker.exchange import read_items, reply, request_type
 from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
@@ -39,7 +39,7 @@ class QueueHandlers:
         """``PUT /queues/NAME``: make a queue that stays, with options."""
         query.read(request.query)
         name = query.queue_name(request.match_info["name"])
-        body = await read_body(request, self._settings.message_max_bytes)
+        body = await read_items(request, self._settings)
         options = decode_options(body, request_type(request))
         ordered = None if options.ordered_keys is UNSET else options.ordered_keys
         waiting = await self._queues.declare_for_good(name, ordered_keys=ordered)
@@ -49,7 +49,7 @@ class QueueHandlers:
         """``DELETE /queues/NAME?force=``: forget a queue, with all that it holds if forced."""
         (force,) = query.read(request.query, _FORCE)
         name = query.queue_name(request.match_info["name"])
-        if await read_body(request, self._settings.message_max_bytes):
+        if await read_items(request, self._settings):
             raise BadRequest("a delete takes no body")
         purged = await self._queues.delete(name, force=bool(force))
         return reply(request, {"name": name, "purged": purged})

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from gputel.broker.total import Total
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import (
@@ -39,6 +40,7 @@ class Queues:
     def __init__(self, settings: BrokerSettings, durable: Durability | None = None) -> None:
         self._settings = settings
         self._durable = durable
+        self.total = Total(most_bytes(settings), settings.requests_max_bytes // 2)
         self._queues: dict[str, WaitingQueue] = {}
         self._declared: set[str] = {DEFAULT}
         self._kept: set[str] = set()
@@ -165,7 +167,11 @@ class Queues:
 
     def _add(self, name: str, *, ordered_keys: bool) -> WaitingQueue:
         queue = make_queue(self._settings, ordered_keys=ordered_keys)
-        waiting = self._durable.make(name, queue) if self._durable else WaitingQueue(queue)
+        waiting = (
+            self._durable.make(name, queue, self.total)
+            if self._durable
+            else WaitingQueue(queue, self.total)
+        )
         self._queues[name] = waiting
         return waiting
 
@@ -217,11 +223,16 @@ def declared_queues(text: str) -> list[tuple[str, bool]]:
     return declared
 
 
+def most_bytes(settings: BrokerSettings) -> int:
+    """Most bytes that all queues hold together: as set, else those of two full queues."""
+    return settings.broker_max_bytes or 2 * settings.queue_max_bytes
+
+
 def make_queue(settings: BrokerSettings, *, ordered_keys: bool = False) -> MessageQueue:
     """An empty queue within the settings' bounds."""
     limits = QueueLimits(
         max_messages=settings.queue_max_messages,
-        max_bytes=settings.queue_max_bytes,
+        max_bytes=min(settings.queue_max_bytes, most_bytes(settings)),
         visibility_timeout_s=settings.visibility_timeout_s,
         max_attempts=settings.max_attempts,
     )

@@ -15,7 +15,7 @@ from gputel.broker.consuming import ConsumeHandler
 from gputel.broker.exchange import route
 from gputel.broker.fast_path import HOT, fast_connections
 from gputel.broker.handlers import MessageHandlers
-from gputel.broker.intake import INTAKE, make_intake
+from gputel.broker.intake import INTAKE, REPLIES, make_intake
 from gputel.broker.queue_admin import QueueHandlers
 from gputel.broker.queue_metrics import metrics_of
 from gputel.broker.queues import Queues
@@ -114,7 +114,7 @@ def make_app(
         ],
     )
     app[ACCESS] = access
-    app[INTAKE] = make_intake(settings)
+    app[INTAKE], app[REPLIES] = make_intake(settings), make_intake(settings)
     app[HOT] = {
         **MessageHandlers(queues, settings, consumers).by_path(),
         **ConsumeHandler(queues, settings, consumers).by_path(),

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from gputel.broker import query
-from gputel.broker.exchange import converted, reply, reply_type
+from gputel.broker.exchange import converted, reply, reply_type, reserve
 from gputel.broker.queue_metrics import (
     journal_numbers,
     latencies,
@@ -16,7 +16,7 @@ from gputel.broker.queue_metrics import (
 )
 from gputel.broker.queues import DEFAULT, Queues
 from gputel.config import BrokerSettings
-from gputel.mq.encoding import encode, metadata_of, payload_text
+from gputel.mq.encoding import encode, payload_text, shown_metadata
 from gputel.mq.message import Message
 from gputel.mq.protocol import MAX_BYTES, MSGPACK
 
@@ -48,6 +48,8 @@ class StatsHandlers:
             "closed": waiting.queue.closed,
             "ordered_keys": waiting.queue.ordered_keys,
             **queue_numbers(waiting),
+            "broker_bytes": self._queues.total.held,
+            "broker_max_bytes": self._queues.total.max_bytes,
             **{name: latency_summary(timed) for name, timed in latencies(waiting).items()},
             "journal": journal and journal_numbers(journal),
         }
@@ -70,6 +72,7 @@ class StatsHandlers:
         content_type = reply_type(request)
         metadata_bytes = sum(len(message.metadata) for _, message, _ in shown)
         size = metadata_bytes + self._settings.message_max_bytes - room
+        reserve(request, size)
         body = await converted(size, _encode, shown, content_type)
         return web.Response(body=body, content_type=content_type)
 
@@ -93,7 +96,7 @@ def _summary(message: Message, now: float) -> dict[str, Any]:
 
 def _encode(shown: list[_Shown], content_type: str) -> bytes:
     for told, message, with_payload in shown:
-        told["metadata"] = metadata_of(message)
+        told["metadata"] = shown_metadata(message, content_type)
         if not with_payload:
             continue
         if content_type == MSGPACK:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from gputel.broker.total import Total
 from gputel.broker.waiters import Consumer, Outcome, Publisher, resolve, wait_for
 from gputel.errors import QueueClosed, QueueFull, RequestError
 from gputel.mq.message import Delivery, Message
@@ -25,10 +26,15 @@ Act = Callable[[T, float], None]
 
 
 class WaitingQueue:
-    """A message queue whose publishers and consumers wait. Use it from one event loop only."""
+    """A message queue whose publishers and consumers wait. Use it from one event loop only.
 
-    def __init__(self, queue: MessageQueue) -> None:
+    ``total`` bounds it together with the other queues of the broker.
+    """
+
+    def __init__(self, queue: MessageQueue, total: Total | None = None) -> None:
         self.queue = queue
+        self._total = total or Total(queue.limits.max_bytes, queue.limits.max_bytes)
+        self._counted = 0  # bytes of the queue that are in the total
         self.confirm: Callable[[], Awaitable[None]] | None = None
         """Await it, when there is one, before telling a client that something was done."""
         self._loop = asyncio.get_running_loop()
@@ -78,27 +84,36 @@ class WaitingQueue:
 
     async def _wait_for_room(self, publisher: Publisher, wait_s: float) -> None:
         size = sum(message.size for message in publisher.messages[len(publisher.outcomes) :])
+        total = self._total
         if self._waiting_bytes + size > max(size, self.queue.limits.max_bytes):
             wait_s = 0  # waiting bodies are memory too: as much may wait as may be held
+        if total.waiting + size > max(size, total.max_waiting_bytes):
+            wait_s = 0
         self._publishers[publisher] = None
         self._waiting_bytes += size
+        total.waiting += size
         self._settle()
         try:
             await wait_for(publisher.done, wait_s, None)
         finally:
             self._publishers.pop(publisher, None)
             self._waiting_bytes -= size
+            total.waiting -= size
             self._settle()
         missing = len(publisher.messages) - len(publisher.outcomes)
         publisher.outcomes.extend([self.queue.full_error()] * missing)
 
     def _advance(self, publisher: Publisher) -> bool:
         """Publish what there is room for; whether the publisher is through."""
-        outcomes, publish, now = publisher.outcomes, self.queue.publish, self.now()
+        queue, total = self.queue, self._total
+        self._set_ceiling()
+        outcomes, publish, now = publisher.outcomes, queue.publish, self.now()
         for message in islice(publisher.messages, len(outcomes), None):
             try:
                 outcomes.append(publish(message, now))
             except QueueFull:
+                if queue.ceiling < queue.limits.max_bytes:
+                    total.when_room(self._settle)
                 return False
             except QueueClosed as error:
                 outcomes.append(error)
@@ -149,6 +164,7 @@ class WaitingQueue:
 
     def each(self, act: Act[T], items: Iterable[T]) -> list[RequestError | None]:
         """Call ``act(item, now)`` for every item; what each one raised, or None."""
+        self._set_ceiling()
         now = self.now()
         errors: list[RequestError | None] = []
         for item in items:
@@ -181,6 +197,7 @@ class WaitingQueue:
     async def drop_all(self) -> None:
         """Drop all messages of a queue that was stopped; others get their turn meanwhile."""
         dropped = self.queue.clear()
+        self.count()
         while dropped:
             self.queue.let_go(dropped[-_DROPPED_AT_ONCE:])
             del dropped[-_DROPPED_AT_ONCE:]
@@ -194,13 +211,26 @@ class WaitingQueue:
 
     # ------------------------------------------------------------------ inside
 
+    def count(self) -> None:
+        """Have the total of all queues follow what this one holds."""
+        held = self.queue.held_bytes
+        if held != self._counted:
+            change, self._counted = held - self._counted, held
+            self._total.change(change)
+
+    def _set_ceiling(self) -> None:
+        queue = self.queue
+        queue.ceiling = min(queue.limits.max_bytes, self._counted + self._total.room)
+
     def _settle(self) -> bool:
         """Serve who can be served; whether a consumer was."""
         waiting = len(self._consumers)
+        self.count()
         if self._publishers:
             self._serve_publishers()
         if waiting:
             self._serve_consumers()
+        self.count()
         self._set_timer()
         if self._changed is not None:
             resolve(self._changed, None)
@@ -251,5 +281,6 @@ class WaitingQueue:
 
     def _expire(self) -> None:
         self._timer = None
+        self._set_ceiling()
         self.queue.expire(self.now())
         self._settle()

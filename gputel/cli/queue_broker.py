@@ -97,7 +97,12 @@ class Broker:
                 f"no broker answers at {self.url} ({reason}): start one with "
                 "`gputel run --role broker`, or name another with --broker-url"
             ) from None
-        return json.loads(text) if text else None
+        try:
+            return json.loads(text) if text else None
+        except (ValueError, RecursionError):
+            raise BrokerUnavailable(
+                f"what answers at {self.url} is no broker: its reply is not understood"
+            ) from None
 
 
 def _refusal(error: urllib.error.HTTPError) -> RequestError:

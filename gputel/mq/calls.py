@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ from gputel.errors import (
     RequestError,
     Unauthorized,
 )
+from gputel.mq.metadata import UNREADABLE
 from gputel.mq.protocol import MSGPACK, ErrorReply, ItemResult, PublishResult
 from gputel.mq.wire import Late, Request, Wire
 
@@ -87,8 +88,31 @@ class Calls:
             self._refused(status, reply)
         try:
             return reading.decode(reply)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BrokerUnavailable(f"what answers at {self._url} is no broker: {error}") from None
+        except UNREADABLE as error:
+            raise self.misunderstood(error) from None
+
+    def misunderstood(self, why: object) -> BrokerUnavailable:
+        """The error for a reply that cannot be read: another try may bring one that can."""
+        return BrokerUnavailable(
+            f"the reply of {self._url} is not understood, it may be no broker: {why}"
+        )
+
+    async def each(
+        self,
+        items: Sequence[object],
+        path: str,
+        arguments: Mapping[str, str | int | float | None],
+        body: bytes,
+        reading: msgspec.msgpack.Decoder[list[T]],
+        *,
+        waits_s: float = 0.0,
+        again: bool = False,
+    ) -> list[T]:
+        """A call that is answered with one result for each item."""
+        results = await self.call(path, arguments, body, reading, waits_s=waits_s, again=again)
+        if len(results) != len(items):
+            raise self.misunderstood(f"{len(results)} results for {len(items)} items")
+        return results
 
     def _refused(self, status: int, body: bytes) -> NoReturn:
         error = _error_reply(body)
@@ -110,7 +134,7 @@ def _error_reply(body: bytes) -> ErrorReply | None:
     for decoder in (_JSON_ERROR, _ERROR):
         try:
             reply: ErrorReply = decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             continue
         return reply
     return None

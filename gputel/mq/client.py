@@ -19,6 +19,7 @@ from gputel.mq.calls import Calls, ConsumeEnded, PublishIncomplete
 from gputel.mq.connection import Reply
 from gputel.mq.consumer import Message, messages
 from gputel.mq.inspector import Inspector
+from gputel.mq.metadata import UNREADABLE
 from gputel.mq.names import new_id
 from gputel.mq.protocol import (
     Ack,
@@ -180,8 +181,8 @@ class QueueClient(Inspector):
         arguments = {"wait_s": wait_s, "queue": queue}
         waits_s = _UNSTATED_WAIT_S if wait_s is None else wait_s
         body = _PACK(named(messages))
-        return await self._open.call(
-            "/publish", arguments, body, _PUBLISHED, waits_s=waits_s, again=True
+        return await self._open.each(
+            messages, "/publish", arguments, body, _PUBLISHED, waits_s=waits_s, again=True
         )
 
     async def consume(
@@ -247,7 +248,10 @@ class QueueClient(Inspector):
         """Give back what was delivered to a consume that had been cancelled."""
         if reply.status != 200 or self._calls is None:
             return
-        deliveries = _DELIVERED.decode(reply.body)
+        try:
+            deliveries = _DELIVERED.decode(reply.body)
+        except UNREADABLE:
+            return  # the leases run out by themselves
         if isinstance(deliveries, Consumed):
             deliveries = deliveries.messages
         items = [(delivery.id, delivery.lease) for delivery in deliveries]
@@ -290,7 +294,7 @@ class QueueClient(Inspector):
     ) -> list[ItemResult]:
         if not items:
             return []
-        return await self._open.call(path, {"queue": queue}, _PACK(items), _RESULTS)
+        return await self._open.each(items, path, {"queue": queue}, _PACK(items), _RESULTS)
 
 
 def named(messages: Sequence[Outgoing]) -> list[Outgoing]:

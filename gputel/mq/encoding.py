@@ -5,50 +5,43 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from gputel.errors import BadRequest
+from gputel.mq import metadata
 from gputel.mq.message import Delivery, Message
 from gputel.mq.names import new_id
+from gputel.mq.outline import check_outline
 from gputel.mq.protocol import (
     JSON,
     MAX_LIST,
-    MAX_METADATA_BYTES,
     MSGPACK,
+    NO_METADATA,
     Ack,
     ConsumeBody,
     DeliveryOut,
     Extend,
+    Incoming,
     ItemResult,
     JsonDelivery,
-    JsonOutgoing,
+    JsonIncoming,
     Lookup,
     Nack,
-    Outgoing,
     QueueOptions,
     Selection,
 )
 
 T = TypeVar("T", Ack, Nack, Extend, Lookup)
 
-_NO_METADATA = b"\x80"
-_RAW_NO_METADATA = msgspec.Raw(_NO_METADATA)
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, OverflowError)
-
-
-def _refuse_extension(code: int, _data: memoryview) -> NoReturn:
-    raise msgspec.DecodeError(f"MessagePack extension type {code} is not understood")
-
+_RAW_NO_METADATA = msgspec.Raw(metadata.NONE)
 
 _ENCODE = {JSON: msgspec.json.Encoder().encode, MSGPACK: msgspec.msgpack.Encoder().encode}
 _LIST = Meta(max_length=MAX_LIST)
-_PUBLISH_JSON = msgspec.json.Decoder(JsonOutgoing | Annotated[list[JsonOutgoing], _LIST])
-_PUBLISH_MSGPACK = msgspec.msgpack.Decoder(
-    Outgoing | Annotated[list[Outgoing], _LIST], ext_hook=_refuse_extension
-)
+_PUBLISH_JSON = msgspec.json.Decoder(JsonIncoming | Annotated[list[JsonIncoming], _LIST])
+_PUBLISH_MSGPACK = msgspec.msgpack.Decoder(Incoming | Annotated[list[Incoming], _LIST])
 _FORMS: dict[type, Any] = {
     Ack: Ack | Annotated[list[Ack], _LIST],
     Nack: Nack | Annotated[list[Nack], _LIST],
@@ -62,7 +55,8 @@ _ITEMS: dict[tuple[type, str], Any] = {
     **{(kind, JSON): msgspec.json.Decoder(form) for kind, form in _FORMS.items()},
     **{(kind, MSGPACK): msgspec.msgpack.Decoder(form) for kind, form in _FORMS.items()},
 }
-_METADATA = msgspec.msgpack.Decoder(dict[str, Any])
+_QUOTES_OF_ITEM = 16  # an item has five fields at most, and three of them hold a string
+_MANY_QUOTES = _QUOTES_OF_ITEM * (MAX_LIST + 1)
 
 
 def encode(value: object, content_type: str) -> bytes:
@@ -76,9 +70,9 @@ def decode_publish(body: bytes, content_type: str) -> tuple[list[Message], bool]
     Raises BadRequest, naming the field; a publish is understood whole or refused whole.
     """
     decoder: Any = _PUBLISH_MSGPACK if content_type == MSGPACK else _PUBLISH_JSON
-    decoded = _decode(decoder, body)
+    decoded = _decode(decoder, body, content_type)
     listed = isinstance(decoded, list)
-    items: Sequence[Outgoing | JsonOutgoing] = decoded if listed else [decoded]
+    items: Sequence[Incoming | JsonIncoming] = decoded if listed else [decoded]
     messages: list[Message] = []
     try:
         for item in items:
@@ -94,7 +88,7 @@ def decode_publish(body: bytes, content_type: str) -> tuple[list[Message], bool]
 
 def decode_items(body: bytes, content_type: str, kind: type[T]) -> tuple[list[T], bool]:
     """The items of an ack, nack, extend or held, and whether they are a list. Raises BadRequest."""
-    decoded = _decode(_ITEMS[kind, content_type], body)
+    decoded = _decode_items(kind, body, content_type)
     return (decoded, True) if isinstance(decoded, list) else ([decoded], False)
 
 
@@ -102,13 +96,13 @@ def decode_consume(body: bytes, content_type: str) -> list[Ack] | None:
     """The acks that a consume carries; None when it has no body. Raises BadRequest."""
     if not body.strip():
         return None
-    carried: ConsumeBody = _decode(_ITEMS[ConsumeBody, content_type], body)
+    carried: ConsumeBody = _decode_items(ConsumeBody, body, content_type)
     return carried.ack
 
 
 def decode_selection(body: bytes, content_type: str) -> Selection:
     """Which dead letters a replay or purge names. Raises BadRequest unless it is one way only."""
-    chosen: Selection = _decode(_ITEMS[Selection, content_type], body or b"{}")
+    chosen: Selection = _decode_items(Selection, body or b"{}", content_type)
     ways = [chosen.id is not None, chosen.ids is not None, chosen.all]
     if ways.count(True) != 1:
         raise BadRequest('name the dead letters: one of "id", "ids" or "all": true')
@@ -119,7 +113,7 @@ def decode_options(body: bytes, content_type: str) -> QueueOptions:
     """The options that a queue is declared with; none in an empty body. Raises BadRequest."""
     if not body.strip():
         return QueueOptions()
-    options: QueueOptions = _decode(_ITEMS[QueueOptions, content_type], body)
+    options: QueueOptions = _decode_items(QueueOptions, body, content_type)
     return options
 
 
@@ -136,9 +130,10 @@ def encode_consumed(
     return encode({"acks": acks, "messages": _made(deliveries, content_type)}, content_type)
 
 
-def metadata_of(message: Message) -> dict[str, Any]:
-    """The metadata of a message as an object."""
-    return _METADATA.decode(message.metadata)
+def shown_metadata(message: Message, content_type: str) -> msgspec.Raw:
+    """The metadata of a message for a reply in this encoding; null when it cannot be shown."""
+    show = metadata.as_msgpack if content_type == MSGPACK else metadata.as_json
+    return show(message.metadata)
 
 
 def payload_text(payload: bytes) -> tuple[str, str]:
@@ -149,10 +144,24 @@ def payload_text(payload: bytes) -> tuple[str, str]:
         return b64encode(payload).decode(), "base64"
 
 
-def _decode(decoder: Any, body: bytes) -> Any:
+def _decode_items(kind: type, body: bytes, content_type: str) -> Any:
+    # JSON does not say how long a list is: its items would be made before they are counted. Each
+    # has a string, and no more than five keys and three values are strings.
+    if content_type == JSON and len(body) > _MANY_QUOTES:
+        quotes = body.count(b'"') - body.count(b'\\"')
+        if quotes > _MANY_QUOTES:
+            raise BadRequest(f"the body is not understood: it has more than {MAX_LIST} items")
+    return _decode(_ITEMS[kind, content_type], body)
+
+
+def _decode(decoder: Any, body: bytes, outlined: str | None = None) -> Any:
     try:
+        if outlined is not None:
+            check_outline(body, outlined)
         return decoder.decode(body)
-    except _UNREADABLE as error:
+    except RecursionError:
+        raise BadRequest("the body is not understood: it is nested too deep") from None
+    except metadata.UNREADABLE as error:
         text = str(error) or type(error).__name__
         raise BadRequest(f"the body is not understood: {text}") from None
 
@@ -165,21 +174,37 @@ class _Unfit(Exception):
         self.field = field
 
 
-def _message(item: Outgoing | JsonOutgoing) -> Message:
+def _message(item: Incoming | JsonIncoming) -> Message:
     id_ = new_id() if item.id is None else item.id
     if "\0" in id_ or "\0" in item.key:
         raise _Unfit("id and key may not hold the character U+0000")
-    payload = item.payload if isinstance(item, Outgoing) else _json_payload(item)
-    metadata = _pack_metadata(item.metadata) if item.metadata else _NO_METADATA
-    return Message(id_, item.key, payload, metadata, item.delay_s, item.ttl_s or 0.0)
+    binary = isinstance(item, Incoming)
+    payload = item.payload if isinstance(item, Incoming) else _json_payload(item)
+    if item.metadata is NO_METADATA:
+        kept = metadata.NONE
+    else:
+        kept = _metadata(item.metadata, MSGPACK if binary else JSON)
+    return Message(id_, item.key, payload, kept, item.delay_s, item.ttl_s or 0.0)
 
 
-def _json_payload(item: JsonOutgoing) -> bytes:
+def _metadata(raw: msgspec.Raw, content_type: str) -> bytes:
+    try:
+        return metadata.packed(raw, content_type)
+    except UnicodeEncodeError:
+        raise
+    except metadata.UNREADABLE as error:
+        raise _Unfit(f"metadata: {error}", ".metadata") from None
+
+
+def _json_payload(item: JsonIncoming) -> bytes:
     raw = bytes(item.payload)
     if not raw.startswith(b'"'):
         if item.encoding == "base64":
             raise _Unfit("a base64 payload is a string", ".payload")
-        return msgspec.json.format(raw, indent=-1)
+        try:
+            return msgspec.json.format(raw, indent=-1)
+        except RecursionError:
+            raise _Unfit("the payload is nested too deep", ".payload") from None
     try:
         text: str = msgspec.json.decode(raw)
         return b64decode(text, validate=True) if item.encoding == "base64" else text.encode()
@@ -187,20 +212,6 @@ def _json_payload(item: JsonOutgoing) -> bytes:
         raise
     except (binascii.Error, ValueError) as error:
         raise _Unfit(f"the payload is not {item.encoding}: {error}", ".payload") from None
-
-
-def _pack_metadata(metadata: dict[str, Any]) -> bytes:
-    try:
-        packed = msgspec.msgpack.encode(metadata)
-        if any(isinstance(value, (dict, list)) for value in metadata.values()):
-            msgspec.json.encode(metadata)
-    except UnicodeEncodeError:
-        raise
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.EncodeError) as error:
-        raise _Unfit(f"metadata: {error}", ".metadata") from None
-    if len(packed) > MAX_METADATA_BYTES:
-        raise _Unfit(f"metadata is over {MAX_METADATA_BYTES} bytes", ".metadata")
-    return packed
 
 
 def _made(deliveries: Sequence[Delivery], content_type: str) -> list[Any]:
@@ -211,8 +222,8 @@ def _made(deliveries: Sequence[Delivery], content_type: str) -> list[Any]:
 def _delivery_out(delivery: Delivery) -> DeliveryOut:
     message, lease, attempts = delivery
     packed = message.metadata
-    metadata = _RAW_NO_METADATA if packed is _NO_METADATA else msgspec.Raw(packed)
-    return DeliveryOut(message.id, message.key, message.payload, metadata, lease, attempts)
+    kept = _RAW_NO_METADATA if packed is metadata.NONE else msgspec.Raw(packed)
+    return DeliveryOut(message.id, message.key, message.payload, kept, lease, attempts)
 
 
 def _json_delivery(delivery: Delivery) -> JsonDelivery:
@@ -223,7 +234,7 @@ def _json_delivery(delivery: Delivery) -> JsonDelivery:
         key=message.key,
         payload=text,
         encoding="text" if encoding == "text" else "base64",
-        metadata=metadata_of(message),
+        metadata=metadata.as_json(message.metadata),
         lease=lease,
         attempts=attempts,
     )

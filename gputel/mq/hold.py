@@ -22,6 +22,8 @@ class Hold:
     held_bytes: int = 0
 
     def __post_init__(self) -> None:
+        self.ceiling = self.limits.max_bytes
+        """Most bytes that it may hold now: less than its limit when other queues need the room."""
         self.dead_letters = DeadLetters()
         self._held: dict[str, Message] = {}
         self.waits = Latency()
@@ -55,6 +57,13 @@ class Hold:
 
     def full_error(self) -> QueueFull:
         """The refusal of a full queue; it tells what fills it."""
+        short = self.ceiling < self.limits.max_bytes
+        if short and len(self._held) < self.limits.max_messages:
+            return QueueFull(
+                "the broker's queues hold as many bytes together as they may "
+                f"(--broker-max-bytes), {self.held_bytes} of them this queue: publish again later, "
+                "or see with GET /queues what fills them"
+            )
         dead = len(self.dead_letters)
         hint = f"; {dead} of them are dead letters: replay or purge them" if dead else ""
         return QueueFull(

@@ -30,7 +30,7 @@ class Inspector(ABC):
     async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
         """Where the broker holds the message of each id: None where it does not hold it."""
         body = _PACK([Lookup(id_) for id_ in ids])
-        found = await self._open.call("/held", {"queue": queue}, body, _HOLDINGS, again=True)
+        found = await self._open.each(ids, "/held", {"queue": queue}, body, _HOLDINGS, again=True)
         return [holding.held for holding in found]
 
     async def stats(self, *, queue: str | None = None) -> dict[str, Any]:

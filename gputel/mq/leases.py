@@ -10,7 +10,15 @@ from gputel.errors import QueueClosed, StaleLease, UnknownMessage
 from gputel.mq.hold import Hold
 from gputel.mq.in_flight import Deadlines
 from gputel.mq.keyed import KeyedLine
-from gputel.mq.message import NEVER, REASON_LENGTH, Delivery, Failure, Message, State
+from gputel.mq.message import (
+    NEVER,
+    REASON_LENGTH,
+    SHORT_REASON_LENGTH,
+    Delivery,
+    Failure,
+    Message,
+    State,
+)
 from gputel.mq.ready import ReadyLine
 
 _MOST_DUE = 5_000
@@ -201,7 +209,10 @@ class Leases(Hold):
         self, message: Message, now: float, reason: str, *, delay_s: float = 0.0, dead: bool = False
     ) -> None:
         before = message.size
-        message.remember(Failure(message.attempts, now, reason[:REASON_LENGTH]))
+        # Histories grow without a publish that could be refused: in a full queue they do not.
+        full = self.held_bytes >= self.ceiling
+        reason = reason[: SHORT_REASON_LENGTH if full else REASON_LENGTH]
+        message.remember(Failure(message.attempts, now, reason), alone=full)
         self.held_bytes += message.size - before
         if dead or message.attempts >= self.limits.max_attempts:
             self._bury(message, now)

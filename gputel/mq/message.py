@@ -15,6 +15,9 @@ HISTORY_LENGTH = 8
 REASON_LENGTH = 256
 """Characters of a reason that are kept."""
 
+SHORT_REASON_LENGTH = 64
+"""The same in a queue that is full."""
+
 NEVER = float("inf")
 
 _FAILURE_OVERHEAD_BYTES = 128
@@ -92,9 +95,12 @@ class Message:
         self.delivered_at = 0.0  # when it was delivered last
         self.history: Sequence[Failure] = ()
 
-    def remember(self, failure: Failure) -> None:
-        """Add a failed delivery to the history, within its bounds; ``size`` follows."""
-        kept = self.history[-(HISTORY_LENGTH - 1) :]
+    def remember(self, failure: Failure, *, alone: bool = False) -> None:
+        """Add a failed delivery to the history, within its bounds; ``size`` follows.
+
+        ``alone``: there is no room for those before it.
+        """
+        kept = () if alone else self.history[-(HISTORY_LENGTH - 1) :]
         forgotten = self.history[: len(self.history) - len(kept)]
         self.history = (*kept, failure)
         self.size += _failure_bytes(failure) - sum(map(_failure_bytes, forgotten))
@@ -109,4 +115,6 @@ class Delivery(NamedTuple):
 
 
 def _failure_bytes(failure: Failure) -> int:
-    return len(failure.reason) + _FAILURE_OVERHEAD_BYTES
+    reason = failure.reason
+    width = 1 if reason.isascii() else 4  # bytes of memory for each character, at most
+    return width * len(reason) + _FAILURE_OVERHEAD_BYTES

@@ -17,7 +17,10 @@ MSGPACK = "application/msgpack"
 
 MAX_TEXT_LENGTH = 512
 MAX_METADATA_BYTES = 65_536
+MAX_METADATA_LEVELS = 32
+MAX_METADATA_ENTRIES = 4_096
 MAX_LIST = 10_000
+MAX_ITEMS_BYTES = 16 * 1024 * 1024
 MAX_WAIT_S = 3_600.0
 MAX_TIMEOUT_S = 86_400.0
 MIN_TIMEOUT_S = 0.05
@@ -48,14 +51,28 @@ class Outgoing(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=T
     ttl_s: Ttl | None = None
 
 
-class JsonOutgoing(Struct, kw_only=True, forbid_unknown_fields=True):
+NO_METADATA = msgspec.Raw()
+
+
+class Incoming(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The same as the broker reads it: the metadata is checked before it is decoded."""
+
+    id: Text | None = None
+    key: Key = ""
+    payload: bytes
+    metadata: msgspec.Raw = NO_METADATA
+    delay_s: Delay = 0.0
+    ttl_s: Ttl | None = None
+
+
+class JsonIncoming(Struct, kw_only=True, forbid_unknown_fields=True):
     """The same in JSON. A payload that is no string is stored as its compact JSON text."""
 
     id: Text | None = None
     key: Key = ""
     payload: msgspec.Raw
     encoding: Encoding = "text"
-    metadata: dict[str, Any] = {}
+    metadata: msgspec.Raw = NO_METADATA
     delay_s: Delay = 0.0
     ttl_s: Ttl | None = None
 
@@ -103,7 +120,7 @@ class JsonDelivery(Struct):
     key: str
     payload: str
     encoding: Encoding
-    metadata: dict[str, Any]
+    metadata: msgspec.Raw
     lease: str
     attempts: int
 
@@ -175,11 +192,14 @@ class QueueOptions(Struct, forbid_unknown_fields=True):
 
 
 class Peeked(Struct):
-    """A message that is next, as it is shown; ``age_s`` since the publish."""
+    """A message that is next, as it is shown; ``age_s`` since the publish.
+
+    ``metadata`` is None where it cannot be shown.
+    """
 
     id: str
     key: str
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] | None
     state: str
     attempts: int
     age_s: float

@@ -72,7 +72,7 @@ class MessageQueue(Leases):
             self.counters.duplicates += 1
             return same.state
         held_bytes = self.held_bytes + message.size
-        if held_bytes > limits.max_bytes or len(held) >= limits.max_messages:
+        if held_bytes > self.ceiling or len(held) >= limits.max_messages:
             self.check_sizes([message])
             raise self.full_error()
         held[message.id] = message

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from gputel.backoff import Backoff
-from gputel.errors import GputelError, PayloadTooLarge, QueueClosed, QueueFull
+from gputel.errors import BadRequest, GputelError, PayloadTooLarge, QueueClosed, QueueFull
 from gputel.mq.protocol import Outgoing, PublishResult
 
 Publish = Callable[[Sequence[Outgoing]], Awaitable[list[PublishResult]]]
@@ -75,7 +75,7 @@ class Sender:
                 results = await self._publish([waiting.message for waiting in batch])
             except QueueFull as error:
                 _settle_partly(batch, error)
-            except PayloadTooLarge as error:
+            except (PayloadTooLarge, BadRequest) as error:
                 await self._one_by_one(batch, error)
             except (GputelError, OSError) as error:
                 for waiting in batch:
@@ -100,8 +100,8 @@ class Sender:
                 batch.append(waiting)
         return batch
 
-    async def _one_by_one(self, batch: list[_Waiting], error: PayloadTooLarge) -> None:
-        # The broker refuses a list whole for one message that is too large; the others are not.
+    async def _one_by_one(self, batch: list[_Waiting], error: GputelError) -> None:
+        # The broker refuses a list whole for one message that it cannot take; it takes the others.
         if len(batch) == 1:
             _fail(batch[0], error)
             return

@@ -13,6 +13,9 @@ from gputel.web.connection import LEAST_BYTES_PER_S
 SMALL_BYTES = 64 * 1024
 """Bodies up to this are always let in; a connection buffers as much in any case."""
 
+CROWDED_BYTES_PER_S = 1024 * 1024
+"""A peer that sends a body more slowly than this is cut off when others wait for room."""
+
 
 @dataclass(frozen=True)
 class Told:
@@ -29,11 +32,27 @@ class Told:
         )
 
 
+_ROOM = web.RequestKey("room", int)
+
+
+@dataclass(eq=False)
+class _Body:
+    """A body that is being received."""
+
+    received: int = 0  # bytes of room that it holds
+    looked_at: int | None = None  # what it held at the last look for slow ones
+    limit: asyncio.Timeout | None = None  # None while it waits for room
+    crowded_out: bool = False
+    turn: asyncio.Future[None] | None = None
+
+
 class Intake:
     """Room for the bodies of requests, until they are answered. Use it from one event loop only.
 
-    A body that finds no room waits for it outside, unread, in the order of coming. Its size is
-    what its head says, or the most that is taken when the head does not say.
+    A body takes room as its bytes come. One that finds none waits for it, unread, in the order of
+    coming. The oldest that is still being received may pass the bound once no answer will give
+    room back, so that bodies cannot block each other; all together they are then over it by one
+    body at most. While any wait, the slowest sender below CROWDED_BYTES_PER_S is cut off.
     """
 
     def __init__(self, max_bytes: int, timeout_s: float, told: Told) -> None:
@@ -41,7 +60,10 @@ class Intake:
         self._timeout_s = timeout_s
         self._told = told
         self._held = 0
-        self._line: dict[asyncio.Future[None], int] = {}
+        self._receiving: dict[_Body, None] = {}  # oldest first
+        self._line: dict[_Body, int] = {}  # those that wait, and the bytes that each needs next
+        self._look: asyncio.TimerHandle | None = None
+        self._partial = 0  # bytes held by bodies that are being received
 
     async def whole(self, request: web.Request, max_bytes: int) -> bytes:
         """The whole body. Raises PayloadTooLarge as early as that is known, else as ``read``."""
@@ -58,29 +80,37 @@ class Intake:
             raise malformed(error) from None
 
     async def read(self, request: web.Request, max_bytes: int) -> bytes:
-        """The whole body of a request that aiohttp reads; its room is kept until the task ends.
+        """The whole body of a request that aiohttp reads.
 
-        Waits ``timeout_s`` for room; then as long for the body, or for so much of it as a peer of
-        LEAST_BYTES_PER_S would send, again and again. Raises Busy, TooSlow, PayloadTooLarge, and
-        BadRequest for a body that is not framed or compressed as it says.
+        Its room is kept until ``let_go``, or until the task ends. Waits ``timeout_s`` for the body,
+        or for so much of it as a peer of LEAST_BYTES_PER_S would send, again and again; and as long
+        for room. Raises Busy, TooSlow, PayloadTooLarge, and BadRequest for a body that is not
+        framed or compressed as it says.
         """
-        size = _size(request, max_bytes)
-        if size <= SMALL_BYTES:
-            return await self._receive(request.content, size, max_bytes)
-        await self._enter(size)
-        left = size
+        if _size(request, max_bytes) <= SMALL_BYTES:
+            return await self._receive(request.content, None, max_bytes)
+        body = _Body()
+        self._receiving[body] = None
         try:
-            body = await self._receive(request.content, size, max_bytes)
-            left = len(body)
-        finally:
-            self.leave(size - left)
-            task = asyncio.current_task()
-            assert task is not None
-            task.add_done_callback(lambda _: self.leave(left))
-        return body
+            data = await self._receive(request.content, body, max_bytes)
+        except BaseException:
+            self._ends(body)
+            self.leave(body.received)
+            raise
+        request[_ROOM] = body.received
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda _: self.let_go(request))
+        self._ends(body)
+        self._admit()
+        return data
+
+    def let_go(self, request: web.Request) -> None:
+        """Give back the room of a body that ``read`` gave: nothing is left of it. Idempotent."""
+        self.leave(request.pop(_ROOM, 0))
 
     def take(self, size: int) -> bool:
-        """Whether a body of so many bytes is let in at once; then ``leave`` when it is answered."""
+        """Whether there is room for so many bytes at once; then ``leave`` when they are gone."""
         if self._line or not self._fits(size):
             return False
         self._held += size
@@ -91,62 +121,116 @@ class Intake:
         self._held -= size
         self._admit()
 
-    async def _receive(self, content: StreamReader, size: int, max_bytes: int) -> bytes:
-        content.set_read_chunk_size(size)  # never paused: there is room for it
+    async def _receive(self, content: StreamReader, body: _Body | None, max_bytes: int) -> bytes:
         loop = asyncio.get_running_loop()
-        body = bytearray()
+        data = bytearray()
         step = due = int(LEAST_BYTES_PER_S * self._timeout_s)
         try:
             async with asyncio.timeout(self._timeout_s) as limit:
+                if body is not None:
+                    body.limit = limit
                 while chunk := await content.readany():
-                    body += chunk
-                    if len(body) > max_bytes:
+                    data += chunk
+                    if len(data) > max_bytes:
                         raise self._told.too_large(max_bytes)
-                    if len(body) >= due:
-                        due = len(body) + step
+                    waited = body is not None and await self._grow(body, len(chunk))
+                    if waited or len(data) >= due:
+                        due = len(data) + step
                         limit.reschedule(loop.time() + self._timeout_s)
         except TimeoutError:
+            crowded_out = body is not None and body.crowded_out
+            why = ", while others wait for room" if crowded_out else ""
             raise TooSlow(
-                f"only {len(body)} bytes of the body came in time ({self._told.time}): send it "
-                "faster"
+                f"only {len(data)} bytes of the body came in time{why} ({self._told.time}): send "
+                "it faster"
             ) from None
         except web.RequestPayloadError as error:
             raise malformed(error) from None
-        return bytes(body)
+        return bytes(data)
 
-    async def _enter(self, size: int) -> None:
-        if self.take(size):
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._line[turn] = size
+    async def _grow(self, body: _Body, size: int) -> bool:
+        """Take room for more of a body; whether it had to wait for it. Raises Busy."""
+        if (not self._line and self._fits(size)) or self._may_pass(body):
+            self._grant(body, size)
+            return False
+        limit, body.limit = body.limit, None
+        assert limit is not None
+        limit.reschedule(None)
+        self._line[body] = size
+        body.turn = asyncio.get_running_loop().create_future()
+        self._watch()
         try:
             async with asyncio.timeout(self._timeout_s):
-                await turn
-        except BaseException as error:
-            if self._line.pop(turn, None) is None:
-                self.leave(size)
-            else:
-                self._admit()
-            if isinstance(error, TimeoutError):
-                raise Busy(
-                    f"other requests' bodies hold all of {self._max_bytes} bytes "
-                    f"({self._told.bodies}): try again"
-                ) from None
-            raise
+                await body.turn
+        except TimeoutError:
+            raise Busy(
+                f"other requests' bodies hold all of {self._max_bytes} bytes "
+                f"({self._told.bodies}): try again"
+            ) from None
+        finally:
+            self._line.pop(body, None)
+            body.turn = None
+        body.limit, body.looked_at = limit, None
+        return True
+
+    def _grant(self, body: _Body, size: int) -> None:
+        self._held += size
+        self._partial += size
+        body.received += size
+
+    def _ends(self, body: _Body) -> None:
+        """A body is whole, or nobody waits for it any more."""
+        body.limit = None
+        del self._receiving[body]
+        self._partial -= body.received
 
     def _admit(self) -> None:
+        for body in list(self._receiving)[:1]:
+            if body in self._line and self._may_pass(body):
+                self._call(body)
         while self._line:
-            turn, size = next(iter(self._line.items()))
-            if not self._fits(size):
+            body = next(iter(self._line))
+            if not self._fits(self._line[body]):
                 return
-            del self._line[turn]
-            self._held += size
-            if not turn.done():  # else its request is leaving, and gives the room back
-                turn.set_result(None)
+            self._call(body)
+
+    def _call(self, body: _Body) -> None:
+        size = self._line.pop(body)
+        if body.turn is not None and not body.turn.done():  # else its request is leaving
+            self._grant(body, size)
+            body.turn.set_result(None)
+
+    def _may_pass(self, body: _Body) -> bool:
+        # Room that a whole body holds will come back: then there is something to wait for.
+        return next(iter(self._receiving)) is body and self._held == self._partial
 
     def _fits(self, size: int) -> bool:
-        # A body that is larger than all the room is let in alone.
+        # What is larger than all the room is let in alone.
         return not self._held or self._held + size <= self._max_bytes
+
+    def _watch(self) -> None:
+        if self._look is None:
+            loop = asyncio.get_running_loop()
+            for body in self._receiving:
+                body.looked_at = body.received
+            self._look = loop.call_later(self._timeout_s / 4, self._look_for_slow)
+
+    def _look_for_slow(self) -> None:
+        self._look = None
+        if not self._line:
+            return
+        least = CROWDED_BYTES_PER_S * self._timeout_s / 4
+        slow = [
+            (body.received - body.looked_at, n, body)
+            for n, body in enumerate(self._receiving)
+            if body.limit is not None and body.looked_at is not None
+        ]
+        if slow and min(slow)[0] < least:
+            _, _, slowest = min(slow)
+            slowest.crowded_out = True
+            assert slowest.limit is not None
+            slowest.limit.reschedule(0)
+        self._watch()
 
 
 def malformed(error: Exception) -> BadRequest:
