@@ -48,8 +48,12 @@ def _of_queue(name: str, text: str, kind: type[Family] = GaugeMetricFamily) -> F
     return kind(f"gputel_broker_{name}", text, labels=["queue"])
 
 
+def _of_broker(name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"gputel_broker_{name}", text, labels=[])
+
+
 def _of_journal(name: str, text: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"gputel_broker_journal_{name}", text, labels=[])
+    return _of_broker(f"journal_{name}", text)
 
 
 Write = Callable[[], Iterable[Metric]]
@@ -176,7 +180,14 @@ BROKER_JOURNAL: dict[str, GaugeMetricFamily] = {
 }
 """As ``journal`` in ``GET /stats``; absent without a journal."""
 
-BROKER = Scraped([*BROKER_QUEUE.values(), *BROKER_JOURNAL.values()])
+BROKER_TOTAL: dict[str, GaugeMetricFamily] = {
+    "bytes": _of_broker("all_held_bytes", "Bytes of all messages that all queues hold together."),
+    "max_bytes": _of_broker("all_max_bytes", "Most bytes that all queues may hold together."),
+    "waiting_bytes": _of_broker("waiting_bytes", "Bytes of publishes that wait for room."),
+}
+"""As ``broker`` in ``GET /stats``."""
+
+BROKER = Scraped([*BROKER_QUEUE.values(), *BROKER_TOTAL.values(), *BROKER_JOURNAL.values()])
 BROKER_JOURNAL_SECONDS = _histogram(
     "gputel_broker_journal_commit_seconds",
     "Time of one write to the journal, with its sync if any.",

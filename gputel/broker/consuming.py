@@ -23,7 +23,7 @@ from gputel.broker.exchange import (
 from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import Act, WaitingQueue
 from gputel.config import BrokerSettings
-from gputel.errors import QueueClosed, RequestError
+from gputel.errors import Busy, QueueClosed, RequestError
 from gputel.mq.encoding import decode_consume, encode_consumed, encode_deliveries
 from gputel.mq.message import Delivery
 from gputel.mq.protocol import Ack, ErrorReply, Extend, ItemResult, Nack
@@ -75,6 +75,13 @@ class ConsumeHandler:
             return answer(request, refusal, status=error.status)
         if not deliveries and most is None and acks is None:
             return Answer(status=204)
+        try:
+            reserve(request, _size(deliveries))
+        except Busy:
+            waiting.give_back(deliveries)
+            if acks is None:
+                raise
+            deliveries = []  # the acks were done, and that is told
         return await _delivering(request, waiting, deliveries, acks, listed=most is not None)
 
 
@@ -90,8 +97,7 @@ async def _delivering(
     try:
         if acks is not None and waiting.confirm is not None:
             await waiting.confirm()
-        size = sum([len(message.payload) + len(message.metadata) for message, _, _ in deliveries])
-        reserve(request, size)
+        size = _size(deliveries)
         if acks is None:
             body = await converted(size, encode_deliveries, deliveries, content_type, listed)
         else:
@@ -100,6 +106,10 @@ async def _delivering(
         waiting.give_back(deliveries)
         raise
     return Answer(body, content_type, undelivered=partial(_take_back, waiting, deliveries))
+
+
+def _size(deliveries: Sequence[Delivery]) -> int:
+    return sum([len(message.payload) + len(message.metadata) for message, _, _ in deliveries])
 
 
 def _ack(waiting: WaitingQueue, items: Sequence[Ack]) -> list[ItemResult]:

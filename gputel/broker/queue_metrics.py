@@ -17,6 +17,7 @@ from gputel.mq.counters import Counters, Latency
 
 if TYPE_CHECKING:
     from gputel.broker.queues import Queues
+    from gputel.broker.total import Total
     from gputel.broker.waiting_queue import WaitingQueue
     from gputel.mq.journal import Journal
 
@@ -60,6 +61,15 @@ def latency_summary(latency: Latency) -> dict[str, int | float]:
     }
 
 
+def total_numbers(total: Total) -> dict[str, int]:
+    """What all queues hold together, and what waits to come in."""
+    return {
+        "bytes": total.held,
+        "max_bytes": total.max_bytes,
+        "waiting_bytes": total.waiting,
+    }
+
+
 def journal_numbers(journal: Journal) -> dict[str, int]:
     """What the journal takes and holds."""
     space = journal.space
@@ -84,12 +94,13 @@ def _read(queues: Queues) -> metrics.Write:
         for name, waiting in queues.items()
     ]
     journal = journal_numbers(queues.journal) if queues.journal is not None else {}
-    return partial(_write, numbers, timed, journal)
+    return partial(_write, numbers, timed, total_numbers(queues.total), journal)
 
 
 def _write(
     numbers: list[tuple[str, dict[str, int | float]]],
     timed: list[tuple[str, dict[str, Latency]]],
+    total: dict[str, int],
     journal: dict[str, int],
 ) -> Iterable[Metric]:
     for number, family in metrics.BROKER_QUEUE.items():
@@ -101,10 +112,11 @@ def _write(
             for queue, values in numbers:
                 made.add_metric([queue], values[number])
         yield made
-    for number, value in journal.items():
-        gauge = metrics.empty(metrics.BROKER_JOURNAL[number])
-        gauge.add_metric([], value)
-        yield gauge
+    for families, values_of in ((metrics.BROKER_TOTAL, total), (metrics.BROKER_JOURNAL, journal)):
+        for number, value in values_of.items():
+            gauge = metrics.empty(families[number])
+            gauge.add_metric([], value)
+            yield gauge
 
 
 def _add_latency(family: HistogramMetricFamily, queue: str, latency: Latency) -> None:

@@ -13,6 +13,7 @@ from gputel.broker.queue_metrics import (
     latencies,
     latency_summary,
     queue_numbers,
+    total_numbers,
 )
 from gputel.broker.queues import DEFAULT, Queues
 from gputel.config import BrokerSettings
@@ -48,9 +49,8 @@ class StatsHandlers:
             "closed": waiting.queue.closed,
             "ordered_keys": waiting.queue.ordered_keys,
             **queue_numbers(waiting),
-            "broker_bytes": self._queues.total.held,
-            "broker_max_bytes": self._queues.total.max_bytes,
             **{name: latency_summary(timed) for name, timed in latencies(waiting).items()},
+            "broker": total_numbers(self._queues.total),
             "journal": journal and journal_numbers(journal),
         }
         return reply(request, values)

@@ -61,6 +61,13 @@ def _held(stats: Stats) -> Iterator[Row]:
     most, most_bytes = stats["max_messages"], stats["max_bytes"]
     yield "messages", f"{held:,}", f"of {most:,}, {held / most:.1%}"
     yield "size", size(stats["bytes"]), f"of {size(most_bytes)}, {stats['bytes'] / most_bytes:.1%}"
+    if (broker := stats.get("broker")) is not None:  # an earlier broker tells nothing of it
+        share = broker["bytes"] / broker["max_bytes"]
+        yield (
+            "size of all queues",
+            size(broker["bytes"]),
+            (f"of {size(broker['max_bytes'])}, {share:.1%}"),
+        )
 
 
 def _waiting(stats: Stats) -> Iterator[Row]:

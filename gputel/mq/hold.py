@@ -52,7 +52,7 @@ class Hold:
             if message.size > most:
                 raise PayloadTooLarge(
                     f"message {message.id} counts {message.size} bytes, more than the whole queue "
-                    f"may hold: {most} (--queue-max-bytes)"
+                    f"may hold: {most} (--queue-max-bytes, --broker-max-bytes)"
                 )
 
     def full_error(self) -> QueueFull:

@@ -59,7 +59,8 @@ class Intake:
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._told = told
-        self._held = 0
+        self.held = 0
+        """Bytes of room that are taken."""
         self._receiving: dict[_Body, None] = {}  # oldest first
         self._line: dict[_Body, int] = {}  # those that wait, and the bytes that each needs next
         self._look: asyncio.TimerHandle | None = None
@@ -113,12 +114,12 @@ class Intake:
         """Whether there is room for so many bytes at once; then ``leave`` when they are gone."""
         if self._line or not self._fits(size):
             return False
-        self._held += size
+        self.held += size
         return True
 
     def leave(self, size: int) -> None:
         """Give room back."""
-        self._held -= size
+        self.held -= size
         self._admit()
 
     async def _receive(self, content: StreamReader, body: _Body | None, max_bytes: int) -> bytes:
@@ -174,7 +175,7 @@ class Intake:
         return True
 
     def _grant(self, body: _Body, size: int) -> None:
-        self._held += size
+        self.held += size
         self._partial += size
         body.received += size
 
@@ -202,11 +203,11 @@ class Intake:
 
     def _may_pass(self, body: _Body) -> bool:
         # Room that a whole body holds will come back: then there is something to wait for.
-        return next(iter(self._receiving)) is body and self._held == self._partial
+        return next(iter(self._receiving)) is body and self.held == self._partial
 
     def _fits(self, size: int) -> bool:
         # What is larger than all the room is let in alone.
-        return not self._held or self._held + size <= self._max_bytes
+        return not self.held or self.held + size <= self._max_bytes
 
     def _watch(self) -> None:
         if self._look is None:

@@ -55,6 +55,7 @@ def test_the_knobs_reach_the_settings(render_of: RenderOf) -> None:
     broker, streamer, collector = (render.env(role) for role in ("broker", "streamer", "collector"))
     assert broker["GPUTEL_QUEUE_MAX_MESSAGES"] == "5000000"
     assert broker["GPUTEL_QUEUE_MAX_BYTES"] == str(8 << 30)
+    assert broker["GPUTEL_BROKER_MAX_BYTES"] == str(8 << 30)
     assert broker["GPUTEL_VISIBILITY_TIMEOUT_S"] == collector["GPUTEL_VISIBILITY_TIMEOUT_S"]
     assert broker["GPUTEL_MAX_QUEUES"] == "10"
     assert streamer["GPUTEL_RATE"] == "0"

@@ -48,6 +48,12 @@
   value: {{ .values.queueCapacity | int64 | quote }}
 - name: GPUTEL_QUEUE_MAX_BYTES
   value: {{ .values.queueBytes | int64 | quote }}
+- name: GPUTEL_BROKER_MAX_BYTES
+  value: {{ .values.queueBytes | int64 | quote }}
+- name: GPUTEL_REQUESTS_MAX_BYTES  # the 512 MiB beside the queues are for these, twice, and copies
+  value: "67108864"
+- name: GPUTEL_MESSAGE_MAX_BYTES
+  value: "33554432"
 - name: GPUTEL_MAX_ATTEMPTS
   value: {{ .values.maxAttempts | int64 | quote }}
 {{- if .values.journal.enabled }}

@@ -249,14 +249,18 @@ async def test_bodies_beyond_what_may_be_held_wait_their_turn_and_small_ones_do_
 
 async def test_body_that_finds_no_room_in_time_is_503_and_room_comes_back(start) -> None:
     async with start(requests_max_bytes=LARGE, receive_timeout_s=2) as broker:
-        whole = message("a", "x" * LARGE)
+        whole = message("a", "x" * 3 * LARGE)
         async with raw_to(broker.port) as holder, raw_to(broker.port) as other:
-            await holder.send(whole[:1000])
-            await other.send(whole[:1000])
-            for at in range(1000, 4_000_000, 400_000):
+            await holder.send(whole[:LARGE])
+            sending = asyncio.create_task(other.send(whole[: LARGE // 2]))
+            replying = asyncio.create_task(other.reply())
+            at = LARGE
+            while not replying.done() and at < len(whole) - 400_000:
                 await holder.send(whole[at : at + 400_000])
-                await asyncio.sleep(0.3)
-            reply = await other.reply()
+                at += 400_000
+                await asyncio.sleep(0.15)
+            reply = await replying
+            await sending
             assert (reply.status, reply.body["code"]) == (503, "busy")
             assert reply.fields["retry-after"] == "1"
             assert "--requests-max-bytes" in reply.body["message"]

@@ -67,6 +67,10 @@ async def test_statistics_and_metrics_are_the_same_numbers(broker) -> None:
                 assert value(family.name + suffix, queue=queue) == stats[name], name
         numbers = {name for name, told in stats.items() if type(told) in (int, float)}
         assert numbers <= set(metrics.BROKER_QUEUE)
+    assert set(stats["broker"]) == set(metrics.BROKER_TOTAL)
+    for name, number in stats["broker"].items():
+        assert value(metrics.BROKER_TOTAL[name].name) == number
+    assert stats["broker"]["bytes"] > stats["bytes"] > 0
 
 
 async def test_latencies_are_histograms_that_count_each_message_once(broker) -> None:

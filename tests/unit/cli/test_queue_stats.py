@@ -21,6 +21,7 @@ NOTHING: dict[str, Any] = {
     "oldest_ready_s": 0.0,
     "wait_s": {"count": 0, "mean": 0.0, "p50": 0.0, "p99": 0.0},
     "work_s": {"count": 0, "mean": 0.0, "p50": 0.0, "p99": 0.0},
+    "broker": {"bytes": 0, "max_bytes": 536_870_912, "waiting_bytes": 0},
     "journal": None,
 }
 
@@ -46,6 +47,7 @@ def test_what_a_queue_holds_and_how_old_it_is() -> None:
     assert "ready 1,234 the next is 1.5 min old, 12 behind others of their key" in text
     assert "messages 1,235 of 100,000, 1.2%" in text
     assert "size 3.0 MiB of 256.0 MiB, 1.2%" in text
+    assert "size of all queues" in text
 
 
 def test_times_and_journal_are_told_when_there_are_some() -> None:
