@@ -33,6 +33,7 @@ from gputel.mq.protocol import (
     QueueOptions,
     Selection,
 )
+from gputel.mq.structure import TooComplex
 
 T = TypeVar("T", Ack, Nack, Extend, Lookup)
 
@@ -192,6 +193,8 @@ def _metadata(raw: msgspec.Raw, content_type: str) -> bytes:
         return metadata.packed(raw, content_type)
     except UnicodeEncodeError:
         raise
+    except TooComplex as error:
+        raise _Unfit(f"metadata {error}", ".metadata") from None
     except metadata.UNREADABLE as error:
         raise _Unfit(f"metadata: {error}", ".metadata") from None
 

@@ -12,7 +12,7 @@ from gputel.mq.client import OutgoingMessage, QueueClient
 
 pack = msgspec.msgpack.encode
 DELIVERY = {"id": "a", "key": "", "payload": b"", "metadata": 0, "lease": "l", "attempts": 1}
-DEEP = pack([DELIVERY]).replace(b"metadata\x00", b"metadata\x81\xa1a" + b"\x91" * 5_000 + b"\xc0")
+DEEP = pack([DELIVERY]).replace(b"metadata\x00", b"metadata\x81\xa1a" + b"\x91" * 200_000 + b"\xc0")
 
 Ask = Callable[[QueueClient], Awaitable[object]]
 ASKS: list[Ask] = [
