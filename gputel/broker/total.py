@@ -16,19 +16,20 @@ class Total:
     def __init__(self, max_bytes: int, max_waiting_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.max_waiting_bytes = max_waiting_bytes
-        self.held = 0
+        self.room = max_bytes
+        """Bytes that are free; none may be, and less than none after a restart."""
         self.waiting = 0
         self._short: dict[Callable[[], object], None] = {}
         self._waking = False
 
     @property
-    def room(self) -> int:
-        """Bytes that are free; none may be, and less than none after a restart."""
-        return self.max_bytes - self.held
+    def held(self) -> int:
+        """Bytes that all queues hold."""
+        return self.max_bytes - self.room
 
     def change(self, by: int) -> None:
         """A queue holds so many bytes more, or less."""
-        self.held += by
+        self.room -= by
         if by < 0 and self._short and not self._waking:
             self._waking = True
             asyncio.get_running_loop().call_soon(self._wake)

@@ -225,8 +225,8 @@ class WaitingQueue:
     def _settle(self) -> bool:
         """Serve who can be served; whether a consumer was."""
         waiting = len(self._consumers)
-        self.count()
         if self._publishers:
+            self.count()
             self._serve_publishers()
         if waiting:
             self._serve_consumers()
