@@ -5,6 +5,10 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from gputel.cli.completion_shells import use_safe_completion
+
+_VARIABLE = "_GPUTEL_COMPLETE"
+
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
@@ -15,6 +19,7 @@ def completion_command(context: click.Context, shell: str) -> None:
     Bash: eval "$(gputel completion bash)" in ~/.bashrc; zsh likewise in ~/.zshrc; fish:
     gputel completion fish > ~/.config/fish/completions/gputel.fish
     """
+    use_safe_completion()
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(context.find_root().command, {}, "gputel", "_GPUTEL_COMPLETE").source())
+    click.echo(kind(context.find_root().command, {}, "gputel", _VARIABLE).source())

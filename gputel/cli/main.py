@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib import import_module
 
@@ -12,6 +13,7 @@ from gputel import __version__
 from gputel.errors import GputelError
 
 EXIT_INTERRUPTED = 130
+VARIABLE = "_GPUTEL_COMPLETE"  # set by a shell that completes a command line
 
 COMMANDS = {
     "run": "run:run_command",
@@ -64,8 +66,12 @@ def main() -> None:
 
 def _run() -> int | None:
     code: int | None
+    if VARIABLE in os.environ:
+        from gputel.cli.completion_shells import use_safe_completion
+
+        use_safe_completion()
     try:
-        code = cli(standalone_mode=False)
+        code = cli(standalone_mode=False, complete_var=VARIABLE)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

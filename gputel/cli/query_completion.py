@@ -1,8 +1,12 @@
-"""What Tab offers: names that the API knows now. Whatever goes wrong, it offers nothing."""
+"""What Tab offers: names that the API knows now. Whatever goes wrong, it offers nothing.
+
+Names come from whoever can push a record: completion_shells quotes them for the shell.
+"""
 
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import Any
 
 import click
@@ -35,7 +39,9 @@ def models(context: click.Context, _parameter: click.Parameter, begun: str) -> l
 
 
 def _begin_like(begun: str, names: list[str]) -> list[str]:
-    return [name for name in dict.fromkeys(names) if name.startswith(begun)][:_MOST]
+    """Without those that the command would take for an option, as --api-url=http://elsewhere."""
+    fit = (name for name in dict.fromkeys(names) if name.startswith(begun) and name[:1] != "-")
+    return list(islice(fit, _MOST))
 
 
 def _names(context: click.Context, path: str, field: str, **wanted: Any) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "gputel"
 
 COMMON = {"config", "errors", "metrics", "backoff", "outage", "memory", "threads"}
+COMMON |= {"printable", "masking"}
 MAY_IMPORT = {
     "model": {"errors"},
     "mq": COMMON | {"model"},
@@ -25,6 +26,8 @@ MAY_IMPORT = {
     "backoff": set(),
     "outage": {"errors"},
     "memory": set(),
+    "printable": set(),
+    "masking": set(),
     "threads": set(),
     "roles": COMMON | {"mq", "store", "web", "broker", "streamer", "collector", "api"},
     "runtime": COMMON | {"roles"},

@@ -1,0 +1,67 @@
+"""What may be shown of a text from outside: on a terminal, in a log line, in an error.
+
+Labels, ids, paths and the texts of servers may hold anything. A terminal takes some characters as
+commands (ESC and the C1 range move the cursor, write the clipboard, set the title); others turn
+the direction of a line, take no room, or begin a new line. Each of these is written as its escape.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+# Characters that take no room, and that str.isprintable nevertheless allows.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def is_printable(text: str) -> bool:
+    """Whether every character is one that a reader sees, or a space."""
+    return text.isprintable() and (text.isascii() or not _INVISIBLE.search(text))
+
+
+def printable(text: str) -> str:
+    r"""The text with every character that is no printable one as its escape, ``\x1b`` or ``\n``."""
+    if is_printable(text):
+        return text
+    return "".join(
+        character if is_printable(character) else _escape(character) for character in text
+    )
+
+
+def printable_lines(text: str) -> str:
+    """The same for a text of several lines, which stay lines; tabs stay too."""
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """The value in JSON, in characters that every terminal prints."""
+    return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
+
+
+def printable_json(text: str) -> str:
+    """A text in JSON that means the same, and holds no character that is not printable.
+
+    Outside of strings JSON has printable characters and white space alone, and in a string any
+    character may be an escape.
+    """
+    return (
+        "".join(
+            character
+            if character in "\n\r\t" or is_printable(character)
+            else _json_escape(character)
+            for character in text
+        )
+        if not is_printable(text)
+        else text
+    )
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _json_escape(character: str) -> str:
+    return json_text(character)[1:-1]
