@@ -19,11 +19,12 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import platformdirs
 
 from gputel.errors import ConfigError
+from gputel.masking import PLACES, mask, mask_url, remember, remember_url
 
 ENV_PREFIX = "GPUTEL_"
 MIB = 1024 * 1024
@@ -424,7 +425,7 @@ class SettingSpec:
         """The value as it may be shown: a secret's password is hidden."""
         if value is None:
             return ""
-        return mask_dsn(str(value)) if self.meta.secret else str(value)
+        return mask_url(str(value)) if self.meta.secret else mask(str(value))
 
 
 def _parse_int(text: str) -> int:
@@ -471,24 +472,6 @@ _PARSERS: dict[Any, Callable[[str], Any]] = {
     Path: _parse_path,
     Duration: Duration.parse,
 }
-
-
-def mask_dsn(dsn: str) -> str:
-    """The DSN with its password replaced by ``***``; what is no DSN is hidden whole."""
-    try:
-        parts = urlsplit(dsn)
-    except ValueError:
-        return "***"
-    if not parts.scheme or not parts.netloc:
-        return "***"
-    query = "&".join(
-        "password=***" if item.startswith("password=") else item for item in parts.query.split("&")
-    )
-    netloc = parts.netloc
-    if "@" in netloc:
-        user, _, place = netloc.rpartition("@")
-        netloc = user.split(":", 1)[0] + (":***" if ":" in user else "") + "@" + place
-    return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
 
 
 def specs() -> list[SettingSpec]:
@@ -574,11 +557,21 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
         raise ConfigError(f"{name}: no such setting; `gputel config` lists them")
 
 
+def check_no_userinfo(url: str, called: str) -> None:
+    """Raise ConfigError for a URL with a user or password, which nothing would use or hide."""
+    if "@" in url:
+        raise ConfigError(
+            f"{called}: has a user or password before an @, which is not used: leave it out, and "
+            "give a token in GPUTEL_TOKEN"
+        )
+
+
 def check_broker_url(urls: str, called: str = "--broker-url") -> None:
     """Raise ConfigError for what is no address of a broker, or of several with commas between.
 
     Each is http://HOST:PORT, https://..., or dns+http://... for all addresses of a name.
     """
+    check_no_userinfo(urls, called)
     for url in (part.strip() for part in urls.split(",")):
         try:
             parts = urlsplit(url)
@@ -587,21 +580,55 @@ def check_broker_url(urls: str, called: str = "--broker-url") -> None:
         except ValueError:
             wrong = True
         if wrong:
-            raise ConfigError(f"{called}: {url!r} must look like http://127.0.0.1:8081")
+            raise ConfigError(f"{called}: {mask(url)!r} must look like http://127.0.0.1:8081")
+
+
+def check_token(token: str, called: str) -> str:
+    """The token without white space at its ends. Raises ConfigError, which does not show it."""
+    token = token.strip()
+    for place, character in enumerate(token, 1):
+        if not "!" <= character <= "~":
+            raise ConfigError(
+                f"{called}: character {place} of the token is none that a token has: a blank, a "
+                "line feed, or not ASCII; see whether all of it, and nothing else, was copied"
+            )
+    return token
+
+
+def check_dsn(dsn: str) -> None:
+    """Raise ConfigError, which shows nothing of it, for a DSN that libraries take otherwise."""
+    scheme, _, rest = dsn.partition("://")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    path, _, query = rest[len(authority) :].partition("?")
+    userinfo, _, places = authority.rpartition("@")
+    readable = (
+        scheme in ("postgresql", "postgres")
+        and dsn.isprintable()
+        and PLACES.fullmatch(places)
+        and "@" not in userinfo + path
+        and "#" not in rest
+        and all("=" in item for item in filter(None, query.split("&")))
+    )
+    if not readable:
+        raise ConfigError(
+            "--postgres-dsn: must look like postgresql://user:password@host:5432/database; in a "
+            "user or password write / as %2F, ? as %3F, # as %23, @ as %40, a blank as %20"
+        )
 
 
 def _check_urls(settings: Settings) -> None:
     if settings.common.broker_url:
         check_broker_url(settings.common.broker_url)
+    if settings.common.token:
+        check_token(settings.common.token, "--token")
+        remember(settings.common.token)
     for origin in filter(None, map(str.strip, (settings.api.cors_origins or "").split(","))):
         scheme, _, host = origin.partition("://")
         if origin != "*" and (scheme not in ("http", "https") or not host or "/" in host):
             raise ConfigError(
-                f"--cors-origins: {origin!r} is no origin: write it like https://grafana.example, "
-                "without a path, or * for all"
+                f"--cors-origins: {mask(origin)!r} is no origin: write it like "
+                "https://grafana.example, without a path, or * for all"
             )
-    dsn = settings.postgres.postgres_dsn
-    if dsn is not None and not dsn.startswith(("postgresql://", "postgres://")):
-        raise ConfigError(
-            "--postgres-dsn: must look like postgresql://user:password@host:5432/database"
-        )
+    if settings.postgres.postgres_dsn is not None:
+        check_dsn(settings.postgres.postgres_dsn)
+        remember_url(settings.postgres.postgres_dsn)

@@ -13,7 +13,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from gputel.config import check_no_userinfo, check_token
 from gputel.errors import ApiError, UsageError
+from gputel.masking import mask, remember
 
 _TIMEOUT_S = 90.0  # more than --query-timeout-s of the api, whose refusal says what to do
 _READ_BYTES = 1 << 16
@@ -65,13 +67,14 @@ def get(
 
 
 def _connection(api_url: str, timeout_s: float) -> http.client.HTTPConnection:
+    check_no_userinfo(api_url, "--api-url")
     try:
         parts = urlsplit(api_url)
         host, port = parts.hostname, parts.port
     except ValueError:
         parts, host, port = urlsplit(""), None, None
     if parts.scheme not in ("http", "https") or not host:
-        raise UsageError(f"--api-url: {api_url!r} must look like http://127.0.0.1:8080")
+        raise UsageError(f"--api-url: {mask(api_url)!r} must look like http://127.0.0.1:8080")
     secure = parts.scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
     return kind(host, port, timeout=timeout_s)
@@ -114,7 +117,8 @@ def _unanswered(api_url: str, error: Exception) -> str:
 
 def token_header() -> dict[str, str]:
     """What shows the token of the environment; a flag would show it to other users as well."""
-    token = os.environ.get("GPUTEL_TOKEN")
+    token = check_token(os.environ.get("GPUTEL_TOKEN", ""), "GPUTEL_TOKEN")
+    remember(token)
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 

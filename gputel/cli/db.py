@@ -8,6 +8,7 @@ import click
 
 from gputel import config
 from gputel.cli.options import settings_options
+from gputel.cli.terminal import say
 from gputel.config import CollectorSettings, Settings
 from gputel.store.embedded import running_dsn
 from gputel.store.migrations import migrate
@@ -37,9 +38,9 @@ def migrate_command(**flags: str | None) -> None:
     """Bring the schema up to date, and print what was applied."""
     names = asyncio.run(_migrate(config.resolve(flags).settings))
     for name in names:
-        click.echo(f"applied {name}")
+        say(f"applied {name}")
     if not names:
-        click.echo("the schema is up to date")
+        say("the schema is up to date")
 
 
 async def _migrate(settings: Settings) -> list[str]:
@@ -69,7 +70,7 @@ async def _maintain(settings: Settings) -> None:
         told = False
         while (work := await maintenance.run(everything=True)) is None:
             if not told:
-                click.echo("waiting: another gputel maintains this database", err=True)
+                say("waiting: another gputel maintains this database", err=True)
                 told = True
             await asyncio.sleep(_POLL_S)
         print_work(work)

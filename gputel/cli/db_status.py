@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from gputel.cli import terminal
+from gputel.cli.terminal import say, say_json
 from gputel.store.maintenance import Work
 from gputel.store.status import DayStatus, StoreStatus
 
@@ -45,9 +45,9 @@ def print_status(status: StoreStatus, shape: str) -> None:
     """To standard output, as ``table`` or ``json``."""
     found = as_dict(status)
     if shape == "json":
-        print(json.dumps(found, indent=2))  # noqa: T201 - the command's answer
+        say_json(found, indent=2)
         return
-    console = Console(width=max(Console().width, _LEAST_WIDTH), highlight=False)
+    console = terminal.console(width=max(terminal.console().width, _LEAST_WIDTH))
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("day", "samples", "blocks", "to merge", *_BYTES, "B/sample", "newest"):
         table.add_column(name, justify="left" if name in ("day", "newest") else "right")
@@ -81,7 +81,7 @@ def print_work(work: Work) -> None:
         hours = "1 hour" if work.rolled_up_hours == 1 else f"{work.rolled_up_hours:,} hours"
         lines.append(f"made the rollups of {hours}")
     lines += [f"left for later, readers were in the way: {what}" for what in work.postponed]
-    print("\n".join(lines or ["nothing is left to do"]))  # noqa: T201 - the command's answer
+    say("\n".join(lines or ["nothing is left to do"]))
 
 
 def _sums(days: Iterable[DayStatus]) -> dict[str, Any]:

@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import click
-
 from gputel.cli import api_client
 from gputel.cli.api_client import ApiRefusal, BrokenAnswer, Item
+from gputel.cli.terminal import tell
 from gputel.errors import ApiError
 
 _SILENT_S = 45.0  # three heartbeats
@@ -49,7 +48,7 @@ class Events:
                 if not self._last_id or _is_final(error):
                     raise
                 lost = error.message
-            click.echo(f"gputel: {lost}; going on in {self._pause_s:g} s", err=True)
+            tell(f"{lost}; going on in {self._pause_s:g} s")
             time.sleep(self._pause_s)
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
@@ -65,9 +64,9 @@ class Events:
 
     def _tell_open(self) -> None:
         if self._last_id:
-            click.echo("gputel: the API answers again", err=True)
+            tell("the API answers again")
         elif sys.stdout.isatty():
-            click.echo("gputel: records come as they land; Ctrl-C ends it", err=True)
+            tell("records come as they land; Ctrl-C ends it")
 
     def _events(self, lines: Iterable[bytes]) -> Iterator[Event]:
         """Whole events; the id of each holds once it is yielded, and the next is asked for."""

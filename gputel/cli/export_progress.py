@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from gputel.cli.terminal import console
+from gputel.printable import printable
+
 
 @contextmanager
 def progress(name: str) -> Iterator[Callable[[int], None]]:
@@ -13,7 +16,6 @@ def progress(name: str) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda count: None
         return
-    from rich.console import Console
     from rich.progress import (
         FileSizeColumn,
         Progress,
@@ -25,11 +27,11 @@ def progress(name: str) -> Iterator[Callable[[int], None]]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         FileSizeColumn(),
         TransferSpeedColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task(name, total=None)
+    with Progress(*columns, console=console(stderr=True), transient=True) as bars:
+        bar = bars.add_task(printable(name), total=None)
         yield lambda count: bars.advance(bar, count)

@@ -10,6 +10,7 @@ import click
 
 from gputel import config
 from gputel.cli.options import settings_options
+from gputel.cli.terminal import say
 from gputel.errors import ApiError
 
 _TIMEOUT_S = 3.0
@@ -38,7 +39,7 @@ def healthcheck_command(ready: bool, **flags: Any) -> None:
     for port, answer in found.items():
         if answer != "200":
             raise ApiError(f"{host}:{port}{path} answers {answer}")
-    click.echo("ready" if ready else "ok")
+    say("ready" if ready else "ok")
 
 
 def _ask(host: str, port: int, path: str, secure: bool) -> str | None:

@@ -12,6 +12,7 @@ from gputel import config
 from gputel.cli.ingest_inputs import STANDARD_INPUT, Input, find_inputs
 from gputel.cli.logs import configure_logs
 from gputel.cli.options import settings_options
+from gputel.cli.terminal import tell
 from gputel.errors import Stopped, UsageError
 from gputel.memory import keep_memory_in_one_place
 from gputel.runtime import run_loop
@@ -69,7 +70,7 @@ def ingest_command(
     try:
         code = run_loop(run(inputs, rejects, shape, settings, failed=failed))
     except Stopped:  # while starting: unlike for a server, the work was not done
-        click.echo("gputel: stopped before anything was read", err=True)
+        tell("stopped before anything was read")
         code = EXIT_STOPPED
     sys.exit(code)
 
@@ -79,7 +80,7 @@ def _inputs(files: tuple[Path, ...], *, follow: bool) -> tuple[list[Input], bool
     if not follow:
         inputs, wrong = find_inputs(files)
         for error in wrong:
-            click.echo(f"gputel: {error.message}", err=True)
+            tell(f"{error.message}")
         return inputs, bool(wrong)
     for path in files:
         if path == STANDARD_INPUT or path.is_dir():

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from gputel.backoff import pause
 from gputel.cli.ingest_inputs import Input
 from gputel.cli.ingest_report import DeadChunk, Report, shown
 from gputel.cli.ingest_run import EXIT_FAILED, exit_code, roles_for
+from gputel.cli.terminal import say, tell
 from gputel.config import Settings
 from gputel.errors import SourceError
 from gputel.runtime import running
@@ -39,7 +38,7 @@ async def follow_all(
         try:
             await _follow(process, source, rejects or source.rejects_path, shape, reports)
         except (SourceError, DeadChunk) as error:
-            click.echo(f"gputel: {error.message}", err=True)
+            tell(f"{error.message}")
             failed = True
 
     async with running(roles_for(settings), settings, _MODULES) as process:
@@ -61,7 +60,7 @@ async def _follow(
         if opened is None or opened.stream_id in ended:
             if opened is None and not waiting:
                 waiting = True
-                click.echo(f"gputel: waiting for rows in {source.name}", err=True)
+                tell(f"waiting for rows in {source.name}")
             await pause(_LOOK_S, process.stopping)
             continue
         report = await ingest_source(
@@ -71,7 +70,7 @@ async def _follow(
         waiting = False
         ended.add(opened.stream_id)
         reports.append(report)
-        click.echo(shown(report, shape, alone=True, followed=True))
+        say(shown(report, shape, alone=True, followed=True))
 
 
 def _open(process: Process, path: Path) -> OpenSource | None:

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gputel.cli.ingest_report import Report
+from gputel.cli.terminal import console
 from gputel.errors import SourceError
+from gputel.printable import printable
 
 
 @contextmanager
@@ -17,7 +19,6 @@ def progress(path: Path, name: str) -> Iterator[Callable[[Report], None]]:
     if not sys.stderr.isatty():
         yield lambda report: None
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -35,9 +36,14 @@ def progress(path: Path, name: str) -> Iterator[Callable[[Report], None]]:
             text = f"{task.completed:,.0f} rows  {speed:,.0f} rows/s"
             return Text(text, style="progress.download")
 
-    columns = (TextColumn(name), BarColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task(name, total=_total_rows(path))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bars:
+        bar = bars.add_task(printable(name), total=_total_rows(path))
         yield lambda report: bars.update(
             bar, completed=report.rows_landed + report.rows_rejected + report.duplicates_dropped
         )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gputel.errors import GputelError
+from gputel.printable import json_text, printable
 
 
 class DeadChunk(GputelError):
@@ -50,8 +50,8 @@ def shown(report: Report, shape: str, *, alone: bool, followed: bool = False) ->
     One that was ``followed`` has no end to stop before.
     """
     if shape == "json":
-        return json.dumps(report.as_dict())
-    name = f"{report.file}  (stream {report.stream_id})"
+        return json_text(report.as_dict())
+    name = f"{printable(report.file)}  (stream {printable(report.stream_id)})"
     if not alone:
         return "\n".join([f"{name}  {_in_words(report)}", *_examples(report)])
     lines = [name]
@@ -78,7 +78,7 @@ def summary(reports: Sequence[Report], files: int, seconds: float, shape: str) -
     complete = sum(report.complete for report in reports)
     if shape == "json":
         counts = {name: value for name, value in total.as_dict().items() if name in _COUNTS}
-        return json.dumps({"files": files, "files_complete": complete} | counts)
+        return json_text({"files": files, "files_complete": complete} | counts)
     told = f"{files} files" + (f", {complete} of them whole" if complete < files else "")
     return "\n".join([told, *_table(total)])
 
@@ -92,7 +92,7 @@ def _table(report: Report) -> list[str]:
         f"  rows read           {report.rows_read:>14,}",
         f"  rows landed         {report.rows_landed:>14,}",
         f"  rows rejected       {report.rows_rejected:>14,}"
-        + (f"   kept in {report.rejects_file}" if report.rejects_file else "")
+        + (f"   kept in {printable(report.rejects_file)}" if report.rejects_file else "")
         + (f"   {report.rejected_before:,} by an earlier run" if report.rejected_before else ""),
         *_examples(report),
         f"  duplicates dropped  {report.duplicates_dropped:>14,}"
@@ -105,7 +105,7 @@ def _table(report: Report) -> list[str]:
 def _in_words(report: Report) -> str:
     parts = [f"{report.rows_landed:,} landed"]
     if report.rows_rejected:
-        kept = f", kept in {report.rejects_file}" if report.rejects_file else ""
+        kept = f", kept in {printable(report.rejects_file)}" if report.rejects_file else ""
         parts.append(f"{report.rows_rejected:,} rejected{kept}")
     if report.rejected_before:
         parts.append(f"{report.rejected_before:,} rejected by an earlier run")
@@ -124,4 +124,4 @@ def _examples(report: Report) -> list[str]:
         examples.append(f"and {more:,} more")
     if late:
         examples.append(f"{late:,} of times that are not kept: --retention, --future-limit")
-    return [f"    {example}" for example in examples]
+    return [f"    {printable(example)}" for example in examples]

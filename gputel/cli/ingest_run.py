@@ -10,11 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from gputel.cli.ingest_inputs import Input, spooled
 from gputel.cli.ingest_progress import progress
 from gputel.cli.ingest_report import DeadChunk, Report, shown, summary
+from gputel.cli.terminal import say, tell
 from gputel.config import Settings
 from gputel.errors import SourceError
 from gputel.runtime import running
@@ -51,17 +50,17 @@ async def ingest_all(
             except (SourceError, DeadChunk) as error:
                 failed = True
                 if not process.stopping.is_set():
-                    click.echo(f"gputel: {error.message}", err=True)
+                    tell(f"{error.message}")
             else:
                 reports.append(report)
                 begun |= {place} if report.rejects_file else set()
-                click.echo(shown(report, shape, alone=not several))
+                say(shown(report, shape, alone=not several))
                 failed |= _tell_damage(report)
             if process.stopping.is_set():
                 break
         stopped = process.stopping.is_set()
     if several:
-        click.echo(summary(reports, len(inputs), time.monotonic() - began, shape))
+        say(summary(reports, len(inputs), time.monotonic() - began, shape))
     complete = len(reports) == len(inputs) and all(report.complete for report in reports)
     if stopped and not complete:
         return EXIT_STOPPED
@@ -70,10 +69,9 @@ async def ingest_all(
 
 def _tell_damage(report: Report) -> bool:
     if report.damage:
-        click.echo(
-            f"gputel: {report.file}: {report.damage}: what comes before that has landed; get the "
-            "file anew and ingest it whole",
-            err=True,
+        tell(
+            f"{report.file}: {report.damage}: what comes before that has landed; get the file anew "
+            "and ingest it whole"
         )
     return bool(report.damage)
 

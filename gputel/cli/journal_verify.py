@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from gputel.broker.declarations import BadDeclarations, Declarations
+from gputel.cli.terminal import say
 from gputel.errors import UsageError
 from gputel.mq.journal_files import lock_directory, segments_in
 from gputel.mq.journal_recovery import Recovered, recover
@@ -42,12 +43,12 @@ def _declared(directory: Path, damage: list[str]) -> str:
 
 def _show(recovered: Recovered, declared: str, damage: list[str]) -> None:
     dead = sum(found.stored.dead for found in recovered.live.values())
-    click.echo(f"segments   {len(recovered.segments)}")
-    click.echo(f"records    {recovered.records}")
-    click.echo(f"messages   {len(recovered.live)}, of them {dead} dead letters")
-    click.echo(f"declared   {declared} queues")
+    say(f"segments   {len(recovered.segments)}")
+    say(f"records    {recovered.records}")
+    say(f"messages   {len(recovered.live)}, of them {dead} dead letters")
+    say(f"declared   {declared} queues")
     for torn in recovered.torn:
-        click.echo(f"torn end   {torn}, as a broker leaves it that ends while it writes")
+        say(f"torn end   {torn}, as a broker leaves it that ends while it writes")
     for damaged in damage:
-        click.echo(f"DAMAGE     {damaged}", err=True)
-    click.echo("damaged" if damage else "sound")
+        say(f"DAMAGE     {damaged}", err=True)
+    say("damaged" if damage else "sound")

@@ -1,12 +1,30 @@
-"""Log lines on stderr: plain text for people, JSON for machines."""
+"""Log lines on stderr: plain text for people, JSON for machines.
+
+What comes from outside neither forges a line nor acts on a terminal, and no secret is in it.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
+from typing import Any
 
 from gputel.config import CommonSettings
+from gputel.masking import mask
+from gputel.printable import json_text, printable, printable_lines
+
+
+class TextFormatter(logging.Formatter):
+    """One line: time, level, message; and the lines of a trace if any."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line."""
+        record.message = printable(mask(record.message))
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        """The lines of a trace."""
+        return printable_lines(mask(super().formatException(ei)))
 
 
 class JsonFormatter(logging.Formatter):
@@ -18,11 +36,11 @@ class JsonFormatter(logging.Formatter):
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": mask(record.getMessage()),
         }
         if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line)
+            line["trace"] = mask(self.formatException(record.exc_info))
+        return json_text(line)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -37,8 +55,6 @@ def configure_logs(settings: CommonSettings, *, level: str | None = None) -> Non
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-        )
+        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("gputel").setLevel((level or settings.log_level).upper())

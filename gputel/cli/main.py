@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
+import traceback
+import types
 from importlib import import_module
 
 import click
 
 from gputel import __version__
+from gputel.cli.terminal import say, tell, use_escapes_where_an_encoding_ends
 from gputel.errors import GputelError
+from gputel.masking import mask
 
 EXIT_INTERRUPTED = 130
 VARIABLE = "_GPUTEL_COMPLETE"  # set by a shell that completes a command line
@@ -58,6 +63,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error of gputel's own is one line on stderr, never a traceback."""
+    sys.excepthook = _tell_fault
+    use_escapes_where_an_encoding_ends()
     try:
         sys.exit(_run())
     finally:
@@ -73,8 +80,7 @@ def _run() -> int | None:
     try:
         code = cli(standalone_mode=False, complete_var=VARIABLE)
     except click.ClickException as error:
-        error.show()
-        code = error.exit_code
+        code = _show(error)
     except (click.Abort, KeyboardInterrupt):
         code = _tell("stopped", EXIT_INTERRUPTED)
     except GputelError as error:
@@ -83,5 +89,20 @@ def _run() -> int | None:
 
 
 def _tell(message: str, code: int) -> int:
-    print(f"gputel: {message}", file=sys.stderr)  # noqa: T201
+    tell(message)
     return code
+
+
+def _show(error: click.ClickException) -> int:
+    """What click says of a command that cannot be, with its usage."""
+    shown = io.StringIO()
+    error.show(shown)
+    say(mask(shown.getvalue()), nl=False, err=True)
+    return error.exit_code
+
+
+def _tell_fault(
+    kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
+) -> None:
+    """A traceback, which only a fault of gputel's brings, with no secret and no escape in it."""
+    say(mask("".join(traceback.format_exception(kind, error, trace))), nl=False, err=True)

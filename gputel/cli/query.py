@@ -10,6 +10,7 @@ from gputel.cli.query_inventory import gpus_command, hosts_command, metrics_comm
 from gputel.cli.query_stream import stream_command
 from gputel.cli.query_telemetry import latest_command, telemetry_command
 from gputel.cli.query_top import top_command
+from gputel.cli.safe_csv import csv_safe_option
 
 
 @click.group()
@@ -28,4 +29,6 @@ for _command in (
     stream_command,
     export_command,
 ):
+    if any("csv" in getattr(each.type, "choices", ()) for each in _command.params):
+        _command.params.append(csv_safe_option())
     query.add_command(_command)

@@ -14,7 +14,9 @@ from gputel.cli import query_output
 from gputel.cli.export_file import whole_file
 from gputel.cli.export_progress import progress
 from gputel.cli.query_ask import Question
+from gputel.cli.terminal import say
 from gputel.errors import UsageError
+from gputel.printable import printable
 
 _FORMATS = tuple(name for name in options.FORMATS if name != "table")
 
@@ -48,7 +50,7 @@ def export_command(file: str | None, api_url: str, format_: str | None, **wanted
         whole_file(Path(file)) as out,
     ):
         query_output.copy(_told(pieces, seen), out, shape)
-    click.echo(f"{file} is written", err=True)
+    say(f"{printable(file)} is written", err=True)
 
 
 def _told(pieces: Iterator[bytes], seen: Any) -> Iterator[bytes]:

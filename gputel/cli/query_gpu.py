@@ -18,6 +18,7 @@ from gputel.cli.query_ask import Question, in_flags
 from gputel.cli.query_table import Column
 from gputel.cli.query_uuid import whole_uuid
 from gputel.cli.sparkline import sparkline
+from gputel.printable import printable
 
 _POINTS = 20
 _STEP_S = 180
@@ -68,7 +69,9 @@ def _show(gpu: Mapping[str, Any], lines: Mapping[str, str]) -> None:
     }
     for name, text in about.items():
         if text:
-            styled = Text.assemble((f"{name:<11}", "dim"), (text, "cyan" if name == "uuid" else ""))
+            styled = Text.assemble(
+                (f"{name:<11}", "dim"), (printable(text), "cyan" if name == "uuid" else "")
+            )
             screen.print(styled, soft_wrap=True)
     screen.print()
     rows = [{**each, "hour": lines.get(each["metric_name"], "")} for each in gpu["metrics"]]

@@ -12,6 +12,7 @@ from gputel.cli import query_options as options
 from gputel.cli import query_table as table
 from gputel.cli.query_ask import Question
 from gputel.cli.query_table import Column
+from gputel.cli.terminal import say
 
 NONE_MATCHES = "no GPU matches: leave a filter out; `gputel query gpus` lists all GPUs"
 NOTHING_LANDED = "no telemetry has landed yet: `gputel ingest FILE` or `gputel run` brings some"
@@ -71,7 +72,7 @@ def _listed(
 ) -> None:
     if not rows:
         filtered = any(wanted.values())
-        click.echo(NONE_MATCHES if filtered else NOTHING_LANDED)
+        say(NONE_MATCHES if filtered else NOTHING_LANDED)
         return
     table.write_table(rows, columns)
-    click.echo(f"\n{len(rows)} {noun}{'s' if len(rows) != 1 else ''}")
+    say(f"\n{len(rows)} {noun}{'s' if len(rows) != 1 else ''}")

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from gputel.cli import safe_csv
 from gputel.cli.query_options import BINARY
+from gputel.cli.terminal import shown_bytes
 from gputel.errors import UsageError
 
 SHORT_BYTES = 1 << 14
@@ -31,7 +33,9 @@ def chosen(format_: str | None, terminal: bool | None = None) -> str:
 def copy(pieces: Iterable[bytes], out: BinaryIO, format_: str) -> None:
     """Write the pieces as they come; text ends in a newline."""
     last = b"\n"
-    for piece in pieces:
+    if format_ == "csv" and safe_csv.is_requested():
+        pieces = safe_csv.safe_pieces(pieces)
+    for piece in shown_bytes(pieces, out, format_):
         out.write(piece)
         last = piece[-1:] or last
     if last != b"\n" and format_ not in BINARY:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -17,6 +17,9 @@ from gputel.cli import query_options as options
 from gputel.cli import query_table as table
 from gputel.cli.event_client import Events
 from gputel.cli.query_ask import in_flags
+from gputel.cli.safe_csv import is_requested, safe_cells
+from gputel.cli.terminal import shown_bytes, tell
+from gputel.printable import printable, printable_lines
 
 FORMATS = ("table", "ndjson", "csv")
 
@@ -64,22 +67,34 @@ def _records(events: Events) -> Iterator[bytes]:
 
 def _warn(message: str) -> None:
     sys.stdout.flush()
-    click.echo(f"gputel: {message}", err=True)
+    tell(f"{message}")
 
 
 def _ndjson(records: Iterator[bytes]) -> None:
     out = sys.stdout.buffer
-    for record in records:
-        out.write(record + b"\n")
+    for line in shown_bytes((record + b"\n" for record in records), out, "ndjson"):
+        out.write(line)
         out.flush()
+
+
+class _Escaping:
+    """A terminal that gets escapes for what is not printable."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    def write(self, line: str) -> int:
+        """Write a line, which ends in CR and LF."""
+        return self._terminal.write(printable_lines(line.removesuffix("\r\n")) + "\r\n")
 
 
 def _csv(records: Iterator[bytes]) -> None:
     """The columns of a DCGM export."""
-    writer = csv.writer(sys.stdout)
+    writer = csv.writer(_Escaping(sys.stdout) if sys.stdout.isatty() else sys.stdout)
     writer.writerow(RECORD.csv_header)
     for record in map(json.loads, records):
-        writer.writerow(record[name] for name in RECORD.names)
+        cells = [record[name] for name in RECORD.names]
+        writer.writerow(safe_cells(cells) if is_requested() else cells)
         sys.stdout.flush()
 
 
@@ -90,12 +105,13 @@ def _table(records: Iterator[bytes]) -> None:
     console = table.console()
     has_room = console.width >= _WIDE_LINE
     for record in map(json.loads, records):
+        name, host = printable(record["metric_name"]), printable(record["hostname"])
         line = Text.assemble(
             (table.second(record["timestamp"]), "dim"),
-            f"  {record['metric_name']:<{_WIDE_METRIC}}",
+            f"  {name:<{_WIDE_METRIC}}",
             (f"  {table.cell(record['value']):>{_WIDE_VALUE}}", "bold"),
-            f"  {record['hostname']}/{record['gpu_id']}".ljust(_WIDE_PLACE),
-            (f"  {record['uuid']}" if has_room else "", "cyan"),
+            f"  {host}/{printable(str(record['gpu_id']))}".ljust(_WIDE_PLACE),
+            (f"  {printable(record['uuid'])}" if has_room else "", "cyan"),
         )
         console.print(line, soft_wrap=True)
 

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gputel.cli import terminal
+from gputel.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -135,7 +138,7 @@ def write_sections(rows: Sequence[Row], key: str, name: Column, columns: Sequenc
 
     *values, beside = columns
     table, last = plain_table(), None
-    widest = max((len(str(row[key])) for row in rows), default=0)
+    widest = max((len(printable(str(row[key]))) for row in rows), default=0)
     table.add_column(f"{key} / {name.title}", no_wrap=True, min_width=widest)
     for column in columns:
         add_column(table, column.title, rows, column)
@@ -143,7 +146,7 @@ def write_sections(rows: Sequence[Row], key: str, name: Column, columns: Sequenc
         if row[key] != last:
             last = row[key]
             blanks = [""] * len(values)
-            table.add_row(Text(str(last), "cyan"), *blanks, Text(_text(beside, row)))
+            table.add_row(Text(printable(str(last)), "cyan"), *blanks, Text(_text(beside, row)))
         texts = (Text(_text(column, row), _style(column, row)) for column in values)
         table.add_row(Text(f"  {_text(name, row)}"), *texts, "")
     print_whole(console(), table)
@@ -151,7 +154,7 @@ def write_sections(rows: Sequence[Row], key: str, name: Column, columns: Sequenc
 
 def _text(column: Column, row: Row) -> str:
     value = row.get(column.field)
-    return "" if value is None else column.show(value)
+    return "" if value is None else printable(column.show(value))
 
 
 def _style(column: Column, row: Row) -> str:
@@ -163,9 +166,7 @@ def _style(column: Column, row: Row) -> str:
 
 def console() -> Console:
     """Standard output, wide where it is no terminal."""
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    return terminal.console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def plain_table() -> Table:

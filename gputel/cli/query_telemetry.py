@@ -14,6 +14,7 @@ from gputel.cli import query_table as table
 from gputel.cli.query_ask import Question
 from gputel.cli.query_table import Column
 from gputel.cli.query_uuid import whole_uuid
+from gputel.cli.terminal import say
 from gputel.errors import UsageError
 
 TABLE_ROWS = 50
@@ -76,7 +77,7 @@ def _show_records(
     found: list[dict[str, Any]], limit: int | None, wanted: Mapping[str, Any]
 ) -> None:
     if not found:
-        click.echo("no records: widen --since and --until, or leave out a filter")
+        say("no records: widen --since and --until, or leave out a filter")
         return
     shown = found[: limit or TABLE_ROWS]
     columns: tuple[Column, ...] = _RECORDS
@@ -87,10 +88,10 @@ def _show_records(
         columns = tuple(column for column in _RECORDS if column is not table.GPU_ID)
     table.write_table(shown, columns)
     which = "oldest" if wanted["order"] == "asc" else "newest"
-    click.echo(f"\nthe {len(shown)} {which} record{'s' if len(shown) != 1 else ''}", nl=False)
+    say(f"\nthe {len(shown)} {which} record{'s' if len(shown) != 1 else ''}", nl=False)
     if len(found) > len(shown):
-        click.echo("; --limit N shows more, --format csv or json all of them", nl=False)
-    click.echo()
+        say("; --limit N shows more, --format csv or json all of them", nl=False)
+    say()
 
 
 @click.command("latest")
@@ -105,7 +106,7 @@ def latest_command(api_url: str, format_: str | None, **wanted: Any) -> None:
 
 def _show_latest(found: list[dict[str, Any]]) -> None:
     if not found:
-        click.echo("no records: leave out a filter or --seen-since")
+        say("no records: leave out a filter or --seen-since")
         return
     gpus = len({row["uuid"] for row in found})
     one_metric = len({row["metric_name"] for row in found}) == 1
@@ -113,4 +114,4 @@ def _show_latest(found: list[dict[str, Any]]) -> None:
         table.write_table(found, _LATEST)
     else:
         table.write_sections(found, "uuid", table.METRIC, (table.VALUE, table.AGE, table.HOSTNAME))
-    click.echo(f"\n{len(found)} records of {gpus} GPU{'s' if gpus != 1 else ''}")
+    say(f"\n{len(found)} records of {gpus} GPU{'s' if gpus != 1 else ''}")

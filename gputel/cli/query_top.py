@@ -11,6 +11,7 @@ from gputel.cli import query_options as options
 from gputel.cli import query_table as table
 from gputel.cli.query_ask import Question
 from gputel.cli.query_table import Column
+from gputel.cli.terminal import say
 
 _COLUMNS = (
     table.METRIC,
@@ -41,6 +42,6 @@ def top_command(api_url: str, format_: str | None, **wanted: Any) -> None:
 
 def _show(rows: list[dict[str, Any]]) -> None:
     if not rows:
-        click.echo("no records in the last hour or the time given: widen --since, e.g. --since 7d")
+        say("no records in the last hour or the time given: widen --since, e.g. --since 7d")
         return
     table.write_table(rows, _COLUMNS)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from urllib.parse import quote
 
 import click
-from rich.console import Console
 
 from gputel import config
 from gputel.cli.journal_verify import verify_command
 from gputel.cli.queue_broker import Broker, BrokerGroup
 from gputel.cli.queue_names import declare_queue, delete_queue, list_queues
 from gputel.cli.queue_stats import stats_table
+from gputel.cli.terminal import console, say_json
 
 
 @click.group("queue", cls=BrokerGroup)
@@ -31,11 +30,11 @@ def queue(context: click.Context, broker_url: str | None, queue: str) -> None:
 def stats_command(broker: Broker) -> None:
     """Show what the queue holds, its bounds, what it has counted and timed."""
     stats = broker.ask("/stats")
-    console = Console()
-    if console.is_terminal:
-        console.print(stats_table(stats))
+    screen = console()
+    if screen.is_terminal:
+        screen.print(stats_table(stats))
     else:
-        click.echo(json.dumps(stats))
+        say_json(stats)
 
 
 @queue.command("peek")
@@ -46,7 +45,7 @@ def stats_command(broker: Broker) -> None:
 def peek_command(broker: Broker, most: int, max_payload_bytes: int) -> None:
     """Print the messages that are next, one JSON object a line, and leave them where they are."""
     for message in broker.ask("/peek", max=most, max_payload_bytes=max_payload_bytes):
-        click.echo(json.dumps(message))
+        say_json(message)
 
 
 @queue.command("publish")
@@ -58,7 +57,7 @@ def publish_command(broker: Broker, payload: str | None, id_: str | None, key: s
     """Publish PAYLOAD, or (also as -) what comes on standard input, as one message."""
     text = sys.stdin.read() if payload in (None, "-") else payload
     message = {"payload": text, "key": key} | ({"id": id_} if id_ else {})
-    click.echo(json.dumps(broker.ask("/publish", message)))
+    say_json(broker.ask("/publish", message))
 
 
 @queue.command("consume")
@@ -70,7 +69,7 @@ def publish_command(broker: Broker, payload: str | None, id_: str | None, key: s
 def consume_command(broker: Broker, most: int, wait_s: float, no_ack: bool) -> None:
     """Print messages, one JSON object a line, and ack each after it was printed."""
     for message in broker.ask("/consume", "", max=most, wait_s=wait_s):
-        click.echo(json.dumps(message))
+        say_json(message)
         if not no_ack:
             broker.ask("/ack", {"id": message["id"], "lease": message["lease"]})
 
@@ -79,7 +78,7 @@ def consume_command(broker: Broker, most: int, wait_s: float, no_ack: bool) -> N
 @click.pass_obj
 def drain_command(broker: Broker) -> None:
     """Refuse publishes from now on, and let consumers empty the broker's queues."""
-    click.echo(json.dumps(broker.request("POST", "/admin/drain")))
+    say_json(broker.request("POST", "/admin/drain"))
 
 
 @queue.group("dead-letters", cls=BrokerGroup, invoke_without_command=True)
@@ -97,7 +96,7 @@ def dead_letters(context: click.Context) -> None:
 def list_command(broker: Broker, offset: int, limit: int) -> None:
     """Print dead letters, oldest first, one JSON object a line."""
     for letter in broker.ask("/dead-letters", offset=offset, limit=limit)["dead_letters"]:
-        click.echo(json.dumps(letter))
+        say_json(letter)
 
 
 @dead_letters.command("show")
@@ -105,14 +104,14 @@ def list_command(broker: Broker, offset: int, limit: int) -> None:
 @click.pass_obj
 def show_command(broker: Broker, id_: str) -> None:
     """Print one dead letter whole, with its payload and its history."""
-    click.echo(json.dumps(broker.ask(f"/dead-letters/{quote(id_)}"), indent=2))
+    say_json(broker.ask(f"/dead-letters/{quote(id_)}"), indent=2)
 
 
 def _act(broker: Broker, action: str, ids: tuple[str, ...], every: bool) -> None:
     if bool(ids) == every:
         raise click.UsageError("name the dead letters by ID, or say --all")
     body = {"all": True} if every else {"ids": list(ids)}
-    click.echo(json.dumps(broker.ask(f"/dead-letters/{action}", body)))
+    say_json(broker.ask(f"/dead-letters/{action}", body))
 
 
 @dead_letters.command("replay")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-import urllib.error
-import urllib.request
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import click
 
@@ -78,38 +77,46 @@ class Broker:
                 f"--broker-url: {self.url} is more than one broker, and `gputel queue` asks one: "
                 "name it, as in `gputel queue --broker-url http://HOST:8081 ...`"
             )
-        target = f"{self.url}{path}?{urlencode(query)}"
+        parts = urlsplit(self.url)
+        target = f"{parts.path}{path}?{urlencode(query)}"
         data = None if body is None else json.dumps(body).encode() if body != "" else b""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         headers |= token_header()
-        request = urllib.request.Request(  # noqa: S310 - the URL is the user's own setting
-            target, data, headers, method=method
-        )
+        # It follows no redirect and asks no proxy, so that no one else is shown the token.
+        secure = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        connection = kind(str(parts.hostname), parts.port, timeout=_TIMEOUT_S)
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:  # noqa: S310
-                text = reply.read()
-        except urllib.error.HTTPError as error:
-            raise _refusal(error) from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            reason = getattr(reason, "strerror", None) or reason
+            connection.request(method, target, data, headers)
+            reply = connection.getresponse()
+            text = reply.read()
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise BrokerUnavailable(
                 f"no broker answers at {self.url} ({reason}): start one with "
                 "`gputel run --role broker`, or name another with --broker-url"
             ) from None
-        try:
-            return json.loads(text) if text else None
-        except (ValueError, RecursionError):
-            raise BrokerUnavailable(
-                f"what answers at {self.url} is no broker: its reply is not understood"
-            ) from None
+        finally:
+            connection.close()
+        if reply.status >= http.client.MULTIPLE_CHOICES:
+            raise _refusal(reply.status, text)
+        return _decoded(self.url, text)
 
 
-def _refusal(error: urllib.error.HTTPError) -> RequestError:
+def _decoded(url: str, text: bytes) -> Any:
     try:
-        message = str(json.loads(error.read())["message"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return BadRequest(f"the broker answered {error.code}")
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        raise BrokerUnavailable(
+            f"what answers at {url} is no broker: its reply is not understood"
+        ) from None
+
+
+def _refusal(status: int, text: bytes) -> RequestError:
+    try:
+        message = str(json.loads(text)["message"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return BadRequest(f"the broker answered {status}")
     for request, words in _IN_A_SHELL.items():
         message = message.replace(request, words)
     return BadRequest(message)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from urllib.parse import quote
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from gputel.cli.queue_broker import Broker
 from gputel.cli.queue_stats import size
+from gputel.cli.terminal import console, say_json
+from gputel.printable import printable
 
 _COUNTS = {"ready": "ready", "delayed": "delayed", "in_flight": "in flight", "dead": "dead"}
 
@@ -20,10 +20,10 @@ _COUNTS = {"ready": "ready", "delayed": "delayed", "in_flight": "in flight", "de
 def list_queues(broker: Broker) -> None:
     """Show every queue of the broker: a table, or in a pipe one JSON object a line."""
     queues = broker.request("GET", "/queues")["queues"]
-    console = Console()
-    if not console.is_terminal:
+    screen = console()
+    if not screen.is_terminal:
         for found in queues:
-            click.echo(json.dumps(found))
+            say_json(found)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("queue", overflow="fold")
@@ -33,8 +33,8 @@ def list_queues(broker: Broker) -> None:
     for found in queues:
         counts = [f"{found[name]:,}" for name in _COUNTS]
         keys = "in order" if found["ordered_keys"] else ""
-        table.add_row(found["name"], *counts, size(found["bytes"]), keys)
-    console.print(table)
+        table.add_row(printable(found["name"]), *counts, size(found["bytes"]), keys)
+    screen.print(table)
 
 
 @click.command("declare")
@@ -45,7 +45,7 @@ def list_queues(broker: Broker) -> None:
 def declare_queue(broker: Broker, name: str, ordered_keys: bool | None) -> None:
     """Make the queue NAME, or change its option; it stays until it is deleted."""
     options = {} if ordered_keys is None else {"ordered_keys": ordered_keys}
-    click.echo(json.dumps(broker.request("PUT", _path(name), options)))
+    say_json(broker.request("PUT", _path(name), options))
 
 
 @click.command("delete")
@@ -55,7 +55,7 @@ def declare_queue(broker: Broker, name: str, ordered_keys: bool | None) -> None:
 def delete_queue(broker: Broker, name: str, force: bool) -> None:
     """Delete the queue NAME. It must be empty, or --force drops what it holds."""
     forced = {"force": "true"} if force else {}
-    click.echo(json.dumps(broker.request("DELETE", _path(name), **forced)))
+    say_json(broker.request("DELETE", _path(name), **forced))
 
 
 def _path(name: str) -> str:

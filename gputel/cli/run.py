@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from gputel import config
 from gputel.cli.logs import configure_logs
 from gputel.cli.options import settings_options
+from gputel.cli.terminal import console
 from gputel.memory import keep_memory_in_one_place
 from gputel.roles import ROLES, in_start_order, parse_roles
 from gputel.runtime import run_loop, run_until_stopped
@@ -56,9 +56,9 @@ def roles_command() -> None:
         name = f"({role.name})" if role.internal else role.name
         table.add_row(name, role.summary, _names(role.needs), _names(role.after))
     order = " -> ".join(role.name for role in in_start_order(["all"]) if role.start)
-    console = Console()
-    console.print(table)
-    console.print(f"\nall starts: {order}; it stops in reverse. (name): started as needed.")
+    screen = console()
+    screen.print(table)
+    screen.print(f"\nall starts: {order}; it stops in reverse. (name): started as needed.")
 
 
 def _names(names: frozenset[str]) -> str:
@@ -74,4 +74,4 @@ def config_command(**flags: Any) -> None:
     for spec in config.specs():
         value = getattr(getattr(resolved.settings, spec.component), spec.name)
         table.add_row(spec.flag, spec.masked(value), resolved.origins[spec.name].value, spec.env)
-    Console(width=None if Console().is_terminal else 160).print(table)
+    console(width=None if console().is_terminal else 160).print(table)

@@ -8,8 +8,9 @@ import time
 
 import asyncpg
 
-from gputel.config import PostgresSettings, mask_dsn
+from gputel.config import PostgresSettings
 from gputel.errors import ConfigError, DataRefused, StoreError, StoreUnavailable
+from gputel.masking import mask, mask_url
 
 log = logging.getLogger("gputel.store")
 
@@ -129,7 +130,7 @@ async def open_pool(dsn: str, settings: PostgresSettings) -> asyncpg.Pool:
             return await _create_pool(dsn, settings.postgres_pool_size)
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise ConfigError(
-                f"postgres_dsn: {mask_dsn(dsn)} cannot be read: {_hide(error, dsn)}; "
+                f"postgres_dsn: {mask_url(dsn)} cannot be read: {mask(describe(error))}; "
                 "it must look like postgresql://user:password@host:5432/database"
             ) from None
         except DATABASE_ERRORS as error:
@@ -140,7 +141,7 @@ async def open_pool(dsn: str, settings: PostgresSettings) -> asyncpg.Pool:
                 raise StoreUnavailable(_gone(dsn, settings.postgres_wait_s, error)) from error
             if now - logged >= _LOG_EVERY_S:
                 logged = now
-                log.warning("waiting for Postgres at %s: %s", mask_dsn(dsn), describe(error))
+                log.warning("waiting for Postgres at %s: %s", mask_url(dsn), describe(error))
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_S)
 
@@ -170,16 +171,11 @@ def _refusal(dsn: str, error: BaseException) -> str:
         advice = "create the database, or name another in --postgres-dsn"
     elif isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         advice = "check the user and password in --postgres-dsn, and the server's pg_hba.conf"
-    return f"Postgres at {mask_dsn(dsn)} refused: {describe(error)}; {advice}"
+    return f"Postgres at {mask_url(dsn)} refused: {mask(describe(error))}; {advice}"
 
 
 def _gone(dsn: str, wait_s: float, error: BaseException) -> str:
     return (
-        f"Postgres at {mask_dsn(dsn)} did not answer within {wait_s:g} s: {describe(error)}; "
+        f"Postgres at {mask_url(dsn)} did not answer within {wait_s:g} s: {mask(describe(error))}; "
         "start it, or correct --postgres-dsn (--postgres-wait-s sets how long to wait)"
     )
-
-
-def _hide(error: BaseException, dsn: str) -> str:
-    """The error's text without the DSN, which may hold a password."""
-    return describe(error).replace(dsn, "the DSN")

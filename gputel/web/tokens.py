@@ -64,7 +64,10 @@ def _digest(text: str) -> bytes:
 
 
 def parse(lines: Sequence[str], source: str) -> list[Token]:
-    """The tokens in the lines. Raises ConfigError naming the line, and never what is in it."""
+    """The tokens in the lines. Raises ConfigError naming the line.
+
+    Never what is in it: words in another order would show the token.
+    """
     tokens: dict[str, Token] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -72,9 +75,13 @@ def parse(lines: Sequence[str], source: str) -> list[Token]:
         place = f"{source}, line {number}"
         token = _token(line.split(), place)
         if token.name in tokens:
-            raise ConfigError(f"{place}: {token.name} is there twice; give each a name of its own")
+            raise ConfigError(
+                f"{place}: {_shown(token.name)} is there twice; give each a name of its own"
+            )
         if any(token.digest == other.digest for other in tokens.values()):
-            raise ConfigError(f"{place}: {token.name} has another's token; give it one of its own")
+            raise ConfigError(
+                f"{place}: {_shown(token.name)} has another's token; give it one of its own"
+            )
         tokens[token.name] = token
     if not tokens:
         raise ConfigError(f"{source}: holds no token; write lines like: grafana read TOKEN")
@@ -92,15 +99,20 @@ def _token(words: Sequence[str], place: str) -> Token:
     unknown = [scope for scope in scopes.split(",") if scope not in set(Scope)]
     if unknown:
         raise ConfigError(
-            f"{place}: {unknown[0]!r} is no scope; choose from {', '.join(Scope)}, with commas "
-            "and no blanks between them"
+            f"{place}: {_shown(unknown[0])} is no scope; choose from {', '.join(Scope)}, with "
+            "commas and no blanks between them"
         )
     if not _TOKEN.fullmatch(text):
         raise ConfigError(
-            f"{place}: the token of {name} must have {MIN_CHARACTERS} or more of A-Z a-z 0-9 . _ ~ "
-            "+ / -; `openssl rand -hex 32` makes a good one"
+            f"{place}: the token of {_shown(name)} must have {MIN_CHARACTERS} or more of "
+            "A-Z a-z 0-9 . _ ~ + / -; `openssl rand -hex 32` makes a good one"
         )
     return Token.of(name, [Scope(scope) for scope in scopes.split(",")], text)
+
+
+def _shown(word: str) -> str:
+    """A word that is no token for certain, whatever the order of the words."""
+    return repr(word) if len(word) < MIN_CHARACTERS else "what stands there"
 
 
 def token_file(path: Path) -> Source:

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "streamer": COMMON | {"model", "mq", "sources", "store", "web"},
     "collector": COMMON | {"model", "mq", "store", "web"},
     "api": COMMON | {"model", "mq", "promql", "sources", "store", "web"},
-    "config": {"errors"},
+    "config": {"errors", "masking"},
     "errors": set(),
     "metrics": set(),
     "backoff": set(),

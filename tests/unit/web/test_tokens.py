@@ -52,7 +52,7 @@ def test_nothing_that_is_printed_or_kept_holds_the_text_of_a_token() -> None:
         ([f"grafana read, {READER}"], ["line 1", "''", "read, write, admin"]),
         (["grafana read short"], ["line 1", "grafana", "16 or more", "openssl rand -hex 32"]),
         ([f"gra/fana read {READER}"], ["line 1", "name"]),
-        ([f"a read {READER}", f"a read {WRITER}"], ["line 2", "a is there twice"]),
+        ([f"a read {READER}", f"a read {WRITER}"], ["line 2", "'a' is there twice"]),
         ([f"a read {READER}", f"b read {READER}"], ["line 2", "another's token"]),
     ],
 )
@@ -162,3 +162,10 @@ def test_another_address_needs_tokens_or_insecure(host: str, tmp_path: Path) -> 
     check_exposed(host, AccessSettings(tokens="a read b"), ["--api-port"])
     check_exposed(host, AccessSettings(token_file=tmp_path), ["--api-port"])
     check_exposed(host, AccessSettings(), [])
+
+
+@pytest.mark.parametrize("line", [f"{READER} read grafana", f"grafana {READER} read"])
+def test_words_in_the_wrong_order_do_not_show_the_token(line: str) -> None:
+    with pytest.raises(ConfigError, match="line 1") as raised:
+        parse([line], "--tokens")
+    assert READER not in raised.value.message
