@@ -11,6 +11,7 @@ import msgspec
 
 from gputel.errors import JournalFull, UsageError
 from gputel.mq.journal_files import JournalFiles
+from gputel.owned_files import open_file
 
 FILE = "queues.json"
 _VERSION = 1
@@ -69,7 +70,8 @@ class Declarations:
 
     def _replace(self, content: bytes) -> None:
         new = self._path.with_suffix(".new")
-        with new.open("wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(open_file(new, flags), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

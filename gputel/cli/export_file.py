@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from gputel.errors import UsageError
+from gputel.owned_files import open_output, output_place
 
 
 @contextmanager
@@ -20,13 +22,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
-            with path.open("wb") as out:
+            with os.fdopen(open_output(path), "wb") as out:
                 yield out
             return
         if path.is_dir():
             raise UsageError(f"{path}: is a directory; name a file in it")
-        target = path.resolve()  # a link stays a link
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        target = output_place(path)  # a link stays a link
+        part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
         try:
             with part.open("xb") as out:
                 yield out

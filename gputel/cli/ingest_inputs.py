@@ -107,17 +107,16 @@ def check_file(path: Path) -> None:
 
 
 @contextmanager
-def spooled(source: Input, stopping: threading.Event) -> Iterator[Path]:
-    """The path of a regular file with what a pipe brings, for as long as the context lasts.
+def spooled(source: Input, stopping: threading.Event) -> Iterator[int]:
+    """The descriptor of a file with what a pipe brings, for as long as the context lasts.
+
+    The file has no name, so that nobody else opens it, and nothing is left of it after a kill.
 
     On disk, since a stream is known by its content, which must be read whole to be known, and since
     a chunk may have to be read again. Blocks until the pipe ends or ``stopping`` is set, which
     raises SourceError like any failure does.
     """
-    if not source.piped:
-        yield source.path
-        return
-    with tempfile.NamedTemporaryFile(prefix="gputel-", suffix=".csv") as spool:
+    with tempfile.TemporaryFile(prefix="gputel-") as spool:
         try:
             standard = source.path == STANDARD_INPUT
             descriptor = 0 if standard else os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -140,4 +139,4 @@ def spooled(source: Input, stopping: threading.Event) -> Iterator[Path]:
             ) from None
         if stopping.is_set():
             raise SourceError(f"{source.name}: stopped before it had been read: nothing has landed")
-        yield Path(spool.name)
+        yield spool.fileno()

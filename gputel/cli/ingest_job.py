@@ -81,10 +81,17 @@ async def ingest_file(
     show: Callable[[Report], None],
     *,
     append: bool = False,
+    descriptor: int | None = None,
 ) -> Report:
-    """Ingest one file, which people know by ``name``; see ``ingest_source``."""
+    """Ingest one file, which people know by ``name``; see ``ingest_source``.
+
+    What has no path of its own is given by its ``descriptor``.
+    """
     settings = dataclasses.replace(process.settings.streamer, csv=path, loop=False)
-    opened = await asyncio.to_thread(open_source, settings, process.settings.common.data_dir)
+    data_dir = process.settings.common.data_dir
+    opened = await asyncio.to_thread(open_source, settings, data_dir, descriptor)
+    if descriptor is not None:
+        opened = dataclasses.replace(opened, path=Path(name))
     return await ingest_source(process, opened, name, rejects_path, show, append=append)
 
 

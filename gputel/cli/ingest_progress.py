@@ -14,7 +14,9 @@ from gputel.printable import printable
 
 
 @contextmanager
-def progress(path: Path, name: str) -> Iterator[Callable[[Report], None]]:
+def progress(
+    path: Path, name: str, descriptor: int | None = None
+) -> Iterator[Callable[[Report], None]]:
     """Shows the growing report of a file: a bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda report: None
@@ -43,17 +45,17 @@ def progress(path: Path, name: str) -> Iterator[Callable[[Report], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console(stderr=True), transient=True) as bars:
-        bar = bars.add_task(printable(name), total=_total_rows(path))
+        bar = bars.add_task(printable(name), total=_total_rows(path, descriptor))
         yield lambda report: bars.update(
             bar, completed=report.rows_landed + report.rows_rejected + report.duplicates_dropped
         )
 
 
-def _total_rows(path: Path) -> int | None:
+def _total_rows(path: Path, descriptor: int | None) -> int | None:
     """All rows of the file; None for one that cannot be read, which the ingest will report."""
     from gputel.sources.dcgm_csv import DcgmCsv
 
     try:
-        return DcgmCsv.open(path, "source").count_rows()
+        return DcgmCsv.open(path, "source", descriptor=descriptor).count_rows()
     except SourceError:
         return None

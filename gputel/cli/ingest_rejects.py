@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from gputel.errors import SourceError
+from gputel.owned_files import open_output, output_place
 
 if TYPE_CHECKING:
     from gputel.streamer.streamer import SourceChunk
@@ -26,6 +27,10 @@ class Rejects:
 
     def check(self) -> None:
         """Raise SourceError, before anything is read, for a place that cannot be written."""
+        try:
+            output_place(self.path)
+        except OSError as error:
+            raise SourceError(_not_written(self.path, str(error.strerror))) from None
         place = self.path if self.path.exists() else self.path.parent
         if not os.access(place, os.W_OK):
             raise SourceError(_not_written(self.path, "no such directory, or no right to write"))
@@ -45,7 +50,8 @@ class Rejects:
 
     def _open(self) -> TextIO:
         fresh = not (self._append and self.path.exists())
-        file = self.path.open("w" if fresh else "a", encoding="utf-8", newline="")
+        descriptor = open_output(self.path, append=not fresh)
+        file = os.fdopen(descriptor, "w" if fresh else "a", encoding="utf-8", newline="")
         if fresh:
             csv.writer(file).writerow(_COLUMNS)
         return file

@@ -79,27 +79,27 @@ def _tell_damage(report: Report) -> bool:
 async def _ingest(process: Process, source: Input, rejects: Path, *, append: bool) -> Report:
     from gputel.cli.ingest_job import ingest_file
 
-    async with _on_disk(source, process) as path:
-        try:
-            with progress(path, Path(source.name).name) as show:
-                return await ingest_file(process, path, source.name, rejects, show, append=append)
-        except SourceError as error:
-            raise type(error)(error.message.replace(str(path), source.name)) from None
+    async with _on_disk(source, process) as spool:
+        path = Path(source.name)
+        with progress(path, path.name, spool) as show:
+            return await ingest_file(
+                process, path, source.name, rejects, show, append=append, descriptor=spool
+            )
 
 
 @asynccontextmanager
-async def _on_disk(source: Input, process: Process) -> AsyncIterator[Path]:
+async def _on_disk(source: Input, process: Process) -> AsyncIterator[int | None]:
     if not source.piped:
-        yield source.path
+        yield None
         return
     stopping = threading.Event()
     watcher = asyncio.ensure_future(process.stopping.wait())
     watcher.add_done_callback(lambda _: stopping.set())
     spool = spooled(source, stopping)
     try:
-        path = await asyncio.to_thread(spool.__enter__)
+        descriptor = await asyncio.to_thread(spool.__enter__)
         try:
-            yield path
+            yield descriptor
         finally:
             await asyncio.to_thread(spool.__exit__, None, None, None)
     finally:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import click
 
 from gputel.errors import GputelError
+from gputel.owned_files import open_output
 from gputel.sources.classify import Malformed, parse_time
 from gputel.sources.simulator import simulate
 
@@ -59,7 +60,7 @@ def simulate_command(output: Path | None, **fleet: Any) -> None:
         _to_standard_output(fleet)
         return
     try:
-        with output.open("wb") as out:
+        with os.fdopen(open_output(output), "wb") as out:
             simulate(out, **fleet)
     except OSError as error:
         raise GputelError(f"{output}: cannot be written: {error.strerror}") from None

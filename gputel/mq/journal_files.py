@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from gputel.errors import UsageError
+from gputel.owned_files import open_file
 
 SUFFIX = ".journal"
 _LOCK = "lock"
@@ -49,7 +50,7 @@ class JournalFiles:
 
     def reopen(self, segment: int) -> None:
         """Open a segment that is there already for more writes."""
-        self._open[segment] = os.open(self.path(segment), os.O_RDWR | os.O_CLOEXEC)
+        self._open[segment] = open_file(self.path(segment), os.O_RDWR)
 
     def allocate(self, fd: int, size: int) -> None:
         """Reserve the blocks of a file, so that a write into it cannot run out of space."""
@@ -115,7 +116,10 @@ def lock_directory(directory: Path) -> int:
     Closing that, or the end of the process, however it ends, lets go. Raises JournalInUse.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    fd = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = open_file(directory / _LOCK, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise UsageError(f"--journal: {error.filename}: {error.strerror}") from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

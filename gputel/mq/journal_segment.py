@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from gputel.mq.journal_records import (
     decode_header,
     record_at,
 )
+from gputel.owned_files import open_file
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class SegmentRead:
 
 def read_segment(path: Path, number: int) -> SegmentRead:
     """Read a segment file whole. Raises OSError, and UnknownFormat for a later format."""
-    data = path.read_bytes()
+    with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+        data = file.read()
     read = SegmentRead(number, path)
     header, damaged = decode_header(data[:HEADER_BYTES])
     if header is None or header.segment != number:

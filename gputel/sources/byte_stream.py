@@ -61,9 +61,9 @@ class PlainBytes:
         self._offset = 0
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open a file; raises SourceError."""
-        descriptor = _open(path)
+    def open(cls, path: Path, descriptor: int | None = None) -> Self:
+        """Open a file, or a copy of the descriptor of one that is open; raises SourceError."""
+        descriptor = _open(path) if descriptor is None else os.dup(descriptor)
         return cls(path, descriptor, os.fstat(descriptor).st_size)
 
     def twin(self) -> PlainBytes:

@@ -54,13 +54,18 @@ class DcgmCsv:
 
     @classmethod
     def open(
-        cls, path: Path, timestamps: str, clock_ns: Callable[[], int] = time.time_ns
+        cls,
+        path: Path,
+        timestamps: str,
+        clock_ns: Callable[[], int] = time.time_ns,
+        descriptor: int | None = None,
     ) -> DcgmCsv:
         """Open a file and check its header; raises SourceError naming it and what to do.
 
-        A file with a header and no rows is valid, see ``is_empty``.
+        A file with a header and no rows is valid, see ``is_empty``. One that is open already, and
+        maybe has no name, is given by its ``descriptor``, which stays the caller's.
         """
-        return cls(path, timestamps, clock_ns)
+        return cls(path, timestamps, clock_ns, open_bytes(path, descriptor))
 
     @property
     def is_empty(self) -> bool:

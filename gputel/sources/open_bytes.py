@@ -19,9 +19,12 @@ _OTHERS = {
 }
 
 
-def open_bytes(path: Path) -> ByteStream:
-    """The bytes of a file, unpacked; raises SourceError where it is none that gputel reads."""
-    plain = PlainBytes.open(path)
+def open_bytes(path: Path, descriptor: int | None = None) -> ByteStream:
+    """The bytes of a file, unpacked; raises SourceError where it is none that gputel reads.
+
+    With the ``descriptor`` of an open file, ``path`` is what errors call it.
+    """
+    plain = PlainBytes.open(path, descriptor)
     if not plain.size:
         raise SourceError(f"{path}: is empty; a DCGM CSV starts with a header line")
     magic = plain.read_at(0, 8)

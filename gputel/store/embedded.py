@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from gputel.errors import StoreError, StoreUnavailable
+from gputel.owned_files import open_directory, open_file
 from gputel.store.postgres_cluster import answers, dsn_of, read_pid_file
 from gputel.store.postgres_server import PostgresServer
 
@@ -178,7 +179,7 @@ class _Lock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
         if os.geteuid() == 0:  # a user's data directory stays that user's
             directory = path.parent.stat()
             os.fchown(self._descriptor, directory.st_uid, directory.st_gid)
@@ -208,7 +209,12 @@ def _make_data_dir(data_dir: Path) -> None:
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
         if os.geteuid() == 0:
-            path.chmod(0o755)
+            made = open_directory(path)
+            try:
+                if os.fstat(made).st_uid == 0:
+                    os.fchmod(made, 0o755)
+            finally:
+                os.close(made)
 
 
 @contextmanager

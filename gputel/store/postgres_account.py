@@ -55,8 +55,15 @@ def server_account(data_dir: Path, cluster: Path) -> Account | None:
     """
     if os.geteuid() != 0:
         return None
-    for place in (cluster, data_dir):
-        if place.exists() and (status := place.stat()).st_uid != 0:
+    owners = [place.stat() for place in (data_dir, cluster) if place.exists()]
+    users = {owner.st_uid for owner in owners}
+    if len(users) == 2 and 0 not in users:
+        names = [_name_of(owner.st_uid) for owner in owners]
+        raise StoreError(
+            f"{data_dir} is {names[0]}'s, and {cluster} is {names[1]}'s: give both to one user"
+        )
+    for status in reversed(owners):
+        if status.st_uid != 0:
             return Account(_name_of(status.st_uid), status.st_uid, status.st_gid)
     for name in CANDIDATES:
         try:
@@ -89,7 +96,7 @@ def check_reachable(data_dir: Path, account: Account | None) -> None:
     )
 
 
-def give(path: Path, account: Account | None) -> None:
-    """Make the account the owner of a file or directory."""
+def give(descriptor: int, account: Account | None) -> None:
+    """Make the account the owner of an open file or directory."""
     if account is not None:
-        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+        os.fchown(descriptor, account.uid, account.gid)

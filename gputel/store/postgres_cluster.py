@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import socket
-import stat
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from gputel.errors import StoreError
+from gputel.owned_files import open_directory, read_small
 from gputel.store.postgres_account import Account, give
 from gputel.store.postgres_binaries import Binaries
 from gputel.store.postgres_process import run
@@ -43,7 +43,7 @@ def read_pid_file(cluster: Path) -> PidFile | None:
     address, shared memory key, status.
     """
     try:
-        lines = (cluster / "postmaster.pid").read_text().splitlines()
+        lines = read_small(cluster / "postmaster.pid").splitlines()
     except FileNotFoundError:
         return None
     if not lines or not lines[0].strip().isdigit():
@@ -89,19 +89,26 @@ def make_socket_dir(data_dir: Path, account: Account | None) -> Path:
             raise StoreError(_taken(place)) from None
         place = data_dir / "postgres-socket"
         place.mkdir(mode=0o700, exist_ok=True)
-    _check_owner(place, account)
-    give(place, account)
-    place.chmod(0o700)
+    _take(place, account)
     if len(os.fsencode(socket_in(place))) > _LONGEST_SOCKET_PATH:
         raise StoreError(f"{place} is too long for a socket: choose a shorter --data-dir")
     return place
 
 
-def _check_owner(place: Path, account: Account | None) -> None:
-    status = place.lstat()
-    ours = {os.geteuid()} if account is None else {os.geteuid(), account.uid}
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in ours:
-        raise StoreError(_taken(place))
+def _take(place: Path, account: Account | None) -> None:
+    """Make it the account's, unless it is a link or another user's."""
+    try:
+        directory = open_directory(place)
+    except OSError:
+        raise StoreError(_taken(place)) from None
+    try:
+        ours = {os.geteuid()} if account is None else {os.geteuid(), account.uid}
+        if os.fstat(directory).st_uid not in ours:
+            raise StoreError(_taken(place))
+        give(directory, account)
+        os.fchmod(directory, 0o700)
+    finally:
+        os.close(directory)
 
 
 def _taken(place: Path) -> str:
@@ -116,9 +123,8 @@ async def ensure_cluster(cluster: Path, binaries: Binaries, account: Account | N
     _remove_leftovers(cluster)
     if _exists(cluster):
         return
-    half_made = Path(tempfile.mkdtemp(prefix=_HALF_MADE, dir=cluster.parent))
+    half_made = _half_made(cluster.parent, account)
     try:
-        give(half_made, account)
         await _initdb(half_made, binaries, account)
         _put_in_place(half_made, cluster)
     finally:
@@ -126,9 +132,32 @@ async def ensure_cluster(cluster: Path, binaries: Binaries, account: Account | N
         _remove_leftovers(cluster)
 
 
+def _half_made(parent: Path, account: Account | None) -> Path:
+    """A new directory of the account's that nobody has put there before."""
+    name = f"{_HALF_MADE}{secrets.token_hex(8)}"
+    directory = open_directory(parent)
+    try:
+        os.mkdir(name, 0o700, dir_fd=directory)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        made = os.open(name, flags, dir_fd=directory)
+        try:
+            if os.fstat(made).st_uid == os.geteuid():
+                give(made, account)
+        finally:
+            os.close(made)
+    finally:
+        os.close(directory)
+    return parent / name
+
+
 def _remove_leftovers(cluster: Path) -> None:
-    for leftover in cluster.parent.glob(_HALF_MADE + "*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    directory = open_directory(cluster.parent)
+    try:
+        for name in os.listdir(directory):  # noqa: PTH208 - the open directory
+            if name.startswith(_HALF_MADE):
+                shutil.rmtree(name, ignore_errors=True, dir_fd=directory)
+    finally:
+        os.close(directory)
 
 
 def _exists(cluster: Path) -> bool:
@@ -143,13 +172,13 @@ def _exists(cluster: Path) -> bool:
 
 
 def _put_in_place(half_made: Path, cluster: Path) -> None:
-    half_made.rename(cluster)
-    with suppress(OSError):
-        descriptor = os.open(cluster.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    directory = open_directory(cluster.parent)
+    try:
+        os.rename(half_made.name, cluster.name, src_dir_fd=directory, dst_dir_fd=directory)
+        with suppress(OSError):
+            os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 async def _initdb(place: Path, binaries: Binaries, account: Account | None) -> None:

@@ -20,13 +20,11 @@ from typing import IO
 
 from gputel.errors import StoreError
 from gputel.store.postgres_account import Account
+from gputel.store.postgres_environment import clean_environment
 
 POLL_S = 0.01
 _LINUX: bool = sys.platform == "linux"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-# A session keeps so much of what a statement freed, bytes: fresh pages cost more than their use.
-# Of glibc, mallopt(3); an environment that says otherwise goes before.
-_MALLOC = {"MALLOC_TRIM_THRESHOLD_": "16777216", "MALLOC_MMAP_THRESHOLD_": "8388608"}
 
 
 def spawn(
@@ -42,7 +40,6 @@ def spawn(
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("the embedded Postgres must be started from the main thread")
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith("PG")}
     options = {} if account is None else account.popen_options
     try:
         with warnings.catch_warnings():
@@ -54,7 +51,7 @@ def spawn(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd="/",
-                env=_MALLOC | inherited,
+                env=clean_environment(),
                 start_new_session=True,
                 preexec_fn=_die_with_parent(),
                 **options,

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from gputel.config import default_data_dir
 from gputel.errors import StoreError
+from gputel.owned_files import open_directory, open_file
 from gputel.store.postgres_account import Account, check_reachable, give, server_account
 from gputel.store.postgres_binaries import Binaries, find_binaries, runnable
 from gputel.store.postgres_cluster import (
@@ -79,7 +81,9 @@ class PostgresServer:
         account = server_account(self._data_dir, self.cluster)
         check_reachable(self._data_dir, account)
         found = await asyncio.to_thread(find_binaries, self._bin_dir, self.cluster)
-        copies = self._data_dir / "postgres-bin"
+        # Root writes no programs into a user's directory.
+        place = self._data_dir if self._data_dir.stat().st_uid == 0 else default_data_dir()
+        copies = place / "postgres-bin"
         binaries = await asyncio.to_thread(runnable, found, account, copies)
         await ensure_cluster(self.cluster, binaries, account)
         await self._end_orphan()
@@ -109,10 +113,22 @@ class PostgresServer:
 
     def trim_log(self) -> None:
         """Keep the log within its bound: what is in it becomes ``postgres.log.1``."""
-        with suppress(FileNotFoundError):
-            if self.log_path.stat().st_size > _LOG_BYTES:
-                shutil.copy2(self.log_path, self.log_path.with_name("postgres.log.1"))
-                os.truncate(self.log_path, 0)  # the server appends, so it goes on at the start
+        try:
+            descriptor = open_file(self.log_path, os.O_RDWR)
+        except FileNotFoundError:
+            return
+        with os.fdopen(descriptor, "r+b") as written:
+            status = os.fstat(descriptor)
+            if status.st_size <= _LOG_BYTES:
+                return
+            before = self.log_path.with_name("postgres.log.1")
+            before.unlink(missing_ok=True)
+            kept = open_file(before, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with os.fdopen(kept, "wb") as copy:
+                if os.geteuid() == 0:
+                    os.fchown(kept, status.st_uid, status.st_gid)
+                shutil.copyfileobj(written, copy)
+            written.truncate(0)  # the server appends, so it goes on at the start
 
     async def _command(self, binaries: Binaries, account: Account | None) -> list[str]:
         program, place = str(binaries.bin_dir / "postgres"), ["-D", str(self.cluster)]
@@ -125,9 +141,9 @@ class PostgresServer:
     async def _try(self, command: list[str], account: Account | None) -> str | None:
         """Start the child and wait until it is ready; why it ended, when it did."""
         self.trim_log()
-        descriptor = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = open_file(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         with os.fdopen(descriptor, "ab") as output:
-            give(self.log_path, account)
+            give(descriptor, account)
             offset = output.seek(0, os.SEEK_END)
             self._process = process = spawn(command, account, output)
         shown = time.monotonic()
@@ -139,7 +155,7 @@ class PostgresServer:
                 shown = time.monotonic()
                 log.warning("Postgres is still starting; see %s", self.log_path)
             await asyncio.sleep(POLL_S)
-        with self.log_path.open("rb") as written:
+        with os.fdopen(open_file(self.log_path, os.O_RDONLY), "rb") as written:
             written.seek(offset)
             return reason(written.read().decode(errors="replace"))
 
@@ -157,7 +173,10 @@ class PostgresServer:
                 break
         # The server refuses to start when the pid in the file has become another program's.
         if read_pid_file(self.cluster) == status and _lives(status.pid):
-            (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+            directory = open_directory(self.cluster)
+            with suppress(FileNotFoundError):
+                os.unlink("postmaster.pid", dir_fd=directory)
+            os.close(directory)
 
     async def _left(self, pid: int, wait_s: float) -> bool:
         deadline = time.monotonic() + wait_s

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "gputel"
 
 COMMON = {"config", "errors", "metrics", "backoff", "outage", "memory", "threads"}
-COMMON |= {"printable", "masking"}
+COMMON |= {"printable", "masking", "owned_files"}
 MAY_IMPORT = {
     "model": {"errors"},
     "mq": COMMON | {"model"},
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "memory": set(),
     "printable": set(),
     "masking": set(),
+    "owned_files": set(),
     "threads": set(),
     "roles": COMMON | {"mq", "store", "web", "broker", "streamer", "collector", "api"},
     "runtime": COMMON | {"roles"},

@@ -63,6 +63,48 @@ async def test_root_keeps_the_owner_of_a_user_s_data_directory(data_dir: Path) -
     assert {path.stat().st_uid for path in places} == {NOBODY.uid}
 
 
+@pytest.mark.parametrize("name", ["postgres.lock", "postgres.log", "postgres"])
+async def test_a_link_of_a_user_s_leads_root_nowhere(data_dir: Path, name: str) -> None:
+    victim = data_dir.with_name(data_dir.name + "-victim")
+    victim.mkdir(mode=0o700)
+    (victim / "file").write_text("root's own")
+    data_dir.mkdir()
+    os.chown(data_dir, NOBODY.uid, NOBODY.gid)
+    target = victim if name == "postgres" else victim / "file"
+    (data_dir / name).symlink_to(target)
+    os.chown(data_dir / name, NOBODY.uid, NOBODY.gid, follow_symlinks=False)
+    with pytest.raises(StoreError):
+        await embedded_postgres(data_dir).__aenter__()
+    assert (victim / "file").read_text() == "root's own"
+    for path in (victim, victim / "file"):
+        assert path.stat().st_uid == 0
+        assert path.stat().st_mode & 0o077 == (0o044 if path.is_file() else 0)
+
+
+async def test_another_user_s_cluster_is_not_served_from_a_user_s_directory(data_dir: Path) -> None:
+    data_dir.mkdir()
+    os.chown(data_dir, NOBODY.uid, NOBODY.gid)
+    other = data_dir.with_name(data_dir.name + "-other")
+    other.mkdir()
+    os.chown(other, 12345, 12345)
+    (data_dir / "postgres").symlink_to(other)
+    with pytest.raises(StoreError, match=r"nobody's, and .* is uid 12345's"):
+        await embedded_postgres(data_dir).__aenter__()
+
+
+async def test_the_server_s_user_reads_no_token_in_its_environment(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"GPUTEL_TOKENS": "boss admin s", "GPUTEL_TOKEN": "s", "AWS_SECRET_ACCESS_KEY": "s"}
+    given |= {"PGDATA": "/", "NOTIFY_SOCKET": "/x", "TZ": "UTC"}
+    for name, text in given.items():
+        monkeypatch.setitem(os.environ, name, text)
+    async with embedded_postgres(data_dir):
+        shown = Path(f"/proc/{postmaster(data_dir)}/environ").read_bytes().split(b"\0")
+    names = {line.partition(b"=")[0].decode() for line in shown if line}
+    assert names & set(given) == {"TZ"}
+
+
 async def test_directory_that_the_unprivileged_user_cannot_enter_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     closed = next(p for p in [*reversed(tmp_path.parents), tmp_path] if not p.stat().st_mode & 1)

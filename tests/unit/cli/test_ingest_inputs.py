@@ -62,10 +62,22 @@ def test_pipe_is_spooled_to_a_file_of_its_content(place):
     assert (source.piped, wrong) == (True, [])
     writer = threading.Thread(target=Path("pipe").write_text, args=(CONTENT * 1000,))
     writer.start()
-    with spooled(source, threading.Event()) as path:
-        assert path.read_text() == CONTENT * 1000
+    with spooled(source, threading.Event()) as spool:
+        assert os.pread(spool, 1 << 30, 0).decode() == CONTENT * 1000
     writer.join()
-    assert not path.exists()
+
+
+def test_a_spool_has_no_name_that_a_kill_leaves_or_another_user_opens(place, monkeypatch):
+    spools = place / "spools"
+    spools.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(spools))
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=Path("pipe").write_text, args=(CONTENT,))
+    writer.start()
+    with spooled(Input(Path("pipe"), piped=True), threading.Event()) as spool:
+        assert list(spools.iterdir()) == []
+        assert os.fstat(spool).st_nlink == 0
+    writer.join()
 
 
 def test_spooling_ends_when_it_is_told_to(place):
