@@ -1,7 +1,9 @@
 # gputel: one image for every role. `docker build -t gputel .`, then
 # `docker run --rm -p 8080:8080 gputel run --role all --host 0.0.0.0 --insecure`.
 #
-# BASE_IMAGE is any image with Python 3.11 or newer, its venv module, and glibc.
+# BASE_IMAGE is any image with Python 3.11 or newer, its venv module, and glibc. A tag may become
+# another image: a build that is to be the same again names it as NAME@sha256:DIGEST, which
+# `docker buildx imagetools inspect python:3.12-slim` prints.
 ARG BASE_IMAGE=python:3.12-slim
 
 FROM ${BASE_IMAGE} AS build

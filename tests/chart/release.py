@@ -44,6 +44,8 @@ class Release:
             text = value if isinstance(value, str) else self._secret(**value["secretKeyRef"])
             for there, here in places.items():
                 text = text.replace(there, here)
+            for known, value in found.items():  # as Kubernetes expands them
+                text = text.replace(f"$({known})", value)
             found[name] = text
         return found
 

@@ -23,10 +23,12 @@ class Store(ThreadingHTTPServer):
 
     first: list[int]  # statuses; 0 breaks off in the middle
     authorization: str | None = None
+    moved_to: str | None = None  # where each request is redirected, but those at /here
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.first = []
+        self.shown: list[str | None] = []  # each request's Authorization
 
     @property
     def url(self) -> str:
@@ -37,6 +39,13 @@ class Handler(BaseHTTPRequestHandler):
     server: Store
 
     def do_GET(self) -> None:
+        self.server.shown.append(self.headers.get("Authorization"))
+        if self.server.moved_to and not self.path.startswith("/here"):
+            self.send_response(302)
+            self.send_header("Location", self.server.moved_to)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         status = self.server.first.pop(0) if self.server.first else 200
         if self.server.authorization not in (None, self.headers.get("Authorization")):
             status = 403
@@ -126,3 +135,67 @@ def test_a_password_in_the_address_is_not_shown(tmp_path: Path) -> None:
     done = fetch(tmp_path / "x", "http://me:secret@127.0.0.1:9/x", OBJECT_PATIENCE_S="0")
     assert done.returncode == 1
     assert "secret" not in done.stdout + done.stderr
+
+
+@pytest.fixture
+def other(store: Store) -> Iterator[Store]:
+    """The same host on another port: another origin."""
+    with Store() as other:
+        thread = threading.Thread(target=other.serve_forever, args=(0.05,))
+        thread.start()
+        yield other
+        other.shutdown()
+        thread.join()
+
+
+def test_a_redirect_to_another_origin_is_not_shown_the_secret(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    store.moved_to = other.url
+    done = fetch(tmp_path / "f", store.url, OBJECT_AUTHORIZATION="Bearer SECRET")
+    assert done.returncode == 0, done.stderr
+    assert (store.shown, other.shown) == (["Bearer SECRET"], [None])
+
+
+def test_a_way_back_is_not_shown_the_secret_again(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    store.moved_to, other.moved_to = other.url, store.url.replace("/bucket", "/here")
+    done = fetch(tmp_path / "f", store.url, OBJECT_AUTHORIZATION="Bearer SECRET")
+    assert done.returncode == 0, done.stderr
+    assert (store.shown, other.shown) == (["Bearer SECRET", None], [None])
+
+
+def test_a_redirect_within_the_origin_is_shown_the_secret(store: Store, tmp_path: Path) -> None:
+    store.moved_to = "/here/fleet.csv"
+    done = fetch(tmp_path / "f", store.url, OBJECT_AUTHORIZATION="Bearer SECRET\n")
+    assert done.returncode == 0, done.stderr
+    assert store.shown == ["Bearer SECRET"] * 2
+
+
+@pytest.mark.parametrize("place", ["ftp://127.0.0.1/x", "file:///etc/passwd"])
+def test_a_redirect_to_another_protocol_is_not_followed(
+    store: Store, tmp_path: Path, place: str
+) -> None:
+    store.moved_to = place
+    done = fetch(tmp_path / "f", store.url)
+    assert done.returncode == 1
+    assert "redirect" in done.stderr.lower()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("http://u:SECRET@127.0.0.1:1/f", "x"),
+        ("http://u:SEC/SECRET@127.0.0.1:1/f", "x"),
+        ("http://127.0.0.1:1/f?X-Amz-Signature=SECRET", "x"),
+        ("http://127.0.0.1:1/f", "Bearer SECRET\nx"),
+        ("ftp://u:SECRET@h/f", "x"),
+    ],
+)
+def test_no_error_shows_a_secret(tmp_path: Path, url: str, secret: str) -> None:
+    done = fetch(tmp_path / "f", url, OBJECT_AUTHORIZATION=secret, OBJECT_PATIENCE_S="0")
+    assert done.returncode == 1
+    assert "SECRET" not in done.stderr
+    assert done.stderr.count("\n") == 1

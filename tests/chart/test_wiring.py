@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chart.conftest import RenderOf
-from tests.chart.renders import LONG, Document, Render
+from tests.chart.renders import CHART, LONG, Document, HelmError, Render, run_helm
 
 ROLES = ("broker", "streamer", "collector", "api")
 OUTSIDE = {"my-database", "my-tokens", "my-postgres", "my-object", "registry", "gputel-tls"}
@@ -180,3 +181,69 @@ def test_overridden_names_are_used(render_of: RenderOf) -> None:
     assert {d["metadata"]["name"].partition("-")[0] for d in render.documents} == {"fleet"}
     render = render_of(nameOverride="fleet")
     assert render.one("Deployment", "api")["metadata"]["name"] == "rel-fleet-api"
+
+
+def test_a_role_gets_the_tokens_that_it_needs_and_no_other(render_of: RenderOf) -> None:
+    render = render_of()
+    held = {
+        "broker": ({"tokens"}, set()),
+        "api": ({"tokens"}, {"pipeline"}),
+        "streamer": (set(), {"read", "pipeline"}),
+        "collector": (set(), {"read", "pipeline"}),
+    }
+    for role, (files, variables) in held.items():
+        pod = render.pod(role)
+        mounted = {
+            item["key"]
+            for volume in pod["volumes"]
+            if "secret" in volume
+            for item in volume["secret"]["items"]
+        }
+        named = {
+            each["valueFrom"]["secretKeyRef"]["key"]
+            for each in pod["containers"][0]["env"]
+            if "tokens" in each.get("valueFrom", {}).get("secretKeyRef", {}).get("name", "")
+        }
+        assert (mounted, named) == (files, variables), role
+
+
+def test_names_that_yaml_takes_for_other_things_stay_texts(render_of: RenderOf) -> None:
+    render = render_of(
+        nameOverride="true",
+        serviceAccount={"name": "123"},
+        auth={"existingSecret": "1234"},
+        streamer={
+            "priorityClassName": "no",
+            "source": {"type": "pvc", "pvc": {"existingClaim": "null"}},
+        },
+        ingress={"enabled": True, "className": "off", "hosts": ["h.example"]},
+    )
+    pod = render.pod("streamer")
+    assert pod["serviceAccountName"] == "123"
+    assert pod["priorityClassName"] == "no"
+    assert set(nodes(pod, "claimName")) == {"null"}
+    assert set(nodes(render.pod("broker"), "secretName")) == {"1234"}
+    assert set(nodes(render.kind("Ingress"), "ingressClassName")) == {"off"}
+    for template in dict(render.workloads()).values():
+        assert template["metadata"]["labels"]["app.kubernetes.io/name"] == "true"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"listenAddress": "::\nx: y"},
+        {"streamer": {"priorityClassName": "a\nb: c"}},
+        {"streamer": {"streamId": "a\nb"}},
+        {"streamer": {"source": {"samplePath": "/a\nb: c"}}},
+        {"streamer": {"source": {"object": {"url": "https://h/\nx"}}}},
+        {"image": {"repository": "a: b"}},
+        {"image": {"tag": "a\nb"}},
+        {"postgres": {"username": "a\nb"}},
+    ],
+    ids=str,
+)
+def test_a_value_that_would_become_other_yaml_is_refused(
+    values: dict[str, Any], each_helm: Path
+) -> None:
+    with pytest.raises(HelmError, match="values don't meet the specifications"):
+        run_helm(each_helm, "template", "rel", str(CHART), values=values)

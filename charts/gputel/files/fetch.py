@@ -6,12 +6,15 @@ OBJECT_SHA256 what the content must have.
 """
 
 import hashlib
+import http.client
 import os
+import re
 import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 BLOCK = 1 << 20
 PATIENCE_S = float(os.environ.get("OBJECT_PATIENCE_S", "600"))
@@ -29,6 +32,10 @@ def main() -> int:
             size, digest = fetch(url, target)
         except urllib.error.HTTPError as error:
             reason, may_pass = f"answered {error.code} {error.reason}", error.code in PASSING
+        except (ValueError, http.client.InvalidURL):  # whose words quote what they refuse
+            return told(f"{shown(url)}: OBJECT_URL or OBJECT_AUTHORIZATION cannot be sent as it is")
+        except http.client.HTTPException as error:
+            reason, may_pass = f"broke the protocol ({type(error).__name__})", True
         except OSError as error:
             reason, may_pass = str(getattr(error, "reason", error)), True
         else:
@@ -41,12 +48,12 @@ def main() -> int:
 
 def fetch(url: str, target: Path) -> tuple[int, str]:
     """Bring the file beside the target; its size, and its sha256 in hex."""
-    headers = {"User-Agent": "gputel"}
-    if authorization := os.environ.get("OBJECT_AUTHORIZATION"):
-        headers["Authorization"] = authorization
-    request = urllib.request.Request(url, headers=headers)
+    request = urllib.request.Request(url, headers={"User-Agent": "gputel"})
+    if authorization := os.environ.get("OBJECT_AUTHORIZATION", "").strip():
+        request.add_unredirected_header("Authorization", authorization)
+    opener = urllib.request.build_opener(Redirects)
     size, content = 0, hashlib.sha256()
-    with urllib.request.urlopen(request, timeout=60) as reply, partial(target).open("wb") as file:
+    with opener.open(request, timeout=60) as reply, partial(target).open("wb") as file:
         while block := reply.read(BLOCK):
             file.write(block)
             content.update(block)
@@ -55,6 +62,26 @@ def fetch(url: str, target: Path) -> tuple[int, str]:
     if expected is not None and size != int(expected):
         raise OSError(f"broke off after {size} of {expected} bytes")
     return size, content.hexdigest()
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, and shows the secret to nobody but the host that it is for."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # noqa: D102
+        before, after = urlsplit(req.full_url), urlsplit(newurl)
+        if after.scheme != "https" and (before.scheme == "https" or after.scheme != "http"):
+            reason = f"a redirect from {before.scheme} to {after.scheme}, which is not followed"
+            raise urllib.error.HTTPError(req.full_url, code, reason, headers, fp)
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        secret = req.unredirected_hdrs.get("Authorization")
+        if request is not None and secret and origin(before) == origin(after):
+            request.add_unredirected_header("Authorization", secret)
+        return request
+
+
+def origin(url) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port."""
+    return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
 def verdict(url: str, target: Path, size: int, digest: str) -> int:
@@ -75,13 +102,21 @@ def partial(target: Path) -> Path:
 def shown(url: str) -> str:
     """The URL without its query, which may be a signature, and without a password."""
     scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("?")[0].partition("/")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" in rest[len(authority) :]:  # a password with one of / ? # in it
+        return f"{scheme}://***"
+    host, slash, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what a terminal or a log would take for more than text."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def told(problem: str) -> int:
     """Say what is wrong; the exit status for it."""
-    print(f"fetch: {problem}", file=sys.stderr)
+    print("fetch: " + printable(problem), file=sys.stderr)
     return 1
 
 

@@ -4,6 +4,7 @@ The exit status is 0 when the record came back as it was sent, else 1 with one l
 it stopped. The record is of the GPU "GPU-helm-test" and stays in the store.
 """
 
+import http.client
 import json
 import os
 import random
@@ -15,6 +16,15 @@ from datetime import UTC, datetime
 
 UUID = "GPU-helm-test"
 METRIC = "GPUTEL_HELM_TEST"
+# No proxy and no redirect is shown the token.
+OPENER = urllib.request.OpenerDirector()
+for handler in (
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPErrorProcessor,
+):
+    OPENER.add_handler(handler())
 PATIENCE_S = float(os.environ.get("ROUNDTRIP_PATIENCE_S", "120"))
 
 
@@ -35,8 +45,10 @@ def main() -> int:
     except urllib.error.HTTPError as error:
         text = error.read(2000).decode(errors="replace")
         return told(f"{error.url} answered {error.code}: {text}")
-    except (OSError, ValueError) as error:
+    except OSError as error:
         return told(f"{os.environ['GPUTEL_API_URL']}: {getattr(error, 'reason', error)}")
+    except (ValueError, http.client.HTTPException) as error:  # whose words may quote the token
+        return told(f"{os.environ['GPUTEL_API_URL']}: {type(error).__name__}")
 
 
 def wait_for(value: float) -> int:
@@ -54,13 +66,13 @@ def wait_for(value: float) -> int:
 def ask(method: str, path: str, body: object = None) -> object:
     """The API's answer, decoded; a GPU that is not known yet has no rows."""
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
-    if token := os.environ.get("GPUTEL_TOKEN"):
+    if token := os.environ.get("GPUTEL_TOKEN", "").strip():
         headers["Authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body).encode()
     url = os.environ["GPUTEL_API_URL"].rstrip("/") + path
     request = urllib.request.Request(url, data=data, headers=headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=30) as reply:
+        with OPENER.open(request, timeout=30) as reply:
             return json.load(reply)
     except urllib.error.HTTPError as error:
         if method == "GET" and error.code == 404:
@@ -70,7 +82,8 @@ def ask(method: str, path: str, body: object = None) -> object:
 
 def told(problem: str) -> int:
     """Say what is wrong; the exit status for it."""
-    print(f"roundtrip: {problem}", file=sys.stderr)
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in problem)
+    print(f"roundtrip: {text}", file=sys.stderr)
     return 1
 
 

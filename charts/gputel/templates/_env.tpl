@@ -12,13 +12,25 @@
   value: {{ $values.logFormat }}
 - name: GPUTEL_DRAIN_DEADLINE_S
   value: {{ $values.drainDeadlineSeconds | quote }}
-{{- if $values.auth.enabled }}
+{{- if and $values.auth.enabled (include "gputel.holdsTokens" .component) }}
 - name: GPUTEL_TOKEN_FILE
   value: /etc/gputel/tokens/tokens
+{{- else if $values.auth.enabled }}
+{{ include "gputel.secretVar" (list "METRICS_TOKEN" (include "gputel.tokensSecret" .root) "read") }}
+- name: GPUTEL_TOKENS
+  value: read read $(METRICS_TOKEN)
 {{- else }}
 - name: GPUTEL_INSECURE
   value: "true"
 {{- end }}
+{{- end -}}
+
+{{/*
+Whether a role is asked by others, and holds the file of all tokens. The two that are asked for
+metrics alone know the token that reads.
+*/}}
+{{- define "gputel.holdsTokens" -}}
+{{- if has . (list "broker" "api") }}yes{{ end -}}
 {{- end -}}
 
 {{/* What streamer, collector and api have in common: they use broker and database. */}}

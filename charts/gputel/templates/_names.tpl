@@ -20,8 +20,8 @@ a StatefulSet's name may have; a long one is cut, and told from its like by a ha
 
 {{/* What a pod of a component is found by: (dict "root" $ "component" "broker"). Never changes. */}}
 {{- define "gputel.selector" -}}
-app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | trimSuffix "-" | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -36,7 +36,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* Name, namespace and labels of a component's resource; "suffix" where it is not the component. */}}
 {{- define "gputel.metadata" -}}
 name: {{ printf "%s-%s" (include "gputel.fullname" .root) (default .component .suffix) }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- include "gputel.labels" . | nindent 2 }}
 {{- end -}}

@@ -26,7 +26,7 @@ spec:
   {{- end }}
   containers:
     - name: {{ .component }}
-      image: {{ include "gputel.image" . }}
+      image: {{ include "gputel.image" . | quote }}
       imagePullPolicy: {{ include "gputel.pullPolicy" . }}
       args: [run, --role, {{ .component }}]
       env:
@@ -55,7 +55,7 @@ spec:
       volumeMounts:
         - name: data
           mountPath: /data
-        {{- if .root.Values.auth.enabled }}
+        {{- if and .root.Values.auth.enabled (include "gputel.holdsTokens" .component) }}
         - name: tokens
           mountPath: /etc/gputel/tokens
           readOnly: true
@@ -67,10 +67,10 @@ spec:
     - name: data
       emptyDir:
         sizeLimit: {{ .root.Values.scratchSize }}
-    {{- if .root.Values.auth.enabled }}
+    {{- if and .root.Values.auth.enabled (include "gputel.holdsTokens" .component) }}
     - name: tokens
       secret:
-        secretName: {{ include "gputel.tokensSecret" .root }}
+        secretName: {{ include "gputel.tokensSecret" .root | quote }}
         defaultMode: 0440
         items:
           - key: tokens
@@ -83,7 +83,7 @@ spec:
 
 {{/* What every pod of the release says of itself, whatever it runs; "uid" is its user and group. */}}
 {{- define "gputel.podDefaults" -}}
-serviceAccountName: {{ include "gputel.serviceAccountName" .root }}
+serviceAccountName: {{ include "gputel.serviceAccountName" .root | quote }}
 automountServiceAccountToken: false
 # GPUTEL_..._PORT of a Service would be taken for a setting.
 enableServiceLinks: false
@@ -96,7 +96,7 @@ securityContext:
   seccompProfile:
     type: RuntimeDefault
 {{- with .values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .values.nodeSelector }}
 nodeSelector:
@@ -179,6 +179,6 @@ readinessProbe:
 - name: {{ index . 0 }}
   valueFrom:
     secretKeyRef:
-      name: {{ index . 1 }}
-      key: {{ index . 2 }}
+      name: {{ index . 1 | quote }}
+      key: {{ index . 2 | quote }}
 {{- end -}}

@@ -40,12 +40,12 @@
 {{- if eq $source.type "pvc" -}}
 - name: source
   persistentVolumeClaim:
-    claimName: {{ required "streamer.source.pvc.existingClaim: name the claim that has the file" $source.pvc.existingClaim }}
+    claimName: {{ required "streamer.source.pvc.existingClaim: name the claim that has the file" $source.pvc.existingClaim | quote }}
     readOnly: true
 {{- else if eq $source.type "hostPath" -}}
 - name: source
   hostPath:
-    path: {{ required "streamer.source.hostPath.path: name the nodes' directory that has the file" $source.hostPath.path }}
+    path: {{ required "streamer.source.hostPath.path: name the nodes' directory that has the file" $source.hostPath.path | quote }}
     type: Directory
 {{- else if eq $source.type "object" -}}
 - name: source
@@ -61,9 +61,9 @@
 {{- $object := .values.source.object -}}
 {{- if eq .values.source.type "object" -}}
 - name: fetch
-  image: {{ include "gputel.image" . }}
+  image: {{ include "gputel.image" . | quote }}
   imagePullPolicy: {{ include "gputel.pullPolicy" . }}
-  command: [python, /scripts/fetch.py, /source/{{ .values.source.file }}]
+  command: [python, /scripts/fetch.py, {{ printf "/source/%s" .values.source.file | quote }}]
   env:
     - name: OBJECT_URL
       value: {{ required "streamer.source.object.url: say where the file is to be fetched from" $object.url | quote }}
