@@ -129,7 +129,8 @@ class PostgresSettings:
 
     postgres_dsn: str | None = _setting(
         None,
-        "Postgres to use, as postgresql://user:password@host/db. Default: embedded.",
+        "Postgres to use, as postgresql://user:password@host/db; the environment keeps it from the "
+        "list of processes. Default: embedded.",
         secret=True,
     )
     postgres_bin_dir: Path | None = _setting(

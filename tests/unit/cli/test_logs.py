@@ -27,3 +27,21 @@ def test_a_transaction_that_a_client_left_is_not_told_of(
     logging.getLogger("asyncio").error("Task was destroyed but it is pending!")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("ERROR   Task was destroyed but it is pending!")
+
+
+@pytest.mark.parametrize("shape", ["text", "json"])
+def test_what_comes_from_outside_forges_no_line_and_shows_no_secret(
+    capsys: pytest.CaptureFixture[str], shape: str
+) -> None:
+    configure_logs(CommonSettings(log_format=shape))
+    try:
+        raise ValueError("\x1b[2J postgresql://u:SECRET@h/db")
+    except ValueError:
+        logging.getLogger("gputel").exception(
+            "message %s\n12:00:00 INFO forged \x1b]0;x\x07\u202e\x9b\x7f", "http://u:SECRET@h"
+        )
+    shown = capsys.readouterr().err
+    assert "SECRET" not in shown
+    assert shown.isascii()
+    assert all(character.isprintable() or character == "\n" for character in shown)
+    assert not any(line.startswith("12:00:00 INFO forged") for line in shown.splitlines())
