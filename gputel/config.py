@@ -30,6 +30,7 @@ ENV_PREFIX = "GPUTEL_"
 MIB = 1024 * 1024
 _BROKER_SCHEMES = ("http", "https", "dns+http")
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP)")
+_HOST_NAME = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:]+")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
@@ -356,6 +357,11 @@ class AccessSettings:
     insecure: bool = _setting(
         False, "Listen without tokens on an address that other machines reach."
     )
+    allowed_hosts: str | None = _setting(
+        None,
+        "Names by which the servers may be called beside their own, as NAME,NAME; .DOMAIN for all "
+        "names in it, * for any. Servers that ask for tokens answer to any name.",
+    )
     tls_cert: Path | None = _setting(
         None,
         "Certificate for HTTPS on every port, in PEM, with those that signed it behind it. Read "
@@ -629,6 +635,12 @@ def _check_urls(settings: Settings) -> None:
             raise ConfigError(
                 f"--cors-origins: {mask(origin)!r} is no origin: write it like "
                 "https://grafana.example, without a path, or * for all"
+            )
+    for name in filter(None, map(str.strip, (settings.access.allowed_hosts or "").split(","))):
+        if name != "*" and not _HOST_NAME.fullmatch(name):
+            raise ConfigError(
+                f"--allowed-hosts: {name!r} is no name: write it like gpus.example, without scheme "
+                "and port, .example for all names in it, or * for any"
             )
     if settings.postgres.postgres_dsn is not None:
         check_dsn(settings.postgres.postgres_dsn)

@@ -14,6 +14,7 @@
         SchemaTooNew         the database is ahead of this gputel
       RequestError           a request that cannot be answered as asked (4xx, 5xx)
         BadRequest 400 (BadExpression, QueryTooLarge), Unauthorized 401, Forbidden 403,
+        HostNotAllowed 403, CrossSite 403,
         NotFound 404, UnknownMessage 404,
         NotAcceptable 406, UnsupportedMediaType 415, IdempotencyKeyReused 422,
         ExpressionFailed 422, QueryTimedOut 503, UnknownQueue 404,
@@ -174,6 +175,20 @@ class Forbidden(RequestError):
     """The token is known, and does not allow this."""
 
     code = "forbidden"
+    status = 403
+
+
+class HostNotAllowed(RequestError):
+    """The server was called by a name that is not its own."""
+
+    code = "host_not_allowed"
+    status = 403
+
+
+class CrossSite(RequestError):
+    """A web page of another site wants to change something."""
+
+    code = "cross_site"
     status = 403
 
 

@@ -256,13 +256,15 @@ async def _health(process: Process) -> AsyncIterator[None]:
     from gputel.web.errors import error_middleware
     from gputel.web.health import add_health_routes
     from gputel.web.listener import listen
+    from gputel.web.site import site_middleware
 
     settings = process.settings.common
     if settings.health_port is None:
         yield
         return
+    site = site_middleware(process.access.names(settings.host))
     guard = access_middleware(process.access, scope_of_health)
-    app = web.Application(middlewares=[error_middleware, guard])
+    app = web.Application(middlewares=[error_middleware, site, guard])
     add_health_routes(app, process.health)
     certificate = process.access.certificate
     port = settings.health_port

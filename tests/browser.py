@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,12 @@ class Page:
 
 
 @asynccontextmanager
-async def open_page(directory: Path) -> AsyncIterator[Page]:
+async def open_page(directory: Path, *flags: str) -> AsyncIterator[Page]:
     """An empty tab of a Chromium of its own, which is started once more where it does not start."""
     try:
-        process, url = await _start(directory)
+        process, url = await _start(directory, flags)
     except BrowserDidNotStart:
-        process, url = await _start(directory)
+        process, url = await _start(directory, flags)
     try:
         async with (
             aiohttp.ClientSession() as session,
@@ -94,14 +94,14 @@ class BrowserDidNotStart(Exception):
     """Chromium has no tab to drive; says what it wrote."""
 
 
-async def _start(directory: Path) -> tuple[asyncio.subprocess.Process, str]:
+async def _start(directory: Path, flags: Sequence[str]) -> tuple[asyncio.subprocess.Process, str]:
     """A process, and the address of its tab."""
     assert BROWSER is not None
     profile = Path(tempfile.mkdtemp(prefix="chromium-", dir=directory))
     said = profile.with_suffix(".stderr")
     with said.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(BROWSER, *_FLAGS, f"--user-data-dir={profile}", "about:blank"),
+            *(BROWSER, *_FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=stderr,
         )

@@ -86,7 +86,7 @@ def request(
     target: str = "/publish", body: bytes = b"", *fields: str, method: str = "POST"
 ) -> bytes:
     """A whole request; its length is told unless a field says otherwise."""
-    lines = [f"{method} {target} HTTP/1.1", "Host: x", *fields]
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *fields]
     if not any(field.lower().startswith(("content-length", "transfer-enc")) for field in fields):
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "\r\n"]).encode("latin-1") + body

@@ -31,12 +31,14 @@ from gputel.config import ApiSettings
 from gputel.store.cost import Limits
 from gputel.store.reader import Reader
 from gputel.web.access import ACCESS, Access, access_middleware
-from gputel.web.cors import cors_middleware, origins_of
+from gputel.web.cors import ANY, cors_middleware, origins_of
 from gputel.web.errors import error_middleware
 from gputel.web.health import Health
 from gputel.web.request_metrics import request_metrics
 from gputel.web.response_headers import set_headers
+from gputel.web.site import Welcome, site_middleware
 from gputel.web.throttle import Throttle, throttle_middleware
+from gputel.web.tokens import Scope
 
 
 def build_app(
@@ -45,10 +47,11 @@ def build_app(
     settings: ApiSettings | None = None,
     access: Access | None = None,
     pusher: Pusher | None = None,
+    host: str = "127.0.0.1",
 ) -> web.Application:
     """The application; without a reader it only describes itself, as ``gputel openapi`` needs.
 
-    Without a pusher it takes no records.
+    Without a pusher it takes no records. ``host`` is the address that it is served on.
     """
     settings = settings or ApiSettings()
     throttle = Throttle(settings.rate_limit, settings.rate_burst, settings.concurrency_limit)
@@ -59,6 +62,7 @@ def build_app(
             cors_middleware(origins_of(settings)),
             error_middleware,
             prometheus_refusals,
+            site_middleware(access.names(host), _welcome(settings, access)),
             access_middleware(access, scope_of_request),
             throttle_middleware(throttle, scope_of_request),
             validation_middleware,
@@ -96,6 +100,22 @@ def build_app(
     add_page_routes(app)
     app[DOCUMENT] = build_document(app)
     return app
+
+
+def _welcome(settings: ApiSettings, access: Access) -> Welcome:
+    """Pages of which origins may send what is no GET, as ``--cors-origins`` has it.
+
+    Those of a named origin; those of any, under ``*``, only what they could read as well, unless
+    a token is asked for.
+    """
+    origins = origins_of(settings)
+
+    def welcome(request: web.Request, origin: str) -> bool:
+        if origin in origins:
+            return True
+        return ANY in origins and (access.guarded or scope_of_request(request) is Scope.READ)
+
+    return welcome
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -32,7 +32,7 @@ async def serve(
     keep_freed_memory()
     health.add("postgres", reader.check)
     access = access or Access()
-    app = build_app(reader, health, settings, access, pusher)
+    app = build_app(reader, health, settings, access, pusher, host)
     async with listen(
         app,
         host,

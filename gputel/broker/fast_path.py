@@ -29,6 +29,8 @@ from gputel.errors import RequestError
 from gputel.web.access import ACCESS, Access
 from gputel.web.connection import Connection
 from gputel.web.intake import SMALL_BYTES, Intake
+from gputel.web.own_names import OwnNames
+from gputel.web.site import NAMES
 from gputel.web.tokens import Scope
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is aiohttp's
@@ -42,7 +44,7 @@ HOT = web.AppKey("hot", dict[str, Answering])
 
 def fast_connections(app: web.Application) -> Callable[[web.Server], FastPath]:
     """What makes the connections of a server of ``app``; its hot routes are answered here."""
-    hot = app[HOT], app[INTAKE], app[REPLIES], app[ACCESS]
+    hot = app[HOT], app[INTAKE], app[REPLIES], app[ACCESS], app[NAMES]
 
     def connection(server: web.Server) -> FastPath:
         return FastPath(*hot, server, loop=asyncio.get_running_loop(), **server._kwargs)
@@ -59,6 +61,7 @@ class FastPath(Connection):
         "_intake",
         "_latched",
         "_missing",
+        "_names",
         "_parts",
         "_replies",
         "_reply_room",
@@ -76,6 +79,7 @@ class FastPath(Connection):
         intake: Intake,
         replies: Intake,
         access: Access,
+        names: OwnNames,
         *args: Any,
         **kwargs: Any,
     ) -> None:
@@ -85,6 +89,7 @@ class FastPath(Connection):
         self._replies = replies
         self._reply_room = 0  # bytes that are kept for a reply until it is written
         self._access = access
+        self._names = names
         self._room = 0  # bytes that the intake keeps for the body of a request
         self._latched = False  # whether all that comes is aiohttp's
         self._shared = False  # whether some of what came was
@@ -172,6 +177,8 @@ class FastPath(Connection):
         return True
 
     def _may(self, head: Head) -> bool:
+        if not self._names.includes(head.host):
+            return False
         try:
             self._access.check(head.authorization, Scope.WRITE)
         except RequestError:

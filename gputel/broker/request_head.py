@@ -22,6 +22,7 @@ class Head(NamedTuple):
     """One plain head. ``hot``: a POST, so perhaps one that is answered without aiohttp."""
 
     hot: bool
+    host: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]  # with Accept alone
@@ -49,6 +50,7 @@ def parse_head(data: bytes) -> Head | None:
     path, _, query = line[2].partition("?")
     return Head(
         hot=line[1] == "POST",
+        host=fields["host"],
         path=path,
         query=_query(query),
         headers={"Accept": fields["accept"]} if "accept" in fields else {},

@@ -26,6 +26,7 @@ from gputel.web.errors import error_middleware
 from gputel.web.health import Check, Health, add_health_routes
 from gputel.web.listener import Listener, Patience, listen
 from gputel.web.request_metrics import request_metrics
+from gputel.web.site import NAMES, site_middleware
 from gputel.web.tokens import Scope
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ async def serve(
             await durable.restore(queues.restored)
             health.add("journal", _journal_readiness(durable))
         consumers = Consumers()
-        app = make_app(queues, settings, health, consumers, access)
+        app = make_app(queues, settings, health, consumers, access, host)
         health.add("broker", _readiness(queues))
         async with _served(settings, host, app, queues, consumers, drain_deadline_s) as listener:
             yield listener
@@ -102,18 +103,22 @@ def make_app(
     health: Health,
     consumers: Consumers,
     access: Access | None = None,
+    host: str = "127.0.0.1",
 ) -> web.Application:
-    """The application: every route of ``docs/protocol.md``."""
+    """The application of a broker that listens on ``host``: every route of ``docs/protocol.md``."""
     access = access or Access()
+    names = access.names(host)
     app = web.Application(
         client_max_size=settings.message_max_bytes,
         middlewares=[
             request_metrics("broker"),
             error_middleware,
+            site_middleware(names, typed=True),
             access_middleware(access, _scope_of),
         ],
     )
     app[ACCESS] = access
+    app[NAMES] = names
     app[INTAKE], app[REPLIES] = make_intake(settings), make_intake(settings)
     app[HOT] = {
         **MessageHandlers(queues, settings, consumers).by_path(),

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Middleware
 from gputel.config import AccessSettings
 from gputel.errors import Forbidden, Unauthorized
 from gputel.web.errors import Handler
+from gputel.web.own_names import OwnNames
 from gputel.web.tls import Certificate
 from gputel.web.tokens import Scope, Source, Token, find, parse, token_file
 
@@ -28,10 +29,14 @@ class Access:
     """Whom a server lets in, without a source of tokens everyone, and its certificate for TLS."""
 
     def __init__(
-        self, source: Source | None = None, certificate: Certificate | None = None
+        self,
+        source: Source | None = None,
+        certificate: Certificate | None = None,
+        allowed_hosts: str = "",
     ) -> None:
         self._source = source
         self.certificate = certificate
+        self._allowed_hosts = allowed_hosts
 
     @classmethod
     def of(cls, settings: AccessSettings) -> Access:
@@ -43,14 +48,19 @@ class Access:
         if settings.tokens is not None:
             given = parse(settings.tokens.replace(";", "\n").splitlines(), "--tokens")
             sources.append(lambda: given)
+        hosts = settings.allowed_hosts or ""
         if not sources:
-            return cls(None, certificate)
-        return cls(lambda: [token for source in sources for token in source()], certificate)
+            return cls(None, certificate, hosts)
+        return cls(lambda: [token for source in sources for token in source()], certificate, hosts)
 
     @property
     def guarded(self) -> bool:
         """Whether a token is asked for."""
         return self._source is not None
+
+    def names(self, bound: str) -> OwnNames:
+        """By which names a server that listens on an address may be called."""
+        return OwnNames(bound, self._allowed_hosts, self.guarded)
 
     @cached_property
     def own_token(self) -> str:

@@ -98,7 +98,7 @@ async def test_a_large_body_is_refused_before_it_is_read(broker: Server) -> None
     """A million such bodies would else fill the memory that those with a token need."""
     host, port = broker.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n")
+    writer.write(b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000000\r\n\r\n")
     async with asyncio.timeout(20):
         assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
     writer.close()

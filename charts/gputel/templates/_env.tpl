@@ -22,6 +22,13 @@
 {{- else }}
 - name: GPUTEL_INSECURE
   value: "true"
+{{- /* Without tokens only own names are answered: NAME.NAMESPACE, and those of the Ingress. */}}
+{{- $names := list (printf ".%s-%s.%s" (include "gputel.fullname" .root) .component .root.Release.Namespace) }}
+{{- if and (eq .component "api") $values.ingress.enabled }}
+{{- $names = concat $names $values.ingress.hosts }}
+{{- end }}
+- name: GPUTEL_ALLOWED_HOSTS
+  value: {{ join "," $names | quote }}
 {{- end }}
 {{- end -}}
 

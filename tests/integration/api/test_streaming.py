@@ -90,7 +90,7 @@ async def test_a_client_that_leaves_cancels_its_statement(
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE series IN ACCESS EXCLUSIVE MODE")
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: api\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await until_busy_sessions_are(pool, 2)  # the lock's and the one that waits for it
         writer.transport.abort()
         await until_busy_sessions_are(pool, 1)
@@ -140,7 +140,7 @@ async def test_a_client_that_takes_nothing_loses_its_connection(
     monkeypatch.setattr("gputel.api.formats.streamed._STALL_TIMEOUT_S", 0.3)
     await add_many(pool, Labels(), MORNING, blocks=1000, samples=200)
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port, limit=1024)
-    writer.write(f"GET {PATH} HTTP/1.1\r\nHost: api\r\n\r\n".encode())
+    writer.write(f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await until_busy_sessions_are(pool, 1)
     await until_busy_sessions_are(pool, 0)
     answer = await reader.read()

@@ -59,7 +59,7 @@ async def test_connection_that_waits_for_a_message_is_not_idle(start) -> None:
 
 async def test_head_that_comes_byte_by_byte_and_never_ends_is_closed(start) -> None:
     async with start(idle_timeout_s=0.5) as broker, raw_to(broker.port) as raw:
-        endless = b"POST /publish HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 1000
+        endless = b"POST /publish HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 1000
         await asyncio.gather(drip(raw, endless), raw.rest())
 
 

@@ -17,16 +17,19 @@ from gputel.config import BrokerSettings
 from gputel.web.health import Health
 from tests.integration.broker.conftest import until
 
-STATS = b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n"
+STATS = b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def publish(id_: str, payload: str = "") -> bytes:
     body = msgspec.json.encode({"id": id_, "payload": payload})
-    return b"POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    return (
+        b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+        + body
+    )
 
 
 def consume(query: str = "?wait_s=5") -> bytes:
-    return f"POST /consume{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    return f"POST /consume{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 class Raw:
@@ -120,7 +123,7 @@ async def test_body_that_is_slow_to_come_is_left_to_aiohttp(raw, answered, monke
     ],
 )
 def test_head_with_anything_unusual_is_not_read_here(line: str) -> None:
-    head = f"POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{line}\r\n\r\n"
+    head = f"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{line}\r\n\r\n"
     assert parse_head(head.encode("latin-1")) is None
 
 
@@ -138,7 +141,7 @@ def test_head_with_anything_unusual_is_not_read_here(line: str) -> None:
     ],
 )
 def test_request_line_with_anything_unusual_is_not_read_here(first: str) -> None:
-    assert parse_head(f"{first}\r\nHost: x\r\n\r\n".encode()) is None
+    assert parse_head(f"{first}\r\nHost: localhost\r\n\r\n".encode()) is None
 
 
 async def test_first_of_two_arguments_counts_and_empty_ones_are_told(broker) -> None:
@@ -256,4 +259,4 @@ async def test_fast_path_stands_for_every_middleware_of_the_application() -> Non
     app = make_app(Queues(settings), settings, Health(), Consumers())
     # The fast path counts, turns errors into replies and asks for tokens itself: a fourth
     # middleware must be added.
-    assert len(app.middlewares) == 3
+    assert len(app.middlewares) == 4

@@ -34,7 +34,7 @@ async def raw_request(port: int, text: str) -> socket.socket:
     return sock
 
 
-CONSUME = "POST /consume HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+CONSUME = "POST /consume HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
 
 
 async def test_many_producers_and_consumers_each_message_once_in_order(broker) -> None:
