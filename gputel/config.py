@@ -30,7 +30,7 @@ ENV_PREFIX = "GPUTEL_"
 MIB = 1024 * 1024
 _BROKER_SCHEMES = ("http", "https", "dns+http")
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP)")
-_HOST_NAME = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:]+")
+_HOST_NAME = re.compile(r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:]+")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
@@ -361,6 +361,24 @@ class AccessSettings:
         None,
         "Names by which the servers may be called beside their own, as NAME,NAME; .DOMAIN for all "
         "names in it, * for any. Servers that ask for tokens answer to any name.",
+    )
+    connections_max: int = _setting(
+        16_384,
+        "Most connections that the servers of a process hold; fewer where it may open fewer files. "
+        "When there are more, the longest idle ones are closed.",
+        minimum=1,
+    )
+    connections_of_client_max: int = _setting(
+        0,
+        "Most of them of one address, which is that of a proxy for all behind it; 0 leaves a "
+        "sixteenth to others.",
+        minimum=0,
+    )
+    head_timeout_s: float = _setting(
+        15.0,
+        "Seconds for a TLS handshake, for a new connection to send the head of a request, and for "
+        "any to send the rest of one that it began.",
+        minimum=0.05,
     )
     tls_cert: Path | None = _setting(
         None,

@@ -236,6 +236,13 @@ COLLECTOR_DAYS_DROPPED = _counter(
 )
 COLLECTOR_SERIES = _gauge("gputel_collector_series_known", "Series held in the series index.")
 
+HTTP_CONNECTIONS = _gauge("gputel_http_connections", "Connections to the process's servers.")
+HTTP_CONNECTIONS_CLOSED = _counter(
+    "gputel_http_connections_closed",
+    "Connections closed for the sake of others: idle when there were too many, refused as there "
+    "were too many, late with the head of a request, stuck in taking a reply.",
+    "reason",
+)
 HTTP = Requests()
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gputel")
 
+_KEPT_FILES = 192  # for Postgres, sources, journal and brokers, whatever the servers' crowd
+
 
 @dataclass
 class Process:
@@ -61,7 +63,8 @@ class Process:
         """Whom its servers let in. Raises ConfigError for tokens that are wrong."""
         from gputel.web.access import Access
 
-        return Access.of(self.settings.access)
+        kept_files = _KEPT_FILES + self.settings.postgres.postgres_pool_size
+        return Access.of(self.settings.access, kept_files)
 
     def check(self) -> None:
         """Read the files that its servers need, before anything starts. Raises ConfigError."""
@@ -256,6 +259,7 @@ async def _health(process: Process) -> AsyncIterator[None]:
     from gputel.web.errors import error_middleware
     from gputel.web.health import add_health_routes
     from gputel.web.listener import listen
+    from gputel.web.response_headers import guard_response
     from gputel.web.site import site_middleware
 
     settings = process.settings.common
@@ -265,11 +269,16 @@ async def _health(process: Process) -> AsyncIterator[None]:
     site = site_middleware(process.access.names(settings.host))
     guard = access_middleware(process.access, scope_of_health)
     app = web.Application(middlewares=[error_middleware, site, guard])
+    app.on_response_prepare.append(guard_response)
     add_health_routes(app, process.health)
-    certificate = process.access.certificate
-    port = settings.health_port
+    access, port = process.access, settings.health_port
     async with listen(
-        app, settings.host, port, "--health-port", certificate=certificate
+        app,
+        settings.host,
+        port,
+        "--health-port",
+        certificate=access.certificate,
+        open_connections=access.open_connections,
     ) as listener:
         log.info("health listens on %s", listener.url)
         yield

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from gputel.config import Settings
 from gputel.errors import Stopped
+from gputel.file_limit import raise_file_limit
 from gputel.roles import Process, check_ports_of, in_start_order
 
 log = logging.getLogger("gputel")
@@ -56,6 +57,7 @@ async def running(
     stop in reverse order, all within the drain deadline. Raises what made a role fail to start,
     or fail in its work.
     """
+    raise_file_limit()
     process = Process(settings, settings.broker_url)
     loop = asyncio.get_running_loop()
     with _Signals(loop, process):

@@ -35,7 +35,7 @@ from gputel.web.cors import ANY, cors_middleware, origins_of
 from gputel.web.errors import error_middleware
 from gputel.web.health import Health
 from gputel.web.request_metrics import request_metrics
-from gputel.web.response_headers import set_headers
+from gputel.web.response_headers import guard_response, set_headers
 from gputel.web.site import Welcome, site_middleware
 from gputel.web.throttle import Throttle, throttle_middleware
 from gputel.web.tokens import Scope
@@ -70,6 +70,7 @@ def build_app(
         ]
     )
     app.on_response_prepare.append(set_headers)
+    app.on_response_prepare.append(guard_response)
     app.on_response_prepare.append(lift_time_limit)
     # The two keys that aiohttp_apispec.validation_middleware reads.
     app["_apispec_parser"] = Parser()

@@ -12,7 +12,9 @@ from gputel.memory import keep_freed_memory
 from gputel.store.reader import Reader
 from gputel.web.access import Access
 from gputel.web.health import Health
-from gputel.web.listener import Listener, listen
+from gputel.web.listener import Listener, Patience, listen
+
+_STALL_S = 60.0  # without a byte taken of an answer; a slow client gets it, however long it takes
 
 
 @asynccontextmanager
@@ -39,6 +41,8 @@ async def serve(
         settings.api_port,
         "--api-port",
         certificate=access.certificate,
+        patience=Patience(reply_s=_STALL_S),
         auto_decompress=False,
+        open_connections=access.open_connections,
     ) as listener:
         yield listener

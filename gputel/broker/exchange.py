@@ -17,6 +17,7 @@ from gputel.errors import Busy
 from gputel.mq.encoding import encode
 from gputel.mq.protocol import JSON, MAX_ITEMS_BYTES, MSGPACK
 from gputel.web.intake import SMALL_BYTES, Intake
+from gputel.web.response_headers import NO_SNIFF
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -127,8 +128,8 @@ class Answer:
     def response(self) -> web.Response:
         """The same for aiohttp."""
         if self.status == 204:
-            return web.Response(status=204)
-        headers = {"Retry-After": "1"} if self.status == 503 else None
+            return web.Response(status=204, headers=NO_SNIFF)
+        headers = {**NO_SNIFF, "Retry-After": "1"} if self.status == 503 else NO_SNIFF
         return web.Response(
             status=self.status, body=self.body, content_type=self.content_type, headers=headers
         )

@@ -105,6 +105,7 @@ class FastPath(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep no room in the transport: it then tells at once if the system took it all."""
         super().connection_made(transport)
+        self._latched = self.crowded is not None
         cast(asyncio.Transport, transport).set_write_buffer_limits(0)
 
     def data_received(self, data: bytes) -> None:
@@ -226,6 +227,11 @@ class FastPath(Connection):
         self._waiting_bytes += len(data)
         if self._waiting_bytes > _MAX_WAITING_BYTES and not self._buffer_paused:
             self._pause_reading_for_buffer()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is lost when it is closed."""
+        return not self._serving and self._missing <= 0 and super().idle
 
     # ------------------------------------------------------------------ answering
 

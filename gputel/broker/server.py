@@ -22,10 +22,12 @@ from gputel.broker.queues import Queues
 from gputel.broker.stats import StatsHandlers
 from gputel.config import BrokerSettings
 from gputel.web.access import ACCESS, Access, access_middleware, scope_of_health
+from gputel.web.connection import LEAST_BYTES_PER_S
 from gputel.web.errors import error_middleware
 from gputel.web.health import Check, Health, add_health_routes
 from gputel.web.listener import Listener, Patience, listen
 from gputel.web.request_metrics import request_metrics
+from gputel.web.response_headers import guard_response
 from gputel.web.site import NAMES, site_middleware
 from gputel.web.tokens import Scope
 
@@ -85,6 +87,7 @@ async def _served(
             patience=_patience(settings),
             connection=connection,
             certificate=certificate,
+            open_connections=app[ACCESS].open_connections,
         ) as listener:
             try:
                 yield listener
@@ -94,7 +97,12 @@ async def _served(
 
 def _patience(settings: BrokerSettings) -> Patience:
     receive_s = settings.receive_timeout_s
-    return Patience(settings.idle_timeout_s, refused_s=receive_s, reply_s=receive_s)
+    return Patience(
+        settings.idle_timeout_s,
+        refused_s=receive_s,
+        reply_s=receive_s,
+        reply_bytes_per_s=LEAST_BYTES_PER_S,
+    )
 
 
 def make_app(
@@ -117,6 +125,7 @@ def make_app(
             access_middleware(access, _scope_of),
         ],
     )
+    app.on_response_prepare.append(guard_response)
     app[ACCESS] = access
     app[NAMES] = names
     app[INTAKE], app[REPLIES] = make_intake(settings), make_intake(settings)

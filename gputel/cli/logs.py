@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from gputel.config import CommonSettings
+from gputel.log_limits import LogLimits
 from gputel.masking import mask
 from gputel.printable import json_text, printable, printable_lines
 
@@ -39,7 +40,7 @@ class JsonFormatter(logging.Formatter):
             "message": mask(record.getMessage()),
         }
         if record.exc_info:
-            line["trace"] = mask(self.formatException(record.exc_info))
+            line["trace"] = record.exc_text or mask(self.formatException(record.exc_info))
         return json_text(line)
 
 
@@ -52,6 +53,7 @@ def configure_logs(settings: CommonSettings, *, level: str | None = None) -> Non
     """Send gputel's log lines to stderr; ``level`` overrides the setting."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_is_news)
+    handler.addFilter(LogLimits())
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:

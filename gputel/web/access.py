@@ -12,7 +12,9 @@ from aiohttp.typedefs import Middleware
 from gputel.config import AccessSettings
 from gputel.errors import Forbidden, Unauthorized
 from gputel.web.errors import Handler
+from gputel.web.open_connections import OpenConnections
 from gputel.web.own_names import OwnNames
+from gputel.web.response_headers import SHOWN
 from gputel.web.tls import Certificate
 from gputel.web.tokens import Scope, Source, Token, find, parse, token_file
 
@@ -26,21 +28,29 @@ _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
 class Access:
-    """Whom a server lets in, without a source of tokens everyone, and its certificate for TLS."""
+    """Whom the servers of a process let in, and how many at once; their certificate for TLS.
+
+    Without a source of tokens everyone is.
+    """
 
     def __init__(
         self,
         source: Source | None = None,
         certificate: Certificate | None = None,
         allowed_hosts: str = "",
+        open_connections: OpenConnections | None = None,
     ) -> None:
         self._source = source
         self.certificate = certificate
+        self.open_connections = open_connections or OpenConnections()
         self._allowed_hosts = allowed_hosts
 
     @classmethod
-    def of(cls, settings: AccessSettings) -> Access:
-        """As the settings have it. Raises ConfigError for files that are wrong."""
+    def of(cls, settings: AccessSettings, kept_files: int = 0) -> Access:
+        """As the settings have it, with so many files kept from connections.
+
+        Raises ConfigError for files that are wrong.
+        """
         certificate = Certificate.of(settings)
         sources: list[Source] = []
         if settings.token_file is not None:
@@ -48,10 +58,9 @@ class Access:
         if settings.tokens is not None:
             given = parse(settings.tokens.replace(";", "\n").splitlines(), "--tokens")
             sources.append(lambda: given)
-        hosts = settings.allowed_hosts or ""
-        if not sources:
-            return cls(None, certificate, hosts)
-        return cls(lambda: [token for source in sources for token in source()], certificate, hosts)
+        tokens = (lambda: [token for source in sources for token in source()]) if sources else None
+        counted = OpenConnections.of(settings, kept_files)
+        return cls(tokens, certificate, settings.allowed_hosts or "", counted)
 
     @property
     def guarded(self) -> bool:
@@ -94,9 +103,6 @@ class Access:
             raise Forbidden(f"the token {token.name!r} does not allow this: it needs {scope}")
         return token
 
-
-SHOWN = "gputel_token"
-"""Where a request has the Token that let it in."""
 
 ACCESS = web.AppKey("access", Access)
 """Whom an application lets in."""

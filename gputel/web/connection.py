@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import socket
+import sys
+import termios
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
+from gputel import metrics
 from gputel.web.errors import error_response, http_refusal
+from gputel.web.response_headers import GUARDED
 
 log = logging.getLogger("gputel.web")
 
@@ -20,6 +26,9 @@ LEAST_BYTES_PER_S = 64 * 1024
 """A peer that sends a body or takes a reply more slowly than this, on average, is cut off."""
 
 _MESSAGE_CHARS = 200
+_CROWDED_S = 2.0
+_TICK_S = 0.002
+_QUEUED = getattr(termios, "TIOCOUTQ", None) if sys.platform == "linux" else None
 _PROBES = ((6, "TCP_KEEPCNT"), (10, "TCP_KEEPINTVL"), (60, "TCP_KEEPIDLE"))  # dead in 2 minutes
 
 
@@ -27,20 +36,47 @@ class Connection(web.RequestHandler):
     """Cuts off a peer that does not take its reply, and answers bad HTTP as errors are answered.
 
     ``reply_s`` is the seconds in which a peer must take its reply, or of a large one as much as
-    one of LEAST_BYTES_PER_S would; None: as long as it likes.
+    one of ``reply_bytes_per_s`` would; None: as long as it likes. ``head_s`` is the seconds for
+    the first head of a request, and for the rest of any that has begun to come. ``crowded`` tells
+    why there is no room for it; then it gets one reply. ``left`` is called when it is closed.
     """
 
-    __slots__ = ("__weakref__", "_taking", "_untaken", "reply_s")
+    __slots__ = (
+        "__weakref__",
+        "_head",
+        "_partial",
+        "_taking",
+        "_untaken",
+        "_unused_until",
+        "crowded",
+        "head_s",
+        "left",
+        "reply_bytes_per_s",
+        "reply_s",
+        "wire",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.reply_s: float | None = None
+        self.reply_bytes_per_s: float = LEAST_BYTES_PER_S
+        self.head_s = 0.0
+        self.crowded: str | None = None
+        self.left: Callable[[], None] | None = None
+        self.wire: asyncio.Transport | None = None  # the transport, also while it is being closed
+        self._head: asyncio.TimerHandle | None = None
+        self._partial = False  # whether that waits for the rest of a head
+        self._unused_until = 0.0
         self._taking: asyncio.TimerHandle | None = None
         self._untaken = 0  # bytes of replies, when they were last looked at
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Have the system find out whether the peer's machine is still there."""
         super().connection_made(transport)
+        self.wire = cast(asyncio.Transport, transport)
+        self._next_keepalive_close_time -= _TICK_S  # not what a reply in this moment sets it to
+        self._unused_until = self._next_keepalive_close_time
+        self._expect_head()
         sock = transport.get_extra_info("socket")
         for value, name in _PROBES:
             option = getattr(socket, name, None)
@@ -51,6 +87,12 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Read on; a body that turns out not to be framed as HTTP is not waited for."""
         super().data_received(data)
+        if self._messages:
+            self.head_came()
+        elif not self._partial and (self._waiter is not None or not self._request_count):
+            self._partial = True
+            if self._head is None:
+                self._expect_head()
         if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
             bodies = [body for _, body in self._messages]
             if self._current_request is not None:
@@ -69,10 +111,49 @@ class Connection(web.RequestHandler):
         super().resume_writing()
         self._unwatch()
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is lost when it is closed: no request is under way."""
+        if self.wire is None or self.transport is None:
+            return True  # in a TLS handshake, or being closed
+        return self._waiter is not None and not self._messages
+
+    @property
+    def answered(self) -> bool:
+        """Whether a request of it was."""
+        return self.idle_since != self._unused_until
+
+    @property
+    def idle_since(self) -> float:
+        """Grows with the time at which it became idle."""
+        return self._next_keepalive_close_time
+
+    def head_came(self) -> None:
+        """The head of a request is whole."""
+        self._partial = False
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def _expect_head(self) -> None:
+        if self.head_s:
+            wait_s = min(self.head_s, _CROWDED_S) if self.crowded else self.head_s
+            self._head = self._loop.call_later(wait_s, self._late)
+
+    def _late(self) -> None:
+        """Close it, unless the head came in a way that was not seen, as those of the fast path."""
+        self._head = None
+        if self.idle and (not self.answered or self._partial):
+            metrics.HTTP_CONNECTIONS_CLOSED.labels("late").inc()
+            self.force_close()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Watch no more."""
         self._unwatch()
+        self.head_came()
         super().connection_lost(exc)
+        if self.left is not None:
+            self.left()
 
     def handle_error(
         self,
@@ -83,10 +164,12 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Refuse what is no HTTP in the shape of all errors, then close."""
         if status >= 500 or request.writer.output_size > 0:
-            return super().handle_error(request, status, exc, message)
+            fault = super().handle_error(request, status, exc, message)
+            fault.headers.update(GUARDED)
+            return fault
         reason = " ".join((message or "malformed").split())[:_MESSAGE_CHARS]
         log.debug("refused what is no HTTP, from %s: %s", request.remote, reason)
-        response = error_response(status, "bad_request", _told(exc, reason))
+        response = error_response(status, "bad_request", _told(exc, reason), GUARDED)
         response.force_close()
         return response
 
@@ -96,6 +179,8 @@ class Connection(web.RequestHandler):
         """Write a reply; what aiohttp refused itself is put in the shape of all errors."""
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             resp = http_refusal(request, resp)
+        if self.crowded and not resp.prepared:
+            resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
@@ -107,7 +192,7 @@ class Connection(web.RequestHandler):
 
     def _watch(self) -> None:
         if self.transport is not None and self.reply_s is not None:
-            self._untaken = self.transport.get_write_buffer_size()
+            self._untaken = untaken(self.transport)
             self._taking = self._loop.call_later(self.reply_s, self._look_again, self.reply_s)
 
     def _unwatch(self) -> None:
@@ -119,12 +204,26 @@ class Connection(web.RequestHandler):
         transport = self.transport
         if transport is None:
             return
-        taken = self._untaken - transport.get_write_buffer_size()
-        if taken < LEAST_BYTES_PER_S * reply_s:
+        taken = self._untaken - untaken(transport)
+        if taken < max(1, self.reply_bytes_per_s * reply_s):
+            metrics.HTTP_CONNECTIONS_CLOSED.labels("stuck").inc()
             log.info("closed a connection: its peer, %s, takes no reply", self.peername)
             transport.abort()
         else:
             self._watch()
+
+
+def untaken(transport: asyncio.Transport) -> int:
+    """Bytes that were written and that the peer's machine has not got, as far as that is known."""
+    size = transport.get_write_buffer_size()
+    sock = transport.get_extra_info("socket")
+    if sock is None or _QUEUED is None:
+        return size
+    try:
+        answer = fcntl.ioctl(sock.fileno(), _QUEUED, bytes(4))
+    except OSError:
+        return size
+    return size + int.from_bytes(answer, sys.byteorder)
 
 
 def _told(error: BaseException | None, reason: str) -> str:

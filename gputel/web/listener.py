@@ -7,14 +7,17 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from aiohttp import web
 
+from gputel.web.acceptor import Acceptor
 from gputel.web.connection import Connection
-from gputel.web.ports import refusal
+from gputel.web.open_connections import OpenConnections
+from gputel.web.ports import bound_sockets, refusal
 from gputel.web.tls import Certificate
 
-MakeConnection = Callable[[web.Server], asyncio.BaseProtocol]
+MakeConnection = Callable[[web.Server], Connection]
 """Makes what reads and answers one connection, in place of Connection."""
 
 _READ_BYTES = 64 * 1024  # of a body that nobody reads yet, twice as many are buffered
@@ -26,13 +29,15 @@ _BACKLOG = 1024  # connections that wait to be accepted: a crowd comes at once
 class Patience:
     """How long a server waits for its peers.
 
-    ``idle_s``: for the whole head of a request. ``refused_s``: for the rest of a body that was
-    refused. ``reply_s``: for a reply to be taken, as ``Connection`` has it.
+    ``idle_s``: for the next request on a connection. ``refused_s``: for the rest of a body that
+    was refused. ``reply_s``: for a reply to be taken, or so much of it as ``reply_bytes_per_s``
+    makes of that time, as ``Connection`` has it.
     """
 
     idle_s: float = 75.0
     refused_s: float = 15.0
-    reply_s: float | None = None
+    reply_s: float | None = 60.0
+    reply_bytes_per_s: float = 0.0
 
 
 _PATIENCE = Patience()
@@ -66,13 +71,15 @@ async def listen(
     connection: MakeConnection | None = None,
     certificate: Certificate | None = None,
     auto_decompress: bool = True,
+    open_connections: OpenConnections | None = None,
 ) -> AsyncIterator[Listener]:
     """Serve ``app`` until the context ends; open requests then get ``shutdown_timeout_s``.
 
     Peers that outwear ``patience`` are cut off. ``flag`` is the setting that chose the port, named
     in the error. A request whose client goes away has its handler cancelled. Without
-    ``auto_decompress``, handlers get bodies as they were sent. Raises PortTaken, or UsageError for
-    an address that this machine does not have or may not use.
+    ``auto_decompress``, handlers get bodies as they were sent. ``open_connections`` counts those
+    of all servers of a process. Raises PortTaken, or UsageError for an address that this machine
+    does not have or may not use.
     """
     runner = web.AppRunner(
         app,
@@ -86,16 +93,18 @@ async def listen(
     )
     await runner.setup()
     try:
-        make = _watched(connection or _connection, patience)
+        counted = open_connections or OpenConnections()
+        make = _patient(connection or _connection, patience, counted.head_s)
         context = certificate.server_context() if certificate else None
-        await _start(_Site(runner, host, port, make, context), host, port, flag)
+        site = _Site(runner, host, port, make, context, counted)
+        await _start(site, host, port, flag)
         yield Listener(host, runner.addresses[0][1], "https" if certificate else "http")
     finally:
         await runner.cleanup()
 
 
-class _Site(web.TCPSite):
-    """A site whose connections are ours."""
+class _Site(web.BaseSite):
+    """A site whose sockets and connections are ours."""
 
     def __init__(
         self,
@@ -104,39 +113,54 @@ class _Site(web.TCPSite):
         port: int,
         connection: MakeConnection,
         context: ssl.SSLContext | None,
+        open_connections: OpenConnections,
     ) -> None:
-        super().__init__(runner, host, port, backlog=_BACKLOG, ssl_context=context)
+        super().__init__(runner, backlog=_BACKLOG, ssl_context=context)
+        self._host, self._port = host, port
         self._connection = connection
+        self._open = open_connections
+        self._acceptor: Acceptor | None = None
+
+    @property
+    def name(self) -> str:
+        """For aiohttp."""
+        return f"{self._host}:{self._port}"
 
     async def start(self) -> None:
+        """Bind, and listen."""
         server = self._runner.server
         assert server is not None
         make = self._connection
-        await web.BaseSite.start(self)
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: make(server),
-            self._host,
-            self._port,
-            backlog=self._backlog,
-            ssl=self._ssl_context,
-        )
+        await super().start()
+        sockets = await bound_sockets(self._host, self._port)
+        acceptor = Acceptor(sockets, lambda: make(server), self._open, self._ssl_context)
+        self._server = cast(asyncio.AbstractServer, acceptor)
+        acceptor.start(self._backlog)
+        self._acceptor = acceptor
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        await super().stop()
+        if self._acceptor is not None:
+            await self._acceptor.closed()
 
 
 def _connection(server: web.Server) -> Connection:
     return Connection(server, loop=asyncio.get_running_loop(), **server._kwargs)
 
 
-def _watched(make: MakeConnection, patience: Patience) -> MakeConnection:
-    def made(server: web.Server) -> asyncio.BaseProtocol:
+def _patient(make: MakeConnection, patience: Patience, head_s: float) -> MakeConnection:
+    def made(server: web.Server) -> Connection:
         connection = make(server)
-        if isinstance(connection, Connection):
-            connection.reply_s = patience.reply_s
+        connection.head_s = head_s
+        connection.reply_s = patience.reply_s
+        connection.reply_bytes_per_s = patience.reply_bytes_per_s
         return connection
 
     return made
 
 
-async def _start(site: web.TCPSite, host: str, port: int, flag: str) -> None:
+async def _start(site: _Site, host: str, port: int, flag: str) -> None:
     try:
         await site.start()
     except OSError as error:

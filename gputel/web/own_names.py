@@ -78,7 +78,8 @@ class OwnNames:
 
 def names_of(setting: str | None) -> frozenset[str]:
     """The names in the setting, in small letters; one that begins with a dot is of a domain."""
-    return frozenset(part.strip().lower() for part in (setting or "").split(",")) - {""}
+    parts = (part.strip().lower() for part in (setting or "").split(","))
+    return frozenset(part.removeprefix("*") if part != ANY else part for part in parts) - {""}
 
 
 def name_in(host: str) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 from gputel.errors import PortTaken, UsageError
 
@@ -27,16 +28,30 @@ async def check_ports(host: str, ports: Mapping[str, int]) -> None:
 
 
 async def _check(host: str, port: int) -> None:
-    passive = socket.AI_PASSIVE
+    for sock in await bound_sockets(host, port):
+        sock.close()
+
+
+async def bound_sockets(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of the host, bound to the port, not yet listening.
+
+    Raises OSError where one of them cannot be.
+    """
     loop = asyncio.get_running_loop()
-    for family, kind, protocol, _, address in await loop.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=passive
-    ):
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kind, passive = socket.SOCK_STREAM, socket.AI_PASSIVE
+    infos = await loop.getaddrinfo(host, port, type=kind, flags=passive)
+    with ExitStack() as stack:
+        sockets = []
+        for family, kind, protocol, _, address in dict.fromkeys(infos):
+            sock = stack.enter_context(socket.socket(family, kind, protocol))
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            probe.bind(address)
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+            sockets.append(sock)
+        stack.pop_all()
+    return sockets
 
 
 def refusal(error: OSError, host: str, port: int, flag: str) -> UsageError:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from gputel.errors import BadRequest, CrossSite, UnsupportedMediaType
+from gputel.errors import BadRequest, Busy, CrossSite, UnsupportedMediaType
 from gputel.web.errors import Handler
 from gputel.web.own_names import OwnNames
 
@@ -24,6 +24,7 @@ NAMES = web.AppKey("names", OwnNames)
 """The names of the server that an application is of."""
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_TOLD_TO_ALL = frozenset({"/healthz", "/readyz", "/metrics"})
 _OWN = frozenset({"same-origin", "none"})
 # What a browser sends to any site without asking that first.
 _SIMPLE = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
@@ -40,11 +41,16 @@ def site_middleware(
 ) -> Middleware:
     """A middleware that refuses foreign names, and changes by pages of other sites.
 
+    And all but health, where the server has too many connections.
+
     ``typed``: bodies that a browser sends must be told to be JSON or MessagePack.
     """
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        crowded = getattr(request.protocol, "crowded", None)
+        if crowded and request.path not in _TOLD_TO_ALL:
+            raise Busy(crowded)
         _check_host(request, names)
         if request.method not in _READING:
             _check_site(request, names, welcome)

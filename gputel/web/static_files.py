@@ -6,10 +6,10 @@ from pathlib import Path
 
 from aiohttp import web
 
+from gputel.web.response_headers import GUARDED
+
 STATIC = "/static/"
 DIRECTORY = Path(__file__).resolve().parent / "static"
-
-_NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
 
 # Pages load nothing from other sites and run no script of their own text; Swagger UI sets styles
 # and draws its icons from data: URLs.
@@ -18,8 +18,7 @@ _PAGE_HEADERS = {
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    **_NO_SNIFF,
-    "Referrer-Policy": "no-referrer",
+    **{name: text for name, text in GUARDED.items() if name != "Content-Security-Policy"},
     "Cache-Control": "no-cache",
 }
 
@@ -31,10 +30,14 @@ def add_static_routes(app: web.Application) -> None:
 
 async def _static_file(request: web.Request) -> web.FileResponse:
     name = request.match_info["name"]
-    path = (DIRECTORY / name.replace("\x00", "")).resolve()
-    if not path.is_relative_to(DIRECTORY) or not path.is_file():
+    try:
+        path = (DIRECTORY / name).resolve()
+        is_there = path.is_relative_to(DIRECTORY) and path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        is_there = False
+    if not is_there:
         raise web.HTTPNotFound
-    return web.FileResponse(path, headers={"Cache-Control": "no-cache", **_NO_SNIFF})
+    return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
 
 
 def page(name: str) -> web.FileResponse:

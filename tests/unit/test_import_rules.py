@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "gputel"
 
 COMMON = {"config", "errors", "metrics", "backoff", "outage", "memory", "threads"}
-COMMON |= {"printable", "masking", "owned_files"}
+COMMON |= {"printable", "masking", "owned_files", "file_limit", "log_limits"}
 MAY_IMPORT = {
     "model": {"errors"},
     "mq": COMMON | {"model"},
@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "masking": set(),
     "owned_files": set(),
     "threads": set(),
+    "file_limit": set(),
+    "log_limits": {"masking", "printable"},
     "roles": COMMON | {"mq", "store", "web", "broker", "streamer", "collector", "api"},
     "runtime": COMMON | {"roles"},
 }

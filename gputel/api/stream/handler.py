@@ -80,7 +80,7 @@ async def stream_telemetry(request: web.Request) -> web.StreamResponse:
                 await client.send(events.GAP)
             await client.send(events.heartbeat(subscriber.position))
             await client.follow(subscriber)
-        except (GputelError, TimeoutError) as error:
+        except GputelError as error:
             break_off(request, error)
     return response
 
@@ -94,7 +94,7 @@ class _Client:
         self._tail = tail
 
     async def send(self, data: bytes) -> None:
-        """Write, and wait for the client to take it; TimeoutError where it does not."""
+        """Write, and wait for the client to take it."""
         await write(self._response, data)
 
     async def replay(self, place: Place, selected: Selection, until: Position) -> None:

@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import tracemalloc
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import aiohttp
 import asyncpg
 import pytest
 
+from gputel.api.server import serve
+from gputel.config import ApiSettings
+from gputel.store.reader import Reader
+from gputel.web.health import Health
 from gputel.web.listener import Listener
 from tests.telemetry_rows import Labels, add_block, add_many
 from tests.wire import Wire
@@ -134,10 +140,41 @@ async def test_a_read_that_fails_on_the_way_is_never_taken_for_the_whole(
             await response.read()
 
 
-async def test_a_client_that_takes_nothing_loses_its_connection(
-    pool: asyncpg.Pool, api: Listener, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+async def stalling_api(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Listener]:
+    """An API that waits for a client that takes nothing for half a second."""
+    monkeypatch.setattr("gputel.api.server._STALL_S", 0.5)
+    async with serve(ApiSettings(api_port=0), "127.0.0.1", Reader(pool), Health()) as listener:
+        yield listener
+
+
+async def test_a_client_that_takes_little_at_a_time_gets_all_of_an_answer(
+    pool: asyncpg.Pool, stalling_api: Listener
 ) -> None:
-    monkeypatch.setattr("gputel.api.formats.streamed._STALL_TIMEOUT_S", 0.3)
+    """Slower than any pace in which one piece is taken within the limit."""
+    await add_many(pool, Labels(), MORNING, blocks=200, samples=200)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, ("127.0.0.1", stalling_api.port))
+    head = f"GET {PATH}?format=ndjson HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    await loop.sock_sendall(sock, head.encode())
+    answer, began = b"", loop.time()
+    with sock:
+        while data := await loop.sock_recv(sock, 65_536):
+            answer += data
+            if loop.time() - began < 3.0:  # slowly at first, for several times the limit
+                await asyncio.sleep(0.05)
+    assert answer.endswith(b"0\r\n\r\n")
+
+
+async def test_a_client_that_takes_nothing_loses_its_connection(
+    pool: asyncpg.Pool, stalling_api: Listener
+) -> None:
+    api = stalling_api
     await add_many(pool, Labels(), MORNING, blocks=1000, samples=200)
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port, limit=1024)
     writer.write(f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())

@@ -1,0 +1,98 @@
+"""No cause fills the log: what comes again and again is told once in a while, and in few words."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+from gputel.masking import mask
+from gputel.printable import printable_lines
+
+_EVERY_S = 60.0
+_LINES = 10  # of one kind in that time, from a server that anybody may ask
+_MOST_KINDS = 1000
+_MESSAGE_CHARS = 2_000
+_TRACE_CHARS = 12_000
+_ASKED = ("gputel.web", "gputel.api", "gputel.broker", "aiohttp", "asyncio")
+"""Loggers of servers: what these log, others may cause."""
+
+
+class LogLimits(logging.Filter):
+    """Passes one traceback of each cause a minute, ten lines of each kind, all of bounded length.
+
+    A cause is an exception's type and the line that raised it. The next line of a kind tells how
+    many were left out before it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to write the record, which is cut where it is long."""
+        kind, most = _kind_of(record)
+        left_out = self._left_out(kind, most) if kind is not None else 0
+        if left_out is None:
+            return False
+        message = mask(record.getMessage())  # before it is cut, so that no half of a secret stays
+        if len(message) > _MESSAGE_CHARS or left_out:
+            more = f" ({left_out} more like it were left out before)" if left_out else ""
+            record.msg, record.args = _cut(message, _MESSAGE_CHARS) + more, ()
+        if record.exc_info:
+            trace = mask(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = printable_lines(_cut(trace, _TRACE_CHARS))
+        return True
+
+    def _left_out(self, name: Hashable, most: int) -> int | None:
+        """None to leave one more out, else how many were since the last one that was not."""
+        now = self._clock()
+        kind = self._kinds.get(name)
+        if kind is None or now - kind.since >= _EVERY_S:
+            before = kind.left_out if kind else 0
+            self._kinds[name] = _Kind(now)
+            self._kinds.move_to_end(name)
+            if len(self._kinds) > _MOST_KINDS:
+                self._kinds.popitem(last=False)
+            return before
+        if kind.written >= most:
+            kind.left_out += 1
+            return None
+        kind.written += 1
+        return 0
+
+
+class _Kind:
+    __slots__ = ("left_out", "since", "written")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.written = 1
+        self.left_out = 0
+
+
+def _kind_of(record: logging.LogRecord) -> tuple[Hashable | None, int]:
+    """What a line has in common with others like it, and how many of these are written."""
+    if record.exc_info and record.exc_info[0] is not None:
+        return (record.name, record.exc_info[0], _place(record.exc_info[1])), 1
+    if record.name.startswith(_ASKED):
+        return (record.name, record.levelno, record.pathname, record.lineno), _LINES
+    return None, 0
+
+
+def _place(error: BaseException | None) -> tuple[str, int]:
+    trace = error.__traceback__ if error else None
+    if trace is None:
+        return "", 0
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_filename, trace.tb_lineno
+
+
+def _cut(text: str, most: int) -> str:
+    """The beginning and the end of a long text."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} … {len(text) - most} characters … {text[-most // 2 :]}"

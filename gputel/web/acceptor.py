@@ -1,0 +1,115 @@
+"""Accepts connections, within the bounds of the process, and through a shortage of files."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+from gputel.web.connection import Connection
+from gputel.web.open_connections import OpenConnections, Peer
+
+log = logging.getLogger("gputel.web")
+
+_SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_AT_ONCE = 64  # accepted before others get their turn
+_REST_S = 0.2  # until it is tried again in a shortage
+_LOG_S = 60.0
+
+
+class Acceptor:
+    """Listens on bound sockets until it is closed. ``make`` makes what reads a connection."""
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        make: Callable[[], Connection],
+        open_connections: OpenConnections,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        self.sockets = list(sockets)
+        self._make = make
+        self._open = open_connections
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._logged_at = float("-inf")
+
+    def start(self, backlog: int) -> None:
+        """Begin to listen."""
+        for sock in self.sockets:
+            sock.listen(backlog)
+            self._loop.add_reader(sock, self._accept, sock)
+
+    def close(self) -> None:
+        """Listen no more; what was accepted goes on, but for TLS handshakes."""
+        for sock in self.sockets:
+            self._loop.remove_reader(sock)
+            sock.close()
+        self.sockets = []
+        if self._context is not None:
+            for task in self._opening:
+                task.cancel()
+
+    async def closed(self) -> None:
+        """Wait until all that was accepted is open."""
+        if self._opening:
+            await asyncio.wait(self._opening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                sock, address = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._rest(listening, error)
+                return
+            sock.setblocking(False)
+            peer = self._open.enter(sock, address[0])
+            task = self._loop.create_task(self._open_connection(sock, peer))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _open_connection(self, sock: socket.socket, peer: Peer) -> None:
+        def make() -> Connection:
+            connection = self._make()
+            connection.crowded = peer.crowded
+            connection.left = lambda: self._open.leave(peer)
+            peer.connection = connection
+            return connection
+
+        patience_s = self._open.head_s if self._context is not None else None
+        try:
+            await self._loop.connect_accepted_socket(
+                make, sock, ssl=self._context, ssl_handshake_timeout=patience_s
+            )
+        except OSError as error:  # of TLS as well
+            self._open.leave(peer)
+            log.debug("a connection from %s was not opened: %s", peer.client, error)
+        except BaseException:
+            self._open.leave(peer)
+            raise
+
+    def _rest(self, listening: socket.socket, error: OSError) -> None:
+        """Accept no more for a moment: the socket stays readable, and would keep the CPU busy."""
+        self._loop.remove_reader(listening)
+        self._loop.call_later(_REST_S, self._resume, listening)
+        if error.errno in _SHORTAGE:
+            self._open.make_room()
+        now = self._loop.time()
+        if now - self._logged_at >= _LOG_S:
+            self._logged_at = now
+            log.warning(
+                "cannot accept connections (%s), with %d open: idle ones are closed, and it is "
+                "tried again",
+                error.strerror,
+                self._open.count,
+            )
+
+    def _resume(self, listening: socket.socket) -> None:
+        if listening in self.sockets:
+            self._loop.add_reader(listening, self._accept, listening)
