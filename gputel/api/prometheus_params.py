@@ -5,24 +5,28 @@ Format: https://prometheus.io/docs/prometheus/latest/querying/api/
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 from aiohttp import web
 from multidict import MultiDict
 
 from gputel.api import times
-from gputel.errors import BadExpression
+from gputel.errors import BadExpression, TooSlow
 from gputel.promql.vector import Int64
 from gputel.store.samples import EPOCH
 
 MOST_STEPS = 11_000
 FORM = "application/x-www-form-urlencoded"
 
+_FORM_S = 15.0
 _UNITS = {"y": 31_536_000, "w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
 _SPAN = re.compile(
     r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
@@ -80,16 +84,29 @@ class Parameters:
 async def parameters(request: web.Request) -> Parameters:
     """Those of the form, if there is one, then those of the query.
 
-    Raises BadExpression for a form that is compressed.
+    Raises BadExpression for a form that is compressed, or no text, TooSlow for one that does not
+    come.
     """
     given: MultiDict[str] = MultiDict()
     if request.method == "POST" and request.content_type == FORM:
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise BadExpression("Content-Encoding: a form is read as it is; send it uncompressed")
-        form = await request.post()
+        form = await _form(request)
         given.extend((name, value) for name, value in form.items() if isinstance(value, str))
     given.extend(request.query)
     return Parameters(given)
+
+
+async def _form(request: web.Request) -> Mapping[str, Any]:
+    try:
+        async with asyncio.timeout(_FORM_S):
+            return await request.post()
+    except TimeoutError:
+        raise TooSlow(f"the form did not come within {_FORM_S:g} s: send it faster") from None
+    except (LookupError, ValueError):  # a charset that nobody knows, bytes that are not of it
+        raise BadExpression(
+            "the form is no text in UTF-8, or in the charset that it names"
+        ) from None
 
 
 @dataclass(frozen=True)

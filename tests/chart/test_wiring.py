@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gputel.web.own_names import OwnNames
 from tests.chart.conftest import RenderOf
 from tests.chart.renders import CHART, LONG, Document, HelmError, Render, run_helm
 
@@ -247,3 +248,19 @@ def test_a_value_that_would_become_other_yaml_is_refused(
 ) -> None:
     with pytest.raises(HelmError, match="values don't meet the specifications"):
         run_helm(each_helm, "template", "rel", str(CHART), values=values)
+
+
+def test_without_tokens_roles_answer_to_their_services_and_the_ingress(render_of: RenderOf) -> None:
+    ingress = {"enabled": True, "hosts": ["gpus.example", "*.corp.example"]}
+    render = render_of(auth={"enabled": False}, ingress=ingress)
+    for component in ROLES:
+        names = render.env(component)["GPUTEL_ALLOWED_HOSTS"].split(",")
+        namespace = render.one("Service", "broker")["metadata"]["namespace"]
+        own = [f".rel-gputel-{component}.{namespace}"]
+        assert names == own + (ingress["hosts"] if component == "api" else [])
+        allowed = OwnNames("0.0.0.0", ",".join(names))
+        for host in (f"rel-gputel-{component}:80", f"rel-gputel-{component}.{namespace}.svc"):
+            assert allowed.includes(host)
+        assert allowed.includes(f"rel-gputel-{component}.{namespace}:8080")
+        assert allowed.includes("a.corp.example") == (component == "api")
+    assert "GPUTEL_ALLOWED_HOSTS" not in render_of().env("api")
