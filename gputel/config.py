@@ -185,7 +185,7 @@ class BrokerSettings:
     )
     idle_timeout_s: float = _setting(
         75.0,
-        "Seconds until a connection is closed that sent no whole head of a request.",
+        "Seconds until a connection is closed that is idle after a reply.",
         minimum=0.05,
     )
     visibility_timeout_s: float = _setting(

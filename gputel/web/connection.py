@@ -89,10 +89,8 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if self._messages:
             self.head_came()
-        elif not self._partial and (self._waiter is not None or not self._request_count):
-            self._partial = True
-            if self._head is None:
-                self._expect_head()
+        elif data and not self._partial:
+            self._part_came()
         if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
             bodies = [body for _, body in self._messages]
             if self._current_request is not None:
@@ -134,6 +132,13 @@ class Connection(web.RequestHandler):
         if self._head is not None:
             self._head.cancel()
             self._head = None
+
+    def _part_came(self) -> None:
+        """What came is the beginning of a head, unless a request is under way."""
+        if self._waiter is not None or not self._request_count:
+            self._partial = True
+            if self._head is None:
+                self._expect_head()
 
     def _expect_head(self) -> None:
         if self.head_s:

@@ -47,9 +47,9 @@ class Peer:
         return self.connection is None or self.connection.idle
 
     def rank(self) -> tuple[bool, float]:
-        """Idle ones are closed in this order: first those that never had a request answered."""
+        """Idle ones are closed in this order: first those that had no answer, as they came."""
         made = self.connection
-        return (made.answered, made.idle_since) if made else (False, 0.0)
+        return (True, made.idle_since) if made is not None and made.answered else (False, 0.0)
 
     def end(self) -> None:
         """Close it at once."""

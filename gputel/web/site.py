@@ -28,6 +28,7 @@ _TOLD_TO_ALL = frozenset({"/healthz", "/readyz", "/metrics"})
 _OWN = frozenset({"same-origin", "none"})
 # What a browser sends to any site without asking that first.
 _SIMPLE = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
+_OF_BROWSERS = ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
 _SHOWN = 100
 
 
@@ -108,8 +109,7 @@ def _parts(origin: str) -> tuple[str, str]:
 
 def _check_type(request: web.Request) -> None:
     headers = request.headers
-    from_browser = "Origin" in headers or any(name.startswith("Sec-Fetch-") for name in headers)
-    if not from_browser or not request.body_exists:
+    if not any(name in headers for name in _OF_BROWSERS) or not request.body_exists:
         return
     if "Content-Type" not in headers or request.content_type in _SIMPLE:
         given = headers.get("Content-Type", "")[:_SHOWN]
