@@ -54,7 +54,8 @@ _TOKEN = {
 }
 _REFUSALS = {
     "401": "No token was shown where the server asks for one, or one that it does not know.",
-    "403": "The token does not allow this: it needs the scope `{scope}`.",
+    "403": "The token does not allow this: it needs the scope `{scope}`. With the code "
+    "`host_not_allowed` or `cross_site`, a web page of another site may have asked.",
     "429": "The client asks more than it may: try again after `Retry-After` seconds.",
 }
 _DESCRIPTION = (
