@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -32,7 +31,7 @@ class JournaledQueue(MessageQueue):
         self.name = name
         self._journal = journal
         self._entries: dict[str, Entry] = {}
-        self._unix_epoch = time.time() - asyncio.get_running_loop().time()
+        self._unix_epoch = time.time() - time.monotonic()
 
     def publish(self, message: Message, now: float) -> State | None:
         """Take a message, and write it down."""

@@ -38,7 +38,7 @@ def queue_numbers(waiting: WaitingQueue) -> dict[str, int | float]:
         "bytes": queue.held_bytes,
         "max_messages": queue.limits.max_messages,
         "max_bytes": queue.limits.max_bytes,
-        "oldest_ready_s": round(waiting.now() - oldest.since, 3) if oldest else 0.0,
+        "oldest_ready_s": round(waiting.now() - oldest.since, 6) if oldest else 0.0,
         "waiting_publishers": waiting.waiting_publishers,
         "waiting_consumers": waiting.waiting_consumers,
         **{name: getattr(queue.counters, name) for name in _COUNTED},

@@ -88,7 +88,7 @@ def _summary(message: Message, now: float) -> dict[str, Any]:
         "metadata": None,
         "state": message.state.value,
         "attempts": message.attempts,
-        "age_s": round(now - message.since, 3),
+        "age_s": round(now - message.since, 6),
         "payload_bytes": len(message.payload),
         "payload": None,
     }

@@ -7,6 +7,7 @@ waiters that can be served, and one timer stands at the queue's next deadline.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
@@ -19,6 +20,7 @@ from gputel.mq.message import Delivery, Message
 from gputel.mq.queue import MessageQueue
 
 _DROPPED_AT_ONCE = 2_000
+_TIMER_STEP_S = 0.001  # what timers of the event loop count in
 
 T = TypeVar("T")
 Act = Callable[[T, float], None]
@@ -47,8 +49,12 @@ class WaitingQueue:
         self._stopped = ""
 
     def now(self) -> float:
-        """The queue's time: the event loop's monotonic seconds."""
-        return self._loop.time()
+        """The queue's time in monotonic seconds.
+
+        It is finer than the event loop's time, which stands still within a turn of the loop and
+        counts milliseconds: most waits are shorter.
+        """
+        return time.monotonic()
 
     @property
     def waiting_publishers(self) -> int:
@@ -271,13 +277,15 @@ class WaitingQueue:
         deadline = self.queue.next_deadline()
         if deadline is None or self._stopped:
             return
-        # A timer that fires too early sets itself again, so an ack need not move it.
+        # A timer that fires too early sets itself again, so an ack need not move it. The loop
+        # counts from the start of its turn, so a timer that was set late in a turn is early.
         if self._timer is not None:
             if self._timer_at <= deadline:
                 return
             self._timer.cancel()
-        self._timer_at = deadline  # uvloop's handle does not know it when it is almost now
-        self._timer = self._loop.call_at(deadline, self._expire)
+        self._timer_at = deadline
+        wait_s = max(0.0, deadline - self.now()) + _TIMER_STEP_S
+        self._timer = self._loop.call_later(wait_s, self._expire)
 
     def _expire(self) -> None:
         self._timer = None

@@ -74,6 +74,26 @@ async def test_lease_that_ends_within_half_a_millisecond_is_no_hindrance() -> No
     assert held.message.id == "a"
 
 
+async def test_times_far_below_a_millisecond_are_measured_above_zero() -> None:
+    waiting = waiting_queue()
+    await waiting.publish([message("a")], 0)
+    (delivery,) = await waiting.consume(1, None, 0)  # within one turn of the event loop
+    waiting.each(lambda id_, now: waiting.queue.ack(id_, delivery.lease, now), ["a"])
+    assert waiting.queue.waits.total_s > 0
+    assert waiting.queue.work.total_s > 0
+
+
+async def test_lease_ends_at_its_time_and_not_before() -> None:
+    waiting = waiting_queue()
+    await waiting.publish([message("a")], 0)
+    before = waiting.now()
+    await waiting.consume(1, None, 0, 0.05)
+    (again,) = await waiting.consume(1, None, None)
+    assert again.attempts == 2
+    assert waiting.now() >= before + 0.05
+    assert waiting.queue.counters.lease_timeouts == 1
+
+
 async def test_stop_sends_every_waiter_away() -> None:
     waiting = waiting_queue(max_messages=1)
     await waiting.publish([message("a")], 0)
