@@ -117,9 +117,21 @@ def test_a_pod_is_given_the_time_to_drain(rendered: Render) -> None:
         assert spec["terminationGracePeriodSeconds"] == slept_s + drain_s + MARGIN_S
 
 
-def test_the_api_waits_until_no_new_requests_come(render_of: RenderOf) -> None:
-    (container,) = render_of().pod("api")["containers"]
-    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] > 0
+def test_the_api_waits_before_it_stops_and_others_where_the_values_say(
+    render_of: RenderOf,
+) -> None:
+    def waits(render: Render) -> dict[str, int]:
+        found = {role: render.pod(role)["containers"][0] for role in ROLES}
+        return {
+            role: container["lifecycle"]["preStop"]["sleep"]["seconds"]
+            for role, container in found.items()
+            if "lifecycle" in container
+        }
+
+    assert waits(render_of()) == {"api": 5}
+    seconds = {"mqBroker": 3, "streamer": 1, "collector": 2, "api": 0}
+    render = render_of(**{name: {"preStopSeconds": each} for name, each in seconds.items()})
+    assert waits(render) == {"broker": 3, "streamer": 1, "collector": 2}
 
 
 def test_every_pod_keeps_to_the_restricted_standard(rendered: Render) -> None:

@@ -64,7 +64,7 @@ def test_variables_that_kubernetes_adds_for_services_are_no_errors():
         "GPUTEL_POSTGRES_SERVICE_HOST": "10.0.0.1",
         "GPUTEL_POSTGRES_PORT_5432_TCP_ADDR": "10.0.0.1",
     }
-    resolve({}, environ)
+    assert resolve({}, environ) == resolve({}, {})
 
 
 def test_parsed_types_match_the_fields():

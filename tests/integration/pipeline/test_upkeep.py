@@ -54,5 +54,12 @@ async def test_a_stop_cuts_a_pass_off_and_leaves_no_lock(pool: asyncpg.Pool) -> 
 
 
 async def test_no_interval_leaves_maintenance_to_others(pool: asyncpg.Pool) -> None:
+    for _ in range(2):
+        await add_block(pool, Labels(), every(NOON, 1, 3), [1, 2, 3])
     settings = CollectorSettings(maintenance_interval_s=0)
-    await maintain(settings, Maintenance(pool), asyncio.Event())
+    maintenance = Maintenance(pool)
+    await maintain(settings, maintenance, asyncio.Event())  # ends by itself
+    assert await pool.fetchval(BLOCKS) == 2
+    for _ in range(2):  # a day is merged once nothing has come since the last pass
+        await maintenance.run()
+    assert await pool.fetchval(BLOCKS) == 1, "there was something to do"

@@ -40,9 +40,16 @@ def test_a_slow_rate_tells_how_long_to_wait() -> None:
 
 
 def test_clients_do_not_take_from_each_other() -> None:
-    throttle = Throttle(rate=1, burst=1, at_once=1)
+    throttle = Throttle(rate=1, burst=2, at_once=1)
     throttle.enter("a", 0.0)
-    throttle.enter("b", 0.0)
+    with pytest.raises(TooManyRequests, match="a has 1 requests unanswered"):
+        throttle.enter("a", 0.0)
+    assert throttle.enter("b", 0.0)["RateLimit-Remaining"] == "1"
+    throttle.leave("b")
+    with pytest.raises(TooManyRequests, match="a has 1 requests unanswered"):
+        throttle.enter("a", 0.0)
+    throttle.leave("a")
+    assert throttle.enter("a", 0.0)["RateLimit-Remaining"] == "0"
 
 
 def test_only_so_many_are_unanswered() -> None:
