@@ -16,7 +16,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 _POLL_S = 0.05
-_BELOW_EPHEMERAL = (15_000, 30_000)
+_BELOW_EPHEMERAL = range(15_000, 30_000)
+_WORKERS = 32  # of pytest-xdist; more of them share ports, which makes a clash possible
+_chance = random.SystemRandom()  # two runs with one seed, side by side, take other ports
+_taken: set[int] = set()
 
 
 class Gputel:
@@ -135,9 +138,19 @@ async def until(check: Callable[[], bool], wait_s: float, what: str) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and that no outgoing connection will be given meanwhile."""
+    """A port that nobody listens on, and that nothing else of this test run will be given.
+
+    No outgoing connection gets it either. Ports are another set in each process of pytest-xdist.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    ports = _BELOW_EPHEMERAL[int(worker) % _WORKERS :: _WORKERS]
+    if len(_taken) > len(ports) // 2:
+        _taken.clear()
     while True:
-        port = random.randint(*_BELOW_EPHEMERAL)
+        port = _chance.choice(ports)
+        if port in _taken:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _taken.add(port)
             return port
