@@ -6,9 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
+# ARGS="-n 0" runs tests one after the other, as a debugger needs it.
+PARALLEL := -n auto --dist worksteal
+RUNS ?= 10
+BUSY ?= 0
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-chart test-image lint format coverage openapi assets docs lock clean
+.PHONY: help run test flaky test-chart test-image lint format coverage openapi assets docs lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,11 +48,14 @@ run: $(VENV)/.runtime $(ASSETS)  ## Run the whole pipeline on this machine: brok
 	@$(BIN)/gputel run --role all $(ARGS)
 
 test: $(VENV)/.dev $(ASSETS)  ## Run every test but those of the chart and the image.
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+flaky: $(VENV)/.dev $(ASSETS)  ## Run every test RUNS=10 times in random order, BUSY=0 busy processes beside.
+	@$(BIN)/python tests/flaky.py --runs $(RUNS) --busy $(BUSY) $(if $(SEED),--seed $(SEED)) $(PARALLEL) $(ARGS)
 
 test-chart: $(VENV)/.dev  ## Run the tests of the chart, with a helm that is fetched for them.
 	@$(BIN)/python -m tests.chart.tools $(VENV)/kubernetes || [ -z "$$CI" ]
-	@$(BIN)/python -m pytest tests/chart $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) tests/chart $(ARGS)
 
 test-image: $(VENV)/.dev  ## Build the container image and run it (needs root, buildah, podman, runc, mmdebstrap).
 	@$(BIN)/python -m pytest tests/image $(ARGS)
@@ -59,7 +67,7 @@ lint: $(VENV)/.dev  ## Check style and types.
 
 coverage: $(VENV)/.dev $(ASSETS)  ## Run every test and print how many lines they reach.
 	@rm -rf .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest $(ARGS); status=$$?; $(BIN)/coverage combine -q; $(BIN)/coverage report; exit $$status
+	@$(BIN)/coverage run -m pytest $(PARALLEL) $(ARGS); status=$$?; $(BIN)/coverage combine -q; $(BIN)/coverage report; exit $$status
 
 docs: $(VENV)/.dev  ## Write the generated pages of docs/.
 	@$(BIN)/python -m gputel.cli.reference docs
@@ -78,4 +86,4 @@ LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-annotate 
 include charts/quickstart.mk
 
 clean:  ## Remove what make made here (never the data directory).
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis coverage .coverage*
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis .flaky coverage .coverage*

@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 
 from gputel.config import PostgresSettings
+from gputel.mq import wire
 from gputel.runtime import loop_factory
 from gputel.store.embedded import embedded_postgres
 from gputel.store.migrations import migrate
@@ -23,6 +24,7 @@ from gputel.store.pool import close_pool, open_pool
 from tests.processes import free_port
 
 _TEMPLATE = "gputel_template"
+_MOST_WORKERS = 16
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 2 * 1024**3  # a cluster takes some 200 MB, and each worker of xdist has one
 _SMALL_WAL = {"min_wal_size": "32MB", "max_wal_size": "64MB"}
@@ -32,6 +34,11 @@ _numbers = itertools.count(1)
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Tests run on the event loop that gputel runs on."""
     return {"gputel": loop_factory()}
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two for each processor, as tests wait about half of their time; each has its own cluster."""
+    return min(2 * (os.cpu_count() or 1), _MOST_WORKERS)
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +54,12 @@ def no_fault_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def unused_tcp_port() -> int:
     """A free port, as ``free_port`` gives it: pytest's own may be taken by any connection."""
     return free_port()
+
+
+@pytest.fixture(autouse=True)
+def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker in the same, busy process may take long to accept a connection."""
+    monkeypatch.setattr(wire, "_CONNECT_TIMEOUT_S", 60.0)
 
 
 @pytest.fixture(scope="session")

@@ -65,7 +65,7 @@ async def start_holder(data_dir: Path, python: str = sys.executable, **options: 
     return Holder(process)
 
 
-async def eventually(check: Callable[[], Awaitable[object]], wait_s: float = 30) -> None:
+async def eventually(check: Callable[[], Awaitable[object]], wait_s: float = 120) -> None:
     """Wait until the check is true; a database that is away is not yet."""
     async with asyncio.timeout(wait_s):
         while True:

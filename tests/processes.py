@@ -51,18 +51,18 @@ class Gputel:
         self.process.kill()
         self.process.wait()
 
-    async def ended(self, wait_s: float = 60) -> int:
+    async def ended(self, wait_s: float = 120) -> int:
         """Its exit code, once it has ended by itself."""
         await until(lambda: not self.running, wait_s, f"{self.process.args} to end\n{self.err}")
         return self.process.returncode
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM, wait_s: float = 60) -> int:
+    async def stop(self, number: signal.Signals = signal.SIGTERM, wait_s: float = 120) -> int:
         """Ask it to stop; its exit code."""
         if self.running:
             self.send(number)
         return await self.ended(wait_s)
 
-    async def says(self, text: str, wait_s: float = 60) -> None:
+    async def says(self, text: str, wait_s: float = 120) -> None:
         """Wait until it has printed the text on stderr."""
 
         def check() -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 
 
 class RawReply(NamedTuple):

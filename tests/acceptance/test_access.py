@@ -99,7 +99,7 @@ async def test_a_large_body_is_refused_before_it_is_read(broker: Server) -> None
     host, port = broker.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000000\r\n\r\n")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
     writer.close()
 
@@ -127,7 +127,7 @@ async def test_tokens_change_while_it_runs(broker: Server, tokens: Path) -> None
     changed = tokens.with_suffix(".new")
     changed.write_text(f"new read {new}\n")
     changed.replace(tokens)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await broker.status("GET", "/stats", new) != 200:
             await asyncio.sleep(0.1)
     assert await broker.status("GET", "/stats", READ) == 401
@@ -149,7 +149,7 @@ async def test_the_roles_of_one_process_need_no_token_of_the_file(
     assert await server.status("GET", "/api/v1/gpus", WRITE) == 403
     query = {"data": {"query": "up"}}
     assert await server.status("POST", "/prometheus/api/v1/query", READ, **query) == 200
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             _, reply = await server.asks("GET", "/api/v1/gpus", READ)
             if reply.status == 200 and await reply.json():

@@ -91,7 +91,7 @@ async def test_a_client_made_of_the_document_reads_and_pushes(
         *(BIN / "openapi-python-client", "generate", "--path", path),
         *("--output-path", package, "--meta", "none", "--fail-on-warning"),
         cwd=tmp_path,
-        wait_s=60,
+        wait_s=250,
     )
     assert "Warning" not in said, said
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -73,7 +73,15 @@ class Fleet:
             ready = ["ready" in member.err for member in self.members]
             return ready[number] and sum(ready) >= at_least
 
-        await until(check, 60, "processes to start")
+        await until(check, 120, "processes to start")
+
+    def restart_streamers(self, *streamer: str) -> None:
+        """Kill all streamers, and start them with other arguments."""
+        self._streamer = streamer
+        for number, role in enumerate(MEMBERS):
+            if role == "streamer":
+                self.members[number].kill()
+                self.members[number] = self._start(role)
 
     async def stop(self, role: str) -> None:
         """Let the processes of a role drain, and end well."""

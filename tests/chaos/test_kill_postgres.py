@@ -57,7 +57,7 @@ async def test_rows_land_once_though_postgres_is_killed_again_and_again(
             "FROM stream_progress",
         )
 
-    await eventually(complete, 60)
+    await eventually(complete, 180)
     connection = await asyncpg.connect(running_dsn(data_dir))
     assert await numbers(connection) == Counter(range(ROWS))
     await connection.close()

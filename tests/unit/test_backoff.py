@@ -9,8 +9,8 @@ from gputel.backoff import Backoff, pause
 async def test_pause_ends_at_once_when_stopping():
     stopping = asyncio.Event()
     asyncio.get_running_loop().call_later(0.01, stopping.set)
-    assert await asyncio.wait_for(pause(600, stopping), 5)
-    assert await asyncio.wait_for(pause(600, stopping), 5)
+    assert await asyncio.wait_for(pause(600, stopping), 60)
+    assert await asyncio.wait_for(pause(600, stopping), 60)
 
 
 async def test_pause_tells_that_nobody_stopped():

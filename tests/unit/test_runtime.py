@@ -61,7 +61,7 @@ async def test_signal_stops_the_process_and_drains_it(events):
     while len(events) < 2:
         await asyncio.sleep(0.001)
     os.kill(os.getpid(), signal.SIGTERM)
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 60)
     assert events[2:] == ["second stops", "first stops"]
 
 
@@ -71,7 +71,7 @@ async def test_signal_that_comes_twice_still_drains(events):
         await asyncio.sleep(0.001)
     for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
         os.kill(os.getpid(), number)
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 60)
     assert events[2:] == ["second stops", "first stops"]
 
 

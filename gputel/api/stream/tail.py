@@ -60,8 +60,8 @@ class Tail:
             )
         self._places -= 1
         try:
+            subscriber = await self._joined(selection)
             with metrics.API_STREAM_CLIENTS.track_inprogress():
-                subscriber = await self._joined(selection)
                 try:
                     yield subscriber
                 finally:

@@ -15,6 +15,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+from gputel import metrics
 from gputel.api.server import serve
 from gputel.config import ApiSettings
 from gputel.store.reader import Reader
@@ -44,15 +45,16 @@ async def following(api_url: str, *arguments: str) -> AsyncIterator[asyncio.subp
             await process.wait()
 
 
-async def demanded(pool: asyncpg.Pool) -> None:
-    while not await pool.fetchval("SELECT count(*) FROM landing_demand WHERE since IS NOT NULL"):
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(0.3)
+async def opened() -> None:
+    """Wait until a stream of this process's API is open, to which all is sent that lands."""
+    async with asyncio.timeout(120):
+        while not metrics.REGISTRY.get_sample_value("gputel_api_stream_clients"):
+            await asyncio.sleep(0.02)
 
 
 async def test_records_are_printed_as_they_land(api: Listener, pool: asyncpg.Pool) -> None:
     async with following(api.url, "--metric", "T*", "--limit", "3") as process:
-        await demanded(pool)
+        await opened()
         other = batch([(labels("GPU-a", "OTHER"), NOON, 1.0)])
         writer = Writer(pool)
         await writer.land([Arrival("1", None, steady(2)), Arrival("2", None, other)])
@@ -71,7 +73,7 @@ async def test_formats_for_people_and_sheets(
     api: Listener, pool: asyncpg.Pool, format_: str
 ) -> None:
     async with following(api.url, "--format", format_, "--limit", "1") as process:
-        await demanded(pool)
+        await opened()
         series = labels("GPU-a", "TEMP", hostname="h[1]", gpu_id="3", pod="a,b")
         await Writer(pool).land([Arrival("1", None, batch([(series, NOON, 41.5)]))])
         out, _ = await process.communicate()
@@ -88,7 +90,7 @@ async def test_a_line_on_a_narrow_terminal_has_no_uuid(
 ) -> None:
     plain = {"COLUMNS": columns, "NO_COLOR": "1"}
     shown = asyncio.create_task(on_a_terminal(api, "stream", "--limit", "1", **plain))
-    await demanded(pool)
+    await opened()
     await Writer(pool).land([Arrival("1", None, batch([(labels("GPU-a", "TEMP"), NOON, 41.5)]))])
     told, line = (await shown).splitlines()
     assert told == "gputel: records come as they land; Ctrl-C ends it"
@@ -103,7 +105,7 @@ async def test_it_goes_on_where_it_was_when_the_api_is_back(pool: asyncpg.Pool) 
     async with following(url, "--limit", "4") as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        await demanded(pool)
+        await opened()
         await writer.land([Arrival("1", None, steady(2))])
         lines = [await process.stdout.readline() for _ in range(2)]
         await serving.__aexit__(None, None, None)
@@ -130,7 +132,7 @@ async def test_it_comes_back_also_where_the_api_has_too_many_requests_for_a_whil
     ):
         assert process.stdout is not None
         assert process.stderr is not None
-        await demanded(pool)
+        await opened()
         await writer.land([Arrival("1", None, steady(1))])
         lines = [await process.stdout.readline()]
         await wire.cut()
@@ -157,9 +159,9 @@ async def free_stream(client: aiohttp.ClientSession) -> AsyncIterator[None]:
         await asyncio.sleep(0.02)
 
 
-async def test_ctrl_c_ends_it_with_130(api: Listener, pool: asyncpg.Pool) -> None:
+async def test_ctrl_c_ends_it_with_130(api: Listener) -> None:
     async with following(api.url) as process:
-        await demanded(pool)
+        await opened()
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
     assert (process.returncode, err.strip()) == (130, b"gputel: stopped")

@@ -45,7 +45,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 async def test_a_token_that_asks_too_often_waits_and_others_do_not(start: Start) -> None:
-    async with start(ACCESS, rate_limit=0.01, rate_burst=2) as client:
+    async with start(ACCESS, rate_limit=0.001, rate_burst=2) as client:
         for left in ("1", "0"):
             async with client.get("/api/v1/gpus", headers=bearer(ONE)) as reply:
                 assert reply.status == 200
@@ -53,7 +53,7 @@ async def test_a_token_that_asks_too_often_waits_and_others_do_not(start: Start)
                 assert reply.headers["RateLimit-Remaining"] == left
         async with client.get("/api/v1/gpus", headers=bearer(ONE)) as reply:
             assert reply.status == 429
-            assert 90 <= int(reply.headers["Retry-After"]) <= 100
+            assert 900 <= int(reply.headers["Retry-After"]) <= 1000
             assert reply.headers["RateLimit-Remaining"] == "0"
             refusal = await reply.json()
             assert refusal["code"] == "too_many_requests"
@@ -67,7 +67,7 @@ async def test_a_token_that_asks_too_often_waits_and_others_do_not(start: Start)
 
 
 async def test_without_tokens_an_address_is_counted(start: Start) -> None:
-    async with start(rate_limit=0.01, rate_burst=1) as client:
+    async with start(rate_limit=0.001, rate_burst=1) as client:
         async with client.get("/api/v1/gpus") as reply:
             assert reply.status == 200
         async with client.get("/api/v1/gpus") as reply:
@@ -85,7 +85,7 @@ async def test_only_so_many_requests_of_a_token_are_unanswered(
         await holder.execute("LOCK TABLE series IN ACCESS EXCLUSIVE MODE")
         await holder.execute("LOCK TABLE gpu IN ACCESS EXCLUSIVE MODE")
         slow = asyncio.create_task(status(client, ONE))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await status(client, ONE, "/openapi") != 429:
                 await asyncio.sleep(0.02)
         assert await status(client, OTHER, "/openapi") == 404

@@ -13,6 +13,7 @@ from gputel.config import ApiSettings, PostgresSettings
 from gputel.store.pool import close_pool, open_pool
 from gputel.store.reader import Reader
 from gputel.web.health import Health
+from tests.integration.api.conftest import Start
 from tests.integration.api.test_streaming import until_busy_sessions_are
 from tests.telemetry_rows import Labels, add_block, add_many
 from tests.wire import Wire
@@ -117,24 +118,24 @@ async def test_a_promql_query_beyond_its_time_is_refused_and_its_statement_cance
 
 
 async def test_a_query_that_waits_for_a_session_is_held_to_its_time(
-    pool: asyncpg.Pool, hurried: aiohttp.ClientSession
+    pool: asyncpg.Pool, start: Start
 ) -> None:
     taken = [await pool.acquire() for _ in range(pool.get_max_size())]
-    async with hurried.get("/api/v1/gpus") as response:
-        assert (response.status, (await response.json())["code"]) == (503, "timeout")
-    for connection in taken:
-        await pool.release(connection)
-    async with hurried.get("/api/v1/gpus") as response:
-        assert response.status == 200
+    async with start(query_timeout_s=3) as client:
+        async with client.get("/api/v1/gpus") as response:
+            assert (response.status, (await response.json())["code"]) == (503, "timeout")
+        for connection in taken:
+            await pool.release(connection)
+        async with client.get("/api/v1/gpus") as response:
+            assert response.status == 200
 
 
-async def test_an_answer_that_has_begun_is_not_cut_off(
-    pool: asyncpg.Pool, hurried: aiohttp.ClientSession
-) -> None:
+async def test_an_answer_that_has_begun_is_not_cut_off(pool: asyncpg.Pool, start: Start) -> None:
     await add_many(pool, Labels(), MORNING, blocks=1000, samples=200)
-    async with hurried.get("/api/v1/gpus/GPU-a/telemetry?format=ndjson") as response:
+    path = "/api/v1/gpus/GPU-a/telemetry?format=ndjson"
+    async with start(query_timeout_s=3) as client, client.get(path) as response:
         begun = await response.content.readany()
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(3.2)
         rest = await response.content.read()
     assert (begun + rest).count(b"\n") == 200_000
     await until_busy_sessions_are(pool, 0)
@@ -148,7 +149,7 @@ async def test_a_query_is_refused_in_time_where_postgres_does_not_even_confirm_i
     async with far.get(path) as response:
         assert response.status == 200
     wire.freeze()
-    async with asyncio.timeout(20), far.get(path) as response:
+    async with asyncio.timeout(60), far.get(path) as response:
         assert (response.status, "--query-timeout-s" in await response.text()) == (503, True)
     wire.thaw()
     async with far.get(path) as response:

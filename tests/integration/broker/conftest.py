@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 
 from gputel.broker.server import serve
+from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.mq.client import QueueClient
 from gputel.web.health import Health
@@ -60,6 +62,27 @@ def _with(init: Callable[..., None], plain: bool) -> Callable[..., None]:
     return lambda self, **settings: init(self, **{"plain_http": plain, **settings})
 
 
+class Clock:
+    """The time of every queue; it goes on by itself, and further when a test says so."""
+
+    def __init__(self) -> None:
+        self._ahead_s = 0.0
+
+    def now(self) -> float:
+        return time.monotonic() + self._ahead_s
+
+    def pass_(self, seconds: float) -> None:
+        """Let so much time pass at once."""
+        self._ahead_s += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(WaitingQueue, "now", lambda _queue: clock.now())
+    return clock
+
+
 Start = Callable[..., AbstractAsyncContextManager[Broker]]
 
 
@@ -90,7 +113,7 @@ async def broker() -> AsyncIterator[Broker]:
 
 async def until(broker: Broker, **expected: int) -> None:
     """Wait until the stats of the default queue are as expected."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             stats = await broker.client.stats()
             if all(stats[name] == value for name, value in expected.items()):

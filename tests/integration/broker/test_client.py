@@ -132,7 +132,7 @@ async def test_ack_and_consume_cancelled_at_any_moment_leaves_no_message_leased(
                 await broker.client.nack([(d.id, d.lease) for d in consumed.messages])
             await publishing
             await broker.client.ack(acks)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await until(broker, published=120, in_flight=0, waiting_consumers=0)
         stats = await broker.client.stats()
         assert stats["ready"] + stats["acked"] == 120
@@ -141,7 +141,7 @@ async def test_ack_and_consume_cancelled_at_any_moment_leaves_no_message_leased(
 async def test_consumes_that_are_cancelled_at_any_moment_leave_no_message_leased(start) -> None:
     async with start(max_attempts=1000) as broker:
         await cancel_consumes(broker)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await until(broker, ready=60, in_flight=0, waiting_consumers=0)
 
 

@@ -125,7 +125,7 @@ async def test_waiting_consume_gets_what_any_broker_gets() -> None:
             assert delivery.id == str(n)
             await fleet.client.ack([(delivery.id, delivery.lease)])
         assert await fleet.client.consume(1, None, 0.1) == []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while any([(await b.client.stats())["waiting_consumers"] for b in fleet.brokers]):
                 await asyncio.sleep(0.01)
 
@@ -142,7 +142,7 @@ async def test_consumes_cancelled_at_any_moment_leave_no_message_leased() -> Non
             if isinstance(got, list):
                 await fleet.client.nack([(d.id, d.lease) for d in got])
             await publishing
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await fleet.client.stats())["ready"] < 40:
                 await asyncio.sleep(0.01)
 
@@ -190,14 +190,14 @@ async def test_broker_that_is_away_is_passed_over_and_used_again_when_it_is_back
             assert {result.state for result in results} == {"accepted"}
             assert len(await client.consume(100, None, 1)) == 41
             async with running(broker_port=unused_tcp_port) as second:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     n = 0
                     while not (await second.client.stats())["published"]:
                         await client.publish(outgoing(f"new {n}"))
                         n += 1
                         await asyncio.sleep(0.02)
                 await second.publish("there")
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     got = set()
                     while "there" not in got:
                         got |= {d.id for d in await client.consume(100, None, 1)}
@@ -214,13 +214,13 @@ async def test_acks_for_a_broker_that_is_gone_keep_nobody_from_the_others() -> N
         await going.aclose()
         await staying.publish("next")
         for _ in range(2):
-            consumed = await client.ack_and_consume([(landed.id, landed.lease)], 1, None, 5, 0.1)
+            consumed = await client.ack_and_consume([(landed.id, landed.lease)], 1, None, 60, 0.1)
             assert [ack.code for ack in consumed.acks] == ["broker_unavailable"]
             assert [delivery.id for delivery in consumed.messages] == ["next"]
 
 
 async def test_broker_that_takes_requests_and_answers_none_is_asked_once(monkeypatch) -> None:
-    monkeypatch.setattr(fleet_consume, "_SILENT_S", 0.2)
+    monkeypatch.setattr(fleet_consume, "_SILENT_S", 1.0)
     heard: list[bytes] = []
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

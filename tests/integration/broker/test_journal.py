@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from gputel.broker.declarations import FILE
 from gputel.cli.journal_verify import verify_command
 from gputel.mq.journal_files import JournalFiles, JournalInUse, segment_path
-from tests.integration.broker.conftest import Start
+from tests.integration.broker.conftest import Clock, Start
 
 
 async def test_messages_come_back_with_their_state(start: Start, tmp_path: Path) -> None:
@@ -53,17 +53,19 @@ async def test_acks_carried_by_a_consume_and_replays_last(start: Start, tmp_path
 
 
 async def test_a_delay_and_a_time_to_live_go_on_over_a_restart(
-    start: Start, tmp_path: Path
+    start: Start, tmp_path: Path, clock: Clock
 ) -> None:
     async with start(journal=tmp_path, drain_deadline_s=0) as broker:
-        await broker.publish("later", delay_s=3)
-        await broker.publish("short", ttl_s=0.2)
+        await broker.publish("later", delay_s=2000)
+        await broker.publish("short", ttl_s=600)
         await broker.publish("now")
-    await asyncio.sleep(0.3)
+    clock.pass_(1000)
     async with start(journal=tmp_path, drain_deadline_s=0) as broker:
         _, first = await broker.post("/consume?max=10&wait_s=1")
         assert [m["id"] for m in first] == ["now"]
-        _, second = await broker.post("/consume?max=10&wait_s=6")
+        await broker.post("/ack", {"id": "now"})
+        clock.pass_(1000)
+        _, second = await broker.post("/consume?max=10&wait_s=1")
         assert [m["id"] for m in second] == ["later"]
 
 
@@ -130,8 +132,9 @@ async def test_a_full_disk_answers_507_and_recovers(
             assert (status, reply["code"]) == (507, "journal_full")
             await broker.post("/consume?max=1&wait_s=1")
             assert (await broker.post("/ack", {"id": "0"}))[0] == 200
-        await asyncio.sleep(0.7)
-        await broker.publish("after")
+        async with asyncio.timeout(60):
+            while (await broker.post("/publish", {"id": "after", "payload": "x"}))[0] != 202:
+                await asyncio.sleep(0.05)
 
 
 async def test_verify_tells_what_a_journal_holds_and_where_it_is_damaged(

@@ -101,8 +101,8 @@ async def test_ordered_queue_delivers_one_of_a_key_at_a_time(broker) -> None:
     assert (await broker.get("/stats?queue=orders"))[1]["blocked"] == 1
     assert await consume(broker, "orders") == ["a", "c"]
     waiting = asyncio.create_task(broker.post("/consume?queue=orders"))
-    await asyncio.sleep(0.05)
-    assert not waiting.done()
+    while not (await broker.get("/stats?queue=orders"))[1]["waiting_consumers"]:
+        await asyncio.sleep(0.01)
     await broker.post("/ack?queue=orders", {"id": "a"})
     assert (await waiting)[1]["id"] == "b"
 

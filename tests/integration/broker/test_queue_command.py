@@ -8,6 +8,12 @@ import sys
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def plain_http() -> bool:
+    """The command does not know how the broker reads requests: each test runs once."""
+    return False
+
+
 async def gputel_queue(broker, *words, stdin=b""):
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gputel", "queue"),

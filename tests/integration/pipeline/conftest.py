@@ -90,7 +90,7 @@ class Pipeline:
         """All rows that have landed."""
         return await self.pool.fetchval("SELECT count(*) FROM telemetry")
 
-    async def until(self, check: Callable[[], Any], seconds: float = 20) -> None:
+    async def until(self, check: Callable[[], Any], seconds: float = 60) -> None:
         """Wait until an async check holds."""
         async with asyncio.timeout(seconds):
             while not await check():

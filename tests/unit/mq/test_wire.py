@@ -58,7 +58,7 @@ async def test_connection_is_kept_and_requests_are_whole() -> None:
 
     async with wire_to(serve) as wire:
         for body in (b"", b"x" * 10, b"x" * 300_000):
-            reply = await wire.exchange(Request("POST", "/publish?a=1", body), 5)
+            reply = await wire.exchange(Request("POST", "/publish?a=1", body), 60)
             assert reply == Reply(200, b"ok")
     assert connections == 1
     assert heads[1].startswith(b"POST /base/publish?a=1 HTTP/1.1\r\nHost: 127.0.0.1:")
@@ -69,7 +69,7 @@ async def test_connection_is_kept_and_requests_are_whole() -> None:
 async def test_reply_may_come_in_any_pieces(size: int) -> None:
     pieces = [OK[n : n + size] for n in range(0, len(OK), size)]
     async with wire_to(answers(*pieces)) as wire:
-        assert await wire.exchange(GET, 5) == Reply(200, b"ok")
+        assert await wire.exchange(GET, 60) == Reply(200, b"ok")
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ async def test_reply_may_come_in_any_pieces(size: int) -> None:
 async def test_what_is_no_broker_is_refused(reply: bytes) -> None:
     async with wire_to(answers(reply)) as wire:
         with pytest.raises(NotABroker):
-            await wire.exchange(GET, 5)
+            await wire.exchange(GET, 60)
 
 
 async def test_reply_that_breaks_off_is_lost() -> None:
     async with wire_to(answers(OK[:-1])) as wire:
         with pytest.raises(Lost) as caught:
-            await wire.exchange(GET, 5)
+            await wire.exchange(GET, 60)
         assert caught.value.begun
 
 
@@ -113,20 +113,30 @@ async def test_kept_connection_that_dies_is_replaced_only_where_twice_does_no_ha
         seen += 1
 
     async with wire_to(serve) as wire:
-        await wire.exchange(GET, 5)
+        await wire.exchange(GET, 60)
         if raises:
             with pytest.raises(Lost):
-                await wire.exchange(request_, 5)
+                await wire.exchange(request_, 60)
         else:
-            assert (await wire.exchange(request_, 5)).status == 200
+            assert (await wire.exchange(request_, 60)).status == 200
     assert seen == (2 if raises else 3)
 
 
 async def test_connection_that_the_server_closed_while_idle_is_not_used_again() -> None:
-    async with wire_to(answers(OK)) as wire:
-        await wire.exchange(POST, 5)
-        await asyncio.sleep(0.05)
-        assert (await wire.exchange(POST, 5)).status == 200
+    closed = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(OK)
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    async with wire_to(serve) as wire:
+        await wire.exchange(POST, 60)
+        await closed.wait()
+        await asyncio.sleep(0.05)  # the loop looks at its sockets before this is over
+        assert (await wire.exchange(POST, 60)).status == 200
 
 
 async def test_silence_is_a_timeout() -> None:
@@ -137,9 +147,11 @@ async def test_silence_is_a_timeout() -> None:
 
 async def test_reply_to_a_caller_that_was_cancelled_is_handed_over_late() -> None:
     late: list[Reply] = []
+    came = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await head_of(reader)
+        came.set()
         assert await reader.read() == b"body"  # its end: the client tells that it leaves
         writer.write(OK)
 
@@ -147,8 +159,8 @@ async def test_reply_to_a_caller_that_was_cancelled_is_handed_over_late() -> Non
         late.append(reply)
 
     async with wire_to(serve) as wire:
-        task = asyncio.create_task(wire.exchange(POST, 5, keep))
-        await asyncio.sleep(0.05)
+        task = asyncio.create_task(wire.exchange(POST, 60, keep))
+        await came.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
