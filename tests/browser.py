@@ -29,8 +29,8 @@ _FLAGS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
 )
-_START_S = 25.0
-_UNTIL_S = 20.0
+_START_S = 120.0
+_UNTIL_S = 60.0
 
 
 class Page:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gputel.config import PostgresSettings
 from gputel.mq import wire
@@ -29,6 +30,10 @@ _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 2 * 1024**3  # a cluster takes some 200 MB, and each worker of xdist has one
 _SMALL_WAL = {"min_wal_size": "32MB", "max_wal_size": "64MB"}
 _numbers = itertools.count(1)
+
+# How long an example takes says nothing on a machine that has much else to do.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -17,7 +17,7 @@ from tests.postgres_processes import eventually, fetchval, lives, postmaster
 from tests.processes import Gputel, Processes, free_port, until
 
 STOPS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-DRAIN_S = 25  # the default deadline, and some time for a machine with much else to do
+DRAIN_S = 120  # far more than the default deadline: the machine may have much else to do
 
 
 class Whole:

@@ -48,12 +48,21 @@ def each_helm(helm_name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def render_of(helm: Path) -> RenderOf:
-    """Renders a row of the matrix, or values given; each once."""
+def render_of(helm: Path, tmp_path_factory: pytest.TempPathFactory) -> RenderOf:
+    """Renders a row of the matrix, once for all workers of pytest-xdist, or values given."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
 
     @cache
     def row(case: str) -> Render:
-        return Render(case, run_helm(helm, "template", "rel", str(CHART), values=MATRIX[case]))
+        path = shared / f"rendered-{case}.yaml"
+        if not path.exists():
+            text = run_helm(helm, "template", "rel", str(CHART), values=MATRIX[case])
+            unfinished = path.with_suffix(f".{os.getpid()}")
+            unfinished.write_text(text)
+            unfinished.replace(path)
+        return Render(case, path.read_text())
 
     def render(case: str = "default", release: str = "rel", **values: Any) -> Render:
         if release == "rel" and not values:

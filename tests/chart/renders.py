@@ -126,6 +126,8 @@ MATRIX: dict[str, dict[str, Any]] = {
 LONG = "a-release-name-as-long-as-helm-allows-it-to-be-0123456"  # 53 characters and one is too many
 LONG = LONG[:53]
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C, where it was built
+
 
 @dataclass(frozen=True)
 class Render:
@@ -137,7 +139,7 @@ class Render:
     @cached_property
     def documents(self) -> list[Document]:
         """All that is not empty, in helm's order."""
-        return [document for document in yaml.safe_load_all(self.text) if document]
+        return [document for document in yaml.load_all(self.text, Loader=_LOADER) if document]
 
     def kind(self, kind: str) -> list[Document]:
         """The documents of a kind."""

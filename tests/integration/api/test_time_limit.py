@@ -121,13 +121,12 @@ async def test_a_query_that_waits_for_a_session_is_held_to_its_time(
     pool: asyncpg.Pool, start: Start
 ) -> None:
     taken = [await pool.acquire() for _ in range(pool.get_max_size())]
-    async with start(query_timeout_s=3) as client:
+    async with start(query_timeout_s=0.3) as client:
         async with client.get("/api/v1/gpus") as response:
             assert (response.status, (await response.json())["code"]) == (503, "timeout")
         for connection in taken:
             await pool.release(connection)
-        async with client.get("/api/v1/gpus") as response:
-            assert response.status == 200
+        await until_answered(client, "/api/v1/gpus")
 
 
 async def test_an_answer_that_has_begun_is_not_cut_off(pool: asyncpg.Pool, start: Start) -> None:
@@ -146,11 +145,19 @@ async def test_a_query_is_refused_in_time_where_postgres_does_not_even_confirm_i
     pool: asyncpg.Pool, wire: Wire, far: aiohttp.ClientSession, path: str
 ) -> None:
     await add_block(pool, Labels(), [MORNING], [1])
-    async with far.get(path) as response:
-        assert response.status == 200
+    await until_answered(far, path)
     wire.freeze()
     async with asyncio.timeout(60), far.get(path) as response:
         assert (response.status, "--query-timeout-s" in await response.text()) == (503, True)
     wire.thaw()
-    async with far.get(path) as response:
-        assert response.status == 200
+    await until_answered(far, path)
+
+
+async def until_answered(client: aiohttp.ClientSession, path: str) -> None:
+    """Ask again until the answer comes in time, which a busy machine may need more tries for."""
+    async with asyncio.timeout(60):
+        while True:
+            async with client.get(path) as response:
+                if response.status == 200:
+                    return
+                assert response.status == 503
