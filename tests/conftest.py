@@ -8,8 +8,9 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -26,6 +27,7 @@ from tests.processes import free_port
 
 _TEMPLATE = "gputel_template"
 _MOST_WORKERS = 16
+_LEFT_S = 3600
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 2 * 1024**3  # a cluster takes some 200 MB, and each worker of xdist has one
 _SMALL_WAL = {"min_wal_size": "32MB", "max_wal_size": "64MB"}
@@ -76,7 +78,8 @@ def open_dir() -> Iterator[Path]:
 
 @contextmanager
 def _open_dir_in(parent: Path) -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="gputel-test-", dir=parent))
+    _remove_left_in(parent)
+    path = Path(tempfile.mkdtemp(prefix=f"gputel-test-{os.getpid()}-", dir=parent))
     path.chmod(0o755)
     try:
         yield path
@@ -88,6 +91,18 @@ def _open_dir_in(parent: Path) -> Iterator[Path]:
 def data_dir(open_dir: Path) -> Path:
     """A place for a data directory of the test's own; not made yet."""
     return open_dir / f"data-{next(_numbers)}"
+
+
+def _remove_left_in(parent: Path) -> None:
+    """Delete what test runs that were killed have left, an hour ago or earlier."""
+    for path in parent.glob("gputel-test-*-*"):
+        with suppress(OSError, ValueError):
+            if time.time() - path.stat().st_mtime < _LEFT_S:
+                continue
+            try:
+                os.kill(int(path.name.split("-")[2]), 0)
+            except ProcessLookupError:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _cluster_parent() -> Path:
