@@ -43,6 +43,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"gputel": loop_factory()}
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two for each processor, as tests wait about half of their time; each has its own cluster."""
     return min(2 * (os.cpu_count() or 1), _MOST_WORKERS)
