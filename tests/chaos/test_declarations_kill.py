@@ -45,6 +45,7 @@ async def ordered(url: str, broker: Gputel) -> dict[str, bool]:
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(900)
 async def test_declarations_survive_kill_9(processes: Processes, tmp_path: Path) -> None:
     port, numbers = free_port(), itertools.count()
     url = f"http://127.0.0.1:{port}"

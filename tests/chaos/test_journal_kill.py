@@ -64,6 +64,7 @@ async def until_broken(work: asyncio.Task[None]) -> None:
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(900)
 async def test_what_was_confirmed_survives_kill_9(processes: Processes, tmp_path: Path) -> None:
     journal, port = tmp_path / "journal", free_port()
     url, account = f"http://127.0.0.1:{port}", Account()

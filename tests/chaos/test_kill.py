@@ -19,7 +19,7 @@ from tests.processes import Processes
 ROWS = 100_000
 SETTLE_S = 180
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.processes import Gputel, Processes, free_port
 ROWS = 60_000
 CHUNK_ROWS = 50
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
 
 class Brokers:

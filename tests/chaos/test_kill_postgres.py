@@ -22,7 +22,7 @@ from tests.processes import Gputel, Processes, free_port
 ROWS = 20_000
 KILLS = ("server", "backend", "gputel", "backend", "server", "backend", "gputel", "server")
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
