@@ -295,6 +295,14 @@ class ApiSettings:
         "Most samples that one query reads, and most points that it evaluates.",
         minimum=1,
     )
+    query_max_bytes: int = _setting(
+        256 * MIB,
+        "Most bytes of labels that one query reads, and of an answer of Prometheus' API.",
+        minimum=MIB,
+    )
+    query_cache_max_bytes: int = _setting(
+        384 * MIB, "Most bytes of labels of series that the API keeps in memory.", minimum=MIB
+    )
     query_timeout_s: float = _setting(
         60.0, "Longest that one query may take until its answer begins, seconds.", minimum=0.1
     )

@@ -233,6 +233,7 @@ async def _streamer(process: Process) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _api(process: Process) -> AsyncIterator[None]:
+    from gputel.api.prometheus_series import CACHES
     from gputel.api.push.pusher import Pusher
     from gputel.api.server import serve
     from gputel.store.admission import Admission
@@ -240,7 +241,7 @@ async def _api(process: Process) -> AsyncIterator[None]:
     from gputel.store.reader import Reader
 
     settings = process.settings
-    reader = Reader(process.database)
+    reader = Reader(process.database, settings.api.query_cache_max_bytes // CACHES)
     host, access = settings.common.host, process.access
     admission = Admission(settings.collector.retention, settings.collector.future_limit)
     keys = PushKeys(process.database)

@@ -28,7 +28,7 @@ from gputel.api.telemetry_push import push_telemetry
 from gputel.api.time_limit import lift_time_limit, time_limit_middleware
 from gputel.api.top import list_top
 from gputel.config import ApiSettings
-from gputel.store.cost import Limits
+from gputel.store.cost import limits_of
 from gputel.store.reader import Reader
 from gputel.web.access import ACCESS, Access, access_middleware
 from gputel.web.cors import ANY, cors_middleware, origins_of
@@ -76,7 +76,7 @@ def build_app(
     app["_apispec_parser"] = Parser()
     app["_apispec_request_data_name"] = "data"
     app[ACCESS] = access
-    app[LIMITS] = Limits(settings.query_max_series, settings.query_max_samples)
+    app[LIMITS] = limits_of(settings)
     if reader is not None:
         app[READER] = reader
         app[PROMETHEUS] = Prometheus(reader, settings)

@@ -12,7 +12,7 @@ from gputel.api.formats.whole import Asked, whole_unless_known
 from gputel.api.keys import LIMITS, READER
 from gputel.api.schemas import RecordSchema, described
 from gputel.store.latest import latest
-from gputel.threads import maybe_in_thread
+from gputel.threads import READING
 
 _IN_THREAD_RECORDS = 5_000  # fewer are encoded sooner than a thread is told to
 
@@ -64,7 +64,7 @@ async def list_latest_telemetry(request: web.Request) -> web.Response:
 
     async def encode() -> bytes:
         many = len(found) > _IN_THREAD_RECORDS
-        return await maybe_in_thread(many, encode_newest, found, LatestSchema, asked.format)
+        return await READING.run_if(many, encode_newest, found, LatestSchema, asked.format)
 
     determining = [asked.format.encode(), *found.determining()]
     return await whole_unless_known(asked, determining, {}, encode)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
 
@@ -11,17 +10,21 @@ from gputel import __version__
 from gputel.api import prometheus_json as answers
 from gputel.api.prometheus_engine import Engine
 from gputel.api.prometheus_params import Parameters, now_us, steps
-from gputel.api.prometheus_series import SeriesSource
+from gputel.api.prometheus_series import CACHES, SeriesSource
 from gputel.config import ApiSettings
 from gputel.errors import BadExpression
 from gputel.model.dcgm_fields import field
-from gputel.promql.labels import NAME
+from gputel.promql.labels import NAME, Labels
 from gputel.promql.nodes import Selector
 from gputel.promql.parse import parse_selector
+from gputel.store.cost import limits_of
 from gputel.store.reader import Reader
 
 _SPEAKS = "2.42.0"
 """The release whose answers these are."""
+
+MOST_SELECTORS = 100
+"""Selectors that one request may give by ``match[]``."""
 
 _EVER_US = 2**61
 Ask = Callable[["Prometheus", Parameters, web.Request], Awaitable[bytes]]
@@ -31,9 +34,9 @@ class Prometheus:
     """What the handlers share."""
 
     def __init__(self, reader: Reader, settings: ApiSettings) -> None:
-        max_samples = settings.query_max_samples
-        self.source = SeriesSource(reader, settings.query_max_series, max_samples)
-        self.engine = Engine(self.source, max_samples)
+        limits = limits_of(settings)
+        self.source = SeriesSource(reader, limits, settings.query_cache_max_bytes // CACHES)
+        self.engine = Engine(self.source, limits)
         self._timeout_s = settings.query_timeout_s
 
     def timeout_s(self, given: Parameters) -> float:
@@ -64,25 +67,29 @@ async def series(prometheus: Prometheus, given: Parameters, _request: web.Reques
 
 async def labels(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
     """The names of labels that there are."""
-    names: set[str] = set()
     selectors, first, last = _which(given)
-    pieces = prometheus.source.labels(selectors or [_EVERYTHING], first, last)
-    async with aclosing(pieces):
-        async for piece in pieces:
-            names.update(name for labels in piece for name, _ in labels)
-    return answers.success(sorted(names))
+    names = await prometheus.source.texts(selectors or [_EVERYTHING], first, last, _names)
+    return answers.success(names)
 
 
 async def label_values(prometheus: Prometheus, given: Parameters, request: web.Request) -> bytes:
     """The values of one label."""
     wanted = request.match_info["name"]
-    values: set[str] = set()
+
+    def values(labels: Labels) -> Iterator[str]:
+        return (value for name, value in labels if name == wanted)
+
     selectors, first, last = _which(given)
-    pieces = prometheus.source.labels(selectors or [_EVERYTHING], first, last)
-    async with aclosing(pieces):
-        async for piece in pieces:
-            values.update(value for labels in piece for name, value in labels if name == wanted)
-    return answers.success(sorted(values))
+    found = await prometheus.source.texts(selectors or [_EVERYTHING], first, last, values)
+    return answers.success(found)
+
+
+def _names(labels: Labels) -> Iterator[str]:
+    return (name for name, _ in labels)
+
+
+def _metrics(labels: Labels) -> Iterator[str]:
+    return (value for name, value in labels if name == NAME)
 
 
 _EVERYTHING = Selector(())
@@ -90,7 +97,13 @@ _EVERYTHING = Selector(())
 
 def _which(given: Parameters) -> tuple[list[Selector], int, int]:
     """The selectors of ``match[]``, and the time in which their series are wanted."""
-    selectors = [parse_selector(text) for text in given.texts("match[]")]
+    texts = given.texts("match[]")
+    if len(texts) > MOST_SELECTORS:
+        raise BadExpression(
+            f'invalid parameter "match[]": there are more than {MOST_SELECTORS} of them; ask again '
+            "for the others"
+        )
+    selectors = [parse_selector(text) for text in texts]
     first, last = given.moment("start", -_EVER_US), given.moment("end", _EVER_US)
     if last < first:
         raise BadExpression('invalid parameter "end": end timestamp must not be before start time')
@@ -99,12 +112,9 @@ def _which(given: Parameters) -> tuple[list[Selector], int, int]:
 
 async def metadata(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
     """What is known of each metric."""
-    names: set[str] = set()
-    async with aclosing(prometheus.source.labels([_EVERYTHING], -_EVER_US, _EVER_US)) as pieces:
-        async for piece in pieces:
-            names.update(value for labels in piece for name, value in labels if name == NAME)
+    names = await prometheus.source.texts([_EVERYTHING], -_EVER_US, _EVER_US, _metrics)
     wanted = given.texts("metric")
-    chosen = sorted(names.intersection(wanted) if wanted and wanted[0] else names)
+    chosen = sorted({*names} & {*wanted}) if wanted and wanted[0] else names
     known = {name: field(name) for name in chosen}
     return answers.success(
         {

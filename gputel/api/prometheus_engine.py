@@ -12,43 +12,56 @@ import numpy as np
 from gputel.api import prometheus_json
 from gputel.api.prometheus_params import Steps
 from gputel.api.prometheus_series import SeriesSource
-from gputel.errors import BadExpression, ExpressionFailed
+from gputel.errors import BadExpression
+from gputel.promql.bounds import Bounds
 from gputel.promql.evaluate import evaluate
 from gputel.promql.nodes import Node, Selector, Text
 from gputel.promql.parse import parse
 from gputel.promql.reach import reaches, resolved
 from gputel.promql.samples import SeriesSamples
-from gputel.promql.vector import Int64
-
-_AT_ONCE = 4
+from gputel.promql.vector import Int64, Value
+from gputel.store.cost import Limits
+from gputel.threads import EVALUATION
 
 
 @dataclass(frozen=True)
 class _Work:
-    """An expression, its steps, and whether the answer is still wanted."""
+    """An expression, its steps, its limits, and whether the answer is still wanted."""
 
     node: Node
     steps_us: Int64
+    limits: Limits
     stop: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
-        """Raise TimeoutError where the answer is of no use any more."""
+        """Raise TimeoutError if nobody waits for the answer any more."""
         if self.stop.is_set():
             raise TimeoutError
+
+    @property
+    def answer(self) -> prometheus_json.Answer:
+        """A new answer, with no pieces yet."""
+        return prometheus_json.Answer(self.limits.max_bytes, self.check)
+
+    def value(self, samples: Mapping[Selector, SeriesSamples]) -> Value:
+        """The value of the expression."""
+        limits = self.limits
+        bounds = Bounds(self.check, limits.max_samples, limits.max_series)
+        return evaluate(self.node, self.steps_us, samples, bounds)
 
 
 class Engine:
     """Evaluates expressions over the store; a few at a time, so that memory stays bounded."""
 
-    def __init__(self, source: SeriesSource, max_samples: int) -> None:
+    def __init__(self, source: SeriesSource, limits: Limits) -> None:
         self._source = source
-        self._max_samples = max_samples
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._limits = limits
+        self._turns = asyncio.Semaphore(EVALUATION.most)
 
     async def instant(self, text: str, at_us: int) -> bytes:
         """The answer at one instant; raw samples, where the expression is a range vector."""
         node = resolved(parse(text), at_us, at_us)
-        work = _Work(node, np.array([at_us], np.int64))
+        work = _Work(node, np.array([at_us], np.int64), self._limits)
         return await self._answer(work, _instant)
 
     async def range(self, text: str, steps: Steps) -> bytes:
@@ -61,36 +74,39 @@ class Engine:
                 "must be Scalar or instant Vector"
             )
         node = resolved(node, steps.start_us, steps.end_us)
-        work = _Work(node, steps.moments)
+        work = _Work(node, steps.moments, self._limits)
         return await self._answer(work, _range)
 
     async def _answer(
         self, work: _Work, answer: Callable[[_Work, Mapping[Selector, SeriesSamples]], bytes]
     ) -> bytes:
+        await self._turns.acquire()
+        thread: asyncio.Future[bytes] | None = None
         try:
-            async with self._turns:
-                samples = await self._source.samples(reaches(work.node, work.steps_us))
-                points = len(work.steps_us) * sum(map(len, samples.values()))
-                if points > self._max_samples:
-                    raise ExpressionFailed(
-                        f"the query evaluates {points} points, series times steps, over the limit "
-                        f"of {self._max_samples} (--query-max-samples): take longer steps, or "
-                        "narrow it by more matchers"
-                    )
-                return await asyncio.to_thread(answer, work, samples)
+            samples = await self._source.samples(reaches(work.node, work.steps_us))
+            thread = EVALUATION.start(answer, work, samples)
+            # A thread cannot be cancelled: it ends at its next look at the work.
+            return await asyncio.shield(thread)
         finally:
-            # The thread may go on, when the client has left or the time is up: it looks here.
             work.stop.set()
+            if thread is None or thread.done():
+                self._turns.release()
+            else:
+                thread.add_done_callback(self._release)
+
+    def _release(self, thread: asyncio.Future[bytes]) -> None:
+        """Give the turn of a query to the next one: its thread has ended, and let go its memory."""
+        self._turns.release()
+        if not thread.cancelled():
+            thread.exception()  # nobody waits for it
 
 
 def _instant(work: _Work, samples: Mapping[Selector, SeriesSamples]) -> bytes:
     if isinstance(work.node, Selector) and work.node.range_us is not None:
-        return prometheus_json.raw(samples[work.node])
-    value = evaluate(work.node, work.steps_us, samples, work.check)
-    return prometheus_json.instant(value, int(work.steps_us[0]))
+        return prometheus_json.raw(samples[work.node], work.answer)
+    value = work.value(samples)
+    return prometheus_json.instant(value, int(work.steps_us[0]), work.answer)
 
 
 def _range(work: _Work, samples: Mapping[Selector, SeriesSamples]) -> bytes:
-    value = evaluate(work.node, work.steps_us, samples, work.check)
-    work.check()
-    return prometheus_json.matrix(value, work.steps_us)
+    return prometheus_json.matrix(work.value(samples), work.steps_us, work.answer)

@@ -5,7 +5,7 @@ Format: https://prometheus.io/docs/prometheus/latest/querying/api/#expression-qu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gputel.errors import ExpressionFailed
 from gputel.promql.labels import Labels
 from gputel.promql.samples import SeriesSamples
 from gputel.promql.vector import Float64, Int64, Scalar, String, Value, Vector
 
-_SAMPLES_AT_ONCE = 500_000
+_SAMPLES_AT_ONCE = 100_000
 # Made once: of a str, Arrow makes a scalar anew each time, and looks for pandas then.
 _OPENED, _BETWEEN, _QUOTED, _CLOSED, _NONE = map(pa.scalar, ("[", ',"', '"', '"],', ""))
 
@@ -27,12 +28,50 @@ def success(data: Any) -> bytes:
     return msgspec.json.encode({"status": "success", "data": data})
 
 
+class Answer:
+    """The pieces of an answer that is made whole, up to ``max_bytes`` of them.
+
+    ``check`` is called for each piece and may raise to end the work.
+    """
+
+    def __init__(self, max_bytes: int, check: Callable[[], None]) -> None:
+        self._max_bytes, self._check = max_bytes, check
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, part: bytes) -> None:
+        """The next piece. Raises ExpressionFailed if it is too much."""
+        self._check()
+        self._size += len(part) + 1
+        if self._size > self._max_bytes:
+            raise too_large(self._max_bytes)
+        self._parts.append(part)
+
+    def result(self, kind: str) -> bytes:
+        """The whole answer."""
+        head = b'{"status":"success","data":{"resultType":"%s","result":[' % kind.encode()
+        if not self._parts:
+            return head + b"]}}"
+        # Joined once: a copy of it may have hundreds of megabytes.
+        self._parts[0] = head + self._parts[0]
+        self._parts[-1] += b"]}}"
+        return b",".join(self._parts)
+
+
+def too_large(max_bytes: int) -> ExpressionFailed:
+    """The refusal of an answer of more than ``max_bytes``."""
+    return ExpressionFailed(
+        f"the answer is larger than {max_bytes} bytes, the limit (--query-max-bytes): narrow it by "
+        "more matchers, a shorter time or longer steps"
+    )
+
+
 def error(kind: str, message: str) -> bytes:
     """A refusal."""
     return msgspec.json.encode({"status": "error", "errorType": kind, "error": message})
 
 
-def instant(value: Value, at_us: int) -> bytes:
+def instant(value: Value, at_us: int, answer: Answer) -> bytes:
     """The answer to an instant query: a vector, a scalar or a string."""
     at = np.array([at_us], np.int64)
     if isinstance(value, String):
@@ -43,14 +82,12 @@ def instant(value: Value, at_us: int) -> bytes:
     rows = value.rows(np.flatnonzero(value.present[:, 0]))
     times = np.broadcast_to(at, (len(rows),))
     samples = _pairs(times, rows.values[:, 0])
-    parts = [
-        b'{"metric":%s,"value":[%s]}' % (msgspec.json.encode(dict(labels)), sample)
-        for labels, sample in zip(rows.labels, samples, strict=True)
-    ]
-    return _result("vector", b"[%s]" % b",".join(parts))
+    for labels, sample in zip(rows.labels, samples, strict=True):
+        answer.add(b'{"metric":%s,"value":[%s]}' % (msgspec.json.encode(dict(labels)), sample))
+    return answer.result("vector")
 
 
-def matrix(value: Value, steps_us: Int64) -> bytes:
+def matrix(value: Value, steps_us: Int64, answer: Answer) -> bytes:
     """The answer to a range query, series sorted by their labels."""
     if isinstance(value, Scalar):
         there = np.ones((1, len(steps_us)), np.bool_)
@@ -58,18 +95,29 @@ def matrix(value: Value, steps_us: Int64) -> bytes:
     assert isinstance(value, Vector), "the caller refuses strings"
     order = sorted(range(len(value)), key=value.labels.__getitem__)
     at_once = max(1, _SAMPLES_AT_ONCE // len(steps_us))
-    parts: list[bytes] = []
     for first in range(0, len(order), at_once):
-        parts += _series(value.rows(np.array(order[first : first + at_once])), steps_us)
-    return _result("matrix", b"[%s]" % b",".join(parts))
+        for part in _series(value.rows(np.array(order[first : first + at_once])), steps_us):
+            answer.add(part)
+    return answer.result("matrix")
 
 
-def raw(samples: SeriesSamples) -> bytes:
-    """The answer that is samples as they are."""
+def raw(samples: SeriesSamples, answer: Answer) -> bytes:
+    """The answer that is samples as they are; one series at least is written at a time."""
+    first = 0
+    while first < len(samples):
+        most = int(samples.bounds[first]) + _SAMPLES_AT_ONCE
+        end = max(first + 1, int(np.searchsorted(samples.bounds, most, side="right")) - 1)
+        for part in _raw(samples.part(first, end)):
+            answer.add(part)
+        first = end
+    return answer.result("matrix")
+
+
+def _raw(samples: SeriesSamples) -> Iterable[bytes]:
     there = ~samples.stale
     joined = _joined(samples.ts[there], None, samples.values[there])
     bounds = np.concatenate([[0], np.cumsum(there)])[samples.bounds]
-    return _result("matrix", b"[%s]" % b",".join(_parts(samples.labels, bounds, joined)))
+    return _parts(samples.labels, bounds, joined)
 
 
 def _series(rows: Vector, steps_us: Int64) -> Iterable[bytes]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from itertools import islice
+from sys import getsizeof, intern
 from types import MappingProxyType
 
 from gputel.promql.labels import NAME, Labels, from_mapping
@@ -29,17 +30,32 @@ COLUMN_OF: Mapping[str, str] = MappingProxyType(
 )
 """The column that a label comes from, whatever ``labels_raw`` says."""
 
-_PAIR = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"', re.ASCII | re.DOTALL)
+MOST_RAW_LABELS = 128
+"""Labels that are taken from ``labels_raw``, the first ones in it."""
+
+_PAIR = re.compile(
+    r'(?<![A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_]*+)="((?:[^"\\]|\\.)*+)(?:"|\Z)',
+    re.ASCII | re.DOTALL,
+)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_REMEMBERED = 100_000
+_PAIR_BYTES = 72
 
 
-@lru_cache(_REMEMBERED)
 def prometheus_labels(series: SeriesLabels) -> Labels:
     """The labels of the series; those that are empty are left out."""
-    found = {name: _unescaped(text) for name, text in _PAIR.findall(series.labels_raw)}
+    found: dict[str, str] = {}
+    for match in islice(_PAIR.finditer(series.labels_raw), MOST_RAW_LABELS):
+        if match.end(2) < match.end():  # its closing quote is there
+            found[intern(match[1])] = _unescaped(match[2])
     found |= {name: getattr(series, column) for name, column in COLUMN_OF.items()}
     return from_mapping(found)
+
+
+def labels_bytes(labels: Labels) -> int:
+    """About how much memory the labels take beside those of their stored series."""
+    own = (pair for pair in labels if pair[0] not in COLUMN_OF)
+    texts = sum(getsizeof(name) + getsizeof(text) for name, text in own)
+    return texts + _PAIR_BYTES * (1 + len(labels))
 
 
 def _unescaped(text: str) -> str:

@@ -6,21 +6,28 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from sys import getsizeof
+from threading import Event
 
 import numpy as np
 
-from gputel.api.prometheus_labels import COLUMN_OF, prometheus_labels
+from gputel.api.prometheus_labels import COLUMN_OF, labels_bytes, prometheus_labels
 from gputel.errors import ExpressionFailed
 from gputel.promql.labels import Labels
 from gputel.promql.matching import matches
 from gputel.promql.nodes import Matcher, MatchOp, Selector
 from gputel.promql.reach import Reach
 from gputel.promql.samples import SeriesSamples, collect
+from gputel.store.byte_cache import ByteCache
+from gputel.store.cost import Limits
 from gputel.store.reader import Connection, Reader
 from gputel.store.records import SeriesLabels
 from gputel.store.samples import Samples
 from gputel.store.series_reader import samples_of, series_where
-from gputel.threads import maybe_in_thread
+from gputel.threads import READING
+
+CACHES = 3
+"""How many share ``--query-cache-max-bytes``: stored labels, orders of them, Prometheus' labels."""
 
 _IN_THREAD_SERIES = 300  # fewer are looked at sooner than a thread is told to
 _IN_THREAD_SAMPLES = 10_000
@@ -38,23 +45,23 @@ class Found:
 class SeriesSource:
     """Answers selectors from the store, refusing what is over the limits."""
 
-    def __init__(self, reader: Reader, max_series: int, max_samples: int) -> None:
+    def __init__(self, reader: Reader, limits: Limits, cache_bytes: int) -> None:
         self._reader = reader
-        self._max_series = max_series
-        self._max_samples = max_samples
+        self._limits = limits
+        self._known: ByteCache[int, Labels] = ByteCache(cache_bytes)
 
     async def samples(self, reaches: Sequence[Reach]) -> dict[Selector, SeriesSamples]:
         """What each selector of an expression reads. Raises ExpressionFailed over a limit."""
         read: dict[Selector, SeriesSamples] = {}
-        count = self._counter()
+        tally = _Tally(self._limits)
         async with self._reader.snapshot() as connection:
             for reach in reaches:
-                found = await self._found(connection, reach)
+                found = await self._found(connection, reach, tally)
                 samples = await samples_of(
-                    connection, found.series_ids, reach.first_us, reach.last_us, count
+                    connection, found.series_ids, reach.first_us, reach.last_us, tally.add_samples
                 )
                 many = len(samples) > _IN_THREAD_SAMPLES
-                read[reach.selector] = await maybe_in_thread(many, _collect, found, samples)
+                read[reach.selector] = await READING.run_if(many, _collect, found, samples)
         return read
 
     async def labels(
@@ -72,23 +79,44 @@ class SeriesSource:
     async def distinct(
         self, selectors: Iterable[Selector], first_us: int, last_us: int
     ) -> set[Labels]:
-        """The same at once, each once. Raises ExpressionFailed over the limit of series."""
+        """The same at once, each once. Raises ExpressionFailed over a limit."""
         found: set[Labels] = set()
+        tally = _Tally(self._limits)
         async with aclosing(self.labels(selectors, first_us, last_us)) as pieces:
             async for piece in pieces:
+                tally.add_series([labels for labels in piece if labels not in found])
                 found.update(piece)
-                self._check_series(len(found))
         return found
 
-    async def _found(self, connection: Connection, reach: Reach) -> Found:
+    async def texts(
+        self,
+        selectors: Iterable[Selector],
+        first_us: int,
+        last_us: int,
+        pick: Callable[[Labels], Iterable[str]],
+    ) -> list[str]:
+        """What ``pick`` takes of the labels of each series, each text once, sorted.
+
+        Raises ExpressionFailed over the limit of bytes.
+        """
+        found: set[str] = set()
+        tally = _Tally(self._limits)
+        async with aclosing(self.labels(selectors, first_us, last_us)) as pieces:
+            async for piece in pieces:
+                fresh = {text for labels in piece for text in pick(labels)} - found
+                tally.add_bytes(sum(map(getsizeof, fresh)))
+                found |= fresh
+        return sorted(found)
+
+    async def _found(self, connection: Connection, reach: Reach, tally: _Tally) -> Found:
         found = Found()
         matchers = reach.selector.matchers
         pieces = self._each(connection, matchers, reach.first_us, reach.last_us)
         async with aclosing(pieces):
             async for piece in pieces:
+                tally.add_series(piece.labels)
                 found.series_ids.extend(piece.series_ids)
                 found.labels.extend(piece.labels)
-                self._check_series(len(found.series_ids))
         return found
 
     async def _each(
@@ -96,32 +124,73 @@ class SeriesSource:
     ) -> AsyncGenerator[Found, None]:
         """The series that all matchers take, some at a time, in order of id."""
         allowed, rest = _in_store(matchers)
+        stop = Event()
         found = series_where(connection, self._reader.known, allowed, first_us, last_us)
-        async with aclosing(found) as pieces:
-            async for piece in pieces:
-                yield await maybe_in_thread(len(piece) > _IN_THREAD_SERIES, _taken, rest, piece)
+        try:
+            async with aclosing(found) as pieces:
+                async for piece in pieces:
+                    many = len(piece) > _IN_THREAD_SERIES or any(each.is_regex for each in rest)
+                    yield await READING.run_if(many, self._taken, rest, piece, stop)
+        finally:
+            stop.set()
 
-    def _check_series(self, count: int) -> None:
-        if count > self._max_series:
+    def _taken(
+        self, matchers: Sequence[Matcher], series: Sequence[SeriesLabels], stop: Event
+    ) -> Found:
+        labels = [self._labels(each) for each in series]
+        taken = np.ones(len(labels), np.bool_)
+        values = [dict(each) for each in labels] if matchers else []
+        for matcher in matchers:
+            texts = [each.get(matcher.name, "") for each in values]
+            taken &= matches(matcher, texts, stop.is_set)
+        places = np.flatnonzero(taken).tolist()
+        return Found(
+            [series[place].series_id for place in places], [labels[place] for place in places]
+        )
+
+    def _labels(self, series: SeriesLabels) -> Labels:
+        known = self._known.get(series.series_id)
+        if known is None:
+            known = prometheus_labels(series)
+            self._known.put(series.series_id, known, labels_bytes(known))
+        return known
+
+
+class _Tally:
+    """What one query has read so far. Raises ExpressionFailed over a limit."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._series = self._samples = self._bytes = 0
+
+    def add_series(self, labels: Sequence[Labels]) -> None:
+        """More series, with these labels."""
+        self._series += len(labels)
+        if self._series > self._limits.max_series:
             raise ExpressionFailed(
-                f"the query selects more than {self._max_series} series, the limit "
+                f"the query selects more than {self._limits.max_series} series, the limit "
                 "(--query-max-series): narrow it by more matchers"
             )
+        self.add_bytes(sum(map(labels_bytes, labels)))
 
-    def _counter(self) -> Callable[[int], None]:
-        total = 0
+    def add_samples(self, count: int) -> None:
+        """More samples."""
+        self._samples += count
+        if self._samples > self._limits.max_samples:
+            raise ExpressionFailed(
+                "query processing would load too many samples into memory: more than "
+                f"{self._limits.max_samples}, the limit (--query-max-samples): narrow it by more "
+                "matchers or a shorter time"
+            )
 
-        def count(more: int) -> None:
-            nonlocal total
-            total += more
-            if total > self._max_samples:
-                raise ExpressionFailed(
-                    "query processing would load too many samples into memory: more than "
-                    f"{self._max_samples}, the limit (--query-max-samples): narrow it by more "
-                    "matchers or a shorter time"
-                )
-
-        return count
+    def add_bytes(self, count: int) -> None:
+        """More bytes of labels."""
+        self._bytes += count
+        if self._bytes > self._limits.max_bytes:
+            raise ExpressionFailed(
+                f"the labels of the series have more than {self._limits.max_bytes} bytes, the "
+                "limit (--query-max-bytes): narrow it by more matchers or a shorter time"
+            )
 
 
 def _in_store(matchers: Sequence[Matcher]) -> tuple[dict[str, list[str]], list[Matcher]]:
@@ -144,16 +213,6 @@ def _literals(matcher: Matcher) -> list[str] | None:
     if matcher.op is MatchOp.RE and _LITERALS.fullmatch(matcher.value):
         return matcher.value.split("|")
     return None
-
-
-def _taken(matchers: Sequence[Matcher], series: Sequence[SeriesLabels]) -> Found:
-    labels = [prometheus_labels(each) for each in series]
-    taken = np.ones(len(labels), np.bool_)
-    values = [dict(each) for each in labels] if matchers else []
-    for matcher in matchers:
-        taken &= matches(matcher, [each.get(matcher.name, "") for each in values])
-    places = np.flatnonzero(taken).tolist()
-    return Found([series[place].series_id for place in places], [labels[place] for place in places])
 
 
 def _collect(found: Found, samples: Samples) -> SeriesSamples:

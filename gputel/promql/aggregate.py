@@ -11,15 +11,20 @@ import numpy as np
 
 from gputel.errors import ExpressionFailed
 from gputel.promql import quantile
+from gputel.promql.bounds import Bounds
 from gputel.promql.labels import NAME, Labels, drop, keep
 from gputel.promql.nodes import Aggregate
 from gputel.promql.vector import Bools, Float64, Int64, Vector, empty
+from gputel.promql.windows import blocks
 
 _K_LIMIT = 2.0**63
 
 
-def aggregated(node: Aggregate, vector: Vector, param: Float64 | None) -> Vector:
-    """The aggregation of ``vector``; ``param`` is worth a number a step."""
+def aggregated(node: Aggregate, vector: Vector, param: Float64 | None, bounds: Bounds) -> Vector:
+    """The aggregation of ``vector``; ``param`` is worth a number a step.
+
+    Steps do not depend on each other, so some of them are worked on at a time.
+    """
     if node.op in ("topk", "bottomk"):
         assert param is not None
         _check_k(param)
@@ -30,16 +35,20 @@ def aggregated(node: Aggregate, vector: Vector, param: Float64 | None) -> Vector
     starts = np.searchsorted(group[order], np.arange(len(group_labels)))
     if node.op in ("topk", "bottomk"):
         assert param is not None
-        return _extremes(vector, order, starts, param, largest=node.op == "topk")
-    values, present = vector.values[order], vector.present[order]
-    count = np.add.reduceat(present, starts, axis=0, dtype=np.int64)
-    with np.errstate(all="ignore"):
-        if node.op == "quantile":
-            assert param is not None
-            out = _quantiles(values, present, starts, param)
-        else:
-            out = AGGREGATES[node.op](values, present, starts, count)
-    return Vector(group_labels, out, count > 0)
+        return _extremes(vector, order, starts, param, bounds, largest=node.op == "topk")
+    if node.op == "quantile":
+        assert param is not None
+        return Vector(group_labels, *_quantiles(vector, order, starts, param, bounds))
+    shape = len(group_labels), vector.values.shape[1]
+    out, there = np.empty(shape), np.empty(shape, np.bool_)
+    for steps in blocks(shape[1], len(vector)):
+        bounds.check()
+        values, present = vector.values[:, steps][order], vector.present[:, steps][order]
+        count = np.add.reduceat(present, starts, axis=0, dtype=np.int64)
+        there[:, steps] = count > 0
+        with np.errstate(all="ignore"):
+            out[:, steps] = AGGREGATES[node.op](values, present, starts, count)
+    return Vector(group_labels, out, there)
 
 
 def _groups(node: Aggregate, labels: list[Labels]) -> tuple[list[Labels], Int64]:
@@ -92,22 +101,39 @@ AGGREGATES: dict[str, Reduction] = {
 """Those without a parameter, over rows sorted by group, the groups beginning at ``starts``."""
 
 
-def _quantiles(values: Float64, present: Bools, starts: Int64, wanted: Float64) -> Float64:
-    ends = np.append(starts[1:], len(values))
-    groups = zip(starts.tolist(), ends.tolist(), strict=True)
-    return np.stack([quantile.of_rows(values[a:b].T, present[a:b].T, wanted) for a, b in groups])
+def _quantiles(
+    vector: Vector, order: Int64, starts: Int64, wanted: Float64, bounds: Bounds
+) -> tuple[Float64, Bools]:
+    shape = len(starts), len(wanted)
+    out, there = np.empty(shape), np.empty(shape, np.bool_)
+    for group, members in enumerate(np.split(order, starts[1:])):
+        for steps in blocks(shape[1], len(members)):
+            bounds.check()
+            values, present = vector.values[members, steps], vector.present[members, steps]
+            out[group, steps] = quantile.of_rows(values.T, present.T, wanted[steps])
+            there[group, steps] = present.any(axis=0)
+    return out, there
 
 
 def _extremes(
-    vector: Vector, order: Int64, starts: Int64, param: Float64, *, largest: bool
+    vector: Vector,
+    order: Int64,
+    starts: Int64,
+    param: Float64,
+    bounds: Bounds,
+    *,
+    largest: bool,
 ) -> Vector:
     """The k largest or smallest of each group at each step; rows ranked at the last step."""
     k = np.trunc(param)
     rows: list[Int64] = []
     chosen = np.zeros_like(vector.present)
     for members in np.split(order, starts[1:]):
-        ranks = _ranks(vector.values[members], vector.present[members], largest=largest)
-        chosen[members] = (ranks < k) & vector.present[members]
+        for steps in blocks(chosen.shape[1], len(members)):
+            bounds.check()
+            present = vector.present[members, steps]
+            ranks = _ranks(vector.values[members, steps], present, largest=largest)
+            chosen[members, steps] = (ranks < k[steps]) & present
         rows.append(members[np.argsort(ranks[:, -1], kind="stable")])
     row = np.concatenate(rows)
     row = row[chosen[row].any(axis=1)]

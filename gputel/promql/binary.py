@@ -8,13 +8,16 @@ from __future__ import annotations
 import numpy as np
 
 from gputel.errors import ExpressionFailed
+from gputel.promql.bounds import Bounds
 from gputel.promql.labels import NAME, Labels, drop, keep, shown, without_name
 from gputel.promql.nodes import Binary, Card, Matching
 from gputel.promql.operators import DROPS_NAME, SETS, compute
 from gputel.promql.vector import Bools, Float64, Int64, Scalar, Vector, empty, merged
 
 
-def combined(node: Binary, left: Scalar | Vector, right: Scalar | Vector) -> Scalar | Vector:
+def combined(
+    node: Binary, left: Scalar | Vector, right: Scalar | Vector, bounds: Bounds
+) -> Scalar | Vector:
     """What the operator makes of its two sides. Raises ExpressionFailed where they do not match."""
     if isinstance(left, Scalar) and isinstance(right, Scalar):
         values, _ = compute(node.op, left.values, right.values, return_bool=True, kept=left.values)
@@ -22,7 +25,7 @@ def combined(node: Binary, left: Scalar | Vector, right: Scalar | Vector) -> Sca
     if isinstance(left, Vector) and isinstance(right, Vector):
         if node.op in SETS:
             return _set(node, left, right)
-        return _matched(node, left, right)
+        return _matched(node, left, right, bounds)
     return _with_scalar(node, left, right)
 
 
@@ -43,7 +46,7 @@ def _with_scalar(node: Binary, left: Scalar | Vector, right: Scalar | Vector) ->
     return Vector(vector.labels, values, vector.present)
 
 
-def _matched(node: Binary, left: Vector, right: Vector) -> Vector:
+def _matched(node: Binary, left: Vector, right: Vector, bounds: Bounds) -> Vector:
     """The series of the "many" side, each with the one of the other side of the same signature."""
     matching = node.matching
     swap = matching.card is Card.ONE_TO_MANY
@@ -68,7 +71,7 @@ def _matched(node: Binary, left: Vector, right: Vector) -> Vector:
         present = present & holds
     labels = _result_labels(node, many, one, row, group)
     if labels is None:
-        return _by_step(node, many, one, present, values)
+        return _by_step(node, Vector(many.labels, values, present), one, bounds)
     return _unique(labels, values, present, matching)
 
 
@@ -132,20 +135,25 @@ def _with_included(labels: Labels, source: Labels, names: tuple[str, ...]) -> La
     return tuple(sorted(drop(labels, names) + keep(source, names)))
 
 
-def _by_step(node: Binary, many: Vector, one: Vector, present: Bools, values: Float64) -> Vector:
+def _by_step(node: Binary, many: Vector, one: Vector, bounds: Bounds) -> Vector:
     """As ``_matched``, where several series of the "one" side take turns: one result for each."""
     matching = node.matching
-    labels, places, masks = [], [], []
     by_signature: dict[Labels, list[int]] = {}
-    for place, each in enumerate(one.labels):
-        by_signature.setdefault(_signature(matching, each), []).append(place)
-    for number, each in enumerate(many.labels):
-        for place in by_signature[_signature(matching, each)]:
+    for place in np.flatnonzero(one.present.any(axis=1)).tolist():
+        by_signature.setdefault(_signature(matching, one.labels[place]), []).append(place)
+    turns = [by_signature.get(_signature(matching, each), []) for each in many.labels]
+    bounds.admit(sum(map(len, turns)), many.values.shape[1])
+    labels, places, masks = [], [], []
+    for number, (each, ones) in enumerate(zip(many.labels, turns, strict=True)):
+        bounds.check()
+        for place in ones:
             source = one.labels[place]
             labels.append(_with_included(_own_labels(node, each), source, matching.include))
             places.append(number)
-            masks.append(present[number] & one.present[place])
-    return _unique(labels, values[places], np.array(masks), matching)
+            masks.append(many.present[number] & one.present[place])
+    if not labels:
+        return empty(many.values.shape[1])
+    return _unique(labels, many.values[places], np.array(masks), matching)
 
 
 def _unique(labels: list[Labels], values: Float64, present: Bools, matching: Matching) -> Vector:

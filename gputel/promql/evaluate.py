@@ -12,39 +12,38 @@ import numpy as np
 from gputel.promql import functions
 from gputel.promql.aggregate import aggregated
 from gputel.promql.binary import combined
+from gputel.promql.bounds import Bounds
 from gputel.promql.labels import without_name
 from gputel.promql.nodes import Aggregate, Binary, Call, Negate, Node, Number, Selector, Text
 from gputel.promql.range_functions import KEEPS_NAME, RANGE_FUNCTIONS, quantile_over_time
 from gputel.promql.reach import LOOKBACK_US, moments
 from gputel.promql.samples import SeriesSamples
 from gputel.promql.vector import Bools, Float64, Int64, Scalar, String, Value, Vector
-from gputel.promql.windows import Windows, at_once, newest, windows
-
-Check = Callable[[], None]
+from gputel.promql.windows import Windows, blocks, newest, windows
 
 
 def evaluate(
-    node: Node, steps_us: Int64, samples: Mapping[Selector, SeriesSamples], check: Check
+    node: Node, steps_us: Int64, samples: Mapping[Selector, SeriesSamples], bounds: Bounds
 ) -> Value:
     """The value of the expression at the steps, Unix microseconds, evenly apart.
 
-    ``samples`` has what each selector reads (``reach.reaches``). ``check`` is called now and then,
-    and may raise to end the work. Raises ExpressionFailed where series do not match.
+    ``samples`` has what each selector reads (``reach.reaches``). Raises ExpressionFailed if series
+    do not match or the bounds are passed, and what ``bounds.check`` raises.
     """
-    return _Evaluation(steps_us, samples, check).value(node)
+    return _Evaluation(steps_us, samples, bounds).value(node)
 
 
 class _Evaluation:
     def __init__(
-        self, steps_us: Int64, samples: Mapping[Selector, SeriesSamples], check: Check
+        self, steps_us: Int64, samples: Mapping[Selector, SeriesSamples], bounds: Bounds
     ) -> None:
         self._steps = steps_us
         self._samples = samples
-        self._check = check
+        self._bounds = bounds
 
     def value(self, node: Node) -> Value:
         """The value of any expression but a range vector, which only functions take."""
-        self._check()
+        self._bounds.check()
         if isinstance(node, Number):
             return Scalar(np.full(len(self._steps), node.value))
         if isinstance(node, Text):
@@ -55,10 +54,17 @@ class _Evaluation:
             return self._call(node)
         if isinstance(node, Aggregate):
             param = None if node.param is None else self._scalar(node.param).values
-            return aggregated(node, self._vector(node.expr), param)
+            return aggregated(node, self._vector(node.expr), param, self._bounds)
         if isinstance(node, Binary):
-            return combined(node, self._operand(node.left), self._operand(node.right))
+            return self._binary(node)
         return self._negated(node)
+
+    def _binary(self, node: Binary) -> Value:
+        left = self._operand(node.left)
+        with self._bounds.holding(left):
+            right = self._operand(node.right)
+            with self._bounds.holding(right):
+                return combined(node, left, right, self._bounds)
 
     def _negated(self, node: Negate) -> Value:
         operand = self._operand(node.expr)
@@ -82,10 +88,15 @@ class _Evaluation:
         return value
 
     def _newest(self, selector: Selector, *, timestamps: bool) -> Vector:
-        samples = self._samples[selector]
-        source = samples.ts / 1e6 if timestamps else samples.values
-        place, there = newest(samples, moments(selector, self._steps), LOOKBACK_US)
-        values = source[place] if len(source) else np.zeros(there.shape)
+        samples, at = self._samples[selector], moments(selector, self._steps)
+        self._bounds.admit(len(samples), len(at))
+        values, there = np.zeros((len(samples), len(at))), np.zeros((len(samples), len(at)), bool)
+        for rows in blocks(len(samples), len(at)):
+            self._bounds.check()
+            part = samples.part(rows.start, rows.stop)
+            place, there[rows] = newest(part, at, LOOKBACK_US)
+            if len(part.ts):
+                values[rows] = part.ts[place] / 1e6 if timestamps else part.values[place]
         return _seen(samples, values, there)
 
     def _call(self, node: Call) -> Value:
@@ -102,13 +113,15 @@ class _Evaluation:
         assert selector.range_us is not None
         wanted = self._scalar(node.args[0]).values if len(node.args) == 2 else None
         samples, ends = self._samples[selector], moments(selector, self._steps)
+        self._bounds.admit(len(samples), len(ends))
         values = np.empty((len(samples), len(ends)))
         there = np.empty(values.shape, np.bool_)
-        batch = at_once(samples, len(ends))
-        for first in range(0, len(samples), batch):
-            self._check()
-            rows = slice(first, min(first + batch, len(samples)))
-            found = windows(samples.part(rows.start, rows.stop), ends, selector.range_us)
+        if selector.at is not None and wanted is None:
+            ends = ends[:1]  # the same window at every step
+        for rows in blocks(len(samples), len(ends)):
+            self._bounds.check()
+            part = samples.part(rows.start, rows.stop)
+            found = windows(part, ends, selector.range_us, self._bounds.check)
             values[rows], there[rows] = _applied(node.name, found, selector.range_us, wanted)
         seen = _seen(samples, values, there)
         return seen if node.name in KEEPS_NAME else seen.mapped(without_name, seen.values)

@@ -57,5 +57,5 @@ def resets(windows: Windows, there: Bools) -> Float64:
         so_far = np.concatenate([[0], np.cumsum(fell)])
         low = np.minimum(windows.low + 1, windows.high)
         some = there & (so_far[windows.high] > so_far[low])
-        added[some] = reduced(np.add, before, low[some], windows.high[some])
+        added[some] = reduced(np.add, before, low[some], windows.high[some], windows.check)
     return added

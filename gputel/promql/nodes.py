@@ -23,6 +23,11 @@ class Matcher:
     op: MatchOp
     value: str
 
+    @property
+    def is_regex(self) -> bool:
+        """Whether its value is a regular expression."""
+        return self.op in (MatchOp.RE, MatchOp.NOT_RE)
+
     def __str__(self) -> str:
         return f"{self.name}{self.op}{self.value!r}"
 

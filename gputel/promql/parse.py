@@ -27,15 +27,26 @@ from gputel.promql.nodes import (
     Text,
 )
 from gputel.promql.operators import ARITHMETIC, COMPARISON, SETS
+from gputel.promql.reach import children
 
 MOST_CHARACTERS = 65_536
 MOST_OPERATORS = 500
-"""How deep an expression may be nested: the parser's time and stack grow with it."""
+"""In one expression: the parser's time and stack grow with them."""
+
+MOST_DEPTH = 100
+"""How deep operators, functions and aggregations may be nested: the evaluator's stack grows with
+it."""
 
 MOST_PATTERN_CHARACTERS = 16_384
+MOST_REPEATED = 65_536
+"""Characters of a regular expression times the sum of its ``{n}``: its program grows with them."""
 
-_QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`|#[^\n]*""", re.DOTALL)
+# Each alternative takes what it began to the end, closed or not: so no text is read twice.
+_QUOTED = re.compile(
+    r""""(?:[^"\\]|\\.)*+(?:"|\Z)|'(?:[^'\\]|\\.)*+(?:'|\Z)|`[^`]*+(?:`|\Z)|#[^\n]*+""", re.DOTALL
+)
 _NESTING = re.compile(r"[(\[{]|[-+*/%^]|[<>=!]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+_REPETITION = re.compile(r"\{([0-9]{1,4}),?([0-9]{0,4})\}")
 _WITH_PARAMETER = frozenset({"topk", "bottomk", "quantile"})
 _MICROSECOND = timedelta(microseconds=1)
 # The parser's enums can be compared, but not hashed.
@@ -57,11 +68,15 @@ def parse(text: str) -> Node:
     """The expression that the text says. Raises BadExpression, saying what is wrong with it."""
     _check_size(text)
     try:
-        return _node(parser.parse(text))
+        node = _node(parser.parse(text))
     except ValueError as error:  # of the parser, which UnicodeEncodeError is as well
         raise BadExpression(f"parse error: {error}") from None
     except OverflowError:
         raise BadExpression("parse error: a time in it is out of range") from None
+    except RecursionError:
+        raise _too_deep() from None
+    _check_depth(node)
+    return node
 
 
 def parse_selector(text: str) -> Selector:
@@ -77,6 +92,22 @@ def _check_size(text: str) -> None:
         raise BadExpression(f"the expression is longer than {MOST_CHARACTERS} characters")
     if len(_NESTING.findall(_QUOTED.sub("", text))) > MOST_OPERATORS:
         raise BadExpression(f"the expression has more than {MOST_OPERATORS} operators and brackets")
+
+
+def _check_depth(node: Node) -> None:
+    level: list[Node] = [node]
+    for _ in range(MOST_DEPTH):
+        level = [below for each in level for below in children(each)]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _too_deep() -> BadExpression:
+    return BadExpression(
+        f"the expression is nested over {MOST_DEPTH} deep, operators one behind the other "
+        "included: split it, or use brackets to pair its operands"
+    )
 
 
 def _node(expr: Any) -> Node:
@@ -171,9 +202,24 @@ def _matcher(given: parser.Matcher) -> Matcher:
         raise BadExpression(
             f"the matcher of {given.name} is longer than {MOST_PATTERN_CHARACTERS} characters"
         )
-    return Matcher(
+    matcher = Matcher(
         given.name, next(ours for theirs, ours in _OPS if theirs == given.op), given.value
     )
+    if matcher.is_regex:
+        _check_repetitions(matcher)
+    return matcher
+
+
+def _check_repetitions(matcher: Matcher) -> None:
+    """Refuse a pattern that becomes far larger once its ``{n}`` are written out."""
+    times = sum(
+        int(number) for pair in _REPETITION.findall(matcher.value) for number in pair if number
+    )
+    if times and times * len(matcher.value) > MOST_REPEATED:
+        raise BadExpression(
+            f"the regular expression of {matcher.name} repeats too much: its length times the sum "
+            f"of the numbers in its {{n}} is over {MOST_REPEATED}"
+        )
 
 
 def _at(expr: parser.VectorSelector) -> int | Edge | None:

@@ -30,6 +30,21 @@ def of_rows(values: Float64, inside: Bools, wanted: Float64) -> Float64:
     return found
 
 
+def of_row(values: Float64, wanted: float) -> float:
+    """The quantile of one large row, without sorting all of it."""
+    if not 0 <= wanted <= 1:
+        return float("nan") if np.isnan(wanted) else float(np.copysign(np.inf, wanted))
+    rank = wanted * (len(values) - 1)
+    low = int(rank)
+    high, weight = min(low + 1, len(values) - 1), rank - low
+    nans = np.count_nonzero(np.isnan(values))
+    smallest = np.fmax(values, -np.inf)  # of NaN and a number, fmax takes the number
+    smallest.partition([low, high])
+    below, above = (np.nan if place < nans else smallest[place] for place in (low, high))
+    with np.errstate(all="ignore"):
+        return float(below * (1 - weight) + above * weight)
+
+
 def _picked(ranked: Float64, nans: Int64, place: Int64) -> Float64:
     picked = np.take_along_axis(ranked, place[:, None], axis=1)[:, 0]
     value: Float64 = np.where(place < nans, np.nan, picked)

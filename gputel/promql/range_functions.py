@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from gputel.promql.extrapolate import extrapolated
-from gputel.promql.quantile import of_rows
-from gputel.promql.vector import Bools, Float64
-from gputel.promql.windows import Windows, padded, reduced
+from gputel.promql.quantile import of_row, of_rows
+from gputel.promql.vector import Bools, Float64, Int64
+from gputel.promql.windows import Windows, each_window, parts_of, reduced
 
 Result = tuple[Float64, Bools]
 RangeFunction = Callable[[Windows, float], Result]
@@ -54,7 +54,7 @@ def _idelta(windows: Windows, _range_s: float) -> Result:
 def _over(ufunc: np.ufunc) -> RangeFunction:
     def over_time(windows: Windows, _range_s: float) -> Result:
         with np.errstate(all="ignore"):
-            values = reduced(ufunc, windows.samples.values, windows.low, windows.high)
+            values = _reduced(ufunc, windows)
         return values, windows.count > 0
 
     return over_time
@@ -62,7 +62,7 @@ def _over(ufunc: np.ufunc) -> RangeFunction:
 
 def _avg(windows: Windows, _range_s: float) -> Result:
     with np.errstate(all="ignore"):
-        total = reduced(np.add, windows.samples.values, windows.low, windows.high)
+        total = _reduced(np.add, windows)
         return total / windows.count, windows.count > 0
 
 
@@ -105,19 +105,15 @@ def _fell(before: Float64, after: Float64) -> Bools:
 
 def _spread(*, root: bool) -> RangeFunction:
     def spread(windows: Windows, _range_s: float) -> Result:
-        out = np.zeros(windows.count.shape)
-        for row in range(len(out)):
-            found = padded(windows, row)
-            if found is not None:
-                values, inside = found
-                out[row] = _variance(np.where(inside, values, 0.0), inside)
+        out = each_window(windows, _variances, _variance_of_one)
         with np.errstate(all="ignore"):
             return (np.sqrt(out) if root else out), windows.count > 0
 
     return spread
 
 
-def _variance(values: Float64, inside: Bools) -> Float64:
+def _variances(values: Float64, inside: Bools, _step: Int64) -> Float64:
+    values = np.where(inside, values, 0.0)
     with np.errstate(all="ignore"):
         count = inside.sum(axis=1)
         mean = values.sum(axis=1) / count
@@ -126,14 +122,25 @@ def _variance(values: Float64, inside: Bools) -> Float64:
     return variance
 
 
+def _variance_of_one(values: Float64, _step: int) -> float:
+    with np.errstate(all="ignore"):
+        mean = sum(float(part.sum()) for part in parts_of(values)) / len(values)
+        squares = sum(float(np.square(part - mean).sum()) for part in parts_of(values))
+    return squares / len(values)
+
+
 def quantile_over_time(windows: Windows, wanted: Float64) -> Result:
     """The quantile of each window, ``wanted`` of each step."""
-    out = np.zeros(windows.count.shape)
-    for row in range(len(out)):
-        found = padded(windows, row)
-        if found is not None:
-            out[row] = of_rows(*found, wanted)
+    out = each_window(
+        windows,
+        lambda values, inside, step: of_rows(values, inside, wanted[step]),
+        lambda values, step: of_row(values, float(wanted[step])),
+    )
     return out, windows.count > 0
+
+
+def _reduced(ufunc: np.ufunc, windows: Windows) -> Float64:
+    return reduced(ufunc, windows.samples.values, windows.low, windows.high, windows.check)
 
 
 RANGE_FUNCTIONS: dict[str, RangeFunction] = {

@@ -22,12 +22,22 @@ class Scalar:
 
     values: Float64
 
+    @property
+    def points(self) -> int:
+        """How many numbers it has."""
+        return self.values.size
+
 
 @dataclass(frozen=True)
 class String:
     """Text, the same at every step."""
 
     value: str
+
+    @property
+    def points(self) -> int:
+        """None: it is no number."""
+        return 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,11 @@ class Vector:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def points(self) -> int:
+        """Series times steps."""
+        return self.values.size
 
     def mapped(self, rename: Callable[[Labels], Labels], values: Float64) -> Vector:
         """Other values for the same samples, under other labels."""
@@ -69,17 +84,15 @@ def merged(vector: Vector) -> Vector:
     group = np.array([first.setdefault(labels, len(first)) for labels in vector.labels], np.int64)
     if len(first) == len(vector):
         return vector
-    steps = vector.values.shape[1]
-    counts = np.zeros((len(first), steps), np.int64)
-    np.add.at(counts, group, vector.present)
-    if counts.max(initial=0) > 1:
-        row = int(np.flatnonzero((counts > 1).any(axis=1))[0])
-        raise ExpressionFailed(
-            "vector cannot contain metrics with the same labelset: several have "
-            f"{shown(list(first)[row])}"
-        )
-    values = np.zeros((len(first), steps))
+    shape = len(first), vector.values.shape[1]
+    values, present = np.zeros(shape), np.zeros(shape, np.bool_)
     for source, target in enumerate(group.tolist()):
         here = vector.present[source]
+        if (present[target] & here).any():
+            raise ExpressionFailed(
+                "vector cannot contain metrics with the same labelset: several have "
+                f"{shown(vector.labels[source])}"
+            )
         values[target, here] = vector.values[source, here]
-    return Vector(list(first), values, counts > 0)
+        present[target] |= here
+    return Vector(list(first), values, present)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gputel.config import ApiSettings
 from gputel.errors import QueryTooLarge
 from gputel.store import queries
 from gputel.store.blocks import DAY_US
+from gputel.store.label_bytes import UNLIMITED
 from gputel.store.reader import Connection
 from gputel.store.rollup_plan import Source, Span
 from gputel.store.rollup_rows import ROW_US, rows_of
@@ -19,10 +21,14 @@ _COUNTED_BLOCKS = 5_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """Most series that a query selects, and samples (or buckets of rollups) that it reads."""
+    """Most series that a query selects, and samples (or buckets of rollups) that it reads.
+
+    ``max_bytes`` is of the labels that it reads, and of an answer that is made whole.
+    """
 
     max_series: int
     max_samples: int
+    max_bytes: int = UNLIMITED
 
     @property
     def ask(self) -> int:
@@ -45,6 +51,11 @@ class Limits:
                 "(--query-max-samples): take a shorter time, or a step of whole hours, or narrow "
                 "it by metric, hostname, namespace, pod or uuid"
             )
+
+
+def limits_of(settings: ApiSettings) -> Limits:
+    """The limits that the settings say."""
+    return Limits(settings.query_max_series, settings.query_max_samples, settings.query_max_bytes)
 
 
 ANY = Limits(2**31 - 2, 2**62)

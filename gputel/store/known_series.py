@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from operator import attrgetter
 from sys import intern
 
@@ -13,13 +12,15 @@ import numpy as np
 
 from gputel.store import queries
 from gputel.store.blocks import Int64
+from gputel.store.byte_cache import ByteCache
+from gputel.store.label_bytes import UNLIMITED, check_bytes
 from gputel.store.records import SeriesLabels
 
-MOST_KNOWN = 100_000
-"""Most series that are remembered, at about 1 KiB each."""
+CACHE_BYTES = 128 * 2**20
+"""Most bytes of labels that are remembered, by default: those of some 100,000 usual series."""
 
 _MOST_ORDERS = 4
-_PIECE = 10_000  # series that one statement asks for: bounds memory
+_PIECE = 2_000  # series that one statement asks for: bounds memory
 _SQL = queries.load("series_reader")
 _BY_GPU_AND_METRIC = attrgetter("uuid", "metric_name", "series_id")
 
@@ -35,44 +36,55 @@ class Ordered:
 
 
 class KnownSeries:
-    """What a process remembers of the series of one store; the first met is forgotten first."""
+    """What a process remembers of the series of one store; the first met is forgotten first.
 
-    def __init__(self, most: int = MOST_KNOWN) -> None:
-        self._most = most
-        self._labels: dict[int, SeriesLabels] = {}
-        self._orders: dict[bytes, Ordered] = {}
+    It remembers ``max_bytes`` of labels, and as much of orders, whose labels are mostly the same.
+    """
+
+    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
+        self._labels: ByteCache[int, SeriesLabels] = ByteCache(max_bytes)
+        self._orders: ByteCache[bytes, Ordered] = ByteCache(max_bytes, _MOST_ORDERS)
 
     async def labels(
-        self, connection: asyncpg.pool.PoolConnectionProxy, series_ids: Sequence[int]
+        self,
+        connection: asyncpg.pool.PoolConnectionProxy,
+        series_ids: Sequence[int],
+        max_bytes: int = UNLIMITED,
     ) -> list[SeriesLabels]:
-        """Those of each of these series, all of which are in the store."""
-        found = {each: self._labels[each] for each in series_ids if each in self._labels}
-        for piece in _pieces([each for each in series_ids if each not in found]):
+        """Those of each of these series, all of which are in the store.
+
+        Raises QueryTooLarge if they are more than ``max_bytes`` together.
+        """
+        known = {each: self._labels.get(each) for each in series_ids}
+        found = {each: labels for each, labels in known.items() if labels is not None}
+        size = check_bytes(sum(labels.held_bytes for labels in found.values()), max_bytes)
+        for piece in _pieces([each for each, labels in known.items() if labels is None]):
             for row in await connection.fetch(_SQL["labels"], piece):
-                found[row[0]] = self._labels[row[0]] = SeriesLabels(row[0], *map(intern, row[1:]))
-        self._forget()
+                labels = SeriesLabels(row[0], *map(intern, row[1:]))
+                found[row[0]] = labels
+                self._labels.put(row[0], labels, labels.held_bytes)
+                size += labels.held_bytes
+            check_bytes(size, max_bytes)
         return [found[each] for each in series_ids]
 
     async def ordered(
-        self, connection: asyncpg.pool.PoolConnectionProxy, series_ids: Int64
+        self,
+        connection: asyncpg.pool.PoolConnectionProxy,
+        series_ids: Int64,
+        max_bytes: int = UNLIMITED,
     ) -> Ordered:
         """The same by uuid and metric; remembered for the last few questions."""
         key = series_ids.tobytes()
         known = self._orders.get(key)
         if known is None:
-            labels = await self.labels(connection, series_ids.tolist())
+            labels = await self.labels(connection, series_ids.tolist(), max_bytes)
             place = sorted(range(len(labels)), key=[*map(_BY_GPU_AND_METRIC, labels)].__getitem__)
             known = Ordered(
                 tuple(labels[each] for each in place), series_ids[place], np.array(place, np.int64)
             )
-            self._orders[key] = known
-            if len(self._orders) > _MOST_ORDERS:
-                del self._orders[next(iter(self._orders))]
+            size = sum(each.held_bytes for each in labels) + 32 * len(labels)
+            self._orders.put(key, known, size)
         return known
-
-    def _forget(self) -> None:
-        for each in list(islice(self._labels, max(0, len(self._labels) - self._most))):
-            del self._labels[each]
 
 
 def _pieces(series_ids: list[int]) -> Iterator[list[int]]:

@@ -22,6 +22,7 @@ from gputel.store.blocks import Blocks
 from gputel.store.reader import Connection, Reader
 from gputel.store.records import Records
 from gputel.store.samples import Samples, concatenate
+from gputel.threads import READING
 
 _SQL = queries.load("landing")
 _PART_SAMPLES = _BATCH_SAMPLES = 32_768
@@ -155,7 +156,7 @@ class Landings:
             rows = await connection.fetch(_SQL["payloads"], *wanted)
             if len(rows) < len(parts):
                 raise LandingsGone("some of what landed then has just been dropped")
-            samples = await asyncio.to_thread(_unpack, rows, parts)
+            samples = await READING.run(_unpack, rows, parts)
             ids = np.unique(samples.series_id).tolist()
             labels = await self._reader.known.labels(connection, ids)
         return Records(samples, dict(zip(ids, labels, strict=True)))

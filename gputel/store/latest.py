@@ -113,7 +113,7 @@ async def latest(
             elements([row[name]] if row[name] else [], kind)
             for name, kind in (("series_id", INTEGER), ("last_ts", INTEGER), ("value", NUMBER))
         )
-        of = await reader.known.ordered(connection, ids)
+        of = await reader.known.ordered(connection, ids, limits.max_bytes)
     us = ts[of.place] + PG_EPOCH_US
     age_s = (micros(datetime.now(UTC)) - us + 500) // 1000 / 1000
     return Newest(of, us, age_s, values[of.place].astype(float))

@@ -12,7 +12,8 @@ import asyncpg
 
 from gputel.errors import StoreError, StoreUnavailable
 from gputel.store import queries
-from gputel.store.known_series import KnownSeries
+from gputel.store.known_series import CACHE_BYTES, KnownSeries
+from gputel.store.label_bytes import UNLIMITED, check_bytes
 from gputel.store.pool import store_errors
 from gputel.store.records import Gpu, SeriesLabels
 from gputel.store.selection import EVERY, Selection, storable
@@ -33,10 +34,10 @@ class Reader:
     call that is cancelled cancels its statement in Postgres.
     """
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, cache_bytes: int = CACHE_BYTES) -> None:
         self._pool = pool
         self._sql = queries.load("reader")
-        self.known = KnownSeries()
+        self.known = KnownSeries(cache_bytes)
         # Long reads leave half of the sessions to everything else that shares the pool.
         self._streams = asyncio.Semaphore(max(1, pool.get_max_size() // 2))
 
@@ -76,15 +77,19 @@ class Reader:
         start: datetime = EARLIEST,
         end: datetime = LATEST,
         most: int | None = None,
+        max_bytes: int = UNLIMITED,
     ) -> dict[int, SeriesLabels]:
         """Series selected, of GPUs that were seen within the range, by id, in order of id.
 
         ``most`` are fetched at most: ask for one more than may be, to see that there are too many.
+        Raises QueryTooLarge if their labels have more than ``max_bytes``.
         """
-        where, arguments = selection.where(4)
+        where, arguments = selection.where(5)
         statement = self._sql["series"].format(where=where)
-        found = await connection.fetch(statement, start, end, most, *arguments)
-        return {row["series_id"]: SeriesLabels(*row) for row in found}
+        found = await connection.fetch(statement, start, end, most, max_bytes, *arguments)
+        if found:
+            check_bytes(found[-1]["so_far"], max_bytes)
+        return {row["series_id"]: SeriesLabels(*row[:-1]) for row in found}
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from sys import getsizeof
 
 import msgspec
 
 from gputel.store.samples import EPOCH, Samples, numbers
+
+_OBJECT_BYTES = 300  # of a SeriesLabels without its texts, and its place in a dict
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, rename={"model_name": "modelName"}):
@@ -62,6 +65,26 @@ class SeriesLabels:
 
     def __hash__(self) -> int:
         return hash(self.series_id)
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory these labels take, as if no other series shared their texts."""
+        return _OBJECT_BYTES + sum(map(getsizeof, self._texts))
+
+    @property
+    def _texts(self) -> tuple[str, ...]:
+        return (
+            self.metric_name,
+            self.gpu_id,
+            self.device,
+            self.uuid,
+            self.model_name,
+            self.hostname,
+            self.container,
+            self.pod,
+            self.namespace,
+            self.labels_raw,
+        )
 
     def record(self, timestamp: datetime, value: float) -> Record:
         """The record of one sample of this series."""

@@ -5,7 +5,6 @@ Within one snapshot, of rollups and marks of stale hours as well, they are those
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +26,7 @@ from gputel.store.rollup_plan import Source, Span, cover, plan
 from gputel.store.rollup_rows import decode_rollups, rows_of
 from gputel.store.samples import Samples, micros
 from gputel.store.series_reader import moment, samples_of
+from gputel.threads import READING
 
 _SQL = queries.load("rollup")
 
@@ -64,14 +64,14 @@ async def buckets_of(
     for span in spans:
         if span.source is not Source.SAMPLES:
             rows = await connection.fetch(_SQL["rows"], list(series_ids), *rows_of(span))
-            found.append(await asyncio.to_thread(_from_rollups, rows, span))
+            found.append(await READING.run(_from_rollups, rows, span))
             continue
         for day in plan(span.start_us, span.end_us, 1, ()):
             samples = await samples_of(
                 connection, series_ids, day.start_us, day.end_us - 1, lambda _count: None
             )
-            found.append(await asyncio.to_thread(_from_samples, samples, units(step_us)[0]))
-    return await asyncio.to_thread(_folded, found, step_us)
+            found.append(await READING.run(_from_samples, samples, units(step_us)[0]))
+    return await READING.run(_folded, found, step_us)
 
 
 def _from_samples(samples: Samples, unit_us: int) -> Buckets:

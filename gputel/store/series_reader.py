@@ -24,7 +24,7 @@ from gputel.store.samples import (
     micros,
 )
 from gputel.store.selection import storable
-from gputel.threads import maybe_in_thread
+from gputel.threads import READING
 
 COLUMNS = frozenset(
     {"metric_name", "gpu_id", "device", "uuid", "model_name", "hostname", "container", "pod"}
@@ -34,7 +34,7 @@ COLUMNS = frozenset(
 
 _SQL = queries.load("series_reader")
 _MARK = "/* conditions */"
-_PIECE_SERIES = 2000
+_PIECE_SERIES = 1000
 _FIRST_FETCH_BLOCKS = 256
 _MOST_FETCH_BLOCKS = 8192
 _FETCH_SAMPLES = 1_000_000
@@ -60,9 +60,9 @@ async def series_where(
     ]
     sql = _SQL["series"].replace(_MARK, " ".join(conditions))
     raw = await connection.fetchval(sql, moment(first_us), moment(last_us), *values)
-    series_ids = np.sort(elements([raw] if raw else [], INTEGER)).tolist()
+    series_ids = np.sort(elements([raw] if raw else [], INTEGER))
     for first in range(0, len(series_ids), _PIECE_SERIES):
-        yield await known.labels(connection, series_ids[first : first + _PIECE_SERIES])
+        yield await known.labels(connection, series_ids[first : first + _PIECE_SERIES].tolist())
 
 
 async def samples_of(
@@ -93,7 +93,7 @@ async def samples_of(
         if len(rows) < fetch:
             break
         fetch = max(16, min(_MOST_FETCH_BLOCKS, _FETCH_SAMPLES * fetch // max(1, len(piece))))
-    return await maybe_in_thread(sum(map(len, pieces)) > _IN_THREAD_SAMPLES, concatenate, pieces)
+    return await READING.run_if(sum(map(len, pieces)) > _IN_THREAD_SAMPLES, concatenate, pieces)
 
 
 def moment(us: int) -> datetime:
@@ -105,7 +105,7 @@ def moment(us: int) -> datetime:
 
 async def _decoded(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:
     many = sum(len(row["value"]) for row in rows) > _IN_THREAD_SAMPLES * NUMBER.itemsize
-    return await maybe_in_thread(many, _decode, rows, first_us, last_us)
+    return await READING.run_if(many, _decode, rows, first_us, last_us)
 
 
 def _decode(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:

@@ -6,7 +6,6 @@ series at a time, so that neither a long time nor a large fleet is held at once.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Sequence
@@ -29,6 +28,7 @@ from gputel.store.samples import Samples, concatenate, micros
 from gputel.store.series_reader import moment, samples_of
 from gputel.store.telemetry import Asked, in_pieces
 from gputel.store.time_order import Order, Position, Resume, sort
+from gputel.threads import READING
 
 _SQL = queries.load("rollup")
 _WINDOW_US = {HOUR_US: 64 * DAY_US, MINUTE_US: 8 * DAY_US}
@@ -47,7 +47,12 @@ async def telemetry_by_step(
     async with reader.snapshot() as connection:
         within = replace(asked, after=None).bounded()
         series = await reader.series(
-            connection, asked.selection, within.start, within.end, limits.ask
+            connection,
+            asked.selection,
+            within.start,
+            within.end,
+            limits.ask,
+            limits.max_bytes,
         )
         limits.check_series(len(series))
         if not series:
@@ -57,7 +62,7 @@ async def telemetry_by_step(
         left = _Left(steps, each, asked.order, micros(within.start), micros(within.end) + 1)
         if steps.fill:
             samples = await _filled(connection, left, limits)
-            samples = await asyncio.to_thread(_behind, samples, asked, each)
+            samples = await READING.run(_behind, samples, asked, each)
             for records in in_pieces(samples, each.labels, asked.limit):
                 yield records
             return
@@ -187,11 +192,11 @@ async def _read(connection: Connection, left: _Left, window: _Window) -> Samples
             samples = await samples_of(
                 connection, ids, window.start_us, window.end_us - 1, lambda _count: None
             )
-            found.append(await asyncio.to_thread(aggregated, samples, batch, left.steps))
+            found.append(await READING.run(aggregated, samples, batch, left.steps))
         else:
             buckets = await buckets_of(connection, ids, window.spans, left.steps.step_us)
-            found.append(await asyncio.to_thread(_of_buckets, buckets, batch, left.steps))
-    return await asyncio.to_thread(_in_order, found, left.order)
+            found.append(await READING.run(_of_buckets, buckets, batch, left.steps))
+    return await READING.run(_in_order, found, left.order)
 
 
 async def _filled(connection: Connection, left: _Left, limits: Limits) -> Samples:
@@ -202,8 +207,8 @@ async def _filled(connection: Connection, left: _Left, limits: Limits) -> Sample
         found.append(await _read(connection, left, window))
         check_filled(count := count + len(found[-1]))
         left = left.behind(window)
-    samples = await asyncio.to_thread(filled, concatenate(found), left.steps.step_us)
-    return await asyncio.to_thread(_in_order, [samples], left.order)
+    samples = await READING.run(filled, concatenate(found), left.steps.step_us)
+    return await READING.run(_in_order, [samples], left.order)
 
 
 def _behind(samples: Samples, asked: Asked, each: Lanes) -> Samples:

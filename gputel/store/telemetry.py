@@ -8,7 +8,6 @@ one snapshot. A short range of few series, such as the last hour of a GPU, is fe
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from gputel.store.samples import Samples, concatenate, decode_rows, micros
 from gputel.store.selection import EVERY, Selection
 from gputel.store.series_reader import samples_of
 from gputel.store.time_order import Order, Position, Resume, TimeMerge, sort
+from gputel.threads import READING
 
 RECORDS_PER_PIECE = 8192
 """Most records that ``telemetry`` yields at once."""
@@ -113,7 +113,9 @@ async def _read(
 async def _series(
     reader: Reader, connection: Connection, asked: Asked, limits: Limits
 ) -> dict[int, SeriesLabels]:
-    found = await reader.series(connection, asked.selection, asked.start, asked.end, limits.ask)
+    found = await reader.series(
+        connection, asked.selection, asked.start, asked.end, limits.ask, limits.max_bytes
+    )
     limits.check_series(len(found))
     return found
 
@@ -127,7 +129,7 @@ async def _short(connection: Connection, asked: Asked, series_ids: list[int]) ->
     )
     if len(rows) > _SHORT_BLOCKS:
         return None
-    return await asyncio.to_thread(_within, rows, asked)
+    return await READING.run(_within, rows, asked)
 
 
 def _within(rows: Sequence[asyncpg.Record], asked: Asked) -> Samples:
@@ -218,7 +220,7 @@ async def _cut_out(connection: Connection, span: Asked, series_ids: list[int]) -
     """The samples of a short part of a day, of which Postgres cuts them out of large blocks."""
     first, last = micros(span.start), micros(span.end)
     samples = await samples_of(connection, series_ids, first, last, lambda _count: None)
-    return await asyncio.to_thread(sort, samples, span.order)
+    return await READING.run(sort, samples, span.order)
 
 
 async def _slice(
@@ -235,7 +237,7 @@ async def _slice(
     fetch_blocks = _FIRST_FETCH_BLOCKS
     while rows := await cursor.fetch(fetch_blocks):
         more = len(rows) == fetch_blocks
-        samples, ready = await asyncio.to_thread(_merge, merge, rows, edge, more)
+        samples, ready = await READING.run(_merge, merge, rows, edge, more)
         if ready:
             yield ready
         if not more:
@@ -243,7 +245,7 @@ async def _slice(
         per_block = max(1, samples // len(rows))
         most = max(4, _FETCH_SAMPLES // per_block)
         fetch_blocks = min(4 * fetch_blocks, _MOST_FETCH_BLOCKS, most)
-    if rest := await asyncio.to_thread(merge.rest):
+    if rest := await READING.run(merge.rest):
         yield rest
 
 

@@ -21,7 +21,7 @@ from gputel.api.formats.shape import RECORD, Shape
 from gputel.api.formats.streamed import streamed
 from gputel.api.formats.whole import Asked, Headers, not_modified, whole, whole_unless_known
 from gputel.store.records import Records
-from gputel.threads import maybe_in_thread
+from gputel.threads import READING
 from gputel.web.etag import entity_tag, is_known
 
 HELD_RECORDS = 10_000
@@ -44,7 +44,7 @@ async def answer_rows(
         with asked.timing.phase("store"):
             found = await rows
     with asked.timing.phase("encode"):
-        body = await maybe_in_thread(
+        body = await READING.run_if(
             len(found) > _IN_THREAD_RECORDS, encode_rows, found, schema, asked.format
         )
         tag = entity_tag([body])
@@ -100,7 +100,7 @@ async def _whole_records(
 ) -> web.Response:
     async def encode() -> bytes:
         many = sum(map(len, found)) > _IN_THREAD_RECORDS
-        return await maybe_in_thread(many, _encoded, ENCODERS[asked.format](shape), found)
+        return await READING.run_if(many, _encoded, ENCODERS[asked.format](shape), found)
 
     return await whole_unless_known(
         asked, _determining(asked.format, found, shape), headers, encode

@@ -13,6 +13,7 @@ from gputel.api.formats.encoder import Encoder
 from gputel.api.formats.whole import Asked, Headers
 from gputel.errors import GputelError
 from gputel.store.records import Records
+from gputel.threads import READING
 
 log = logging.getLogger("gputel.api")
 
@@ -55,15 +56,15 @@ class _Outgoing:
 
     async def first(self, found: Sequence[Records]) -> bytes:
         """The beginning, and the first pieces."""
-        return await asyncio.to_thread(self._first, found)
+        return await READING.run(self._first, found)
 
     async def next(self, records: Records) -> bytes:
         """Another piece."""
-        return await asyncio.to_thread(self._next, records)
+        return await READING.run(self._next, records)
 
     async def last(self) -> bytes:
         """The end."""
-        return await asyncio.to_thread(self._last)
+        return await READING.run(self._last)
 
     def _first(self, found: Sequence[Records]) -> bytes:
         return self._packed(

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gputel.api.formats.compression import LEAST_BYTES, asked_coding, compress
 from gputel.api.formats.media import Format, asked_format
-from gputel.threads import maybe_in_thread
+from gputel.threads import READING
 from gputel.web.etag import entity_tag, is_known
 from gputel.web.timing import Timing
 
@@ -70,7 +70,7 @@ async def whole(asked: Asked, body: bytes, tag: str, headers: Headers) -> web.Re
     coding = asked.coding if len(body) >= LEAST_BYTES else None
     if coding is not None:
         with asked.timing.phase("compress"):
-            body = await maybe_in_thread(len(body) > _IN_THREAD_BYTES, compress, coding, body)
+            body = await READING.run_if(len(body) > _IN_THREAD_BYTES, compress, coding, body)
     given = {**asked.headers(headers), "ETag": tag}
     if coding is not None:
         given["Content-Encoding"] = coding

@@ -33,11 +33,11 @@ from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.mq.names import new_id
 from gputel.store.admission import Admission
 from gputel.store.push_keys import PushKeys
+from gputel.threads import PUSHES
 
 _WAIT_S = 1.0  # in the broker, for room in the queue
 _PATIENCE_S = 10.0  # with a broker that does not answer
 _KEY_WAIT_S = 10.0  # for a session with Postgres
-_PARSED_AT_ONCE = 2  # bodies: parsing takes several times the memory of a body
 _PASSED_ON = (QueueFull, JournalFull, Busy, PayloadTooLarge)
 
 
@@ -68,7 +68,6 @@ class Pusher:
         self._settings = settings
         self._admission = admission
         self._intake = make_intake(settings)
-        self._parsing = asyncio.Semaphore(_PARSED_AT_ONCE)
 
     async def push(self, request: web.Request, key: str | None) -> Pushed:
         """Publish the good records of the body, as one message whose id follows from ``key``.
@@ -79,8 +78,7 @@ class Pusher:
         """
         kind, coding = format_of(request), coding_of(request)
         body = await self._intake.whole(request, self._settings.push_max_bytes)
-        async with self._parsing:
-            message = await asyncio.to_thread(self._message, body, kind, coding)
+        message = await PUSHES.run(self._message, body, kind, coding)
         checked = message.checked
         accepted = checked.batch.num_rows
         metrics.API_PUSHED_RECORDS.labels(result="rejected").inc(len(checked.rejects))

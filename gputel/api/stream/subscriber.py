@@ -14,6 +14,7 @@ from gputel.api.stream.place import Place
 from gputel.store.landing import Position, Window
 from gputel.store.records import Records
 from gputel.store.selection import Selection
+from gputel.threads import READING
 
 _MOST_KNOWN = 50_000
 _AT_ONCE = 1000  # series that a thread looks at
@@ -81,7 +82,7 @@ class Sieve:
         new = [labels for each, labels in records.series.items() if each not in self._chosen]
         for start in range(0, len(new), _AT_ONCE):
             piece = new[start : start + _AT_ONCE]
-            held = await asyncio.to_thread(self._selection.holds, piece)
+            held = await READING.run(self._selection.holds, piece)
             ids = (labels.series_id for labels in piece)
             self._chosen |= zip(ids, held.tolist(), strict=True)
 

@@ -16,10 +16,23 @@ ORDER BY g.uuid
 SELECT EXISTS (SELECT FROM gpu WHERE uuid = $1)
 
 -- name: series
--- Of GPUs seen from $1 to $2; at most $3 of them, or null.
-SELECT s.series_id, s.metric_name, s.gpu_id, s.device, s.uuid, s.model_name, s.hostname,
-       s.container, s.pod, s.namespace, s.labels_raw
-FROM series AS s JOIN gpu AS g USING (uuid)
-WHERE g.last_ts >= $1 AND g.first_ts <= $2 AND {where}
-ORDER BY s.series_id
+-- Of GPUs seen from $1 to $2; at most $3 of them, or null. Once their labels have over $4 bytes
+-- together, no more follow: so_far of the last one tells.
+SELECT series_id, metric_name, gpu_id, device, uuid, model_name, hostname, container, pod,
+       namespace, labels_raw, so_far
+FROM (
+    SELECT s.*, sized.bytes, sum(sized.bytes) OVER (
+               ORDER BY s.series_id ROWS UNBOUNDED PRECEDING
+           )::bigint AS so_far
+    FROM series AS s JOIN gpu AS g USING (uuid)
+    CROSS JOIN LATERAL (
+        SELECT 300 + octet_length(s.metric_name) + octet_length(s.gpu_id) + octet_length(s.device)
+               + octet_length(s.uuid) + octet_length(s.model_name) + octet_length(s.hostname)
+               + octet_length(s.container) + octet_length(s.pod) + octet_length(s.namespace)
+               + octet_length(s.labels_raw)
+    ) AS sized (bytes)
+    WHERE g.last_ts >= $1 AND g.first_ts <= $2 AND {where}
+) AS found
+WHERE so_far - bytes <= $4
+ORDER BY series_id
 LIMIT $3

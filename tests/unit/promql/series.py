@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gputel.promql.bounds import Bounds
 from gputel.promql.evaluate import evaluate
 from gputel.promql.labels import from_mapping
 from gputel.promql.matching import matches
@@ -40,12 +41,12 @@ def series(data: Mapping[str, Points], *, reach=None):
     return collect(labels, np.array(bounds, int), np.array(ts, np.int64), np.array(values, float))
 
 
-def ask(text: str, data: Mapping[str, Points], *seconds: float, check=lambda: None):
+def ask(text: str, data: Mapping[str, Points], *seconds: float, check=lambda: None, bounds=None):
     """The value at these seconds: {labels: {second: value}}, or a list of numbers, or text."""
     steps = np.array([round(second * SECOND) for second in seconds], np.int64)
     node = resolved(parse(text), int(steps[0]), int(steps[-1]))
     samples = {reach.selector: series(data, reach=reach) for reach in reaches(node, steps)}
-    value = evaluate(node, steps, samples, check)
+    value = evaluate(node, steps, samples, bounds or Bounds(check))
     if isinstance(value, String):
         return value.value
     if isinstance(value, Scalar):
