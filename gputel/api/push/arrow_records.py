@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 
-from gputel.api.push.arrow_sizes import unpacked_bytes
+from gputel.api.push.arrow_stream import batches
 from gputel.api.push.records import FIELDS, REQUIRED, Parsed, make_batch, times_of, too_many
-from gputel.errors import BadRequest, PayloadTooLarge
+from gputel.errors import BadRequest
 from gputel.model.columns import TIMESTAMP, TIMESTAMP_TYPE, VALUE
 
 _MOST_BATCHES = 1024
 
 
-def parse_arrow(body: bytes, most: int, most_bytes: int, now_us: int) -> Parsed:
+def parse_arrow(body: bytes, most: int, now_us: int) -> Parsed:
     """The rows of all batches; those without a time are of ``now_us``.
 
-    Raises BadRequest for what is no such stream or has other columns, PayloadTooLarge for more
-    than ``most`` rows or ``most_bytes`` unpacked.
+    Raises BadRequest for what is no such stream, is compressed or has other columns,
+    PayloadTooLarge for more than ``most`` rows.
     """
     try:
-        if unpacked_bytes(body) > most_bytes:
-            raise PayloadTooLarge(
-                f"the body is over {most_bytes} bytes unpacked (--push-max-bytes of the api): "
-                "send less at once"
-            )
         table = _read(body, most)
         columns = {FIELDS[name]: _column(name, table) for name in table.column_names}
-    except (pa.ArrowException, struct.error, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadRequest(f"the body is no Arrow IPC stream of records: {reason}") from None
     rows = table.num_rows
@@ -41,20 +35,19 @@ def parse_arrow(body: bytes, most: int, most_bytes: int, now_us: int) -> Parsed:
 
 
 def _read(body: bytes, most: int) -> pa.Table:
-    batches: list[pa.RecordBatch] = []
+    found: list[pa.RecordBatch] = []
     rows = 0
-    with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
-        schema = reader.schema
-        _check(schema)
-        for batch in reader:
-            rows += batch.num_rows
-            if rows > most:
-                raise too_many(most)
-            if len(batches) == _MOST_BATCHES:
-                raise BadRequest(f"the body has over {_MOST_BATCHES} batches; write larger ones")
-            batch.validate(full=True)
-            batches.append(batch)
-    return pa.Table.from_batches(batches, schema).unify_dictionaries().combine_chunks()
+    for batch in batches(body, _check):
+        rows += batch.num_rows
+        if rows > most:
+            raise too_many(most)
+        if len(found) == _MOST_BATCHES:
+            raise BadRequest(f"the body has over {_MOST_BATCHES} batches; write larger ones")
+        batch.validate(full=True)
+        found.append(batch)
+    if not found:
+        return pa.table({TIMESTAMP: times_of([]), VALUE: pa.array([], pa.float64())})
+    return pa.Table.from_batches(found).unify_dictionaries().combine_chunks()
 
 
 def _check(schema: pa.Schema) -> None:

@@ -105,7 +105,7 @@ class Pusher:
             return parse_ndjson(body, most, now_us)
         if kind is Format.CSV:
             return parse_csv(body, most, now_us)
-        return parse_arrow(body, most, self._settings.push_max_bytes, now_us)
+        return parse_arrow(body, most, now_us)
 
     async def _message_id(self, key: str | None, digest: bytes) -> str:
         if key is None:

@@ -148,10 +148,7 @@ async def test_csv_lands_as_it_was_pushed(pipeline: Pipeline, api: Api) -> None:
     assert await read_back(pipeline, api, 2) == [whole(1), whole(2, **LABELED)]
 
 
-@pytest.mark.parametrize("codec", [None, "lz4", "zstd"])
-async def test_arrow_lands_as_it_was_pushed(
-    pipeline: Pipeline, api: Api, codec: str | None
-) -> None:
+async def test_arrow_lands_as_it_was_pushed(pipeline: Pipeline, api: Api) -> None:
     noon = now().fromisoformat(NOON)
     columns = {
         "timestamp": pa.array([noon, noon, None], pa.timestamp("ns")),
@@ -160,7 +157,7 @@ async def test_arrow_lands_as_it_was_pushed(
         "value": pa.array([1, 2, 3], pa.int32()),
     }
     labels = {name: pa.array([None, value, "x"]) for name, value in LABELED.items()}
-    answer = await api.pushed(arrow_of({**columns, **labels}, codec), ARROW)
+    answer = await api.pushed(arrow_of({**columns, **labels}), ARROW)
     assert answer["accepted"] == 2
     assert answer["rejected"] == [{"index": 2, "reason": "uuid is blank"}]
     assert await read_back(pipeline, api, 2) == [whole(1), whole(2, **LABELED)]

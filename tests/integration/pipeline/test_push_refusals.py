@@ -107,16 +107,25 @@ async def test_a_body_that_is_too_large_once_unpacked_is_too_large(api: Api) -> 
         assert (status, answer["code"]) == (413, "payload_too_large"), coding
 
 
-async def test_an_arrow_stream_that_is_too_large_once_unpacked_is_too_large(api: Api) -> None:
-    long = pa.array([" " * 20_000_000])
-    columns = {"uuid": long, "metric_name": long, "value": pa.array([1.0])}
-    body = arrow_of(columns, "zstd")
-    assert len(body) < LIMIT
-    status, answer = await api.push(body, ARROW)
-    assert (status, answer["code"]) == (413, "payload_too_large")
-    in_dictionary = {**columns, "uuid": long.dictionary_encode(), "metric_name": pa.array(["M"])}
-    status, answer = await api.push(arrow_of(in_dictionary, "zstd"), ARROW)
-    assert (status, answer["code"]) == (413, "payload_too_large")
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+async def test_an_arrow_stream_that_is_compressed_is_refused(api: Api, codec: str) -> None:
+    long = pa.array([" " * 2_000_000])
+    columns = {"uuid": long, "metric_name": pa.array(["M"]), "value": pa.array([1.0])}
+    for each in (columns, {**columns, "uuid": long.dictionary_encode()}):
+        body = arrow_of(each, codec)
+        assert len(body) < LIMIT
+        status, answer = await api.push(body, ARROW)
+        assert (status, answer["code"]) == (400, "bad_request")
+        assert "it is compressed" in answer["message"]
+
+
+async def test_a_body_of_thousands_of_empty_gzips_is_refused(api: Api) -> None:
+    body = gzip.compress(b"") * 1001
+    status, answer = await api.push(body, Content_Encoding="gzip")
+    assert (status, answer["code"]) == (400, "bad_request")
+    assert "over 1000 members of gzip" in answer["message"]
+    several = b"".join(gzip.compress(part) for part in (b"[", json.dumps(record()).encode(), b"]"))
+    assert (await api.push(several, Content_Encoding="gzip"))[0] == 202
 
 
 async def test_too_many_records_are_too_large(api: Api) -> None:
