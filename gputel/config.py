@@ -345,6 +345,11 @@ class ApiSettings:
         16 * MIB, "Largest body of a push of records, as sent and unpacked.", minimum=1024
     )
     push_max_records: int = _setting(100_000, "Most records in one push.", minimum=1)
+    push_max_days: int = _setting(
+        100,
+        "Most days (UTC) that the records of one push are of; each new day is a table.",
+        minimum=1,
+    )
     push_requests_max_bytes: int = _setting(
         64 * MIB, "Most bytes of larger bodies of pushes held at once; others wait.", minimum=1
     )

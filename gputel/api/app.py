@@ -28,7 +28,7 @@ from gputel.api.telemetry_push import push_telemetry
 from gputel.api.time_limit import lift_time_limit, time_limit_middleware
 from gputel.api.top import list_top
 from gputel.config import ApiSettings
-from gputel.store.cost import limits_of
+from gputel.store.limits import limits_of
 from gputel.store.reader import Reader
 from gputel.web.access import ACCESS, Access, access_middleware
 from gputel.web.cors import ANY, cors_middleware, origins_of

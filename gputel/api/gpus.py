@@ -7,7 +7,7 @@ from aiohttp import web
 from gputel.api.documented import errors, listed, operation, query
 from gputel.api.filters import SeenGpuFilters, selection
 from gputel.api.formats.answer import answer_rows
-from gputel.api.keys import READER
+from gputel.api.keys import LIMITS, READER
 from gputel.api.schemas import GpuSchema
 
 
@@ -24,6 +24,6 @@ from gputel.api.schemas import GpuSchema
 @errors(400, 406, 503)
 async def list_gpus(request: web.Request) -> web.Response:
     """Answer the GPUs that the filters leave."""
-    wanted = request["querystring"]
-    found = request.app[READER].gpus(selection(wanted), wanted.get("seen_since"))
+    wanted, app = request["querystring"], request.app
+    found = app[READER].gpus(selection(wanted), wanted.get("seen_since"), app[LIMITS])
     return await answer_rows(request, found, GpuSchema)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Coroutine
+from typing import Any
 
 from aiohttp import web
 
 from gputel.api.documented import errors, listed, operation, path, query
 from gputel.api.filters import SeenGpuFilters, selection
 from gputel.api.formats.answer import answer_rows
-from gputel.api.keys import READER
+from gputel.api.keys import LIMITS, READER
 from gputel.api.nearest import did_you_mean
 from gputel.api.schemas import FormatQuery, GpuSchema
 from gputel.api.schemas_inventory import HostPath, HostSchema
 from gputel.errors import NotFound
 from gputel.store.inventory import Host, hosts_of
+from gputel.store.limits import Limits
 from gputel.store.reader import Reader
 from gputel.store.records import Gpu
-from gputel.store.selection import EVERY, Kind, Matcher, Selection
+from gputel.store.selection import Kind, Matcher, Selection
 
 
 @operation(
@@ -33,9 +35,9 @@ from gputel.store.selection import EVERY, Kind, Matcher, Selection
 @errors(400, 406, 503)
 async def list_hosts(request: web.Request) -> web.Response:
     """Answer the hosts of the GPUs that the filters leave."""
-    wanted = request["querystring"]
-    found = _hosts(request.app[READER], selection(wanted), wanted.get("seen_since"))
-    return await answer_rows(request, found, HostSchema)
+    wanted, app = request["querystring"], request.app
+    found = app[READER].gpus(selection(wanted), wanted.get("seen_since"), app[LIMITS])
+    return await answer_rows(request, _hosts(found), HostSchema)
 
 
 @operation(
@@ -50,20 +52,21 @@ async def list_hosts(request: web.Request) -> web.Response:
 @errors(400, 404, 406, 503)
 async def list_host_gpus(request: web.Request) -> web.Response:
     """Answer the GPUs of one host."""
-    found = _gpus(request.app[READER], request["match_info"]["hostname"])
+    app = request.app
+    found = _gpus(app[READER], request["match_info"]["hostname"], app[LIMITS])
     return await answer_rows(request, found, GpuSchema)
 
 
-async def _hosts(
-    reader: Reader, wanted: Selection = EVERY, seen_since: datetime | None = None
-) -> list[Host]:
-    return hosts_of(await reader.gpus(wanted, seen_since))
+async def _hosts(gpus: Coroutine[Any, Any, list[Gpu]]) -> list[Host]:
+    return hosts_of(await gpus)
 
 
-async def _gpus(reader: Reader, hostname: str) -> list[Gpu]:
-    found = await reader.gpus(Selection((Matcher("hostname", Kind.IS, (hostname,)),)))
+async def _gpus(reader: Reader, hostname: str, limits: Limits) -> list[Gpu]:
+    found = await reader.gpus(
+        Selection((Matcher("hostname", Kind.IS, (hostname,)),)), limits=limits
+    )
     if not found:
-        known = [host.hostname for host in await _hosts(reader)]
+        known = [host.hostname for host in await _hosts(reader.gpus(limits=limits))]
         raise NotFound(
             f"no GPU was last seen on host {hostname!r}{did_you_mean(hostname, known)}"
             "GET /api/v1/hosts lists those that have some"

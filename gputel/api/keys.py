@@ -9,7 +9,7 @@ from aiohttp import web
 from gputel.api.prometheus_asks import Prometheus
 from gputel.api.push.pusher import Pusher
 from gputel.api.stream.tail import Tail
-from gputel.store.cost import Limits
+from gputel.store.limits import Limits
 from gputel.store.reader import Reader
 
 READER = web.AppKey("reader", Reader)

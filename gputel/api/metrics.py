@@ -9,11 +9,12 @@ from aiohttp import web
 
 from gputel.api.documented import errors, listed, operation, query
 from gputel.api.formats.answer import answer_rows
-from gputel.api.keys import READER
+from gputel.api.keys import LIMITS, READER
 from gputel.api.schemas import FormatQuery
 from gputel.api.schemas_inventory import MetricSchema
 from gputel.model.dcgm_fields import field
 from gputel.store.inventory import metrics
+from gputel.store.limits import Limits
 from gputel.store.reader import Reader
 
 
@@ -30,12 +31,14 @@ from gputel.store.reader import Reader
 @errors(400, 406, 503)
 async def list_metrics(request: web.Request) -> web.Response:
     """Answer every metric."""
-    return await answer_rows(request, _described(request.app[READER]), MetricSchema)
+    return await answer_rows(
+        request, _described(request.app[READER], request.app[LIMITS]), MetricSchema
+    )
 
 
-async def _described(reader: Reader) -> list[dict[str, Any]]:
+async def _described(reader: Reader, limits: Limits) -> list[dict[str, Any]]:
     rows = []
-    for metric in await metrics(reader):
+    for metric in await metrics(reader, limits):
         known = field(metric.metric_name)
         about = {"unit": known.unit, "help": known.help, "type": known.kind}
         rows.append({"metric_name": metric.metric_name, **about, **msgspec.structs.asdict(metric)})

@@ -34,7 +34,7 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
 
 async def unknown_gpu(reader: Reader, uuid: str) -> NotFound:
     """The refusal of a GPU of which nothing has landed; it names the nearest that is known."""
-    known = sorted(gpu.uuid for gpu in await reader.gpus())
+    known = await reader.uuids_near(uuid, _NEIGHBOURS)
     return NotFound(
         f"no telemetry of GPU {uuid!r} has landed{did_you_mean(uuid, known)}"
         "GET /api/v1/gpus lists those that have some"

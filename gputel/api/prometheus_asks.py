@@ -17,7 +17,7 @@ from gputel.model.dcgm_fields import field
 from gputel.promql.labels import NAME, Labels
 from gputel.promql.nodes import Selector
 from gputel.promql.parse import parse_selector
-from gputel.store.cost import limits_of
+from gputel.store.limits import limits_of
 from gputel.store.reader import Reader
 
 _SPEAKS = "2.42.0"

@@ -20,7 +20,7 @@ from gputel.promql.parse import parse
 from gputel.promql.reach import reaches, resolved
 from gputel.promql.samples import SeriesSamples
 from gputel.promql.vector import Int64, Value
-from gputel.store.cost import Limits
+from gputel.store.limits import Limits
 from gputel.threads import EVALUATION
 
 

@@ -19,7 +19,8 @@ from gputel.promql.nodes import Matcher, MatchOp, Selector
 from gputel.promql.reach import Reach
 from gputel.promql.samples import SeriesSamples, collect
 from gputel.store.byte_cache import ByteCache
-from gputel.store.cost import Limits
+from gputel.store.known_series import CACHED_LABELS_BYTES
+from gputel.store.limits import Limits
 from gputel.store.reader import Connection, Reader
 from gputel.store.records import SeriesLabels
 from gputel.store.samples import Samples
@@ -48,7 +49,7 @@ class SeriesSource:
     def __init__(self, reader: Reader, limits: Limits, cache_bytes: int) -> None:
         self._reader = reader
         self._limits = limits
-        self._known: ByteCache[int, Labels] = ByteCache(cache_bytes)
+        self._known: ByteCache[int, Labels] = ByteCache(cache_bytes, CACHED_LABELS_BYTES)
 
     async def samples(self, reaches: Sequence[Reach]) -> dict[Selector, SeriesSamples]:
         """What each selector of an expression reads. Raises ExpressionFailed over a limit."""

@@ -13,11 +13,15 @@ V = TypeVar("V")
 class ByteCache(Generic[K, V]):
     """Values by key, of at most ``max_bytes`` together; the oldest is forgotten first.
 
-    May be used from several threads. A value that alone is larger than ``max_bytes`` is not kept.
+    May be used from several threads. A value of more than ``max_each`` bytes is not kept, so that a
+    few large ones do not push out many small ones.
     """
 
-    def __init__(self, max_bytes: int, max_values: int | None = None) -> None:
+    def __init__(
+        self, max_bytes: int, max_each: int | None = None, max_values: int | None = None
+    ) -> None:
         self._max_bytes, self._max_values = max_bytes, max_values
+        self._max_each = min(max_bytes, max_each or max_bytes)
         self._held: dict[K, tuple[V, int]] = {}
         self._lock = Lock()
         self.bytes = 0
@@ -32,7 +36,7 @@ class ByteCache(Generic[K, V]):
         with self._lock:
             old = self._held.pop(key, None)
             self.bytes -= 0 if old is None else old[1]
-            if size > self._max_bytes:
+            if size > self._max_each:
                 return
             self._held[key] = value, size
             self.bytes += size

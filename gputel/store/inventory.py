@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from gputel.store import queries
-from gputel.store.cost import ANY, Limits
 from gputel.store.latest import Latest, latest
+from gputel.store.limits import ANY, Limits
 from gputel.store.reader import Reader
 from gputel.store.records import Gpu, SeriesLabels
 from gputel.store.samples import numbers
@@ -85,10 +85,14 @@ def hosts_of(gpus: Iterable[Gpu]) -> list[Host]:
     ]
 
 
-async def metrics(reader: Reader) -> list[Metric]:
-    """Every metric that has samples, by name, from heads of blocks and from hourly rollups."""
+async def metrics(reader: Reader, limits: Limits = ANY) -> list[Metric]:
+    """Every metric that has samples, by name, from heads of blocks and from hourly rollups.
+
+    Raises QueryTooLarge for more of them than series that the limits allow.
+    """
     async with reader.session() as connection:
-        rows = await connection.fetch(_SQL["metrics"], RANGE_DAYS)
+        rows = await connection.fetch(_SQL["metrics"], RANGE_DAYS, limits.ask)
+    limits.check_series(len(rows))
     return [Metric(*[*row[:5], *map(_number, row[5:])]) for row in rows]
 
 

@@ -13,11 +13,14 @@ import numpy as np
 from gputel.store import queries
 from gputel.store.blocks import Int64
 from gputel.store.byte_cache import ByteCache
-from gputel.store.label_bytes import UNLIMITED, check_bytes
+from gputel.store.limits import ANY, Limits
 from gputel.store.records import SeriesLabels
 
 CACHE_BYTES = 128 * 2**20
 """Most bytes of labels that are remembered, by default: those of some 100,000 usual series."""
+
+CACHED_LABELS_BYTES = 4096
+"""Labels of a series that take more are not remembered; usual ones take about 1,000."""
 
 _MOST_ORDERS = 4
 _PIECE = 2_000  # series that one statement asks for: bounds memory
@@ -42,42 +45,43 @@ class KnownSeries:
     """
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
-        self._labels: ByteCache[int, SeriesLabels] = ByteCache(max_bytes)
-        self._orders: ByteCache[bytes, Ordered] = ByteCache(max_bytes, _MOST_ORDERS)
+        self._labels: ByteCache[int, SeriesLabels] = ByteCache(max_bytes, CACHED_LABELS_BYTES)
+        self._orders: ByteCache[bytes, Ordered] = ByteCache(max_bytes, max_values=_MOST_ORDERS)
 
     async def labels(
         self,
         connection: asyncpg.pool.PoolConnectionProxy,
         series_ids: Sequence[int],
-        max_bytes: int = UNLIMITED,
+        limits: Limits = ANY,
     ) -> list[SeriesLabels]:
         """Those of each of these series, all of which are in the store.
 
-        Raises QueryTooLarge if they are more than ``max_bytes`` together.
+        Raises QueryTooLarge if they have more bytes together than the limits allow.
         """
         known = {each: self._labels.get(each) for each in series_ids}
         found = {each: labels for each, labels in known.items() if labels is not None}
-        size = check_bytes(sum(labels.held_bytes for labels in found.values()), max_bytes)
+        size = sum(labels.held_bytes for labels in found.values())
+        limits.check_bytes(size)
         for piece in _pieces([each for each, labels in known.items() if labels is None]):
             for row in await connection.fetch(_SQL["labels"], piece):
                 labels = SeriesLabels(row[0], *map(intern, row[1:]))
                 found[row[0]] = labels
                 self._labels.put(row[0], labels, labels.held_bytes)
                 size += labels.held_bytes
-            check_bytes(size, max_bytes)
+            limits.check_bytes(size)
         return [found[each] for each in series_ids]
 
     async def ordered(
         self,
         connection: asyncpg.pool.PoolConnectionProxy,
         series_ids: Int64,
-        max_bytes: int = UNLIMITED,
+        limits: Limits = ANY,
     ) -> Ordered:
         """The same by uuid and metric; remembered for the last few questions."""
         key = series_ids.tobytes()
         known = self._orders.get(key)
         if known is None:
-            labels = await self.labels(connection, series_ids.tolist(), max_bytes)
+            labels = await self.labels(connection, series_ids.tolist(), limits)
             place = sorted(range(len(labels)), key=[*map(_BY_GPU_AND_METRIC, labels)].__getitem__)
             known = Ordered(
                 tuple(labels[each] for each in place), series_ids[place], np.array(place, np.int64)

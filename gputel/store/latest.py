@@ -11,8 +11,8 @@ import msgspec
 from gputel.store import queries
 from gputel.store.blocks import Float64, Int64
 from gputel.store.copy_format import PG_EPOCH_US
-from gputel.store.cost import ANY, Limits
 from gputel.store.known_series import Ordered
+from gputel.store.limits import ANY, Limits
 from gputel.store.reader import Reader
 from gputel.store.samples import (
     EPOCH,
@@ -113,7 +113,7 @@ async def latest(
             elements([row[name]] if row[name] else [], kind)
             for name, kind in (("series_id", INTEGER), ("last_ts", INTEGER), ("value", NUMBER))
         )
-        of = await reader.known.ordered(connection, ids, limits.max_bytes)
+        of = await reader.known.ordered(connection, ids, limits)
     us = ts[of.place] + PG_EPOCH_US
     age_s = (micros(datetime.now(UTC)) - us + 500) // 1000 / 1000
     return Newest(of, us, age_s, values[of.place].astype(float))

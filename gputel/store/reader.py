@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
@@ -13,7 +13,7 @@ import asyncpg
 from gputel.errors import StoreError, StoreUnavailable
 from gputel.store import queries
 from gputel.store.known_series import CACHE_BYTES, KnownSeries
-from gputel.store.label_bytes import UNLIMITED, check_bytes
+from gputel.store.limits import ANY, Limits
 from gputel.store.pool import store_errors
 from gputel.store.records import Gpu, SeriesLabels
 from gputel.store.selection import EVERY, Selection, storable
@@ -22,7 +22,7 @@ from gputel.store.selection import EVERY, Selection, storable
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
 _BUSY_WAIT_S = 10.0
-_CHECK = "SELECT 1"
+_ALIVE = "SELECT 1"
 
 Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy
 
@@ -45,23 +45,39 @@ class Reader:
         """None when Postgres answers, else what is wrong: a readiness check."""
         try:
             async with store_errors():
-                await self._pool.fetchval(_CHECK)
+                await self._pool.fetchval(_ALIVE)
         except Exception as error:
             return str(error)
         return None
 
     async def gpus(
-        self, selection: Selection = EVERY, seen_since: datetime | None = None
+        self,
+        selection: Selection = EVERY,
+        seen_since: datetime | None = None,
+        limits: Limits = ANY,
     ) -> list[Gpu]:
         """Every GPU that has samples, ordered by uuid, with the labels of its newest series.
 
         The selection is of these labels; ``seen_since`` leaves out those last seen before it.
+        Raises QueryTooLarge over the limits.
         """
-        where, arguments = selection.where(2)
+        where, arguments = selection.where(4)
         statement = self._sql["gpus"].format(where=where)
+        since = seen_since or EARLIEST
         async with store_errors():
-            rows = await self._pool.fetch(statement, seen_since or EARLIEST, *arguments)
-        return [Gpu(*row) for row in rows]
+            rows = await self._pool.fetch(
+                statement, since, limits.ask, limits.max_bytes, *arguments
+            )
+        _check(rows, limits)
+        return [Gpu(*row[:-1]) for row in rows]
+
+    async def uuids_near(self, uuid: str, count: int) -> list[str]:
+        """The uuids of ``count`` GPUs before this one in order, and of as many after it."""
+        if not storable(uuid):
+            return []
+        async with store_errors():
+            rows = await self._pool.fetch(self._sql["uuids_near"], uuid, count)
+        return sorted(row[0] for row in rows)
 
     async def gpu_exists(self, uuid: str) -> bool:
         """Whether a sample of this GPU has ever landed."""
@@ -76,20 +92,19 @@ class Reader:
         selection: Selection,
         start: datetime = EARLIEST,
         end: datetime = LATEST,
-        most: int | None = None,
-        max_bytes: int = UNLIMITED,
+        limits: Limits = ANY,
     ) -> dict[int, SeriesLabels]:
         """Series selected, of GPUs that were seen within the range, by id, in order of id.
 
-        ``most`` are fetched at most: ask for one more than may be, to see that there are too many.
-        Raises QueryTooLarge if their labels have more than ``max_bytes``.
+        Raises QueryTooLarge over the limits.
         """
         where, arguments = selection.where(5)
         statement = self._sql["series"].format(where=where)
-        found = await connection.fetch(statement, start, end, most, max_bytes, *arguments)
-        if found:
-            check_bytes(found[-1]["so_far"], max_bytes)
-        return {row["series_id"]: SeriesLabels(*row[:-1]) for row in found}
+        rows = await connection.fetch(
+            statement, start, end, limits.ask, limits.max_bytes, *arguments
+        )
+        _check(rows, limits)
+        return {row["series_id"]: SeriesLabels(*row[:-1]) for row in rows}
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
@@ -122,3 +137,10 @@ class Reader:
                 yield connection
         finally:
             self._streams.release()
+
+
+def _check(rows: Sequence[asyncpg.Record], limits: Limits) -> None:
+    """Raise QueryTooLarge for more rows, or bytes in them, than the limits allow."""
+    if rows:
+        limits.check_bytes(rows[-1]["so_far"])
+    limits.check_series(len(rows))

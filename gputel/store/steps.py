@@ -15,9 +15,10 @@ import numpy as np
 
 from gputel.store import lanes, queries
 from gputel.store.blocks import DAY_US, Int64
-from gputel.store.cost import ANY, Limits, cost_of
+from gputel.store.cost import cost_of
 from gputel.store.filling import check_filled, filled
 from gputel.store.lanes import Lanes
+from gputel.store.limits import ANY, Limits
 from gputel.store.reader import EARLIEST, Connection, Reader
 from gputel.store.records import Records
 from gputel.store.rollup import HOUR_US, MINUTE_US, Buckets, fold
@@ -46,15 +47,7 @@ async def telemetry_by_step(
     """
     async with reader.snapshot() as connection:
         within = replace(asked, after=None).bounded()
-        series = await reader.series(
-            connection,
-            asked.selection,
-            within.start,
-            within.end,
-            limits.ask,
-            limits.max_bytes,
-        )
-        limits.check_series(len(series))
+        series = await reader.series(connection, asked.selection, within.start, within.end, limits)
         if not series:
             return
         group_by = steps.group_by

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from gputel.store import queries
-from gputel.store.cost import ANY, Limits
+from gputel.store.limits import ANY, Limits
 from gputel.store.reader import EARLIEST, LATEST, Connection, Reader
 from gputel.store.records import Records, SeriesLabels
 from gputel.store.samples import Samples, concatenate, decode_rows, micros
@@ -95,7 +95,9 @@ async def _read(
         asked.start > EARLIEST and datetime.now(UTC) - asked.start <= _SHORT
     ):
         async with reader.session() as connection:
-            series = await _series(reader, connection, asked, limits)
+            series = await reader.series(
+                connection, asked.selection, asked.start, asked.end, limits
+            )
             if not series:
                 return
             short = await _short(connection, asked, list(series))
@@ -103,21 +105,11 @@ async def _read(
             yield short, series
             return
     async with reader.snapshot() as connection:
-        series = await _series(reader, connection, asked, limits)
+        series = await reader.series(connection, asked.selection, asked.start, asked.end, limits)
         if series:
             async with aclosing(_days(connection, asked, list(series))) as pieces:
                 async for samples in pieces:
                     yield samples, series
-
-
-async def _series(
-    reader: Reader, connection: Connection, asked: Asked, limits: Limits
-) -> dict[int, SeriesLabels]:
-    found = await reader.series(
-        connection, asked.selection, asked.start, asked.end, limits.ask, limits.max_bytes
-    )
-    limits.check_series(len(found))
-    return found
 
 
 async def _short(connection: Connection, asked: Asked, series_ids: list[int]) -> Samples | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from gputel.store.cost import ANY, Limits
+from gputel.store.limits import ANY, Limits
 from gputel.store.reader import Reader
 from gputel.store.records import Gpu
 from gputel.store.rollup import HOUR_US, Aggregate

@@ -7,9 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gputel.api.push.records import Parsed, Reject
+from gputel.errors import BadRequest
 from gputel.model.columns import LABELS, SCHEMA, TIMESTAMP
 from gputel.sources.flaws import find_flaws, text_of
 from gputel.store.admission import Window
+from gputel.store.blocks import DAY_US
 
 LABEL_LENGTH = 256
 """Characters of a label: two are the key of an index, and any must fit an address."""
@@ -18,6 +20,17 @@ RAW_LENGTH = 16_384
 """Characters of ``labels_raw``."""
 
 _NUL, _LF, _CR = b"\0\n\r"
+
+
+def check_days(parsed: Parsed, most: int) -> None:
+    """Raise BadRequest if the records are of more than ``most`` days, each of which is a table."""
+    times = parsed.batch.column(TIMESTAMP).view(pa.int64()).to_numpy()
+    days = len(np.unique(times // DAY_US))
+    if days > most:
+        raise BadRequest(
+            f"the body has records of {days} days (UTC); at most {most} may be in one push "
+            "(--push-max-days of the api): send those of some days at a time"
+        )
 
 
 def check(parsed: Parsed, window: Window) -> Parsed:

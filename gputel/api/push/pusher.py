@@ -13,7 +13,7 @@ from gputel import metrics
 from gputel.api.formats.media import Format
 from gputel.api.push.arrow_records import parse_arrow
 from gputel.api.push.bodies import coding_of, format_of, make_intake, unpack
-from gputel.api.push.checks import check
+from gputel.api.push.checks import check, check_days
 from gputel.api.push.csv_records import parse_csv
 from gputel.api.push.json_records import parse_json, parse_ndjson
 from gputel.api.push.records import Parsed, Reject
@@ -92,6 +92,7 @@ class Pusher:
     def _message(self, packed: bytes, kind: Format, coding: str) -> _Message:
         body = unpack(packed, coding, self._settings.push_max_bytes)
         checked = check(self._parse(body, kind), self._admission.now())
+        check_days(checked, self._settings.push_max_days)
         digest = hashlib.blake2b(kind.encode() + b"\n", digest_size=16)
         digest.update(body)
         payload = record_batch.encode(checked.batch) if checked.batch.num_rows else b""

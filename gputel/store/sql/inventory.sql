@@ -7,7 +7,8 @@ FROM gpu AS g JOIN series AS s USING (series_id)
 WHERE {where}
 
 -- name: metrics
--- From the heads of blocks, whose arrays stay unread, and the newest $1 days of hourly rollups.
+-- From the heads of blocks, whose arrays stay unread, and the newest $1 days of hourly rollups;
+-- at most $2 of them.
 WITH counted AS (
     SELECT series_id, sum(samples) AS samples, min(first_ts) AS first_ts, max(last_ts) AS last_ts
     FROM sample_block GROUP BY series_id
@@ -28,3 +29,4 @@ SELECT s.metric_name, count(*) AS series, sum(c.samples)::bigint AS samples,
 FROM counted AS c JOIN series AS s USING (series_id) LEFT JOIN ranged AS r USING (series_id)
 GROUP BY s.metric_name
 ORDER BY s.metric_name COLLATE "C"
+LIMIT $2

@@ -2,21 +2,37 @@
 
 -- name: gpus
 -- One row a GPU: the labels of its most recently seen series. One of which all has expired is left
--- out. What was before the oldest day kept has expired: first_ts is not raised then.
+-- out. What was before the oldest day kept has expired: first_ts is not raised then. At most $2 of
+-- them; once their labels have over $3 bytes together, no more follow: so_far of the last one tells.
 WITH kept AS (
     SELECT min(day)::timestamp AT TIME ZONE 'UTC' AS since FROM sample_block_part
+), found AS (
+    SELECT g.uuid, s.device, s.model_name, s.hostname, s.gpu_id,
+           greatest(g.first_ts, kept.since) AS first_seen, g.last_ts AS last_seen, sized.bytes,
+           sum(sized.bytes) OVER (ORDER BY g.uuid ROWS UNBOUNDED PRECEDING)::bigint AS so_far
+    FROM gpu AS g JOIN series AS s USING (series_id) JOIN kept ON g.last_ts >= kept.since
+    CROSS JOIN LATERAL (
+        SELECT 300 + octet_length(g.uuid) + octet_length(s.device) + octet_length(s.model_name)
+               + octet_length(s.hostname) + octet_length(s.gpu_id)
+    ) AS sized (bytes)
+    WHERE g.last_ts >= $1 AND {where}
 )
-SELECT g.uuid, s.device, s.model_name, s.hostname, s.gpu_id,
-       greatest(g.first_ts, kept.since) AS first_seen, g.last_ts AS last_seen
-FROM gpu AS g JOIN series AS s USING (series_id) JOIN kept ON g.last_ts >= kept.since
-WHERE g.last_ts >= $1 AND {where}
-ORDER BY g.uuid
+SELECT uuid, device, model_name, hostname, gpu_id, first_seen, last_seen, so_far
+FROM found
+WHERE so_far - bytes <= $3
+ORDER BY uuid
+LIMIT $2
+
+-- name: uuids_near
+(SELECT uuid FROM gpu WHERE uuid >= $1 ORDER BY uuid LIMIT $2)
+UNION ALL
+(SELECT uuid FROM gpu WHERE uuid < $1 ORDER BY uuid DESC LIMIT $2)
 
 -- name: gpu_exists
 SELECT EXISTS (SELECT FROM gpu WHERE uuid = $1)
 
 -- name: series
--- Of GPUs seen from $1 to $2; at most $3 of them, or null. Once their labels have over $4 bytes
+-- Of GPUs seen from $1 to $2; at most $3 of them. Once their labels have over $4 bytes
 -- together, no more follow: so_far of the last one tells.
 SELECT series_id, metric_name, gpu_id, device, uuid, model_name, hostname, container, pod,
        namespace, labels_raw, so_far

@@ -11,8 +11,8 @@ import pytest
 from yarl import URL
 
 from gputel.errors import QueryTooLarge
-from gputel.store.cost import Limits
 from gputel.store.latest import latest
+from gputel.store.limits import Limits
 from gputel.store.reader import Reader
 from tests.integration.api.test_gpus import get
 from tests.telemetry_rows import Labels, add_block, add_series, every

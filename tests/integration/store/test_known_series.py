@@ -9,7 +9,9 @@ import asyncpg
 import numpy as np
 import pytest
 
-from gputel.store.known_series import KnownSeries
+from gputel.errors import QueryTooLarge
+from gputel.store.known_series import CACHED_LABELS_BYTES, KnownSeries
+from gputel.store.limits import Limits
 from tests.telemetry_rows import Labels, add_series
 
 FLEET = [Labels(uuid, metric) for uuid in ("GPU-b", "GPU-a") for metric in ("TEMP", "POWER")]
@@ -63,7 +65,9 @@ async def test_only_what_is_not_known_is_asked_for(session, ids) -> None:
 
 
 async def test_what_was_met_first_is_forgotten_first_and_asked_for_again(session, ids) -> None:
-    known = KnownSeries(most=3)
+    sizes = [each.held_bytes for each in await KnownSeries().labels(session.connection, ids)]
+    (await session.asked()).clear()
+    known = KnownSeries(max_bytes=3 * max(sizes))
     assert len(await known.labels(session.connection, ids)) == len(ids)
     await known.labels(session.connection, ids[1:])
     assert len(await session.asked()) == 1
@@ -87,3 +91,21 @@ async def test_series_are_ordered_by_uuid_and_metric_and_the_order_is_remembered
     assert again is not first
     assert again.series == first.series
     assert len(await session.asked()) == 1
+
+
+async def test_labels_of_unusual_size_are_read_but_not_remembered(session, pool) -> None:
+    known = KnownSeries()
+    large = await add_series(pool, Labels("GPU-large"))
+    text = "x" * CACHED_LABELS_BYTES
+    await pool.execute("UPDATE series SET labels_raw = $2 WHERE series_id = $1", large, text)
+    for _ in range(2):
+        (found,) = await known.labels(session.connection, [large])
+        assert len(found.labels_raw) == CACHED_LABELS_BYTES
+    assert await session.asked() == [([large],)] * 2
+
+
+async def test_labels_of_more_bytes_than_a_query_may_read_are_refused(session, ids) -> None:
+    limits = Limits(max_series=10, max_samples=10, max_bytes=1000)
+    assert len(await KnownSeries().labels(session.connection, ids[:1], limits)) == 1
+    with pytest.raises(QueryTooLarge, match="--query-max-bytes"):
+        await KnownSeries().labels(session.connection, ids, limits)

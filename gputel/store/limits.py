@@ -1,0 +1,61 @@
+"""What one query may read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gputel.config import ApiSettings
+from gputel.errors import QueryTooLarge
+
+_ANY_BYTES = 2**62
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most series that a query selects, and samples (or buckets of rollups) that it reads.
+
+    ``max_bytes`` is of the labels that it reads, and of an answer that is made whole.
+    """
+
+    max_series: int
+    max_samples: int
+    max_bytes: int = _ANY_BYTES
+
+    @property
+    def ask(self) -> int:
+        """How many series to ask for, to see that there are too many."""
+        return self.max_series + 1
+
+    def check_series(self, count: int) -> None:
+        """Raise QueryTooLarge where there are more than may be."""
+        if count > self.max_series:
+            raise QueryTooLarge(
+                f"the query selects more than {self.max_series} series, the limit "
+                "(--query-max-series): narrow it by metric, hostname, namespace, pod or uuid"
+            )
+
+    def check_bytes(self, size: int) -> None:
+        """Raise QueryTooLarge where labels have more bytes than may be."""
+        if size > self.max_bytes:
+            raise QueryTooLarge(
+                f"the labels that the query selects have more than {self.max_bytes} bytes, the "
+                "limit (--query-max-bytes): narrow it by metric, hostname, namespace, pod or uuid"
+            )
+
+    def check_samples(self, cost: int) -> None:
+        """Raise QueryTooLarge where it would read more than it may."""
+        if cost > self.max_samples:
+            raise QueryTooLarge(
+                f"the query would read about {cost} samples, over the limit of {self.max_samples} "
+                "(--query-max-samples): take a shorter time, or a step of whole hours, or narrow "
+                "it by metric, hostname, namespace, pod or uuid"
+            )
+
+
+def limits_of(settings: ApiSettings) -> Limits:
+    """The limits that the settings say."""
+    return Limits(settings.query_max_series, settings.query_max_samples, settings.query_max_bytes)
+
+
+ANY = Limits(2**31 - 2, 2**62)
+"""No limits to speak of."""
