@@ -237,10 +237,12 @@ async def _api(process: Process) -> AsyncIterator[None]:
     from gputel.api.push.pusher import Pusher
     from gputel.api.server import serve
     from gputel.store.admission import Admission
+    from gputel.store.grants import check_rights
     from gputel.store.push_keys import PushKeys
     from gputel.store.reader import Reader
 
     settings = process.settings
+    await check_rights(process.database)
     reader = Reader(process.database, settings.api.query_cache_max_bytes // CACHES)
     host, access = settings.common.host, process.access
     admission = Admission(settings.collector.retention, settings.collector.future_limit)

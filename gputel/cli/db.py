@@ -11,6 +11,7 @@ from gputel.cli.options import settings_options
 from gputel.cli.terminal import say
 from gputel.config import CollectorSettings, Settings
 from gputel.store.embedded import running_dsn
+from gputel.store.grants import grant
 from gputel.store.migrations import migrate
 from gputel.store.open import open_dsn, open_store
 from gputel.store.pool import close_pool, open_pool, store_errors
@@ -51,6 +52,23 @@ async def _migrate(settings: Settings) -> list[str]:
                 return await migrate(connection)
         finally:
             await close_pool(pool)
+
+
+@db.command("grant")
+@click.option("--role", required=True, metavar="NAME", help="The role, which has to exist.")
+@settings_options("common", "postgres")
+def grant_command(role: str, **flags: str | None) -> None:
+    """Give a Postgres role the rights that the api needs: it can change nothing that has landed.
+
+    Start the api with a DSN of this role. Grant again after an upgrade.
+    """
+    for statement in asyncio.run(_grant(config.resolve(flags).settings, role)):
+        click.echo(statement)
+
+
+async def _grant(settings: Settings, role: str) -> list[str]:
+    async with open_store(settings, make=False) as pool, pool.acquire() as connection:
+        return await grant(connection, role)
 
 
 @db.command()

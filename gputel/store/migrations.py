@@ -14,7 +14,7 @@ from importlib import resources
 import asyncpg
 
 from gputel.errors import SchemaTooNew, StoreError
-from gputel.store.pool import SESSION_SETTINGS, store_errors, translated
+from gputel.store.pool import SESSION_SETTINGS, describe, store_errors, translated
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 _LOCK_KEY = int.from_bytes(b"gputel", "big")  # of the advisory lock that one migrator holds
@@ -64,7 +64,14 @@ async def migrate(
     whose applied files differ from ours, and StoreUnavailable when the connection is lost.
     """
     async with store_errors(), _connection(target) as connection, _sole_migrator(connection):
-        return await _apply_missing(connection, known_migrations() if known is None else known)
+        try:
+            return await _apply_missing(connection, known_migrations() if known is None else known)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise StoreError(
+                f"this Postgres role may not bring the schema up to date: {describe(error)}; run "
+                "gputel db migrate with the DSN of the role that owns the schema, then gputel db "
+                "grant if this is a role for the api alone"
+            ) from error
 
 
 async def _apply_missing(connection: asyncpg.Connection, known: Sequence[Migration]) -> list[str]:
@@ -93,6 +100,8 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
                 migration.name,
                 migration.checksum,
             )
+    except asyncpg.InsufficientPrivilegeError:
+        raise
     except asyncpg.PostgresError as error:
         failure = translated(error)
         raise type(failure)(f"migration {migration.name}: {failure.message}") from error

@@ -21,7 +21,7 @@ LIMIT = 64 * 1024
 async def api(pipeline: Pipeline) -> AsyncIterator[Api]:
     async with (
         pipeline.broker(),
-        api_of(pipeline, push_max_bytes=LIMIT, push_max_records=100) as api,
+        api_of(pipeline, push_max_bytes=LIMIT, push_max_records=100, push_max_days=10) as api,
     ):
         yield api
 
@@ -126,6 +126,14 @@ async def test_a_body_of_thousands_of_empty_gzips_is_refused(api: Api) -> None:
     assert "over 1000 members of gzip" in answer["message"]
     several = b"".join(gzip.compress(part) for part in (b"[", json.dumps(record()).encode(), b"]"))
     assert (await api.push(several, Content_Encoding="gzip"))[0] == 202
+
+
+async def test_records_of_too_many_days_are_refused_and_the_limit_named(api: Api) -> None:
+    days = [f"2024-01-{day:02}T00:00:00Z" for day in range(1, 12)]
+    assert (await api.push(json.dumps([record(timestamp=day) for day in days[1:]])))[0] == 202
+    status, answer = await api.push(json.dumps([record(timestamp=day) for day in days]))
+    assert (status, answer["code"]) == (400, "bad_request")
+    assert "11 days (UTC); at most 10 may be in one push (--push-max-days" in answer["message"]
 
 
 async def test_too_many_records_are_too_large(api: Api) -> None:
