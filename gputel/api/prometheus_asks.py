@@ -16,9 +16,10 @@ from gputel.errors import BadExpression
 from gputel.model.dcgm_fields import field
 from gputel.promql.labels import NAME, Labels
 from gputel.promql.nodes import Selector
-from gputel.promql.parse import parse_selector
+from gputel.promql.parse import may_be_slow, parse_selector
 from gputel.store.limits import limits_of
 from gputel.store.reader import Reader
+from gputel.threads import READING
 
 _SPEAKS = "2.42.0"
 """The release whose answers these are."""
@@ -58,7 +59,7 @@ async def query_range(prometheus: Prometheus, given: Parameters, _request: web.R
 
 async def series(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
     """The labels of the series that match."""
-    selectors, first, last = _which(given)
+    selectors, first, last = await _which(given)
     if not selectors:
         raise BadExpression("no match[] parameter provided")
     found = await prometheus.source.distinct(selectors, first, last)
@@ -67,7 +68,7 @@ async def series(prometheus: Prometheus, given: Parameters, _request: web.Reques
 
 async def labels(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
     """The names of labels that there are."""
-    selectors, first, last = _which(given)
+    selectors, first, last = await _which(given)
     names = await prometheus.source.texts(selectors or [_EVERYTHING], first, last, _names)
     return answers.success(names)
 
@@ -79,7 +80,7 @@ async def label_values(prometheus: Prometheus, given: Parameters, request: web.R
     def values(labels: Labels) -> Iterator[str]:
         return (value for name, value in labels if name == wanted)
 
-    selectors, first, last = _which(given)
+    selectors, first, last = await _which(given)
     found = await prometheus.source.texts(selectors or [_EVERYTHING], first, last, values)
     return answers.success(found)
 
@@ -95,7 +96,7 @@ def _metrics(labels: Labels) -> Iterator[str]:
 _EVERYTHING = Selector(())
 
 
-def _which(given: Parameters) -> tuple[list[Selector], int, int]:
+async def _which(given: Parameters) -> tuple[list[Selector], int, int]:
     """The selectors of ``match[]``, and the time in which their series are wanted."""
     texts = given.texts("match[]")
     if len(texts) > MOST_SELECTORS:
@@ -103,7 +104,8 @@ def _which(given: Parameters) -> tuple[list[Selector], int, int]:
             f'invalid parameter "match[]": there are more than {MOST_SELECTORS} of them; ask again '
             "for the others"
         )
-    selectors = [parse_selector(text) for text in texts]
+    slow = any(map(may_be_slow, texts))
+    selectors = await READING.run_if(slow, lambda: [parse_selector(text) for text in texts])
     first, last = given.moment("start", -_EVER_US), given.moment("end", _EVER_US)
     if last < first:
         raise BadExpression('invalid parameter "end": end timestamp must not be before start time')

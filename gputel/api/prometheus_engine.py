@@ -16,12 +16,12 @@ from gputel.errors import BadExpression
 from gputel.promql.bounds import Bounds
 from gputel.promql.evaluate import evaluate
 from gputel.promql.nodes import Node, Selector, Text
-from gputel.promql.parse import parse
+from gputel.promql.parse import may_be_slow, parse
 from gputel.promql.reach import reaches, resolved
 from gputel.promql.samples import SeriesSamples
 from gputel.promql.vector import Int64, Value
 from gputel.store.limits import Limits
-from gputel.threads import EVALUATION
+from gputel.threads import EVALUATION, READING
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ class Engine:
 
     async def instant(self, text: str, at_us: int) -> bytes:
         """The answer at one instant; raw samples, where the expression is a range vector."""
-        node = resolved(parse(text), at_us, at_us)
+        node = resolved(await READING.run_if(may_be_slow(text), parse, text), at_us, at_us)
         work = _Work(node, np.array([at_us], np.int64), self._limits)
         return await self._answer(work, _instant)
 
     async def range(self, text: str, steps: Steps) -> bytes:
         """The answer at each of the steps."""
-        node = parse(text)
+        node = await READING.run_if(may_be_slow(text), parse, text)
         if isinstance(node, Text) or (isinstance(node, Selector) and node.range_us is not None):
             kind = "string" if isinstance(node, Text) else "range vector"
             raise BadExpression(

@@ -1,8 +1,14 @@
-"""Text to an expression, by promql-parser; what the subset has not is refused here, by name."""
+"""Text to an expression, by promql-parser; what the subset has not is refused here, by name.
+
+The parser is not shown regular expressions: it would compile them, which takes seconds for some,
+and lets no other thread run meanwhile. RE2, which searches by them, says which ones are none. Parse
+in a thread what may have any.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +17,7 @@ import promql_parser as parser
 from gputel.errors import BadExpression
 from gputel.promql.aggregate import AGGREGATES
 from gputel.promql.evaluate import FUNCTIONS
+from gputel.promql.matching import matches
 from gputel.promql.nodes import (
     Aggregate,
     Binary,
@@ -27,7 +34,7 @@ from gputel.promql.nodes import (
     Text,
 )
 from gputel.promql.operators import ARITHMETIC, COMPARISON, SETS
-from gputel.promql.reach import children
+from gputel.promql.reach import children, with_selectors
 
 MOST_CHARACTERS = 65_536
 MOST_OPERATORS = 500
@@ -36,6 +43,9 @@ MOST_OPERATORS = 500
 MOST_DEPTH = 100
 """How deep operators, functions and aggregations may be nested: the evaluator's stack grows with
 it."""
+
+MOST_PATTERNS = 32
+"""Regular expressions in one expression."""
 
 MOST_PATTERN_CHARACTERS = 16_384
 MOST_REPEATED = 65_536
@@ -46,6 +56,7 @@ _QUOTED = re.compile(
     r""""(?:[^"\\]|\\.)*+(?:"|\Z)|'(?:[^'\\]|\\.)*+(?:'|\Z)|`[^`]*+(?:`|\Z)|#[^\n]*+""", re.DOTALL
 )
 _NESTING = re.compile(r"[(\[{]|[-+*/%^]|[<>=!]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+_SHORT_CHARACTERS = 1000
 _REPETITION = re.compile(r"\{([0-9]{1,4}),?([0-9]{0,4})\}")
 _WITH_PARAMETER = frozenset({"topk", "bottomk", "quantile"})
 _MICROSECOND = timedelta(microseconds=1)
@@ -67,8 +78,10 @@ _CARDS = (
 def parse(text: str) -> Node:
     """The expression that the text says. Raises BadExpression, saying what is wrong with it."""
     _check_size(text)
+    shown, quoted = _without_patterns(text)
     try:
-        node = _node(parser.parse(text))
+        node = _node(parser.parse(shown))
+        patterns = [_text(each) for each in quoted]
     except ValueError as error:  # of the parser, which UnicodeEncodeError is as well
         raise BadExpression(f"parse error: {error}") from None
     except OverflowError:
@@ -76,7 +89,7 @@ def parse(text: str) -> Node:
     except RecursionError:
         raise _too_deep() from None
     _check_depth(node)
-    return node
+    return with_selectors(node, lambda selector: _with_patterns(selector, patterns))
 
 
 def parse_selector(text: str) -> Selector:
@@ -87,11 +100,65 @@ def parse_selector(text: str) -> Selector:
     return node
 
 
+def may_be_slow(text: str) -> bool:
+    """Whether to parse this text in a thread: it is long, or has regular expressions."""
+    return len(text) > _SHORT_CHARACTERS or "~" in text
+
+
 def _check_size(text: str) -> None:
     if len(text) > MOST_CHARACTERS:
         raise BadExpression(f"the expression is longer than {MOST_CHARACTERS} characters")
     if len(_NESTING.findall(_QUOTED.sub("", text))) > MOST_OPERATORS:
         raise BadExpression(f"the expression has more than {MOST_OPERATORS} operators and brackets")
+
+
+def _without_patterns(text: str) -> tuple[str, list[str]]:
+    """The text with a number in place of each regular expression, and these, quoted."""
+    patterns: list[str] = []
+    out: list[str] = []
+    before, last = "", 0
+    for quoted in _QUOTED.finditer(text):
+        between = text[last : quoted.start()]
+        before, last = between.rstrip() or before, quoted.end()
+        out.append(between)
+        if quoted[0].startswith("#"):
+            out.append(" ")
+            continue
+        if before.endswith(("=~", "!~")):
+            # Like most patterns, "0" does not take empty text, and "0|" does: neither keeps the
+            # parser from taking a selector that has no other matcher.
+            out.append(f'"{len(patterns)}{"|" if before.endswith("!~") else ""}"')
+            patterns.append(quoted[0])
+        else:
+            out.append(quoted[0])
+        before = ""
+    if len(patterns) > MOST_PATTERNS:
+        raise BadExpression(f"the expression has more than {MOST_PATTERNS} regular expressions")
+    return "".join([*out, text[last:]]), patterns
+
+
+def _text(quoted: str) -> str:
+    if len(quoted) > 1 and quoted[0] == quoted[-1] == "`":  # the parser sees escapes in it
+        return quoted[1:-1]
+    literal: Any = parser.parse(quoted)
+    text: str = literal.val
+    return text
+
+
+def _with_patterns(selector: Selector, patterns: list[str]) -> Selector:
+    """The selector with its regular expressions. Raises BadExpression for one that is none."""
+    found = []
+    for matcher in selector.matchers:
+        if matcher.is_regex:
+            matcher = replace(matcher, value=patterns[int(matcher.value.rstrip("|"))])
+            _check_pattern(matcher)
+        found.append(matcher)
+    takes_nothing = [bool(matches(matcher, [""])[0]) for matcher in found]  # checks each pattern
+    if all(takes_nothing):
+        raise BadExpression(
+            "parse error: vector selector must contain at least one non-empty matcher"
+        )
+    return replace(selector, matchers=tuple(found))
 
 
 def _check_depth(node: Node) -> None:
@@ -198,23 +265,19 @@ def _selector(expr: parser.VectorSelector, range_: timedelta | None) -> Selector
 
 
 def _matcher(given: parser.Matcher) -> Matcher:
-    if len(given.value) > MOST_PATTERN_CHARACTERS:
-        raise BadExpression(
-            f"the matcher of {given.name} is longer than {MOST_PATTERN_CHARACTERS} characters"
-        )
-    matcher = Matcher(
+    return Matcher(
         given.name, next(ours for theirs, ours in _OPS if theirs == given.op), given.value
     )
-    if matcher.is_regex:
-        _check_repetitions(matcher)
-    return matcher
 
 
-def _check_repetitions(matcher: Matcher) -> None:
-    """Refuse a pattern that becomes far larger once its ``{n}`` are written out."""
-    times = sum(
-        int(number) for pair in _REPETITION.findall(matcher.value) for number in pair if number
-    )
+def _check_pattern(matcher: Matcher) -> None:
+    """Refuse a pattern that is too large, or becomes so once its ``{n}`` are written out."""
+    if len(matcher.value) > MOST_PATTERN_CHARACTERS:
+        raise BadExpression(
+            f"the matcher of {matcher.name} is longer than {MOST_PATTERN_CHARACTERS} characters"
+        )
+    pairs = _REPETITION.findall(matcher.value)
+    times = sum(int(number) for pair in pairs for number in pair if number)
     if times and times * len(matcher.value) > MOST_REPEATED:
         raise BadExpression(
             f"the regular expression of {matcher.name} repeats too much: its length times the sum "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,19 +33,30 @@ def moments(selector: Selector, steps_us: Int64) -> Int64:
 
 def resolved(node: Node, start_us: int, end_us: int) -> Node:
     """The expression with ``@ start()`` and ``@ end()`` as times."""
+    edges = {Edge.START: start_us, Edge.END: end_us}
+
+    def change(selector: Selector) -> Selector:
+        return (
+            replace(selector, at=edges[selector.at]) if isinstance(selector.at, Edge) else selector
+        )
+
+    return with_selectors(node, change)
+
+
+def with_selectors(node: Node, change: Callable[[Selector], Selector]) -> Node:
+    """The expression with other selectors."""
     if isinstance(node, Selector):
-        edges = {Edge.START: start_us, Edge.END: end_us}
-        return replace(node, at=edges[node.at]) if isinstance(node.at, Edge) else node
+        return change(node)
     if isinstance(node, Call):
-        return replace(node, args=tuple(resolved(each, start_us, end_us) for each in node.args))
+        return replace(node, args=tuple(with_selectors(each, change) for each in node.args))
     if isinstance(node, Binary):
-        left, right = (resolved(each, start_us, end_us) for each in (node.left, node.right))
+        left, right = (with_selectors(each, change) for each in (node.left, node.right))
         return replace(node, left=left, right=right)
     if isinstance(node, Aggregate):
-        param = None if node.param is None else resolved(node.param, start_us, end_us)
-        return replace(node, expr=resolved(node.expr, start_us, end_us), param=param)
+        param = None if node.param is None else with_selectors(node.param, change)
+        return replace(node, expr=with_selectors(node.expr, change), param=param)
     if isinstance(node, Negate):
-        return replace(node, expr=resolved(node.expr, start_us, end_us))
+        return replace(node, expr=with_selectors(node.expr, change))
     return node
 
 

@@ -22,6 +22,7 @@ from gputel.store.selection import EVERY, Selection, storable
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
 _BUSY_WAIT_S = 10.0
+_LEFT_SESSIONS = 2
 _ALIVE = "SELECT 1"
 
 Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy
@@ -38,8 +39,10 @@ class Reader:
         self._pool = pool
         self._sql = queries.load("reader")
         self.known = KnownSeries(cache_bytes)
-        # Long reads leave half of the sessions to everything else that shares the pool.
+        # Long reads leave half of the sessions to others, and all reads together leave some to what
+        # else shares the pool: the keys of pushes, readiness, a collector in the same process.
         self._streams = asyncio.Semaphore(max(1, pool.get_max_size() // 2))
+        self._sessions = asyncio.Semaphore(max(1, pool.get_max_size() - _LEFT_SESSIONS))
 
     async def check(self) -> str | None:
         """None when Postgres answers, else what is wrong: a readiness check."""
@@ -64,8 +67,8 @@ class Reader:
         where, arguments = selection.where(4)
         statement = self._sql["gpus"].format(where=where)
         since = seen_since or EARLIEST
-        async with store_errors():
-            rows = await self._pool.fetch(
+        async with self.session() as connection:
+            rows = await connection.fetch(
                 statement, since, limits.ask, limits.max_bytes, *arguments
             )
         _check(rows, limits)
@@ -75,16 +78,16 @@ class Reader:
         """The uuids of ``count`` GPUs before this one in order, and of as many after it."""
         if not storable(uuid):
             return []
-        async with store_errors():
-            rows = await self._pool.fetch(self._sql["uuids_near"], uuid, count)
+        async with self.session() as connection:
+            rows = await connection.fetch(self._sql["uuids_near"], uuid, count)
         return sorted(row[0] for row in rows)
 
     async def gpu_exists(self, uuid: str) -> bool:
         """Whether a sample of this GPU has ever landed."""
         if not storable(uuid):
             return False
-        async with store_errors():
-            return bool(await self._pool.fetchval(self._sql["gpu_exists"], uuid))
+        async with self.session() as connection:
+            return bool(await connection.fetchval(self._sql["gpu_exists"], uuid))
 
     async def series(
         self,
@@ -110,7 +113,7 @@ class Reader:
     async def session(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         """A session of the pool, of which each statement sees a state of the store of its own."""
         try:
-            async with store_errors(), self._pool.acquire() as connection:
+            async with self._sessions, store_errors(), self._pool.acquire() as connection:
                 yield connection
         except StoreError as error:
             # Of a client that has left, the session may have ended meanwhile: nobody is to know.

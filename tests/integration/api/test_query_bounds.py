@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 
 import aiohttp
 import asyncpg
@@ -143,6 +143,19 @@ async def test_an_answer_of_more_bytes_than_it_may_have_is_refused(pool: asyncpg
                 body = await answer.json()
             assert (answer.status, body.get("errorType")) == (422, "execution"), path
             assert "--query-max-bytes" in body["error"]
+
+
+async def test_reads_leave_sessions_to_others_that_share_the_pool(pool: asyncpg.Pool) -> None:
+    reader = Reader(pool)
+    held = pool.get_max_size() - 2
+    async with AsyncExitStack() as sessions:
+        for _ in range(held):
+            await sessions.enter_async_context(reader.session())
+        waiting = asyncio.ensure_future(reader.gpu_exists("GPU-a"))
+        assert await reader.check() is None
+        assert await pool.fetchval("SELECT 1") == 1
+        assert not waiting.done()
+    assert await waiting is False
 
 
 async def test_so_many_selectors_are_refused_before_any_is_parsed(client) -> None:

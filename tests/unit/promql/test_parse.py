@@ -31,6 +31,20 @@ def test_a_selector_has_all_its_parts():
     )  # fmt: skip
 
 
+def test_patterns_are_those_that_were_written_however_they_were_quoted():
+    text = """a{b=~"x\\"=~y", c!~ # =~ "no"
+      'y|', d=~`=~"z\\d`, e="=~", f!~".+", g="0"}"""
+    found = [(str(each.op), each.value) for each in parse(text).matchers[1:]]
+    assert found == [
+        ("=~", 'x"=~y'), ("!~", "y|"), ("=~", '=~"z\\d'), ("=", "=~"), ("!~", ".+"), ("=", "0"),
+    ]  # fmt: skip
+
+
+def test_a_selector_whose_pattern_takes_no_empty_text_needs_no_other_matcher():
+    for pattern in ('=~".+"', '!~".*"', '!~"|a"'):
+        assert len(parse("{b" + pattern + "}").matchers) == 1
+
+
 def test_offsets_go_both_ways_and_times_have_edges():
     assert parse("a offset -5m") == Selector((NAMED,), offset_us=-300_000_000)
     assert parse("a @ start()") == Selector((NAMED,), at=Edge.START)
@@ -55,7 +69,10 @@ def test_aggregations_calls_and_matching():
         ("", "no expression"),
         ("a{", "parse error"),
         ("rate(a)", "expected type matrix"),
-        ('a{b=~"("}', "regex"),
+        ('a{b=~"("}', "the regular expression of b"),
+        ('{b=~".*"}', "at least one non-empty matcher"),
+        ('{b!~".+", c=""}', "at least one non-empty matcher"),
+        ("{" + ",".join(['b=~"a"'] * 33) + "}", "more than 32 regular expressions"),
         ("{}", "at least one non-empty matcher"),
         ("max_over_time(a[5m:1m])", "subqueries"),
         ("histogram_quantile(0.9, a)", "the function histogram_quantile is outside the subset"),
