@@ -41,6 +41,7 @@ class Found:
 
     series_ids: list[int] = field(default_factory=list)
     labels: list[Labels] = field(default_factory=list)
+    labels_bytes: int = 0
 
 
 class SeriesSource:
@@ -85,8 +86,9 @@ class SeriesSource:
         tally = _Tally(self._limits)
         async with aclosing(self.labels(selectors, first_us, last_us)) as pieces:
             async for piece in pieces:
-                tally.add_series([labels for labels in piece if labels not in found])
-                found.update(piece)
+                fresh = {*piece} - found
+                tally.add_series(len(fresh), sum(map(labels_bytes, fresh)))
+                found |= fresh
         return found
 
     async def texts(
@@ -115,7 +117,7 @@ class SeriesSource:
         pieces = self._each(connection, matchers, reach.first_us, reach.last_us)
         async with aclosing(pieces):
             async for piece in pieces:
-                tally.add_series(piece.labels)
+                tally.add_series(len(piece.labels), piece.labels_bytes)
                 found.series_ids.extend(piece.series_ids)
                 found.labels.extend(piece.labels)
         return found
@@ -138,7 +140,8 @@ class SeriesSource:
     def _taken(
         self, matchers: Sequence[Matcher], series: Sequence[SeriesLabels], stop: Event
     ) -> Found:
-        labels = [self._labels(each) for each in series]
+        sized = [self._labels(each) for each in series]
+        labels = [each for each, _ in sized]
         taken = np.ones(len(labels), np.bool_)
         values = [dict(each) for each in labels] if matchers else []
         for matcher in matchers:
@@ -146,14 +149,17 @@ class SeriesSource:
             taken &= matches(matcher, texts, stop.is_set)
         places = np.flatnonzero(taken).tolist()
         return Found(
-            [series[place].series_id for place in places], [labels[place] for place in places]
+            [series[place].series_id for place in places],
+            [labels[place] for place in places],
+            sum(sized[place][1] for place in places),
         )
 
-    def _labels(self, series: SeriesLabels) -> Labels:
-        known = self._known.get(series.series_id)
+    def _labels(self, series: SeriesLabels) -> tuple[Labels, int]:
+        known = self._known.sized(series.series_id)
         if known is None:
-            known = prometheus_labels(series)
-            self._known.put(series.series_id, known, labels_bytes(known))
+            labels = prometheus_labels(series)
+            known = labels, labels_bytes(labels)
+            self._known.put(series.series_id, *known)
         return known
 
 
@@ -164,15 +170,15 @@ class _Tally:
         self._limits = limits
         self._series = self._samples = self._bytes = 0
 
-    def add_series(self, labels: Sequence[Labels]) -> None:
-        """More series, with these labels."""
-        self._series += len(labels)
+    def add_series(self, count: int, size: int) -> None:
+        """More series, whose labels have so many bytes."""
+        self._series += count
         if self._series > self._limits.max_series:
             raise ExpressionFailed(
                 f"the query selects more than {self._limits.max_series} series, the limit "
                 "(--query-max-series): narrow it by more matchers"
             )
-        self.add_bytes(sum(map(labels_bytes, labels)))
+        self.add_bytes(size)
 
     def add_samples(self, count: int) -> None:
         """More samples."""

@@ -31,6 +31,10 @@ class ByteCache(Generic[K, V]):
         found = self._held.get(key)
         return None if found is None else found[0]
 
+    def sized(self, key: K) -> tuple[V, int] | None:
+        """The value with its size, or None if it is not kept."""
+        return self._held.get(key)
+
     def put(self, key: K, value: V, size: int) -> None:
         """Keep a value of ``size`` bytes, and forget the oldest ones that have no room beside."""
         with self._lock:

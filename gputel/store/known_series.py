@@ -58,16 +58,16 @@ class KnownSeries:
 
         Raises QueryTooLarge if they have more bytes together than the limits allow.
         """
-        known = {each: self._labels.get(each) for each in series_ids}
-        found = {each: labels for each, labels in known.items() if labels is not None}
-        size = sum(labels.held_bytes for labels in found.values())
+        known = {each: self._labels.sized(each) for each in series_ids}
+        found = {each: kept[0] for each, kept in known.items() if kept is not None}
+        size = sum(kept[1] for kept in known.values() if kept is not None)
         limits.check_bytes(size)
-        for piece in _pieces([each for each, labels in known.items() if labels is None]):
+        for piece in _pieces([each for each, kept in known.items() if kept is None]):
             for row in await connection.fetch(_SQL["labels"], piece):
                 labels = SeriesLabels(row[0], *map(intern, row[1:]))
                 found[row[0]] = labels
-                self._labels.put(row[0], labels, labels.held_bytes)
-                size += labels.held_bytes
+                self._labels.put(row[0], labels, held := labels.held_bytes)
+                size += held
             limits.check_bytes(size)
         return [found[each] for each in series_ids]
 
