@@ -8,9 +8,9 @@ from marshmallow import RAISE, Schema, fields, validate
 
 from gputel.api.formats.media import Format
 from gputel.api.push.answer import MOST_TOLD
-from gputel.api.push.checks import LABEL_LENGTH, RAW_LENGTH
 from gputel.api.push.keys import KEY_LENGTH
 from gputel.api.schemas import ErrorSchema, described
+from gputel.model.bounds import LABEL_CHARACTERS, RAW_BYTES
 
 _UUID = "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
 _METRIC = "DCGM_FI_DEV_GPU_UTIL"
@@ -21,12 +21,12 @@ _NOT_BLANK = r"^[^\u0000\r\n]*[^\u0000\r\n\s][^\u0000\r\n]*$"
 def _name(description: str, example: str) -> fields.String:
     return fields.String(
         required=True,
-        validate=validate.Length(min=1, max=LABEL_LENGTH),
+        validate=validate.Length(min=1, max=LABEL_CHARACTERS),
         metadata=described(f"{description} Not blank.", example, pattern=_NOT_BLANK),
     )
 
 
-def _label(description: str, example: str = "", most: int = LABEL_LENGTH) -> fields.String:
+def _label(description: str, example: str = "", most: int = LABEL_CHARACTERS) -> fields.String:
     return fields.String(
         validate=validate.Length(max=most),
         metadata=described(f"{description} Default: ''.", example, pattern=_ONE_LINE),
@@ -60,7 +60,9 @@ class PushedRecordSchema(Schema):
     pod = _label("Pod that used it.")
     namespace = _label("Namespace of the pod.")
     labels_raw = _label(
-        "All labels as DCGM's exporter gave them.", 'gpu="0",device="nvidia0"', RAW_LENGTH
+        f"All labels as DCGM's exporter gave them, {RAW_BYTES:,} bytes of UTF-8 at most.",
+        'gpu="0",device="nvidia0"',
+        RAW_BYTES,
     )
 
 

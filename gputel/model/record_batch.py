@@ -5,15 +5,30 @@ Format: https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 import pyarrow as pa
 import pyarrow.ipc
 
 from gputel.errors import DecodeError
-from gputel.model.columns import NEWEST_US, OLDEST_US, SCHEMA, TIMESTAMP
+from gputel.failures import is_short
+from gputel.model.bounds import used_flaws
+from gputel.model.columns import LABELS, NEWEST_US, OLDEST_US, SCHEMA, TIMESTAMP
+from gputel.model.unpacked import unpacked_bound
 
 _QUICK = pa.ipc.IpcWriteOptions(compression="lz4")
 _SMALL = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 1))
+_WANTED = re.compile(r"alloc of size ([0-9]+)")
 _LARGE_BYTES = 1024 * 1024  # zstd halves what is larger; what is smaller takes it thrice the time
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most bytes that a payload may take unpacked, and most rows in it."""
+
+    max_bytes: int = 256 * 1024 * 1024
+    max_rows: int = 2_000_000
 
 
 def encode(batch: pa.RecordBatch) -> bytes:
@@ -26,30 +41,56 @@ def encode(batch: pa.RecordBatch) -> bytes:
     return payload
 
 
-def decode(payload: bytes) -> pa.RecordBatch:
+def decode(payload: bytes, limits: Limits = Limits()) -> pa.RecordBatch:
     """The record batch of a payload, checked in full: the payload may come from anyone.
 
-    Raises DecodeError if it is not exactly one Arrow stream of SCHEMA, has nulls, or holds
-    anything that its own schema does not allow (text that is not UTF-8, an index out of range), or
-    a timestamp outside the years 2000 to 2099.
+    Raises DecodeError if it is not exactly one Arrow stream of SCHEMA, has nulls, is over the
+    limits, or holds anything that its own schema does not allow (text that is not UTF-8, an index
+    out of range), a label over its bounds, or a timestamp outside the years 2000 to 2099. Where
+    the machine is short of memory it raises what says so: that is not the payload's fault.
     """
     try:
-        with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
-            if not reader.schema.equals(SCHEMA):
-                raise DecodeError("payload is an Arrow stream, but not of gputel's record schema")
-            batches = list(reader)
+        batches = _read(payload, limits)
     except (pa.ArrowException, OSError, ValueError) as error:
+        _pass_on_shortage(error, limits)
         raise DecodeError(f"payload is not an Arrow record batch: {error}") from None
     if len(batches) != 1:
         raise DecodeError(f"payload holds {len(batches)} record batches instead of one")
-    _validate(batches[0])
-    return batches[0]
+    batch = batches[0]
+    if batch.num_rows > limits.max_rows:
+        raise DecodeError(
+            f"payload has {batch.num_rows} rows, more than {limits.max_rows} (--payload-max-rows)"
+        )
+    _validate(batch, limits)
+    return batch
 
 
-def _validate(batch: pa.RecordBatch) -> None:
+def _read(payload: bytes, limits: Limits) -> list[pa.RecordBatch]:
+    if unpacked_bound(payload, limits.max_bytes) > limits.max_bytes:
+        raise DecodeError(
+            f"payload can take more than {limits.max_bytes} bytes unpacked "
+            "(--payload-max-unpacked-bytes)"
+        )
+    with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
+        if not reader.schema.equals(SCHEMA):
+            raise DecodeError("payload is an Arrow stream, but not of gputel's record schema")
+        return list(reader)
+
+
+def _pass_on_shortage(error: Exception, limits: Limits) -> None:
+    """Raise a lack of memory on, unless a damaged payload asks for more than any may take."""
+    wanted = _WANTED.search(str(error))
+    if wanted and int(wanted[1]) > limits.max_bytes:
+        return
+    if is_short(error):
+        raise error
+
+
+def _validate(batch: pa.RecordBatch, limits: Limits) -> None:
     try:
         batch.validate(full=True)
     except pa.ArrowException as error:
+        _pass_on_shortage(error, limits)
         raise DecodeError(f"payload is a damaged record batch: {error}") from None
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         dictionary_nulls = column.dictionary.null_count if hasattr(column, "dictionary") else 0
@@ -58,3 +99,10 @@ def _validate(batch: pa.RecordBatch) -> None:
     times = batch.column(TIMESTAMP).view(pa.int64()).to_numpy()
     if len(times) and not OLDEST_US <= times.min() <= times.max() <= NEWEST_US:
         raise DecodeError("the record batch has timestamps outside the years 2000 to 2099")
+    for name in LABELS:
+        if flaws := used_flaws(name, batch.column(name)):
+            count, (_, reason) = len(flaws), min(flaws.items())
+            others = f", and {count - 1} more" if count > 1 else ""
+            raise DecodeError(
+                f"the record batch has a label that none can be: {name} {reason}{others}"
+            )

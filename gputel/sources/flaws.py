@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gputel.model.columns import NEWEST_US, OLDEST_US, TIMESTAMP, VALUE
-from gputel.sources.lines import UInt8
+from gputel.model.bounds import label_flaws, text_of
+from gputel.model.columns import LABELS, NEWEST_US, OLDEST_US, TIMESTAMP, VALUE
 
 Flaw = tuple[str, str]
 """A column, by gputel's name, and what is wrong with its value."""
@@ -37,10 +37,21 @@ def find_flaws(batch: pa.RecordBatch) -> dict[int, Flaw]:
         blank = _blank_entries(column.dictionary)
         if blank:
             _note(flaws, name, np.isin(column.indices.to_numpy(), blank), f"{name} is blank")
+    for name in LABELS:
+        _note_labels(flaws, name, batch.column(name))
     values = _numbers(batch.column(VALUE), flaws, VALUE, 0).astype(np.float64, copy=False)
     if len(values) and not -np.inf < values.min() <= values.max() < _SENTINELS[0]:
         _note_values(flaws, values)
     return flaws
+
+
+def _note_labels(flaws: dict[int, Flaw], name: str, column: pa.DictionaryArray) -> None:
+    bad = label_flaws(name, column.dictionary)
+    if not bad:
+        return
+    codes = column.indices.to_numpy()
+    for row in np.flatnonzero(np.isin(codes, list(bad))):
+        flaws.setdefault(int(row), (name, f"{name} {bad[int(codes[row])]}"))
 
 
 def _note_values(flaws: dict[int, Flaw], values: npt.NDArray[np.float64]) -> None:
@@ -73,13 +84,3 @@ def _blank_entries(dictionary: pa.StringArray) -> list[int]:
     first = np.append(text, np.uint8(0))[offsets[:-1]]
     suspects = np.flatnonzero((sizes == 0) | (first <= _SPACE) | (first > _TILDE))
     return [int(entry) for entry in suspects if not dictionary[int(entry)].as_py().strip()]
-
-
-def text_of(dictionary: pa.StringArray) -> tuple[npt.NDArray[np.int32], UInt8]:
-    """The offsets and the bytes of a string array.
-
-    Format: https://arrow.apache.org/docs/format/Columnar.html#variable-size-binary-layout
-    """
-    _, offsets, text = dictionary.buffers()
-    begin, end = dictionary.offset, dictionary.offset + len(dictionary) + 1
-    return np.frombuffer(offsets, np.int32)[begin:end], np.frombuffer(text or b"", np.uint8)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from gputel.model.bounds import without_oversized
 from gputel.model.columns import SCHEMA
 from gputel.sources.classify import Malformed, Sorted, isolate, sort_lines
 from gputel.sources.flaws import find_flaws
@@ -83,7 +84,7 @@ def _without_flaws(batch: pa.RecordBatch, lines: Int64 | None, piece: Piece) -> 
     """Drop the rows with flaws; ``lines`` tells each row's line, None for all but blank ones."""
     flaws = find_flaws(batch)
     if not flaws:
-        return Parsed(piece, batch)
+        return Parsed(piece, without_oversized(batch))
     if lines is None:
         lines = np.flatnonzero(~blank_lines(piece))
     keep = np.ones(batch.num_rows, np.bool_)
@@ -92,4 +93,5 @@ def _without_flaws(batch: pa.RecordBatch, lines: Int64 | None, piece: Piece) -> 
         (int(lines[row]), Malformed(reason, name)) for row, (name, reason) in sorted(flaws.items())
     ]
     good = batch.filter(pa.array(keep))
-    return Parsed(piece, pa.RecordBatch.from_arrays(good.columns, schema=SCHEMA), problems)
+    good = pa.RecordBatch.from_arrays(good.columns, schema=SCHEMA)
+    return Parsed(piece, without_oversized(good), problems)

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
+from gputel.model.bounds import text_of
 from gputel.model.columns import LABEL_TYPE, LABELS, TIMESTAMP, VALUE
-from gputel.sources.flaws import text_of
 from gputel.sources.header import BOM, Layout
 from gputel.sources.lines import Int64, Piece
 

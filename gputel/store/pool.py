@@ -1,4 +1,4 @@
-"""Connections to Postgres, and the one place that decides which of its failures can pass."""
+"""Connections to Postgres, and what its failures are told as; ``failures`` decides on causes."""
 
 from __future__ import annotations
 
@@ -10,28 +10,11 @@ import asyncpg
 
 from gputel.config import PostgresSettings
 from gputel.errors import ConfigError, DataRefused, StoreError, StoreUnavailable
+from gputel.failures import Cause, cause_of
 from gputel.masking import mask, mask_url
 
 log = logging.getLogger("gputel.store")
 
-# SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_PASSING_CLASSES = ("08", "53")  # connection lost; out of disk, memory, connections
-_DATA_CLASSES = ("22", "23")  # a value that cannot be, a constraint that it breaks
-_PASSING_CODES = frozenset(
-    {
-        "25006",  # read-only transaction: a primary that has just become a standby
-        "25P03",  # idle-in-transaction timeout
-        "25P04",  # transaction timeout
-        "40001",  # serialization failure
-        "40P01",  # deadlock
-        "55P03",  # lock not available
-        "57014",  # query cancelled: a statement timeout
-        "57P01",  # admin shutdown
-        "57P02",  # crash shutdown
-        "57P03",  # cannot connect now: starting or stopping
-        "57P05",  # idle session timeout
-    }
-)
 _PASSING_TYPES = (
     OSError,  # refused, reset, no such socket, unknown host, and TimeoutError
     asyncpg.InvalidCachedStatementError,
@@ -58,8 +41,7 @@ def is_passing(error: BaseException) -> bool:
     if isinstance(error, _PASSING_TYPES):
         return True
     if isinstance(error, asyncpg.PostgresError):
-        code = error.sqlstate or ""
-        return code.startswith(_PASSING_CLASSES) or code in _PASSING_CODES
+        return cause_of(error) is Cause.PASSING
     # asyncpg has no class of its own for the use of a connection or pool that has gone away.
     return isinstance(error, asyncpg.InterfaceError) and (
         "closed" in str(error) or "closing" in str(error) or "released" in str(error)
@@ -87,18 +69,11 @@ class store_errors:
         self.__exit__(kind, error, trace)
 
 
-def is_about_data(error: BaseException) -> bool:
-    """Whether the data that was sent is at fault, so that no repair of the server can help."""
-    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(
-        _DATA_CLASSES
-    )
-
-
 def translated(error: BaseException) -> StoreError:
     """The StoreUnavailable, DataRefused or other StoreError that stands for ``error``."""
     if is_passing(error):
         return StoreUnavailable(f"Postgres is away for now: {describe(error)}")
-    if is_about_data(error):
+    if isinstance(error, asyncpg.PostgresError) and cause_of(error) is Cause.LASTING:
         return DataRefused(f"Postgres takes no such data: {describe(error)}")
     return StoreError(f"Postgres refused: {describe(error)}")
 

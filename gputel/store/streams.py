@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from gputel.errors import StreamConflict
+from gputel.errors import ConfigError, StreamConflict
+from gputel.model.bounds import name_flaw
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 
@@ -54,7 +55,14 @@ class Streams:
         self.owner = owner
 
     async def register(self, fingerprint: str, source: str, *, looping: bool) -> Progress:
-        """Make the stream known, or go on with it. Raises StreamConflict for another source."""
+        """Make the stream known, or go on with it.
+
+        Raises StreamConflict for another source, ConfigError for a name that no stream can have.
+        """
+        if flaw := name_flaw(self.stream_id):
+            shown = ascii(self.stream_id[:40])
+            raise ConfigError(f"stream_id: {shown} {flaw}: choose another name with --stream-id")
+        source = _storable(source)
         async with store_errors():
             await self._pool.execute(
                 self._sql["register"], self.stream_id, fingerprint, source, looping
@@ -105,3 +113,8 @@ class Streams:
         async with store_errors():
             row = await self._pool.fetchrow(self._sql["progress"], self.stream_id, self.owner)
         return Progress(**dict(row))
+
+
+def _storable(text: str) -> str:
+    """The name of a source, for people, without what Postgres cannot keep in a text."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -8,9 +8,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "gputel"
 
 COMMON = {"config", "errors", "metrics", "backoff", "outage", "memory", "threads"}
-COMMON |= {"printable", "masking", "owned_files", "file_limit", "log_limits"}
+COMMON |= {"printable", "masking", "owned_files", "file_limit", "log_limits", "failures"}
 MAY_IMPORT = {
-    "model": {"errors"},
+    "model": {"errors", "failures"},
     "mq": COMMON | {"model"},
     "sources": COMMON | {"model"},
     "store": COMMON | {"model"},
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "metrics": set(),
     "backoff": set(),
     "outage": {"errors"},
+    "failures": {"errors"},
     "memory": set(),
     "printable": set(),
     "masking": set(),

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gputel.errors import StreamConflict
+from gputel.errors import ConfigError, StreamConflict
 from gputel.store.streams import Lease, Streams
 
 
@@ -102,3 +102,21 @@ async def test_one_stream_cannot_loop_and_be_one_shot(pool):
     await stream(pool)
     with pytest.raises(StreamConflict, match="one-shot"):
         await Streams(pool, "s", "me").register("abc", "a.csv", looping=True)
+
+
+@pytest.mark.parametrize("name", ["x" * 257, "a\0b", "a\nb", "\udcff", ""])
+async def test_a_name_that_no_stream_can_have_is_a_wrong_setting(pool, name):
+    with pytest.raises(ConfigError, match=r"^stream_id: .*choose another name with --stream-id"):
+        await stream(pool, name=name)
+    assert await pool.fetchval("SELECT count(*) FROM stream_progress") == 0
+
+
+async def test_longest_name_of_a_stream_fits_its_indexes(pool):
+    streams = await stream(pool, name="".join(chr(0x10000 + 97 * at) for at in range(256)))
+    assert await streams.reserve(10, 60) == Lease(0, 10, taken_over=False)
+
+
+async def test_a_file_whose_name_is_not_utf_8_can_be_a_source(pool):
+    streams = Streams(pool, "s", "me")
+    await streams.register("abc", "/tmp/caf\udce9.csv", looping=False)
+    assert await pool.fetchval("SELECT source FROM stream_progress") == "/tmp/caf\\udce9.csv"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gputel.errors import DecodeError
 from gputel.model.columns import LABEL_TYPE, LABELS, SCHEMA, TIMESTAMP_TYPE
-from gputel.model.record_batch import decode, encode
+from gputel.model.record_batch import Limits, decode, encode
 
 START_US = 1_752_871_354_000_000
 FIELDS = [field.name for field in SCHEMA]
@@ -44,7 +44,7 @@ def test_batch_comes_back_as_it_went(rows):
 
 def test_text_beyond_ascii_and_non_finite_values_come_back():
     original = batch(
-        pod=labels([0, 1, 0], ["", "µ\U0001f680\x00"]),
+        pod=labels([0, 1, 0], ["", "µ\U0001f680\t"]),
         value=pa.array([float("inf"), -0.0, 1e308]),
     )
     assert decode(encode(original)).to_pylist() == original.to_pylist()
@@ -176,3 +176,27 @@ def test_mutated_payloads_decode_to_a_valid_batch_or_are_refused(seed, changes, 
         return
     assert decoded.schema.equals(SCHEMA)
     assert len(decoded.to_pylist()) == decoded.num_rows
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("uuid", "x" * 6000, "uuid is over 256 characters"),
+        ("labels_raw", "x" * 4097, "labels_raw is over 4096 bytes"),
+        ("pod", "a\0b", "pod has a line break or a NUL character"),
+    ],
+)
+def test_a_label_over_its_bounds_is_refused_with_its_name_and_reason(name, text, reason):
+    payload = encode(batch(2, **{name: labels([0, 1], ["a", text])}))
+    with pytest.raises(DecodeError, match=reason):
+        decode(payload)
+
+
+def test_text_that_no_row_has_refuses_no_batch():
+    assert decode(encode(batch(2, pod=labels([0, 0], ["a", "x" * 6000])))).num_rows == 2
+
+
+def test_more_rows_than_may_be_are_refused():
+    with pytest.raises(DecodeError, match=r"payload has 11 rows, more than 10 \(--payload-max"):
+        decode(encode(batch(11)), Limits(max_rows=10))
+    assert decode(encode(batch(10)), Limits(max_rows=10)).num_rows == 10

@@ -56,6 +56,10 @@ def check(bench, bad: bytes, column: str | None, reason: str) -> None:
         ("metric_name", " ", "metric_name is blank"),
         ("uuid", "", "uuid is blank"),
         ("uuid", "\u3000", "uuid is blank"),
+        ("uuid", "x" * 257, "uuid is over 256 characters"),
+        ("metric_name", "é" * 257, "metric_name is over 256 characters"),
+        ("pod", "\N{GRINNING FACE}" * 257, "pod is over 256 characters"),
+        ("labels_raw", "é" * 2049, "labels_raw is over 4096 bytes"),
     ],
 )
 @pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
@@ -116,12 +120,28 @@ def test_line_over_the_limit_is_rejected_and_shown_in_part(bench):
     assert len(reject.text) == TEXT_LIMIT + 1
 
 
-def test_line_at_the_limit_lands(bench):
+def test_line_at_the_limit_is_read_and_its_labels_are_looked_at(bench):
     most = LINE_LIMIT - len(bench.line(labels_raw="")) - 1
-    chunk = bench.read(bench.file([bench.line(labels_raw="z" * most), bench.line(value="7")]))
-    assert bench.values(chunk) == [42, 7]
-    chunk = bench.read(bench.file([bench.line(labels_raw="z" * (most + 1)), bench.line(value="7")]))
-    assert bench.values(chunk) == [7]
+    for size, reason in ((most, "labels_raw is over 4096 bytes"), (most + 1, "line too long")):
+        lines = [bench.line(labels_raw="z" * size), bench.line(value="7")]
+        chunk = bench.read(bench.file(lines))
+        assert bench.values(chunk) == [7]
+        ((_, _, why),) = bench.reasons(chunk)
+        assert why.startswith(reason)
+
+
+def test_labels_at_their_bounds_land(bench):
+    labels = {"uuid": "\N{GRINNING FACE}" * 256, "pod": "p" * 256, "labels_raw": "é" * 2048}
+    chunk = bench.read(bench.file([bench.line(**labels)]))
+    assert bench.values(chunk) == [42]
+
+
+def test_labels_that_are_over_the_bounds_travel_in_no_batch(bench):
+    """A batch has what repeats in the file so far, and the collector looks at all of it."""
+    lines = [*bench.numbered(5000), bench.line(pod="z" * 100_000), *bench.numbered(5000, 5000)]
+    chunk = bench.read(bench.file(lines))
+    assert len(bench.values(chunk)) == 10_000
+    assert max(len(text) for text in chunk.batch.column("pod").dictionary.to_pylist()) < 100
 
 
 def test_last_line_cut_in_its_middle_says_so(bench):

@@ -1,0 +1,116 @@
+"""Why something failed, decided in one place: whether trying again can help, or never.
+
+    passing     nothing is said of the data: no connection, no memory, no space, a lock
+    repairable  nor here, but somebody must see to it: a right or a table that is missing
+    lasting     the data itself is at fault, and always will be
+    unclear     neither is sure: tried again a few times, then given up with the reason
+
+It looks at what an error says of itself and at no library's classes: Arrow's own for memory is a
+MemoryError, an error of Postgres has an SQLSTATE, one of the system an errno.
+SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from enum import Enum, auto
+
+from gputel.errors import DataRefused, DecodeError, GputelError
+
+# Lost connection; rollback (deadlock); resources: disk, memory, connections; an operator.
+_PASSING_CLASSES = ("08", "40", "53", "57")
+_PASSING_CODES = frozenset(
+    {
+        "25006",  # read-only transaction: a primary that has just become a standby
+        "25P03",  # idle-in-transaction timeout
+        "25P04",  # transaction timeout
+        "55006",  # object in use
+        "55P03",  # lock not available
+        "58030",  # the server's disk or file system
+    }
+)
+# Transaction state, authorization, database or schema, an object's state, files, configuration.
+_REPAIRABLE_CLASSES = ("25", "28", "3D", "3F", "55", "58", "F0")
+_REPAIRABLE_CODES = frozenset(
+    {
+        "42501",  # a right is missing
+        "42P01",  # no such table
+        "42703",  # no such column
+        "42883",  # no such function
+        "57P04",  # the database was dropped
+        "XX001",  # data corrupted
+        "XX002",  # index corrupted
+    }
+)
+# A value that cannot be, a constraint that it breaks, a limit of the server that it is over.
+_LASTING_CLASSES = ("22", "23", "54")
+
+_SHORT = frozenset(
+    {
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EAGAIN,
+        errno.EINTR,
+        errno.EIO,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+    }
+)
+_SHORT_TEXT = re.compile(
+    r"can't start new thread|bad_alloc|not enough memory|cannot allocate memory|out of memory"
+    r"|malloc of size|realloc of size|allocation error|resource temporarily unavailable"
+    r"|too many open files|no space left",
+    re.IGNORECASE,
+)
+
+
+class Cause(Enum):
+    """What a failure tells of trying the same again."""
+
+    PASSING = auto()
+    REPAIRABLE = auto()
+    LASTING = auto()
+    UNCLEAR = auto()
+
+
+def cause_of(error: BaseException) -> Cause:
+    """The cause of a failure of Arrow, the system or Postgres, from any part of gputel."""
+    if isinstance(error, GputelError):
+        return _cause_of_own(error)
+    sqlstate = getattr(error, "sqlstate", None)
+    if isinstance(sqlstate, str) and sqlstate:
+        return cause_of_sqlstate(sqlstate)
+    if is_short(error) or isinstance(error, (ConnectionError, TimeoutError)):
+        return Cause.PASSING
+    return Cause.UNCLEAR
+
+
+def _cause_of_own(error: GputelError) -> Cause:
+    if error.retriable:
+        return Cause.PASSING
+    if isinstance(error, (DataRefused, DecodeError)):
+        return Cause.LASTING
+    return Cause.UNCLEAR if error.__cause__ is None else cause_of(error.__cause__)
+
+
+def cause_of_sqlstate(code: str) -> Cause:
+    """What Postgres' code tells."""
+    if code in _REPAIRABLE_CODES:
+        return Cause.REPAIRABLE
+    if code.startswith(_PASSING_CLASSES) or code in _PASSING_CODES:
+        return Cause.PASSING
+    if code.startswith(_REPAIRABLE_CLASSES):
+        return Cause.REPAIRABLE
+    return Cause.LASTING if code.startswith(_LASTING_CLASSES) else Cause.UNCLEAR
+
+
+def is_short(error: BaseException) -> bool:
+    """Whether this machine lacks memory, threads, files or space for now."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORT):
+        return True
+    return isinstance(error, Exception) and bool(_SHORT_TEXT.search(str(error)))

@@ -1,0 +1,121 @@
+"""What text a record, a stream and a message may have: the one set of bounds for every way in.
+
+Two labels are the key of an index, which Postgres bounds at 2,704 bytes, and so are the names of
+streams and messages. What is over a bound is refused and never cut.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+LABEL_CHARACTERS = 256
+"""Most characters of a label; so it has at most 1,024 bytes."""
+
+LABEL_BYTES = 1024
+"""Most bytes of a label in UTF-8."""
+
+RAW_BYTES = 4096
+"""Most bytes of ``labels_raw`` in UTF-8."""
+
+NAME_CHARACTERS = 256
+"""Most characters of the name of a stream; so it has at most 1,024 bytes."""
+
+MESSAGE_ID_BYTES = 2048
+"""Most bytes of a message's id in UTF-8: 512 characters, as a broker takes them."""
+
+RAW = "labels_raw"
+
+_CONTROL = "a line break or a NUL character"
+_NUL, _LF, _CR = b"\0\n\r"
+_AFTER_CONTROL = 14  # bytes below it include NUL, line feed and carriage return
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+def label_flaws(name: str, texts: pa.StringArray) -> dict[int, str]:
+    """The texts that are no label of this name, by their index, and what is wrong with each.
+
+    Entries of a dictionary that no row has are none of its labels: see ``used_flaws``.
+    """
+    if not len(texts):
+        return {}
+    offsets, text = text_of(texts)
+    flaws = _too_long(name, texts, np.diff(offsets))
+    used = text[offsets[0] : offsets[-1]]
+    low = np.flatnonzero(used < _AFTER_CONTROL)
+    if low.size:
+        bytes_ = used[low]
+        places = low[(bytes_ == _NUL) | (bytes_ == _LF) | (bytes_ == _CR)] + offsets[0]
+        for at in np.unique(np.searchsorted(offsets, places, side="right") - 1):
+            flaws.setdefault(int(at), f"has {_CONTROL}")
+    return flaws
+
+
+def used_flaws(name: str, column: pa.DictionaryArray) -> dict[int, str]:
+    """As ``label_flaws``, of the dictionary's entries that some row has."""
+    flaws = label_flaws(name, column.dictionary)
+    if not flaws:
+        return {}
+    used = set(np.unique(column.indices.to_numpy(zero_copy_only=False)).tolist())
+    return {entry: reason for entry, reason in flaws.items() if entry in used}
+
+
+def without_oversized(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same records, without texts over the bounds that are left in dictionaries unused."""
+    old = batch.columns
+    columns = [_tidy(name, column) for name, column in zip(batch.schema.names, old, strict=True)]
+    if all(new is column for new, column in zip(columns, old, strict=True)):
+        return batch
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
+def _tidy(name: str, column: pa.Array) -> pa.Array:
+    if not isinstance(column, pa.DictionaryArray) or not len(column.dictionary):
+        return column
+    offsets, _ = text_of(column.dictionary)
+    if int(np.diff(offsets).max()) <= (RAW_BYTES if name == RAW else LABEL_BYTES):
+        return column
+    entries, codes = np.unique(column.indices.to_numpy(zero_copy_only=False), return_inverse=True)
+    texts = column.dictionary.take(pa.array(entries))
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), texts)
+
+
+def name_flaw(name: str, most_bytes: int = 4 * NAME_CHARACTERS) -> str | None:
+    """What keeps a text from being the name of a stream or message, if anything does."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "is not UTF-8 text"
+    if not name:
+        return "is empty"
+    if size > most_bytes or 4 * len(name) > most_bytes:
+        return f"is over {most_bytes // 4} characters"
+    if any(control in name for control in "\0\n\r"):
+        return f"has {_CONTROL}"
+    return None
+
+
+def text_of(texts: pa.StringArray) -> tuple[npt.NDArray[np.int32], UInt8]:
+    """The offsets and the bytes of a string array.
+
+    Format: https://arrow.apache.org/docs/format/Columnar.html#variable-size-binary-layout
+    """
+    _, offsets, text = texts.buffers()
+    begin, end = texts.offset, texts.offset + len(texts) + 1
+    return np.frombuffer(offsets, np.int32)[begin:end], np.frombuffer(text or b"", np.uint8)
+
+
+def _too_long(name: str, texts: pa.StringArray, sizes: npt.NDArray[np.int32]) -> dict[int, str]:
+    if name == RAW:
+        return {int(at): f"is over {RAW_BYTES} bytes" for at in np.flatnonzero(sizes > RAW_BYTES)}
+    suspects = np.flatnonzero(sizes > LABEL_CHARACTERS)  # a character has a byte at least
+    if not suspects.size:
+        return {}
+    lengths = pc.utf8_length(texts.take(pa.array(suspects))).to_numpy()
+    return {
+        int(at): f"is over {LABEL_CHARACTERS} characters"
+        for at in suspects[lengths > LABEL_CHARACTERS]
+    }

@@ -1,0 +1,100 @@
+"""How much memory an Arrow stream can take once its buffers are unpacked, before any is.
+
+A compressed buffer begins with its unpacked size, in 8 bytes, and then has a frame of zstd or lz4,
+which begins with a number that tells what it is. Buffers begin at multiples of 8. So every place
+where such a number stands is looked at; no more can be unpacked than stands there, whatever the
+rest of the stream says. Where the number is there by chance, pyarrow's own reader tells: it is
+given the stream with a body in which every buffer says that it is not compressed, but for this one.
+
+https://arrow.apache.org/docs/format/Columnar.html#compression
+https://github.com/facebook/zstd/blob/dev/doc/zstd_compression_format.md
+https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.ipc
+
+_LZ4 = 0x184D2204
+_SKIPPABLE, _SKIPPABLE_MASK = 0x184D2A50, 0xFFFFFFF0  # frames of either that are passed over
+_ZSTD_FIRST, _ZSTD_LAST = 0xFD2FB51E, 0xFD2FB528  # all versions of its format
+_WORD = 8
+_BATCH_BUFFERS = 24  # of a record: validity and data of each column; several may be one place
+_DICTIONARY_BUFFERS = 3
+
+Words = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Body:
+    """Where the body of a message is in the payload, and how many buffers may be there."""
+
+    start: int
+    size: int
+    buffers: int
+
+
+def unpacked_bound(payload: bytes, most: int) -> int:
+    """Bytes that decoding a payload can take; more than ``most`` means at least so many.
+
+    Raises ArrowException, OSError or ValueError for what is no Arrow stream.
+    """
+    bodies = list(_bodies(payload))
+    total, suspects = len(payload), []
+    for body in bodies:
+        words = np.frombuffer(payload, np.int64, body.size // _WORD, body.start)
+        places = _frames(words) - 1
+        sizes = words[places]
+        large = sizes > most // body.buffers
+        suspects += [body.start + _WORD * int(place) for place in places[large]]
+        total += _most_of(sizes[~large], body.buffers)
+    if suspects and _are_read(payload, bodies, suspects):
+        return max(total, most + 1)
+    return total
+
+
+def _most_of(sizes: Words, buffers: int) -> int:
+    """Bytes of so many buffers that are in these places, several perhaps in the largest."""
+    sizes = sizes[sizes > 0]
+    alike = max(0, buffers - len(sizes))
+    return int(sizes.sum()) + alike * int(sizes.max(initial=0))
+
+
+def _bodies(payload: bytes) -> Iterator[_Body]:
+    buffer = pa.py_buffer(payload)
+    for message in pa.ipc.MessageReader.open_stream(buffer):
+        body = message.body
+        if body is not None and body.size >= 2 * _WORD:
+            buffers = _DICTIONARY_BUFFERS if message.type == "dictionary" else _BATCH_BUFFERS
+            yield _Body(body.address - buffer.address, body.size, buffers)
+
+
+def _frames(words: Words) -> npt.NDArray[np.intp]:
+    """The words that begin as a frame does, and have another before them."""
+    low = words.view(np.uint32)[::2]
+    found = (low == _LZ4) | ((low & _SKIPPABLE_MASK) == _SKIPPABLE)
+    found |= (low >= _ZSTD_FIRST) & (low <= _ZSTD_LAST)
+    found[0] = False
+    return np.flatnonzero(found)
+
+
+def _are_read(payload: bytes, bodies: Sequence[_Body], places: Sequence[int]) -> bool:
+    """Whether the reader takes what stands at one of these places for a compressed buffer's size."""
+    trial = bytearray(payload)
+    for body in bodies:
+        trial[body.start : body.start + body.size] = b"\xff" * body.size  # -1: not compressed
+    for place in places:
+        trial[place : place + _WORD] = bytes(_WORD)  # unpacked to nothing, which no frame is
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(bytes(trial))) as reader:
+            for _ in reader:
+                pass
+    except (pa.ArrowException, OSError, ValueError):
+        return True
+    return False
