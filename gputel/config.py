@@ -257,6 +257,14 @@ class CollectorSettings:
     commit_max_bytes: int = _setting(
         4 * MIB, "Payload bytes after which a transaction takes no further message.", minimum=1
     )
+    payload_max_unpacked_bytes: int = _setting(
+        256 * MIB,
+        "Most memory that one message may take unpacked; a dead letter else.",
+        minimum=MIB,
+    )
+    payload_max_rows: int = _setting(
+        2_000_000, "Most rows in one message; one with more becomes a dead letter.", minimum=1
+    )
     ledger_window_h: float = _setting(
         168.0, "Hours that the ids of messages without a chunk lease are remembered.", minimum=0
     )

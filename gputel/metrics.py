@@ -218,7 +218,12 @@ API_PUSHED_RECORDS = _counter(
 COLLECTOR_DUPLICATES = _counter(
     "gputel_collector_duplicates_dropped", "Messages dropped because they had landed before."
 )
-COLLECTOR_DEAD = _counter("gputel_collector_dead_lettered", "Messages that can never land.")
+COLLECTOR_DEAD = _counter(
+    "gputel_collector_dead_lettered", "Messages that can never land, by why.", "reason"
+)
+COLLECTOR_RETURNED = _counter(
+    "gputel_collector_returned", "Messages given back to the broker to be tried again.", "reason"
+)
 COLLECTOR_RETRIES = _counter(
     "gputel_collector_retries", "Commits or requests tried again.", "reason"
 )
@@ -233,6 +238,9 @@ COLLECTOR_HOURS_ROLLED_UP = _counter(
 )
 COLLECTOR_DAYS_DROPPED = _counter(
     "gputel_collector_days_dropped", "Days of the store dropped, older than the retention."
+)
+COLLECTOR_CLOCK_DIFFERENCE = _gauge(
+    "gputel_collector_clock_difference_seconds", "This machine's clock less that of Postgres."
 )
 COLLECTOR_SERIES = _gauge("gputel_collector_series_known", "Series held in the series index.")
 

@@ -197,16 +197,25 @@ async def _collector(process: Process) -> AsyncIterator[None]:
     writer = Writer(process.database, Admission(kept, settings.collector.future_limit))
     maintenance = Maintenance(process.database, kept, settings.collector.rollup_retention)
     outage = Outage(collector.log, "the database")
+    machine = collector.machine_outage_of()
     async with process.queue_client() as client:
 
         async def run(stopping: asyncio.Event) -> None:
             timeout_s = settings.broker.visibility_timeout_s
             await collector.collect(
-                settings.collector, timeout_s, client, writer, maintenance, stopping, outage
+                settings.collector,
+                timeout_s,
+                client,
+                writer,
+                maintenance,
+                stopping,
+                outage,
+                machine,
             )
 
         process.health.add("queue", client.check)
         process.health.add("landing", outage.check)
+        process.health.add("machine", machine.check)
         log.info("collector: %d workers consume from %s", settings.collector.workers, client.url)
         async with working(process, "collector", run):
             yield

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+from collections.abc import Iterator
+from typing import Any
 
 from gputel import metrics
 from gputel.backoff import pause
+from gputel.collector.shared import Lines, Shared, log
 from gputel.collector.upkeep import maintain, prune
 from gputel.collector.worker import Worker
 from gputel.config import CollectorSettings
@@ -15,9 +17,13 @@ from gputel.outage import Outage
 from gputel.store.maintenance import Maintenance
 from gputel.store.writer import Writer
 
-log = logging.getLogger("gputel.collector")
+__all__ = ["collect", "log"]
 
 _REPORT_S = 10.0
+_REJECTED = {
+    "expired": "older than what is kept (--retention)",
+    "future": "too far in the future (--future-limit)",
+}
 
 
 async def collect(
@@ -28,35 +34,61 @@ async def collect(
     maintenance: Maintenance,
     stopping: asyncio.Event,
     database_outage: Outage | None = None,
+    machine_outage: Outage | None = None,
 ) -> None:
     """Run the workers until ``stopping`` is set and they have landed what they hold.
 
-    ``database_outage`` is one that others look at as well: it lasts while rows do not land.
+    ``database_outage`` is one that others look at as well: it lasts while rows do not land. So is
+    ``machine_outage``, which lasts while this machine is short of memory, threads or files.
     """
-    outages = Outage(log, "the broker"), database_outage or Outage(log, "the database")
+    shared = Shared(
+        settings,
+        visibility_timeout_s,
+        client,
+        writer,
+        Outage(log, "the broker"),
+        database_outage or Outage(log, "the database"),
+        machine_outage or machine_outage_of(),
+    )
     async with asyncio.TaskGroup() as group:
         for _ in range(settings.workers):
-            worker = Worker(settings, visibility_timeout_s, client, writer, *outages)
-            group.create_task(worker.run(stopping))
+            group.create_task(Worker(shared).run(stopping))
         group.create_task(prune(settings, writer, stopping))
         group.create_task(maintain(settings, maintenance, stopping))
-        group.create_task(_report(stopping))
+        group.create_task(_report(shared.lines, stopping))
 
 
-async def _report(stopping: asyncio.Event) -> None:
-    before = _landed()
+def machine_outage_of() -> Outage:
+    """What is told of a machine that is short of something."""
+    return Outage(log, "memory", "(or threads, or files) is short here")
+
+
+async def _report(lines: Lines, stopping: asyncio.Event) -> None:
+    before, rejected_before = _landed(), _rejected()
     while not await pause(_REPORT_S, stopping):
-        now = _landed()
+        lines.renew()
+        now, rejected = _landed(), _rejected()
         if now > before:
             rate = (now - before) / _REPORT_S
             log.info("landed %s rows (%s rows/s)", f"{now - before:,.0f}", f"{rate:,.0f}")
-        before = now
+        for reason, count in rejected.items():
+            if more := count - rejected_before.get(reason, 0.0):
+                why = _REJECTED.get(reason, reason)
+                log.warning("rejected %s rows, which are %s", f"{more:,.0f}", why)
+        before, rejected_before = now, rejected
 
 
 def _landed() -> float:
-    return sum(
-        sample.value
-        for metric in metrics.COLLECTOR_ROWS_LANDED.collect()
-        for sample in metric.samples
-        if sample.name.endswith("_total")
-    )
+    return sum(value for _, value in _totals(metrics.COLLECTOR_ROWS_LANDED))
+
+
+def _rejected() -> dict[str, float]:
+    totals = _totals(metrics.COLLECTOR_ROWS_REJECTED)
+    return {labels["reason"]: value for labels, value in totals}
+
+
+def _totals(counter: Any) -> Iterator[tuple[dict[str, str], float]]:
+    for metric in counter.collect():
+        for sample in metric.samples:
+            if sample.name.endswith("_total"):
+                yield sample.labels, sample.value

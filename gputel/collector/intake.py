@@ -1,13 +1,15 @@
-"""From a delivered message to an arrival for the store, or the reason why it can never be one."""
+"""From a delivered message to an arrival for the store, or the reason why it is none."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gputel.errors import DecodeError
-from gputel.model.record_batch import decode
+from gputel.model.bounds import MESSAGE_ID_BYTES, name_flaw
+from gputel.model.checksum import is_damaged
+from gputel.model.record_batch import Limits, decode
 from gputel.mq.protocol import Delivery
 from gputel.store.writer import Arrival, Chunk
 
@@ -28,16 +30,55 @@ class Decoded:
     arrival: Arrival
 
 
-def decode_all(deliveries: Sequence[Delivery]) -> tuple[list[Decoded], list[Undecodable]]:
-    """Decode payloads and check metadata; holds the CPU, run in a thread."""
-    good, bad = [], []
-    for delivery in deliveries:
+@dataclass(frozen=True)
+class Failed:
+    """A message whose decoding failed for a reason that says nothing sure of it."""
+
+    delivery: Delivery
+    error: Exception
+
+
+@dataclass
+class Intake:
+    """What became of deliveries; ``left`` are those that there was no room for any more."""
+
+    good: list[Decoded] = field(default_factory=list)
+    bad: list[Undecodable] = field(default_factory=list)
+    damaged: list[Delivery] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    left: list[Delivery] = field(default_factory=list)
+
+
+def decode_some(deliveries: Sequence[Delivery], limits: Limits) -> Intake:
+    """Decode payloads and check metadata; holds the CPU, run in a thread.
+
+    Ends when more than the memory of one message is taken by those that are decoded.
+    """
+    intake = Intake()
+    taken = 0
+    for place, delivery in enumerate(deliveries):
+        if taken >= limits.max_bytes:
+            intake.left = list(deliveries[place:])
+            break
+        if is_damaged(delivery.id, delivery.payload, delivery.metadata):
+            intake.damaged.append(delivery)
+            continue
         try:
-            arrival = Arrival(delivery.id, _chunk(delivery.metadata), decode(delivery.payload))
-            good.append(Decoded(delivery, arrival))
+            arrival = _arrival(delivery, limits)
         except DecodeError as error:
-            bad.append(Undecodable(delivery, error.message))
-    return good, bad
+            intake.bad.append(Undecodable(delivery, error.message))
+        except Exception as error:
+            intake.failed.append(Failed(delivery, error))
+        else:
+            taken += arrival.batch.nbytes
+            intake.good.append(Decoded(delivery, arrival))
+    return intake
+
+
+def _arrival(delivery: Delivery, limits: Limits) -> Arrival:
+    if flaw := name_flaw(delivery.id, MESSAGE_ID_BYTES):
+        raise DecodeError(f"the message's id {flaw}")
+    return Arrival(delivery.id, _chunk(delivery.metadata), decode(delivery.payload, limits))
 
 
 def _chunk(metadata: dict[str, Any]) -> Chunk | None:
@@ -47,7 +88,9 @@ def _chunk(metadata: dict[str, Any]) -> Chunk | None:
     stream_id, first_row = metadata["stream_id"], metadata.get("first_row")
     if not isinstance(stream_id, str) or type(first_row) is not int or not 0 <= first_row < 2**63:
         raise DecodeError("metadata: stream_id must be text, and first_row a whole number from 0")
+    if flaw := name_flaw(stream_id):
+        raise DecodeError(f"metadata: stream_id {flaw}")
     rejected = metadata.get("rejected", 0)
-    if type(rejected) is not int or not 0 <= rejected < 2**31:
-        raise DecodeError("metadata: rejected must be a whole number from 0")
+    if type(rejected) is not int or not 0 <= rejected < 2**30:
+        raise DecodeError("metadata: rejected must be a whole number from 0 to 1,073,741,823")
     return Chunk(stream_id, first_row, rejected)

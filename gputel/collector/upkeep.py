@@ -8,6 +8,7 @@ import logging
 from gputel.backoff import pause
 from gputel.config import CollectorSettings
 from gputel.errors import StoreError
+from gputel.failures import is_short
 from gputel.store.maintenance import Maintenance
 from gputel.store.writer import Writer
 
@@ -21,8 +22,8 @@ async def prune(settings: CollectorSettings, writer: Writer, stopping: asyncio.E
     while not await pause(_PRUNE_S, stopping):
         try:
             await writer.prune_ledger(settings.ledger_window_h * 3600)
-        except StoreError as error:
-            log.warning("ledger not pruned: %s", error.message)
+        except Exception as error:
+            log.warning("ledger not pruned: %s", _reason(error))
 
 
 async def maintain(
@@ -46,8 +47,8 @@ async def maintain(
 async def _pass(maintenance: Maintenance) -> None:
     try:
         work = await maintenance.run()
-    except StoreError as error:
-        log.warning("maintenance broken off, goes on later: %s", error.message)
+    except Exception as error:
+        log.warning("maintenance broken off, goes on later: %s", _reason(error))
         return
     if work and work.rolled_up_hours:
         hours = work.rolled_up_hours
@@ -58,3 +59,12 @@ async def _pass(maintenance: Maintenance) -> None:
             f"{work.merged.blocks_before:,}",
             f"{work.merged.blocks_after:,}",
         )
+
+
+def _reason(error: Exception) -> str:
+    """Why upkeep is put off. Raises what is neither the store's nor a lack of memory."""
+    if isinstance(error, StoreError):
+        return error.message
+    if not is_short(error):
+        raise error
+    return f"{type(error).__name__}: {error}"

@@ -85,7 +85,7 @@ def _frames(words: Words) -> npt.NDArray[np.intp]:
 
 
 def _are_read(payload: bytes, bodies: Sequence[_Body], places: Sequence[int]) -> bool:
-    """Whether the reader takes what stands at one of these places for a compressed buffer's size."""
+    """Whether the reader takes one of these places for the size of a compressed buffer."""
     trial = bytearray(payload)
     for body in bodies:
         trial[body.start : body.start + body.size] = b"\xff" * body.size  # -1: not compressed

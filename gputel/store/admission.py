@@ -41,13 +41,17 @@ class Admission:
     future_limit: timedelta | None = None
 
     def now(self) -> Window:
-        """The times that may land from now on."""
+        """The times that may land from now on, by this machine's clock."""
         now_us = time.time_ns() // 1000
+        return self.between(now_us, now_us)
+
+    def between(self, earliest_us: int, latest_us: int) -> Window:
+        """The times that may land if it is some time between these two, in Unix microseconds."""
         first, last = np.iinfo(np.int64).min, np.iinfo(np.int64).max
         if self.retention is not None:  # a day is dropped when all of it is older
-            first = (now_us - self.retention // _MICROSECOND) // DAY_US * DAY_US
+            first = (earliest_us - self.retention // _MICROSECOND) // DAY_US * DAY_US
         if self.future_limit is not None:
-            last = now_us + self.future_limit // _MICROSECOND
+            last = latest_us + self.future_limit // _MICROSECOND
         return Window(first, last)
 
 

@@ -136,7 +136,7 @@ class Maintenance:
         async with store_errors():
             await connection.execute(self._sql["set_retention"], self._retention)
         for part in await self._parts(connection):
-            if not part.ended(self._retention):
+            if not part.ended(self._retention) or not _agreed(part.day, self._retention):
                 continue
             if await self._in_short_lock(connection, self._sql["drop_day"], part.day):
                 metrics.COLLECTOR_DAYS_DROPPED.inc()
@@ -156,6 +156,8 @@ class Maintenance:
             found = await connection.fetch(self._sql["days"])
         for day, now in found:
             if day in kept or not _ended(day, self._rollup_retention, now):
+                continue
+            if not _agreed(day, self._rollup_retention):
                 continue
             if not await self._in_short_lock(connection, self._sql["drop_rollup_day"], day):
                 work = replace(work, postponed=(*work.postponed, f"drop of the rollups of {day}"))
@@ -214,6 +216,14 @@ class Maintenance:
             finally:
                 await connection.execute("RESET lock_timeout")
         return True
+
+
+def _agreed(day: date, ago: timedelta) -> bool:
+    """Whether this machine's clock says so as well: one that is wrong must lose nothing."""
+    if _ended(day, ago, datetime.now(UTC)):
+        return True
+    log.warning("%s is kept: only the clock of Postgres says that it is too old", day)
+    return False
 
 
 def _ended(day: date, ago: timedelta, now: datetime) -> bool:

@@ -18,6 +18,7 @@ from gputel.errors import DataRefused, StoreUnavailable
 from gputel.model.columns import TIMESTAMP, VALUE
 from gputel.store.admission import Admission, Rejected, Window
 from gputel.store.blocks import Blocks, make_blocks
+from gputel.store.clock import Clocks
 from gputel.store.copy_format import COLUMNS, copy_payload
 from gputel.store.copy_in import copy_in
 from gputel.store.landing import add_landing
@@ -66,6 +67,7 @@ class Writer:
     def __init__(self, pool: asyncpg.Pool, admission: Admission | None = None) -> None:
         self._pool = pool
         self._admission = admission or Admission()
+        self._clocks = Clocks(pool)
         self._sql = load("writer")
         self._series = SeriesIndex(pool)
         self._days: set[int] = set()
@@ -80,7 +82,7 @@ class Writer:
         """
         batches = await asyncio.to_thread(_fingerprint_all, arrivals)
         known = await self._series.learn(batches)
-        window = self._admission.now()
+        window = self._admission.between(*await self._clocks.span_us())
         prepared = await asyncio.to_thread(_prepare, batches, known, window)
         await self._ensure_days(prepared.blocks)
         try:
@@ -95,7 +97,7 @@ class Writer:
                     prepared = await asyncio.to_thread(_prepare, fresh, known, window)
                 await self._write(connection, prepared)
         except DataRefused as error:
-            if not isinstance(error.__cause__, asyncpg.CheckViolationError):
+            if not _lacks_partition(error.__cause__):
                 raise
             self._days.clear()  # "no partition": a day that was there has been dropped
             raise StoreUnavailable(f"{error.message}; its day will be made again") from error
@@ -182,6 +184,11 @@ def _prepare(batches: Sequence[Fingerprinted], known: Known, window: Window) -> 
     blocks = make_blocks(_join(ids), _join(times), _join(values).astype(float, copy=False))
     seen = sightings(blocks, [batch.groups for batch in batches], group_ids)
     return _Prepared(blocks, copy_payload(blocks), seen, _hours(blocks), rejects)
+
+
+def _lacks_partition(error: BaseException | None) -> bool:
+    """Whether a day has no partition: a CHECK that the samples break would have a name."""
+    return isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name
 
 
 def _fingerprint_all(arrivals: Sequence[Arrival]) -> list[Fingerprinted]:

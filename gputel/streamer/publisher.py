@@ -12,6 +12,7 @@ from gputel import metrics
 from gputel.backoff import Backoff
 from gputel.errors import GputelError, QueueFull
 from gputel.model import record_batch
+from gputel.model.checksum import sealed
 from gputel.mq.client import OutgoingMessage, PublishResult, QueueClient
 from gputel.outage import Outage
 
@@ -37,16 +38,15 @@ async def make_message(stream_id: str, chunk: ReadChunk, *, looping: bool) -> Ou
     The rejects of a loop are not worth remembering: it meets the same ones in every pass.
     """
     payload = await asyncio.to_thread(record_batch.encode, chunk.batch)
-    return OutgoingMessage(
-        id=message_id(stream_id, chunk.first_row),
-        payload=payload,
-        metadata={
-            "stream_id": stream_id,
-            "first_row": chunk.first_row,
-            "row_count": chunk.row_count,
-        }
-        | ({"rejected": len(chunk.rejects)} if chunk.rejects and not looping else {}),
-    )
+    metadata = {
+        "stream_id": stream_id,
+        "first_row": chunk.first_row,
+        "row_count": chunk.row_count,
+    }
+    if chunk.rejects and not looping:
+        metadata["rejected"] = len(chunk.rejects)
+    name = message_id(stream_id, chunk.first_row)
+    return OutgoingMessage(id=name, payload=payload, metadata=sealed(name, payload, metadata))
 
 
 async def publish(

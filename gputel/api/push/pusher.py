@@ -29,6 +29,7 @@ from gputel.errors import (
     StoreUnavailable,
 )
 from gputel.model import record_batch
+from gputel.model.checksum import sealed
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.mq.names import new_id
 from gputel.store.admission import Admission
@@ -85,7 +86,9 @@ class Pusher:
         if not accepted:
             return Pushed(0, checked.rejects)
         message_id = await self._message_id(key, message.digest)
-        await self._publish(OutgoingMessage(id=message_id, payload=message.payload))
+        payload = message.payload
+        metadata = sealed(message_id, payload, {})
+        await self._publish(OutgoingMessage(id=message_id, payload=payload, metadata=metadata))
         metrics.API_PUSHED_RECORDS.labels(result="accepted").inc(accepted)
         return Pushed(accepted, checked.rejects, message_id)
 

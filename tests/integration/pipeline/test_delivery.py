@@ -8,8 +8,9 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from gputel.collector import worker
+from gputel.collector import batch as batches
 from gputel.config import PostgresSettings
+from gputel.model.checksum import sealed
 from gputel.model.record_batch import encode
 from gputel.mq.client import OutgoingMessage
 from gputel.outage import Outage
@@ -83,7 +84,8 @@ async def test_message_names_its_stream_first_row_and_row_count(pipeline, csv):
         client = await pipeline.client()
         deliveries = await client.consume(1, None, 10)
         assert deliveries[0].id == "s/0"
-        assert deliveries[0].metadata == {"stream_id": "s", "first_row": 0, "row_count": 50}
+        metadata = {"stream_id": "s", "first_row": 0, "row_count": 50}
+        assert deliveries[0].metadata == sealed("s/0", deliveries[0].payload, metadata)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -273,7 +275,7 @@ async def test_collector_waits_for_a_database_that_went_away_and_lands_all(pipel
 async def test_rows_that_wait_for_a_lock_of_others_are_told_of_until_they_land(
     pipeline, csv, dsn, caplog, monkeypatch
 ):
-    monkeypatch.setattr(worker, "_SLOW_COMMIT_S", 0.1)
+    monkeypatch.setattr(batches, "_SLOW_COMMIT_S", 0.1)
     caplog.set_level(logging.INFO, "gputel.collector")
     outage = Outage(logging.getLogger("gputel.collector"), "the database")
     locker = await asyncpg.connect(dsn)

@@ -1,0 +1,212 @@
+"""What one consume delivered, until each of its messages has landed or was settled otherwise.
+
+    decoded ---> landed, all in one transaction
+       |            | refused, and not for a reason that passes: each in one of its own
+       |            +--> landed, or a dead letter, or given back where the cause is unclear
+       +--> a dead letter: no record batch, or over a limit
+       +--> given back: damaged on the way, or this machine is short of memory
+
+A message that was delivered often may be what ended other collectors: it is worked on alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+from gputel import metrics
+from gputel.backoff import Backoff
+from gputel.collector.intake import Decoded, Failed, Intake, decode_some
+from gputel.collector.settling import Open, delay_of
+from gputel.collector.shared import Shared, log
+from gputel.errors import GputelError, StoreError, StoreUnavailable
+from gputel.failures import Cause, cause_of, is_short
+from gputel.mq.protocol import Delivery
+
+MOST_TOGETHER = 2
+"""Attempts up to which a message is worked on together with others."""
+
+_TRIES = 8  # of what this machine is too short for, some 10 seconds
+_SHORT_DELAY_S = 5.0
+_SLOW_COMMIT_S = 15.0
+_STALL_S = 300.0  # work that has not moved for so long loses its leases
+
+
+class Batch:
+    """One delivery. ``landed`` is to be acknowledged; ``short``: the machine was, for too long."""
+
+    def __init__(
+        self, shared: Shared, deliveries: Sequence[Delivery], stopping: asyncio.Event
+    ) -> None:
+        self._shared = shared
+        self._deliveries = deliveries
+        self._stopping = stopping
+        self._open = Open(shared, deliveries)
+        self._moved_at = 0.0
+        self.landed: list[tuple[str, str]] = []
+        self.short = False
+
+    async def run(self) -> None:
+        """Settle every message. When cancelled, those that are open are given back."""
+        together = [each for each in self._deliveries if each.attempts <= MOST_TOGETHER]
+        alone = [each for each in self._deliveries if each.attempts > MOST_TOGETHER]
+        try:
+            async with self._kept_alive():
+                await self._work_on(together)
+                for delivery in alone:
+                    await self._work_on([delivery])
+                    await self._acknowledge()  # the next one may end this process
+        except asyncio.CancelledError:
+            await self._open.give_back()
+            raise
+
+    async def _work_on(self, deliveries: Sequence[Delivery]) -> None:
+        left = list(deliveries)
+        while left:
+            intake = await self._decode(left)
+            await self._settle(intake)
+            for each in intake.failed:
+                await self._decode_again(each)
+            left = intake.left
+
+    async def _settle(self, intake: Intake) -> None:
+        for bad in intake.bad:
+            await self._open.bury(bad.delivery, bad.reason, "payload")
+        for delivery in intake.damaged:
+            reason = "the checksum does not fit: the message was damaged on the way"
+            await self._open.send_back(delivery, reason, "damaged", 0.0)
+        if intake.good:
+            await self._land(intake.good)
+
+    async def _decode(self, deliveries: Sequence[Delivery]) -> Intake:
+        try:
+            return await asyncio.to_thread(decode_some, deliveries, self._shared.limits)
+        except Exception as error:  # no memory or no thread for it
+            return Intake(failed=[Failed(delivery, error) for delivery in deliveries])
+        finally:
+            self._moves()
+
+    async def _decode_again(self, failed: Failed) -> None:
+        """By itself; a machine that is short of something may have it soon."""
+        backoff = Backoff()
+        for _ in range(_TRIES):
+            if not is_short(failed.error):
+                break
+            self._short_of(failed.error)
+            if await backoff.wait(self._stopping):
+                return await self._open.give_back([failed.delivery])
+            intake = await self._decode([failed.delivery])
+            if not intake.failed:
+                self._shared.machine.ends()
+                return await self._settle(intake)
+            failed = intake.failed[0]
+        return await self._fail(failed.delivery, failed.error)
+
+    async def _land(self, good: Sequence[Decoded]) -> None:
+        """Land; the next consume acknowledges. One that cannot must not keep others from it."""
+        backoff, tries = Backoff(), 0
+        while True:
+            try:
+                return await self._commit(good)
+            except Exception as error:
+                self._moves()
+                cause = cause_of(error)
+                short = not isinstance(error, StoreError) and is_short(error)
+                tries += short
+                if cause in (Cause.LASTING, Cause.UNCLEAR) or tries > (1 if good[1:] else _TRIES):
+                    return await self._land_apart(good, error)
+                self._short_of(error) if short else self._away(error)
+            if await backoff.wait(self._stopping):
+                return await self._open.give_back([item.delivery for item in good])
+
+    async def _commit(self, good: Sequence[Decoded]) -> None:
+        with metrics.COLLECTOR_COMMIT_SECONDS.time(), self._told_if_slow():
+            landed = await self._shared.writer.land([item.arrival for item in good])
+        self._moves()
+        self._shared.database.ends()
+        self._shared.machine.ends()
+        metrics.COLLECTOR_DUPLICATES.inc(len(landed) - sum(landed))
+        self.landed += self._open.landed(item.delivery for item in good)
+
+    async def _land_apart(self, good: Sequence[Decoded], error: Exception) -> None:
+        if len(good) == 1:
+            return await self._fail(good[0].delivery, error)
+        for item in good:
+            await self._land([item])
+        return None
+
+    async def _fail(self, delivery: Delivery, error: Exception) -> None:
+        """Settle a message that failed by itself."""
+        reason = _text(error)
+        if cause_of(error) is Cause.LASTING:
+            await self._open.bury(delivery, reason, "refused")
+        elif is_short(error):
+            self.short = True
+            reason = f"the collector is short of memory, threads or files: {reason}"
+            await self._open.send_back(delivery, reason, "short", _SHORT_DELAY_S)
+        else:
+            if not isinstance(error, GputelError):
+                log.error("not foreseen, with message %r", delivery.id, exc_info=error)
+            await self._open.send_back(delivery, reason, "unclear", delay_of(delivery))
+
+    def _short_of(self, error: Exception) -> None:
+        metrics.COLLECTOR_RETRIES.labels(reason="machine").inc()
+        self._shared.machine.begins(GputelError(_text(error)))
+
+    def _away(self, error: Exception) -> None:
+        metrics.COLLECTOR_RETRIES.labels(reason="store").inc()
+        self._shared.database.begins(GputelError(_text(error)))
+
+    @contextmanager
+    def _told_if_slow(self) -> Iterator[None]:
+        """Nothing fails while a lock is waited for: the log and the health are to tell of it."""
+        error = StoreUnavailable(
+            f"rows have waited {_SLOW_COMMIT_S:g} s for Postgres to take them: another session may "
+            "hold a lock, as pg_stat_activity shows"
+        )
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(_SLOW_COMMIT_S, self._shared.database.begins, error)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    async def _acknowledge(self) -> None:
+        try:
+            await self._shared.client.ack(self.landed)
+        except GputelError:
+            return  # the next consume does it
+        self.landed = []
+
+    def _moves(self) -> None:
+        self._moved_at = asyncio.get_running_loop().time()
+
+    @asynccontextmanager
+    async def _kept_alive(self) -> AsyncIterator[None]:
+        """Extend the leases for as long as the work on them moves."""
+        self._moves()
+        task = asyncio.create_task(self._extend())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _extend(self) -> None:
+        loop, timeout_s = asyncio.get_running_loop(), self._shared.visibility_timeout_s
+        while True:
+            await asyncio.sleep(timeout_s / 3)
+            if loop.time() - self._moved_at > _STALL_S:
+                text = "work on %d messages stands still: others may take them"
+                log.error(text, len(self._open.items))
+                return
+            try:
+                await self._shared.client.extend(self._open.items, timeout_s)
+            except GputelError as error:
+                log.warning("leases not extended: %s", error.message)
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, GputelError):
+        return error.message
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
