@@ -10,6 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
+_LONG = 4096  # bytes
+
+
 class Wire:
     """Relays connections from a port of this machine to where ``connect`` leads."""
 
@@ -18,9 +21,12 @@ class Wire:
         self._port = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._readers: set[asyncio.StreamReader] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._muted: set[asyncio.StreamReader] = set()
+        self._to_damage = 0
 
     @property
     def url(self) -> str:
@@ -44,6 +50,14 @@ class Wire:
         """Pass nothing on, and break nothing, as where packets are lost."""
         self._flows.clear()
 
+    def mute(self) -> None:
+        """Pass nothing on that comes over the connections of now; new ones work."""
+        self._muted |= self._readers
+
+    def damage(self, pieces: int) -> None:
+        """Flip a bit in the middle of each of so many long pieces that come."""
+        self._to_damage += pieces
+
     def thaw(self) -> None:
         """Pass on again, from where it was."""
         self._flows.set()
@@ -54,10 +68,12 @@ class Wire:
         self._tasks.add(task)
         there, back = await self._connect()
         self._writers |= {writer, back}
+        self._readers |= {reader, there}
         try:
             await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
         finally:
             self._writers -= {writer, back}
+            self._readers -= {reader, there}
             self._tasks.discard(task)
             writer.close()
             back.close()
@@ -65,7 +81,13 @@ class Wire:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(1 << 16):
+                if reader in self._muted:
+                    continue
                 await self._flows.wait()
+                if self._to_damage and len(data) > _LONG:
+                    self._to_damage -= 1
+                    at = len(data) // 2
+                    data = b"".join((data[:at], bytes([data[at] ^ 4]), data[at + 1 :]))
                 writer.write(data)
                 await writer.drain()
         except OSError:

@@ -163,7 +163,7 @@ class Batch:
         """Nothing fails while a lock is waited for: the log and the health are to tell of it."""
         error = StoreUnavailable(
             f"rows have waited {_SLOW_COMMIT_S:g} s for Postgres to take them: another session may "
-            "hold a lock, as pg_stat_activity shows"
+            "hold a lock, as pg_stat_activity shows, or the connection may be broken"
         )
         loop = asyncio.get_running_loop()
         timer = loop.call_later(_SLOW_COMMIT_S, self._shared.database.begins, error)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gputel.errors import DecodeError
-from gputel.model.bounds import MESSAGE_ID_BYTES, name_flaw
+from gputel.model.bounds import id_flaw, name_flaw
 from gputel.model.checksum import is_damaged
 from gputel.model.record_batch import Limits, decode
 from gputel.mq.protocol import Delivery
@@ -76,7 +76,7 @@ def decode_some(deliveries: Sequence[Delivery], limits: Limits) -> Intake:
 
 
 def _arrival(delivery: Delivery, limits: Limits) -> Arrival:
-    if flaw := name_flaw(delivery.id, MESSAGE_ID_BYTES):
+    if flaw := id_flaw(delivery.id):
         raise DecodeError(f"the message's id {flaw}")
     return Arrival(delivery.id, _chunk(delivery.metadata), decode(delivery.payload, limits))
 

@@ -29,6 +29,7 @@ MESSAGE_ID_BYTES = 2048
 RAW = "labels_raw"
 
 _CONTROL = "a line break or a NUL character"
+_CONTROLS = frozenset("\0\n\r")
 _NUL, _LF, _CR = b"\0\n\r"
 _AFTER_CONTROL = 14  # bytes below it include NUL, line feed and carriage return
 
@@ -83,8 +84,21 @@ def _tidy(name: str, column: pa.Array) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), texts)
 
 
-def name_flaw(name: str, most_bytes: int = 4 * NAME_CHARACTERS) -> str | None:
-    """What keeps a text from being the name of a stream or message, if anything does."""
+def name_flaw(name: str) -> str | None:
+    """What keeps a text from being the name of a stream, if anything does."""
+    return _flaw(name, 4 * NAME_CHARACTERS) or (
+        f"has {_CONTROL}" if _CONTROLS & set(name) else None
+    )
+
+
+def id_flaw(message_id: str) -> str | None:
+    """What keeps a text from being the id of a message, if anything does."""
+    return _flaw(message_id, MESSAGE_ID_BYTES) or (
+        "has a NUL character" if "\0" in message_id else None
+    )
+
+
+def _flaw(name: str, most_bytes: int) -> str | None:
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
@@ -93,8 +107,6 @@ def name_flaw(name: str, most_bytes: int = 4 * NAME_CHARACTERS) -> str | None:
         return "is empty"
     if size > most_bytes or 4 * len(name) > most_bytes:
         return f"is over {most_bytes // 4} characters"
-    if any(control in name for control in "\0\n\r"):
-        return f"has {_CONTROL}"
     return None
 
 

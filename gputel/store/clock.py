@@ -20,7 +20,7 @@ _ASK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
 class Clocks:
-    """This machine's clock and Postgres'. Raises StoreUnavailable or StoreError."""
+    """The clock of this machine and that of Postgres. Raises StoreUnavailable or StoreError."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool

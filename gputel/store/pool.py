@@ -12,6 +12,7 @@ from gputel.config import PostgresSettings
 from gputel.errors import ConfigError, DataRefused, StoreError, StoreUnavailable
 from gputel.failures import Cause, cause_of
 from gputel.masking import mask, mask_url
+from gputel.store.sessions import SessionEnded, begin, sessions_of
 
 log = logging.getLogger("gputel.store")
 
@@ -60,13 +61,23 @@ class store_errors:
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, DATABASE_ERRORS):
-            raise translated(error) from error
+            raise translated(_first(error)) from error
 
     async def __aenter__(self) -> None:
         return None
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.__exit__(kind, error, trace)
+
+
+def _first(error: BaseException) -> BaseException:
+    """The end of a session where that is why it could not be left in order."""
+    earlier: BaseException | None = error
+    while earlier is not None:
+        if isinstance(earlier, SessionEnded):
+            return earlier
+        earlier = earlier.__context__
+    return error
 
 
 def translated(error: BaseException) -> StoreError:
@@ -129,6 +140,8 @@ async def _create_pool(dsn: str, size: int) -> asyncpg.Pool:
         max_size=size,
         timeout=_CONNECT_TIMEOUT_S,
         server_settings=SESSION_SETTINGS,
+        connection_class=sessions_of(dsn),
+        init=begin,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from gputel.model.bounds import label_flaws, name_flaw, used_flaws, without_oversized
+from gputel.model.bounds import id_flaw, label_flaws, name_flaw, used_flaws, without_oversized
 from tests.batches import NOON, batch, labels
 
 
@@ -61,3 +61,17 @@ def test_what_no_row_has_and_is_over_the_bounds_is_dropped_from_a_batch() -> Non
 )
 def test_names_of_streams_have_bounds_too(name: str, flaw: str | None) -> None:
     assert name_flaw(name) == flaw
+
+
+@pytest.mark.parametrize(
+    ("message_id", "flaw"),
+    [
+        ("", "is empty"),
+        ("a" * 513, "is over 512 characters"),
+        ("\N{GRINNING FACE}" * 512, None),
+        ("a\0", "has a NUL character"),
+        ("a\n", None),
+    ],
+)
+def test_ids_of_messages_have_bounds_too(message_id: str, flaw: str | None) -> None:
+    assert id_flaw(message_id) == flaw
