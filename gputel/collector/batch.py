@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from gputel import metrics
 from gputel.backoff import Backoff
-from gputel.collector.intake import Decoded, Failed, Intake, decode_some
+from gputel.collector.intake import Decoded, Failed, Intake, decode_some, is_chunk
 from gputel.collector.settling import Open, delay_of
 from gputel.collector.shared import Shared, log
 from gputel.errors import GputelError, StoreError, StoreUnavailable
@@ -74,10 +74,20 @@ class Batch:
         for bad in intake.bad:
             await self._open.bury(bad.delivery, bad.reason, "payload")
         for delivery in intake.damaged:
-            reason = "the checksum does not fit: the message was damaged on the way"
-            await self._open.send_back(delivery, reason, "damaged", 0.0)
+            await self._refuse_damaged(delivery)
         if intake.good:
             await self._land(intake.good)
+
+    async def _refuse_damaged(self, delivery: Delivery) -> None:
+        """The broker's copy may be whole. If it is not, a chunk is read again by its streamer."""
+        if delivery.attempts > MOST_TOGETHER and is_chunk(delivery):
+            metrics.COLLECTOR_RETURNED.labels(reason="damaged_at_broker").inc()
+            text = "message %r is damaged at the broker: its rows are read and sent again"
+            self._shared.lines.write(text, delivery.id)
+            self.landed += self._open.landed([delivery])
+        else:
+            reason = "the checksum does not fit: the message was damaged on the way"
+            await self._open.send_back(delivery, reason, "damaged", 0.0)
 
     async def _decode(self, deliveries: Sequence[Delivery]) -> Intake:
         try:
@@ -130,6 +140,8 @@ class Batch:
         self.landed += self._open.landed(item.delivery for item in good)
 
     async def _land_apart(self, good: Sequence[Decoded], error: Exception) -> None:
+        if isinstance(error, StoreError):
+            self._shared.database.ends()  # it answers, whatever it says of these
         if len(good) == 1:
             return await self._fail(good[0].delivery, error)
         for item in good:
@@ -175,8 +187,9 @@ class Batch:
     async def _acknowledge(self) -> None:
         try:
             await self._shared.client.ack(self.landed)
-        except GputelError:
-            return  # the next consume does it
+        except Exception as error:  # the next consume does it
+            log.warning("acknowledgement not taken yet: %s", _text(error))
+            return
         self.landed = []
 
     def _moves(self) -> None:
@@ -202,8 +215,8 @@ class Batch:
                 return
             try:
                 await self._shared.client.extend(self._open.items, timeout_s)
-            except GputelError as error:
-                log.warning("leases not extended: %s", error.message)
+            except Exception as error:  # the next time, or they run out
+                log.warning("leases not extended: %s", _text(error))
 
 
 def _text(error: Exception) -> str:

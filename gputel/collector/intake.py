@@ -75,6 +75,15 @@ def decode_some(deliveries: Sequence[Delivery], limits: Limits) -> Intake:
     return intake
 
 
+def is_chunk(delivery: Delivery) -> bool:
+    """Whether the message is of a streamer that sends its rows again if they do not land.
+
+    Id and metadata say so together, so that no damage to one of them makes it look like that.
+    """
+    metadata = delivery.metadata
+    return delivery.id == f"{metadata.get('stream_id')}/{metadata.get('first_row')}"
+
+
 def _arrival(delivery: Delivery, limits: Limits) -> Arrival:
     if flaw := id_flaw(delivery.id):
         raise DecodeError(f"the message's id {flaw}")

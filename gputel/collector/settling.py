@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from gputel import metrics
 from gputel.collector.shared import Shared, log
-from gputel.errors import GputelError
 from gputel.mq.protocol import Delivery
 
 _LAST_CALLS_S = 2.0  # of a worker that ends
@@ -53,9 +52,9 @@ class Open:
         try:
             items = [(delivery.id, delivery.lease)]
             await self._shared.client.nack(items, delay_s, reason, dead)
-        except GputelError as error:
+        except Exception as error:
             text = "the broker did not take back %r, which comes again: %s"
-            log.warning(text, delivery.id, error.message)
+            log.warning(text, delivery.id, error)
 
     async def give_back(self, deliveries: Sequence[Delivery] | None = None) -> None:
         """Hand these, or all, back to the queue: this collector stops."""
@@ -64,7 +63,7 @@ class Open:
         try:
             async with asyncio.timeout(_LAST_CALLS_S):
                 await self._shared.client.nack(items)
-        except (GputelError, TimeoutError):
+        except Exception:
             log.info("messages not handed back, they come again when their leases run out")
 
 

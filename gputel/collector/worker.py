@@ -17,6 +17,7 @@ from gputel.mq.protocol import Delivery
 _WAIT_S = 0.2  # longest that one consume waits at the broker
 _CLOSED_PAUSE_S = 0.2
 _SHORT_PAUSE_S = 10.0  # of a machine that is short of memory: others get the messages meanwhile
+_MOST_REFUSALS = 5  # in a row: one may be of a request that was damaged on the way
 _LAST_CALLS_S = 2.0  # of a worker that ends
 
 
@@ -28,6 +29,7 @@ class Worker:
         self._landed: list[tuple[str, str]] = []  # committed, to be acknowledged
         # What ended the process before may come first: then nothing else is to suffer with it.
         self._careful = True
+        self._refusals = 0
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until ``stopping`` is set; what is held then is landed before this returns.
@@ -51,14 +53,18 @@ class Worker:
                 await backoff.wait(stopping)
             else:
                 backoff.reset()
+                self._refusals = 0
                 self._shared.broker.ends()
                 if deliveries:
                     await self._process(deliveries, stopping)
+                else:
+                    self._shared.machine.ends()
 
     def _failed(self, error: Exception) -> None:
         """Note why no messages came. Raises what trying again cannot mend."""
         if isinstance(error, GputelError):
-            if not error.retriable:
+            self._refusals += not error.retriable
+            if self._refusals > _MOST_REFUSALS:
                 raise error
             metrics.COLLECTOR_RETRIES.labels(reason="broker").inc()
             self._shared.broker.begins(error)
@@ -66,6 +72,7 @@ class Worker:
             metrics.COLLECTOR_RETRIES.labels(reason="machine").inc()
             self._shared.machine.begins(GputelError(f"{type(error).__name__}: {error}"))
         else:  # a reply that nothing was prepared for: the next one may be whole
+            self._landed = []  # it may have been about these; copies of them are dropped
             metrics.COLLECTOR_RETRIES.labels(reason="broker").inc()
             text = f"its reply is not understood: {type(error).__name__}: {error}"
             self._shared.broker.begins(GputelError(text))
@@ -118,5 +125,5 @@ class Worker:
         try:
             async with asyncio.timeout(_LAST_CALLS_S):
                 await self._shared.client.ack(self._landed)
-        except (GputelError, TimeoutError) as error:
+        except Exception as error:
             log.warning("acknowledgement not taken, copies will be dropped: %s", error)

@@ -25,6 +25,7 @@ _LZ4 = 0x184D2204
 _SKIPPABLE, _SKIPPABLE_MASK = 0x184D2A50, 0xFFFFFFF0  # frames of either that are passed over
 _ZSTD_FIRST, _ZSTD_LAST = 0xFD2FB51E, 0xFD2FB528  # all versions of its format
 _WORD = 8
+_MOST_MESSAGES = 64  # in one stream: a schema, a dictionary for each label, the batch
 _BATCH_BUFFERS = 24  # of a record: validity and data of each column; several may be one place
 _DICTIONARY_BUFFERS = 3
 
@@ -68,7 +69,9 @@ def _most_of(sizes: Words, buffers: int) -> int:
 
 def _bodies(payload: bytes) -> Iterator[_Body]:
     buffer = pa.py_buffer(payload)
-    for message in pa.ipc.MessageReader.open_stream(buffer):
+    for number, message in enumerate(pa.ipc.MessageReader.open_stream(buffer)):
+        if number == _MOST_MESSAGES:
+            raise ValueError(f"it has over {_MOST_MESSAGES} Arrow messages")
         body = message.body
         if body is not None and body.size >= 2 * _WORD:
             buffers = _DICTIONARY_BUFFERS if message.type == "dictionary" else _BATCH_BUFFERS

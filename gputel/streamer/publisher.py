@@ -10,11 +10,14 @@ import pyarrow as pa
 
 from gputel import metrics
 from gputel.backoff import Backoff
-from gputel.errors import GputelError, QueueFull
+from gputel.errors import GputelError, PayloadTooLarge, QueueClosed, QueueFull
 from gputel.model import record_batch
 from gputel.model.checksum import sealed
 from gputel.mq.client import OutgoingMessage, PublishResult, QueueClient
 from gputel.outage import Outage
+
+_FINAL = (QueueClosed, PayloadTooLarge)
+_MOST_REFUSALS = 5  # in a row: one may be of a request that was damaged on the way
 
 
 class ReadChunk(Protocol):
@@ -57,7 +60,7 @@ async def publish(
     A full queue or journal and a broker that is away are waited for. Raises what cannot pass: a
     message over the broker's limit, a queue that was closed.
     """
-    backoff = Backoff()
+    backoff, refusals = Backoff(), 0
     while True:
         try:
             results = await client.publish([message])
@@ -65,7 +68,8 @@ async def publish(
             outage.ends()
             backoff.reset()
         except GputelError as error:
-            if not error.retriable:
+            refusals += not error.retriable
+            if isinstance(error, _FINAL) or refusals > _MOST_REFUSALS:
                 raise
             outage.begins(error)
         else:

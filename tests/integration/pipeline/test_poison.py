@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -180,6 +181,20 @@ async def test_a_message_that_was_damaged_for_good_is_given_up_with_the_reason(
         reasons = await dead_letters(pipeline, client, 1)
         assert "damaged on the way" in reasons["cursed"]
         assert await pipeline.landed() == 3 * GOOD
+
+
+async def test_a_chunk_whose_copy_at_the_broker_is_damaged_is_read_and_sent_again(
+    pipeline: Pipeline, csv: Path
+) -> None:
+    async with pipeline.broker() as port, wire_to_port(port) as wire:
+        direct, pipeline.url = pipeline.url, wire.url
+        streamer = await pipeline.streamer(csv, chunk_rows=250, chunk_lease_s=1)
+        wire.damage(1)
+        pipeline.url = direct
+        await pipeline.start_collector()
+        await asyncio.wait_for(streamer.run(asyncio.Event()), 40)
+    values = await pipeline.pool.fetch("SELECT value FROM telemetry ORDER BY 1")
+    assert [row["value"] for row in values] == list(range(1000))
 
 
 @pytest.mark.parametrize(("attempts", "transactions"), [(0, 2), (1, 2), (2, GOOD)])
