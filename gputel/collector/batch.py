@@ -27,6 +27,7 @@ from gputel.mq.protocol import Delivery
 MOST_TOGETHER = 2
 """Attempts up to which a message is worked on together with others."""
 
+_DAMAGED_AT_BROKER = 8  # attempts after which it is not the way that damages a message
 _TRIES = 8  # of what this machine is too short for, some 10 seconds
 _SHORT_DELAY_S = 5.0
 _SLOW_COMMIT_S = 15.0
@@ -80,7 +81,7 @@ class Batch:
 
     async def _refuse_damaged(self, delivery: Delivery) -> None:
         """The broker's copy may be whole. If it is not, a chunk is read again by its streamer."""
-        if delivery.attempts > MOST_TOGETHER and is_chunk(delivery):
+        if delivery.attempts >= _DAMAGED_AT_BROKER and is_chunk(delivery):
             metrics.COLLECTOR_RETURNED.labels(reason="damaged_at_broker").inc()
             text = "message %r is damaged at the broker: its rows are read and sent again"
             self._shared.lines.write(text, delivery.id)
@@ -207,8 +208,10 @@ class Batch:
 
     async def _extend(self) -> None:
         loop, timeout_s = asyncio.get_running_loop(), self._shared.visibility_timeout_s
+        pause_s = self._shared.first_lease_s / 3
         while True:
-            await asyncio.sleep(timeout_s / 3)
+            await asyncio.sleep(pause_s)
+            pause_s = timeout_s / 3
             if loop.time() - self._moved_at > _STALL_S:
                 text = "work on %d messages stands still: others may take them"
                 log.error(text, len(self._open.items))

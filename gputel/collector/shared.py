@@ -51,6 +51,11 @@ class Shared:
     lines: Lines = field(default_factory=Lines)
 
     @property
+    def first_lease_s(self) -> float:
+        """How long a message is leased until work on it is seen: a reply may be lost on the way."""
+        return self.visibility_timeout_s / 2
+
+    @property
     def limits(self) -> Limits:
         """How large a payload may be."""
         settings = self.settings

@@ -107,7 +107,7 @@ class Worker:
         """The next messages; what has landed is acknowledged with the request for them."""
         settings, client = self._shared.settings, self._shared.client
         most = 1 if self._careful else settings.commit_max_messages
-        max_bytes, timeout_s = settings.commit_max_bytes, self._shared.visibility_timeout_s
+        max_bytes, timeout_s = settings.commit_max_bytes, self._shared.first_lease_s
         if not self._landed:
             return await client.consume(most, max_bytes, _WAIT_S, timeout_s)
         try:
