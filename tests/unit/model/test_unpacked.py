@@ -39,9 +39,10 @@ def written(records: pa.RecordBatch, custom: dict[str, str] | None = None, **opt
     return payload
 
 
+@pytest.mark.parametrize("rows", [30_000, 200_000, 2_000_000])
 @pytest.mark.parametrize("compression", ["zstd", "lz4"])
-def test_a_bomb_is_refused_and_takes_no_memory(compression: str) -> None:
-    payload = zeros(2_000_000, compression=compression)
+def test_a_bomb_is_refused_and_takes_no_memory(compression: str, rows: int) -> None:
+    payload = zeros(rows, compression=compression)
     before = pa.total_allocated_bytes()
     with pytest.raises(DecodeError, match="can take more than 1048576 bytes unpacked"):
         decode(payload, Limits(max_bytes=LIMIT))
@@ -107,4 +108,4 @@ def test_the_bound_holds_however_the_stream_says_that_it_is_packed(
 def test_what_producers_send_is_within_the_bound(rows: int) -> None:
     payload = encode(steady(rows))
     unpacked = decode(payload).nbytes
-    assert unpacked <= unpacked_bound(payload, 2**40) <= max(5 * unpacked, 10_000)
+    assert unpacked <= unpacked_bound(payload, 2**40) <= max(25 * unpacked, 50_000)
