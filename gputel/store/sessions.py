@@ -103,6 +103,8 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
             except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                 silent_s = _PATIENCE_S + _ASK_S
                 self._end(watch, f"Postgres has not answered for {silent_s:g} s")
+            if self._watch is not watch or self.is_closed():
+                return
             await asyncio.sleep(_PATIENCE_S)
 
     async def _ask(self, watch: asyncio.TimerHandle | None) -> None:
