@@ -12,16 +12,18 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gputel.config import PostgresSettings
 from gputel.model.checksum import sealed
 from gputel.model.record_batch import encode
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.outage import Outage
-from gputel.store import clock
+from gputel.store import clock, sessions
 from gputel.store.admission import Admission
+from gputel.store.pool import close_pool, open_pool
 from gputel.store.writer import Arrival, Writer
 from tests.batches import NOON, batch, labels, steady
 from tests.integration.pipeline.conftest import Pipeline
-from tests.wire import wire_to_port
+from tests.wire import wire_to, wire_to_port
 
 GOOD = 5
 
@@ -195,6 +197,29 @@ async def test_a_chunk_whose_copy_at_the_broker_is_damaged_is_read_and_sent_agai
         await asyncio.wait_for(streamer.run(asyncio.Event()), 40)
     values = await pipeline.pool.fetch("SELECT value FROM telemetry ORDER BY 1")
     assert [row["value"] for row in values] == list(range(1000))
+
+
+async def test_a_postgres_that_goes_silent_under_a_collector_costs_no_row(
+    pipeline: Pipeline, csv: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_PATIENCE_S", 0.3)
+    outage = Outage(logging.getLogger("gputel.collector"), "the database")
+    async with wire_to(dsn) as wire, pipeline.broker():
+        pool = await open_pool(wire.dsn, PostgresSettings())
+        stop = await pipeline.start_collector(pool, outage=outage)
+        streamer = await pipeline.streamer(csv, rate=1000, chunk_interval_s=0.05)
+        task = asyncio.create_task(streamer.run(asyncio.Event()))
+
+        async def some() -> int:
+            return await pipeline.landed()
+
+        await pipeline.until(some)
+        wire.mute()
+        await asyncio.wait_for(task, 40)
+        assert await pipeline.landed() == 1000
+        assert await outage.check() is None
+        await stop()
+        await close_pool(pool)
 
 
 @pytest.mark.parametrize(("attempts", "transactions"), [(0, 2), (1, 2), (2, GOOD)])
