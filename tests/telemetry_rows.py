@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
 import asyncpg
 
@@ -54,18 +55,21 @@ async def add_series(pool: asyncpg.Pool, labels: Labels) -> int:
 async def add_block(
     pool: asyncpg.Pool, labels: Labels, times: Sequence[datetime], values: Sequence[float]
 ) -> None:
-    """Land one block: times of one UTC day, in order."""
+    """Land one block for each UTC day of ``times``, which are in order."""
     series_id = await add_series(pool, labels)
-    await pool.execute("SELECT ensure_sample_block_day($1)", times[0].date())
-    await pool.execute(
-        "INSERT INTO sample_block VALUES ($1, $2, $3, 0, $4, $5, $6)",
-        series_id,
-        times[0],
-        times[-1],
-        len(times),
-        [(time - times[0]) // timedelta(microseconds=1) for time in times],
-        list(values),
-    )
+    samples = zip(times, values, strict=True)
+    for day, of_day in groupby(samples, lambda sample: sample[0].astimezone(UTC).date()):
+        moments, numbers = zip(*of_day, strict=True)
+        await pool.execute("SELECT ensure_sample_block_day($1)", day)
+        await pool.execute(
+            "INSERT INTO sample_block VALUES ($1, $2, $3, 0, $4, $5, $6)",
+            series_id,
+            moments[0],
+            moments[-1],
+            len(moments),
+            [(moment - moments[0]) // timedelta(microseconds=1) for moment in moments],
+            list(numbers),
+        )
     await pool.execute(_GPU, labels.uuid)
     await pool.execute(_STALE, series_id)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any
+from datetime import datetime
 
 from aiohttp import web
 
@@ -19,7 +18,7 @@ from gputel.store.inventory import Host, hosts_of
 from gputel.store.limits import Limits
 from gputel.store.reader import Reader
 from gputel.store.records import Gpu
-from gputel.store.selection import Kind, Matcher, Selection
+from gputel.store.selection import EVERY, Kind, Matcher, Selection
 
 
 @operation(
@@ -36,8 +35,8 @@ from gputel.store.selection import Kind, Matcher, Selection
 async def list_hosts(request: web.Request) -> web.Response:
     """Answer the hosts of the GPUs that the filters leave."""
     wanted, app = request["querystring"], request.app
-    found = app[READER].gpus(selection(wanted), wanted.get("seen_since"), app[LIMITS])
-    return await answer_rows(request, _hosts(found), HostSchema)
+    found = _hosts(app[READER], app[LIMITS], selection(wanted), wanted.get("seen_since"))
+    return await answer_rows(request, found, HostSchema)
 
 
 @operation(
@@ -57,8 +56,13 @@ async def list_host_gpus(request: web.Request) -> web.Response:
     return await answer_rows(request, found, GpuSchema)
 
 
-async def _hosts(gpus: Coroutine[Any, Any, list[Gpu]]) -> list[Host]:
-    return hosts_of(await gpus)
+async def _hosts(
+    reader: Reader,
+    limits: Limits,
+    selection: Selection = EVERY,
+    seen_since: datetime | None = None,
+) -> list[Host]:
+    return hosts_of(await reader.gpus(selection, seen_since, limits))
 
 
 async def _gpus(reader: Reader, hostname: str, limits: Limits) -> list[Gpu]:
@@ -66,7 +70,7 @@ async def _gpus(reader: Reader, hostname: str, limits: Limits) -> list[Gpu]:
         Selection((Matcher("hostname", Kind.IS, (hostname,)),)), limits=limits
     )
     if not found:
-        known = [host.hostname for host in await _hosts(reader.gpus(limits=limits))]
+        known = [host.hostname for host in await _hosts(reader, limits)]
         raise NotFound(
             f"no GPU was last seen on host {hostname!r}{did_you_mean(hostname, known)}"
             "GET /api/v1/hosts lists those that have some"

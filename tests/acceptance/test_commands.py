@@ -46,7 +46,7 @@ async def test_database_that_does_not_answer_is_one_line_without_its_password(
     wait = ("--postgres-wait-s", "0.1")
     ended = await processes.run(*command, *wait, GPUTEL_POSTGRES_DSN=NOBODY)
     assert (ended.process.returncode, ended.out) == (1, "")
-    assert ended.err.startswith("gputel: Postgres at postgresql://nobody:***@127.0.0.1:1/none did")
+    assert ended.err.startswith("gputel: Postgres at postgresql://***@127.0.0.1:1/none did")
     assert ended.err.count("\n") == 1
     assert "geheim" not in ended.err
 
@@ -103,6 +103,6 @@ async def test_config_tells_each_setting_and_where_it_came_from(processes: Proce
     assert rows["--rate"] == ["7.5", "flag", "GPUTEL_RATE"]
     assert rows["--workers"] == ["5", "environment", "GPUTEL_WORKERS"]
     assert rows["--api-port"] == ["8080", "default", "GPUTEL_API_PORT"]
-    assert rows["--postgres-dsn"][0] == "postgresql://nobody:***@127.0.0.1:1/none"
+    assert rows["--postgres-dsn"][0] == "postgresql://***@127.0.0.1:1/none"
     assert {spec.flag for spec in config.specs()} <= rows.keys()
     assert "geheim" not in ended.out

@@ -42,7 +42,7 @@ class Server:
             return await raw.reply()
 
     async def until_open(self, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.open.count != count:
                 await asyncio.sleep(0.01)
 
@@ -240,7 +240,7 @@ async def test_without_a_file_left_it_neither_spins_nor_ends(
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         loop = asyncio.get_running_loop()
         for sock in clients:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert (await loop.sock_recv(sock, 100)).startswith(b"HTTP/1.1 200")
     lines = [r.getMessage() for r in caplog.records if "cannot accept" in r.getMessage()]
     assert len(lines) == 1
@@ -250,7 +250,8 @@ async def test_a_client_that_never_takes_its_last_reply_is_gone_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("gputel.web.open_connections._SWEEP_S", 0.2)
-    async with serving(patience=Patience(idle_s=0.3)) as server, raw_to(server.port) as raw:
+    patience = Patience(idle_s=0.3, reply_s=1.0)
+    async with serving(patience=patience) as server, raw_to(server.port) as raw:
         raw.writer.transport.pause_reading()
         for _ in range(30):
             await raw.send(request("/metrics", method="GET") * 10)
