@@ -44,10 +44,10 @@ LABEL org.opencontainers.image.title="gputel" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 
-# The embedded Postgres asks for the name of the user that it runs as.
+# Group 0 may write to /data: so may the uids that OpenShift and `docker run --user` choose.
 RUN echo 'gputel:x:10001:10001:gputel:/data:/usr/sbin/nologin' >> /etc/passwd \
  && echo 'gputel:x:10001:' >> /etc/group \
- && mkdir -m 0750 /data && chown 10001:10001 /data
+ && mkdir -m 0770 /data && chown 10001:0 /data
 
 COPY --from=build /opt/gputel /opt/gputel
 COPY fixtures/dcgm_small.csv /usr/share/gputel/dcgm_sample.csv

@@ -71,6 +71,7 @@ coverage: $(VENV)/.dev $(ASSETS)  ## Run every test and print how many lines the
 
 docs: $(VENV)/.dev  ## Write the generated pages of docs/.
 	@$(BIN)/python -m gputel.cli.reference docs
+	@$(BIN)/python -m charts.readme
 
 format: $(VENV)/.dev  ## Put the code in its standard shape.
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format .

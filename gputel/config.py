@@ -25,12 +25,13 @@ import platformdirs
 
 from gputel.errors import ConfigError
 from gputel.masking import PLACES, mask, mask_url, remember, remember_url
+from gputel.service_links import is_service_link, without_service_links
 
 ENV_PREFIX = "GPUTEL_"
 MIB = 1024 * 1024
 _BROKER_SCHEMES = ("http", "https", "dns+http")
-_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP)")
 _HOST_NAME = re.compile(r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:]+")
+_SYSTEM_DATA_DIR = Path("/var/lib/gputel")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
@@ -84,10 +85,16 @@ def _setting(default: Any, help_: str, **meta: Any) -> Any:
 
 
 def default_data_dir() -> Path:
-    """The platform's user data directory; for root, one that an unprivileged Postgres can reach."""
+    """The platform's user data directory.
+
+    For root it is one that an unprivileged Postgres can reach, and so for a user without a home.
+    """
     if sys.platform == "linux" and os.geteuid() == 0:
-        return Path("/var/lib/gputel")
-    return Path(platformdirs.user_data_dir("gputel", appauthor=False))
+        return _SYSTEM_DATA_DIR
+    try:
+        return Path(platformdirs.user_data_dir("gputel", appauthor=False))
+    except RuntimeError:
+        return _SYSTEM_DATA_DIR
 
 
 @dataclass(frozen=True)
@@ -507,7 +514,12 @@ def _parse_str(text: str) -> str:
 
 
 def _parse_path(text: str) -> Path:
-    return Path(_parse_str(text)).expanduser()
+    try:
+        return Path(_parse_str(text)).expanduser()
+    except RuntimeError:
+        raise ValueError(
+            f"{text!r}: there is no such home directory; write the whole path"
+        ) from None
 
 
 _PARSERS: dict[Any, Callable[[str], Any]] = {
@@ -561,9 +573,10 @@ def resolve(
     A command whose purpose asks for other defaults gives them by field name.
 
     Raises ConfigError naming the flag or the variable that is wrong, and for a ``GPUTEL_``
-    variable that no setting has, so that a typing error does not pass in silence.
+    variable that no setting has, so that a typing error does not pass in silence. Kubernetes'
+    service links are passed over.
     """
-    environ = os.environ if environ is None else environ
+    environ = without_service_links(os.environ if environ is None else environ)
     flags, defaults = flags or {}, defaults or {}
     values: dict[str, dict[str, Any]] = {}
     origins: dict[str, Origin] = {}
@@ -595,12 +608,32 @@ def _resolve_one(
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
-    """Refuse misspelt variables, but not those that Kubernetes adds for a Service's links."""
+    """Refuse misspelt variables."""
     known = {spec.env for spec in specs()} | {"GPUTEL_ROLE", "GPUTEL_API_URL"}
     for name in sorted(environ):
-        if not name.startswith(ENV_PREFIX) or name in known or _SERVICE_LINK.search(name):
+        if not name.startswith(ENV_PREFIX) or name in known:
             continue
         raise ConfigError(f"{name}: no such setting; `gputel config` lists them")
+
+
+def mistaken_service_links(environ: Mapping[str, str]) -> list[str]:
+    """The service links that have the name of a setting, as ``NAME=VALUE``, in order."""
+    names = {spec.env for spec in specs()}
+    return [
+        f"{name}={text}"
+        for name, text in sorted(environ.items())
+        if name in names and is_service_link(name, text)
+    ]
+
+
+def from_environment(name: str, environ: Mapping[str, str] | None = None) -> Any:
+    """One setting, by its field name, from the environment, else its default.
+
+    Raises ConfigError that names the variable when its value is not possible.
+    """
+    (spec,) = [spec for spec in specs() if spec.name == name]
+    environ = without_service_links(os.environ if environ is None else environ)
+    return _resolve_one(spec, {}, environ, {})[0]
 
 
 def check_no_userinfo(url: str, called: str) -> None:

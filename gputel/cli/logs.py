@@ -6,13 +6,16 @@ What comes from outside neither forges a line nor acts on a terminal, and no sec
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any
 
-from gputel.config import CommonSettings
+from gputel.config import CommonSettings, mistaken_service_links
 from gputel.log_limits import LogLimits
 from gputel.masking import mask
 from gputel.printable import json_text, printable, printable_lines
+
+log = logging.getLogger("gputel")
 
 
 class TextFormatter(logging.Formatter):
@@ -60,3 +63,5 @@ def configure_logs(settings: CommonSettings, *, level: str | None = None) -> Non
         handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("gputel").setLevel((level or settings.log_level).upper())
+    for link in mistaken_service_links(os.environ):
+        log.info("%s is a service link of Kubernetes, not a setting: it is ignored", link)

@@ -6,12 +6,12 @@ what it asks.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
+from gputel import config
 from gputel.cli import query_completion as complete
 from gputel.cli.moments import Moment
 
@@ -33,8 +33,11 @@ def _all(*options: Decorator) -> Decorator:
 
 
 def default_api_url() -> str:
-    """The API of this machine, on the port that it has by the environment."""
-    return f"http://127.0.0.1:{os.environ.get('GPUTEL_API_PORT') or 8080}"
+    """The API of this machine, on the port that it has by the environment.
+
+    Raises ConfigError when GPUTEL_API_PORT is no port.
+    """
+    return f"http://127.0.0.1:{config.from_environment('api_port')}"
 
 
 def api_url() -> Decorator:

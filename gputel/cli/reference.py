@@ -29,7 +29,9 @@ def configuration_page() -> str:
         "",
         "Flags win over the environment, the environment wins over defaults. `gputel config` shows",
         "what a process would use and where each value came from. This page is made from",
-        "`gputel/config.py` by `make docs`.",
+        "`gputel/config.py` by `make docs`. A `GPUTEL_...` variable that is no setting is an",
+        "error. Service links that Kubernetes adds to pods (`GPUTEL_API_PORT=tcp://...`) are",
+        "ignored.",
         "",
     ]
     for component, title in _TITLES.items():
@@ -42,7 +44,7 @@ def configuration_page() -> str:
 def _setting(spec: config.SettingSpec) -> str:
     default = "" if spec.default is None else f"`{spec.default}`"
     if spec.name == "data_dir":
-        default = "the user data directory; `/var/lib/gputel` for root"
+        default = "the user data directory; `/var/lib/gputel` for root and where there is no home"
     text = spec.meta.help
     if spec.meta.choices:
         text += " One of " + ", ".join(f"`{choice}`" for choice in spec.meta.choices) + "."

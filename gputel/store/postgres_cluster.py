@@ -18,6 +18,7 @@ from gputel.owned_files import open_directory, read_small
 from gputel.store.postgres_account import Account, give
 from gputel.store.postgres_binaries import Binaries
 from gputel.store.postgres_process import run
+from gputel.store.postgres_user_name import user_name_environment
 
 USER = DATABASE = "gputel"
 PORT = 5432  # names the socket; no network port is opened
@@ -25,6 +26,7 @@ _LONGEST_SOCKET_PATH = 106  # bytes: sun_path holds 108 on Linux, 104 and less e
 _HALF_MADE = "postgres.new-"
 _TELLING = re.compile(r"(PANIC|FATAL|ERROR|error|HINT): .*")
 _READY = "ready"
+_NAMELESS = "could not look up effective user ID"
 
 
 @dataclass(frozen=True)
@@ -189,13 +191,25 @@ async def _initdb(place: Path, binaries: Binaries, account: Account | None) -> N
         ([programs / "initdb", "-D", place, *options], b""),
         ([programs / "postgres", "--single", "-D", place, "postgres"], create),
     ]
-    for command, stdin in steps:
-        code, printed = await run(command, account, stdin)
-        if code or "ERROR:" in printed:
-            raise StoreError(
-                f"cannot make a Postgres cluster in {place.parent}: {reason(printed)}; see to "
-                "that, or choose another --data-dir"
-            )
+    uid = None if account is None else account.uid
+    with user_name_environment(place.parent, uid) as variables:
+        for command, stdin in steps:
+            code, printed = await run(command, account, stdin, variables)
+            if code or "ERROR:" in printed:
+                raise StoreError(_not_made(place.parent, printed))
+
+
+def _not_made(data_dir: Path, printed: str) -> str:
+    if _NAMELESS in printed:
+        return (
+            f"cannot make a Postgres cluster in {data_dir}: its user has no name here, and initdb "
+            "asks for one: add a line for this uid to /etc/passwd, run gputel as a user that is "
+            "there, or set GPUTEL_POSTGRES_DSN to a server of your own"
+        )
+    return (
+        f"cannot make a Postgres cluster in {data_dir}: {reason(printed)}; see to that, or choose "
+        "another --data-dir"
+    )
 
 
 def reason(printed: str) -> str:

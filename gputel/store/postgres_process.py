@@ -13,9 +13,10 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from gputel.errors import StoreError
@@ -25,6 +26,7 @@ from gputel.store.postgres_environment import clean_environment
 POLL_S = 0.01
 _LINUX: bool = sys.platform == "linux"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 def spawn(
@@ -32,9 +34,11 @@ def spawn(
     account: Account | None,
     output: int | IO[bytes],
     stdin: int | IO[bytes] = subprocess.DEVNULL,
+    variables: Mapping[str, str] = _NO_VARIABLES,
 ) -> subprocess.Popen[bytes]:
     """Start a child as the account, in a session of its own, with all it prints in ``output``.
 
+    Its environment is this process's, with ``variables`` besides.
     On Linux it gets SIGINT when this process dies. Must be called on the main thread, because the
     kernel sends that signal when the thread that started the child ends. Raises StoreError.
     """
@@ -51,7 +55,7 @@ def spawn(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd="/",
-                env=clean_environment(),
+                env=clean_environment() | dict(variables),
                 start_new_session=True,
                 preexec_fn=_die_with_parent(),
                 **options,
@@ -89,13 +93,16 @@ async def exited(process: subprocess.Popen[bytes], wait_s: float) -> bool:
 
 
 async def run(
-    command: Sequence[str | Path], account: Account | None, stdin: bytes = b""
+    command: Sequence[str | Path],
+    account: Account | None,
+    stdin: bytes = b"",
+    variables: Mapping[str, str] = _NO_VARIABLES,
 ) -> tuple[int, str]:
     """Run a program to its end: its exit code, and all that it printed."""
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as printed:
         given.write(stdin)
         given.seek(0)
-        process = spawn(command, account, printed, given)
+        process = spawn(command, account, printed, given, variables)
         try:
             await exited(process, math.inf)
         finally:

@@ -57,6 +57,15 @@ def test_it_runs_as_an_ordinary_user_with_gputel_as_its_program(podman: Podman) 
     assert (status, said.split()[0]) == (0, "gputel,")
 
 
+def test_any_uid_runs_it_with_its_embedded_postgres(podman: Podman) -> None:
+    """docker and podman give a uid that /etc/passwd lacks the group 0, and so does OpenShift."""
+    ports = ("--api-port", str(free_port()), "--broker-port", str(free_port()))
+    container = podman.start("run", "--role", "all", *ports, options=("--user=123456:0",))
+    container.says("ready")
+    assert container.execute("id", "-u") == "123456"
+    assert container.stop(DRAIN_S) == 0
+
+
 def test_nothing_that_compiles_or_installs_is_left_in_it(podman: Podman) -> None:
     container = podman.start("run", "--role", "broker", "--broker-port", str(free_port()))
     container.says("ready")

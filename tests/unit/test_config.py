@@ -1,5 +1,6 @@
 """Settings come from flags, then the environment, then defaults, and wrong ones are named."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_empty_environment_variable_counts_as_not_set():
         ({"broker_url": "http://a:1,b:1"}, {}, ["--broker-url", "'b:1'", "http://"]),
         ({"postgres_dsn": "host=x"}, {}, ["--postgres-dsn", "postgresql://"]),
         ({"data_dir": ""}, {}, ["--data-dir", "empty"]),
+        ({"csv": "~nobody-of-that-name/x"}, {}, ["--csv", "no such home", "whole path"]),
         ({"retention": "30"}, {}, ["--retention", "'30'", "30d, 12h"]),
         ({"retention": "0d"}, {}, ["--retention", "less", "1m"]),
         ({"retention": "36501d"}, {}, ["--retention", "36501d", "more", "36500d"]),
@@ -59,12 +61,65 @@ def test_wrong_setting_is_one_error_that_names_it(flags, environ, words):
         assert word in raised.value.message
 
 
-def test_variables_that_kubernetes_adds_for_services_are_no_errors():
-    environ = {
-        "GPUTEL_POSTGRES_SERVICE_HOST": "10.0.0.1",
-        "GPUTEL_POSTGRES_PORT_5432_TCP_ADDR": "10.0.0.1",
-    }
-    assert resolve({}, environ) == resolve({}, {})
+SERVICE_LINKS = {
+    "GPUTEL_API_SERVICE_HOST": "10.0.0.1",
+    "GPUTEL_API_SERVICE_PORT": "8080",
+    "GPUTEL_API_SERVICE_PORT_HTTP": "8080",
+    "GPUTEL_API_PORT": "tcp://10.0.0.1:8080",
+    "GPUTEL_API_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+    "GPUTEL_API_PORT_8080_TCP_PROTO": "tcp",
+    "GPUTEL_API_PORT_8080_TCP_ADDR": "10.0.0.1",
+    "GPUTEL_BROKER_PORT": "tcp://[fd00::1]:8081",
+    "GPUTEL_HEALTH_PORT": "udp://10.0.0.3:53",
+    "GPUTEL_PORT": "tcp://10.0.0.2:80",
+    "GPUTEL_SERVICE_HOST": "10.0.0.2",
+    "GPUTEL_CANARY_API_PORT": "sctp://10.0.0.4:9",
+    "GPUTEL_CANARY_API_PORT_9_SCTP_PORT": "9",
+}
+
+
+def test_service_links_of_kubernetes_are_no_settings_and_no_errors():
+    resolved = resolve({}, SERVICE_LINKS)
+    assert resolved.settings == resolve({}, {}).settings
+    assert set(resolved.origins.values()) == {Origin.DEFAULT}
+    assert config.from_environment("api_port", SERVICE_LINKS) == 8080
+
+
+def test_service_links_with_the_name_of_a_setting_are_listed():
+    assert config.mistaken_service_links(SERVICE_LINKS) == [
+        "GPUTEL_API_PORT=tcp://10.0.0.1:8080",
+        "GPUTEL_BROKER_PORT=tcp://[fd00::1]:8081",
+        "GPUTEL_HEALTH_PORT=udp://10.0.0.3:53",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("GPUTEL_API_PORT", "http://10.0.0.1:8080"),
+        ("GPUTEL_API_PORT", "tcp://"),
+        ("GPUTEL_API_PORT", "tcp://10.0.0.1"),
+        ("GPUTEL_RATE", "tcp://10.0.0.1:8080"),
+        ("GPUTEL_API_SERVICE", "10.0.0.1"),
+        ("GPUTEL_X_PORT", "8080"),
+        ("GPUTEL_MY_SERVICE_HOSTS", "a"),
+    ],
+)
+def test_what_only_looks_like_a_service_link_is_an_error_that_names_it(name, text):
+    with pytest.raises(ConfigError, match=name):
+        resolve({}, {name: text})
+
+
+def test_a_user_without_a_home_has_the_system_s_data_directory(monkeypatch):
+    """A uid without a line in /etc/passwd and no HOME, as in containers."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 123_456)
+    monkeypatch.setattr(os, "getuid", lambda: 123_456)
+    assert resolve({}, {}).settings.common.data_dir == Path("/var/lib/gputel")
+    with pytest.raises(ConfigError, match=r"--csv: '~/x.csv': there is no such home directory"):
+        resolve({"csv": "~/x.csv"}, {})
+    assert resolve({"data_dir": "/data"}, {}).settings.common.data_dir == Path("/data")
 
 
 def test_parsed_types_match_the_fields():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import pwd
 import shutil
 import subprocess
@@ -61,6 +62,27 @@ async def test_root_keeps_the_owner_of_a_user_s_data_directory(data_dir: Path) -
         assert owner_of(postmaster(data_dir)) == NOBODY.uid
     places = [data_dir / name for name in ("postgres", "postgres.lock", "postgres.log")]
     assert {path.stat().st_uid for path in places} == {NOBODY.uid}
+
+
+async def test_a_uid_without_a_name_has_a_server_too(data_dir: Path) -> None:
+    """As OpenShift and ``docker run --user`` choose them; initdb asks for a name."""
+    data_dir.mkdir()
+    os.chown(data_dir, 123_456, 123_456)
+    for _ in ("made", "started again"):
+        async with embedded_postgres(data_dir) as dsn:
+            assert owner_of(postmaster(data_dir)) == 123_456
+            assert await fetchval(dsn, "SELECT 1") == 1
+    assert not list(data_dir.glob("user-name-*"))
+
+
+async def test_a_uid_whose_name_cannot_be_given_is_told_what_to_do(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_dir.mkdir()
+    os.chown(data_dir, 123_456, 123_456)
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    with pytest.raises(StoreError, match=r"/etc/passwd.*GPUTEL_POSTGRES_DSN"):
+        await embedded_postgres(data_dir).__aenter__()
 
 
 @pytest.mark.parametrize("name", ["postgres.lock", "postgres.log", "postgres"])

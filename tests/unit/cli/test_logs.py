@@ -29,6 +29,16 @@ def test_a_transaction_that_a_client_left_is_not_told_of(
     assert line.endswith("ERROR   Task was destroyed but it is pending!")
 
 
+def test_a_service_link_that_has_the_name_of_a_setting_is_told_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUTEL_API_PORT", "tcp://10.0.0.1:8080")
+    monkeypatch.setenv("GPUTEL_API_SERVICE_HOST", "10.0.0.1")
+    configure_logs(CommonSettings())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "GPUTEL_API_PORT=tcp://10.0.0.1:8080 is a service link of Kubernetes" in line
+
+
 @pytest.mark.parametrize("shape", ["text", "json"])
 def test_what_comes_from_outside_forges_no_line_and_shows_no_secret(
     capsys: pytest.CaptureFixture[str], shape: str

@@ -14,6 +14,7 @@ from gputel.cli.moments import Moment
 from gputel.cli.query_options import default_api_url
 from gputel.cli.query_table import age, cell
 from gputel.cli.sparkline import BLOCKS, sparkline
+from gputel.errors import ConfigError
 
 
 def test_an_api_of_this_machine_is_asked_on_the_port_of_the_environment(
@@ -23,6 +24,11 @@ def test_an_api_of_this_machine_is_asked_on_the_port_of_the_environment(
     assert default_api_url() == "http://127.0.0.1:8080"
     monkeypatch.setenv("GPUTEL_API_PORT", "9080")
     assert default_api_url() == "http://127.0.0.1:9080"
+    monkeypatch.setenv("GPUTEL_API_PORT", "tcp://10.0.0.1:8080")
+    assert default_api_url() == "http://127.0.0.1:8080", "a service link is no port"
+    monkeypatch.setenv("GPUTEL_API_PORT", "http")
+    with pytest.raises(ConfigError, match="GPUTEL_API_PORT: 'http' is not a whole number"):
+        default_api_url()
 
 
 @given(
