@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes_validate import utils
 
 from tests.chart.renders import CHART, MATRIX, Render, run_helm
 from tests.chart.tools import BUNDLES, helms
@@ -77,3 +78,9 @@ def render_of(helm: Path, tmp_path_factory: pytest.TempPathFactory) -> RenderOf:
 def rendered(render_of: RenderOf, case: str) -> Render:
     """Each row of the matrix, rendered."""
     return render_of(case)
+
+
+@pytest.fixture
+def quick_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The validator reads two files for each document; once will do."""
+    monkeypatch.setattr(utils, "schema_contents", cache(utils.schema_contents))

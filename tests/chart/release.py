@@ -29,7 +29,7 @@ class Release:
 
     def start(self, role: str) -> Gputel:
         """Start a role as its container does."""
-        (container,) = self.render.pod(role)["containers"]
+        container = self.render.container(role)
         environment = self.environment(role)
         environment[_PORT_SETTINGS.get(role, "GPUTEL_HEALTH_PORT")] = str(self.ports[role])
         return self.processes.start(*container["args"], **environment)
@@ -65,6 +65,7 @@ class Release:
         ports = {"broker": 8081, "api": 8080}
         return {
             "/etc/gputel/tokens/tokens": str(tokens),
+            "/etc/gputel/tls": str(self.folder),
             "/usr/share/gputel/dcgm_sample.csv": str(ROOT / "fixtures" / "dcgm_small.csv"),
             "/data": str(own),
             **{
@@ -74,10 +75,11 @@ class Release:
         }
 
     def url(self, role: str, path: str) -> str:
-        """Where a role answers."""
-        return f"http://127.0.0.1:{self.ports[role]}{path}"
+        """Where a role answers; by what its probes ask, HTTP or HTTPS."""
+        scheme = self.render.container(role)["readinessProbe"]["httpGet"]["scheme"].lower()
+        return f"{scheme}://127.0.0.1:{self.ports[role]}{path}"
 
     def readiness(self, role: str) -> str:
         """What the readiness probe of a role asks."""
-        (container,) = self.render.pod(role)["containers"]
+        container = self.render.container(role)
         return self.url(role, container["readinessProbe"]["httpGet"]["path"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -97,6 +98,76 @@ MATRIX: dict[str, dict[str, Any]] = {
         for role in ("mqBroker", "streamer", "collector", "api", "postgres")
     }
     | {"image": {"pullSecrets": ["registry"], "digest": "sha256:" + "0" * 64}},
+    "tls": {
+        "tls": {"enabled": True, "existingSecret": "my-certificate"},
+        "monitoring": {
+            "serviceMonitor": {"enabled": True},
+            "prometheusRule": {
+                "enabled": True,
+                "labels": {"release": "prometheus"},
+                "alertLabels": {"team": "gpu"},
+                "disabled": ["GputelRowsRejected"],
+                "additionalRules": [{"alert": "Own", "expr": "vector(1)"}],
+            },
+        },
+        "collector": {"keda": {"enabled": True}},
+    },
+    "tls-brokers": {
+        "tls": {"enabled": True, "existingSecret": "my-certificate", "caKey": ""},
+        "mqBroker": {"replicaCount": 3},
+    },
+    "backup": {"postgres": {"backup": {"enabled": True, "timeZone": "Europe/Berlin", "keep": 2}}},
+    "own-backup-disk": {
+        "postgres": {"backup": {"enabled": True, "storage": {"existingClaim": "dumps"}}}
+    },
+    "openshift": {
+        "global": {"compatibility": {"openshift": {"adaptSecurityContext": "force"}}},
+        "postgres": {"backup": {"enabled": True}},
+    },
+    "extras": {
+        "global": {"imageRegistry": "registry.example", "imagePullSecrets": [{"name": "pull"}]},
+        "commonLabels": {"team": "gpu", "app.kubernetes.io/component": "not-ours"},
+        "commonAnnotations": {"contact": "gpu@example"},
+        "podLabels": {"tier": "telemetry", "gputel/metrics": "no"},
+        "extraEnv": [
+            {"name": "GPUTEL_LOG_LEVEL", "value": "debug"},
+            {"name": "RELEASE", "value": "{{ .Release.Name }}"},
+        ],
+        "extraEnvFrom": [{"configMapRef": {"name": "everyone"}}],
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "{{ .Release.Name }}-ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca", "readOnly": True}],
+        "extraObjects": [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {
+                    "name": "{{ .Release.Name }}-ca",
+                    "labels": {"app.kubernetes.io/component": "extra"},
+                },
+                "data": {"ca.crt": "x"},
+            },
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: text\n"
+            "  labels:\n    app.kubernetes.io/component: text\n",
+        ],
+        "postgres": {
+            "extraEnv": [{"name": "LANG", "value": "C.UTF-8"}],
+            "extraVolumes": [{"name": "more", "emptyDir": {}}],
+            "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+        },
+    }
+    | {
+        role: {
+            "podSecurityContext": {"runAsUser": 2000, "fsGroup": None},
+            "securityContext": {"capabilities": {"drop": ["ALL"]}},
+            "extraEnv": [{"name": "RELEASE", "value": "own"}],
+            "extraEnvFrom": [{"secretRef": {"name": "own"}}],
+            "extraVolumes": [{"name": "own", "secret": {"secretName": "own"}}],
+            "extraVolumeMounts": [{"name": "own", "mountPath": "/etc/own"}],
+            "initContainers": [{"name": "first", "image": "busybox:1", "command": ["true"]}],
+            "sidecars": [{"name": "beside", "image": "busybox:1", "command": ["sleep", "9d"]}],
+        }
+        for role in ("mqBroker", "streamer", "collector", "api")
+    },
     "knobs": {
         "drainDeadlineSeconds": 300,
         "logLevel": "debug",
@@ -106,6 +177,7 @@ MATRIX: dict[str, dict[str, Any]] = {
             "queueBytes": 8 << 30,
             "visibilityTimeoutSeconds": 2.5,
             "extraEnv": [{"name": "GPUTEL_MAX_QUEUES", "value": "10"}],
+            "resources": {"limits": {"memory": "12Gi"}},
         },
         "streamer": {"rate": 0, "loop": False, "timestamps": "source", "streamId": "nightly"},
         "collector": {"workers": 8, "retention": "30d", "rollupRetention": "365d"},
@@ -119,7 +191,7 @@ MATRIX: dict[str, dict[str, Any]] = {
             "port": 6543,
             "database": "telemetry",
             "username": "größe @:/",
-            "config": {"max_connections": 200, "jit": False},
+            "config": {"max_connections": 200, "jit": False, "work_mem": 5_000_000},
         },
     },
 }
@@ -155,6 +227,9 @@ class Render:
         for document in self.documents:
             if document["kind"] in ("Deployment", "StatefulSet"):
                 yield component_of(document), document["spec"]["template"]
+            elif document["kind"] == "CronJob":
+                template = document["spec"]["jobTemplate"]["spec"]["template"]
+                yield component_of(document), template
             elif document["kind"] == "Pod":
                 yield component_of(document), document
 
@@ -162,9 +237,14 @@ class Render:
         """The pod spec of a component."""
         return dict(self.workloads())[component]["spec"]
 
+    def container(self, component: str) -> Document:
+        """A component's own container; sidecars come after it."""
+        found: Document = self.pod(component)["containers"][0]
+        return found
+
     def env(self, component: str) -> dict[str, Any]:
         """The variables of a component's container: the text, or where it comes from."""
-        (container,) = self.pod(component)["containers"]
+        container = self.container(component)
         return {item["name"]: item.get("value", item.get("valueFrom")) for item in container["env"]}
 
 
@@ -176,7 +256,7 @@ def component_of(document: Mapping[str, Any]) -> str:
 def run_helm(helm: Path, *arguments: str, values: Mapping[str, Any] | None = None) -> str:
     """What helm prints. Raises HelmError with what it says."""
     command = [str(helm), *arguments, *(["-f", "-"] if values else [])]
-    text = yaml.safe_dump(dict(values or {}), allow_unicode=True)
+    text = json.dumps(dict(values or {}))  # as YAML, but 1e3 and y stay text
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
     if done.returncode:
         raise HelmError(done.stderr or done.stdout)

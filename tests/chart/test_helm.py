@@ -60,6 +60,82 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"api": {"autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}},
         "api.autoscaling: minReplicas is more than maxReplicas",
     ),
+    "queue-over-memory": (
+        {"mqBroker": {"queueBytes": 1 << 30}},
+        r"mqBroker.queueBytes: 1073741824 bytes need a memory limit of at least 18\d\dMi",
+    ),
+    "little-memory": (
+        {"mqBroker": {"resources": {"limits": {"memory": "512M"}}}},
+        r"mqBroker.resources.limits.memory is 512M: raise that, or lower queueBytes",
+    ),
+    "request-over-limit": (
+        {"api": {"resources": {"requests": {"memory": "2Gi"}}}},
+        r"api.resources: the request of memory \(2Gi\) is more than its limit \(1Gi\)",
+    ),
+    "cpu-over-limit": (
+        {"collector": {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "500m"}}}},
+        r"collector.resources: the request of cpu \(2\) is more than its limit \(500m\)",
+    ),
+    "none-to-scale": (
+        {"api": {"replicaCount": 0, "autoscaling": {"enabled": True}}},
+        "api.replicaCount is 0, but api.autoscaling is enabled",
+    ),
+    "none-for-keda": (
+        {"collector": {"replicaCount": 0, "keda": {"enabled": True}}},
+        "collector.replicaCount is 0, but collector.keda is enabled",
+    ),
+    "no-cpu-to-scale-by": (
+        {
+            "streamer": {
+                "autoscaling": {"enabled": True},
+                "resources": {"requests": {"cpu": None}},
+            }
+        },
+        "set streamer.resources.requests.cpu",
+    ),
+    "depth-without-scaler": (
+        {"collector": {"autoscaling": {"queueDepth": {"enabled": True}}}},
+        "queueDepth is enabled, but collector.autoscaling is not",
+    ),
+    "two-databases": (
+        {"externalDatabase": {"existingSecret": "mine"}},
+        "externalDatabase.existingSecret is set, but postgres.enabled is true",
+    ),
+    "backup-of-another": (
+        {
+            "postgres": {"enabled": False, "backup": {"enabled": True}},
+            "externalDatabase": {"existingSecret": "mine"},
+        },
+        "postgres.backup: it dumps the chart's own database",
+    ),
+    "no-certificate": ({"tls": {"enabled": True}}, "tls.existingSecret: name the Secret"),
+    "node-port": (
+        {"api": {"service": {"nodePort": 30080}}},
+        "api.service.nodePort: a Service of type ClusterIP has none",
+    ),
+    "alerts-on-nothing": (
+        {"monitoring": {"prometheusRule": {"enabled": True}}},
+        "monitoring.prometheusRule: .* enable both",
+    ),
+    "no-such-volume": (
+        {"api": {"extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}]}},
+        "api: extraVolumeMounts mounts ca, and no volume has that name",
+    ),
+    "two-mounts-at-a-place": (
+        {
+            "extraVolumes": [{"name": "own", "emptyDir": {}}],
+            "extraVolumeMounts": [{"name": "own", "mountPath": "/data/"}],
+        },
+        "two volumes are mounted at /data/",
+    ),
+    "two-containers-of-a-name": (
+        {"api": {"sidecars": [{"name": "api", "image": "a:1"}]}},
+        "api: two containers are called api",
+    ),
+    "two-volumes-of-a-name": (
+        {"extraVolumes": [{"name": "tokens", "emptyDir": {}}]},
+        "two volumes are called tokens",
+    ),
     "keda-replicas": (
         {"collector": {"keda": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}},
         "collector.keda: minReplicas is more than maxReplicas",
@@ -89,9 +165,25 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "span": ({"collector": {"retention": "30 days"}}, "retention"),
     "secret-name": ({"auth": {"existingSecret": "My_Tokens"}}, "existingSecret"),
     "cidr": ({"externalDatabase": {"cidrs": ["10.0.0.0"]}}, "cidrs"),
+    "cidr-range": ({"externalDatabase": {"cidrs": ["10.0.0.0/33"]}}, "cidrs"),
+    "cidr-number": ({"externalDatabase": {"cidrs": ["10.0.0.256/8"]}}, "cidrs"),
     "url": ({"streamer": {"source": {"object": {"url": "s3://bucket/x"}}}}, "url"),
     "sha256": ({"streamer": {"source": {"object": {"sha256": "abc"}}}}, "sha256"),
     "host": ({"ingress": {"hosts": ["https://gputel.example"]}}, "hosts"),
+    "label": ({"commonLabels": {"team": "a b"}}, "team"),
+    "label-name": ({"api": {"podLabels": {"a b": "c"}}}, "podLabels|a b"),
+    "long-label": ({"podLabels": {"team": "x" * 64}}, "team"),
+    "env-of-two": (
+        {"extraEnv": [{"name": "A", "value": "1", "valueFrom": {"fieldRef": {}}}]},
+        "extraEnv",
+    ),
+    "env-of-none": ({"extraEnv": [{"name": "A"}]}, "extraEnv"),
+    "env-number": ({"api": {"extraEnv": [{"name": "A", "value": 1}]}}, "extraEnv"),
+    "mount": ({"extraVolumeMounts": [{"name": "a"}]}, "mountPath"),
+    "container": ({"api": {"sidecars": [{"name": "a"}]}}, "image"),
+    "tag-number": ({"image": {"tag": 1234567}}, "tag"),
+    "schedule": ({"postgres": {"backup": {"schedule": "3 am"}}}, "schedule"),
+    "registry": ({"global": {"imageRegistry": "https://registry.example"}}, "imageRegistry"),
     "env": ({"api": {"extraEnv": [{"name": "A-B", "value": "1"}]}}, "extraEnv"),
 }
 
@@ -99,7 +191,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_value_is_refused_by_its_name(each_helm: Path, name: str) -> None:
     values, key = WRONG[name]
-    with pytest.raises(HelmError, match=f"(?s)values don't meet the specifications.*{key}"):
+    with pytest.raises(HelmError, match=f"(?s)values don't meet the specifications.*({key})"):
         run_helm(each_helm, "template", "rel", str(CHART), values=values)
 
 

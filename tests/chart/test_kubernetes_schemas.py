@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Any
 
 import kubernetes_validate
@@ -14,13 +13,7 @@ from tests.chart.conftest import RenderOf
 from tests.chart.renders import MATRIX
 
 VERSIONS = ("1.30", "1.32", utils.latest_version())
-CUSTOM = {"ServiceMonitor", "ScaledObject", "TriggerAuthentication"}
-
-
-@pytest.fixture
-def quick_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The validator reads two files for each document; once will do."""
-    monkeypatch.setattr(utils, "schema_contents", cache(utils.schema_contents))
+CUSTOM = {"ServiceMonitor", "PrometheusRule", "ScaledObject", "TriggerAuthentication"}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

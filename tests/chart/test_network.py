@@ -65,7 +65,9 @@ def test_names_can_be_looked_up(render_of: RenderOf, component: str) -> None:
         d for d in render_of().kind("NetworkPolicy") if d["metadata"]["name"].endswith(component)
     ]
     dns = [rule for rule in policy["spec"]["egress"] if "to" not in rule]
-    assert {(p["port"], p["protocol"]) for p in dns[0]["ports"]} == {(53, "UDP"), (53, "TCP")}
+    assert {(p["port"], p["protocol"]) for p in dns[0]["ports"]} == {
+        *product((53, 5353), ("UDP", "TCP"))  # where OpenShift's name servers listen
+    }
 
 
 def test_a_database_outside_is_reached_at_its_networks_and_port_only(render_of: RenderOf) -> None:
@@ -94,6 +96,10 @@ def test_producers_of_ones_own_and_chosen_networks_are_let_in(render_of: RenderO
     assert not allowed(render, "namespace/others", "api", 8080)
     assert allowed(render, "test", "api", 8080)
     assert not allowed(render, "namespace/producers", "postgres", 6543)
+
+
+def test_the_backup_reaches_the_database_and_nothing_else(render_of: RenderOf) -> None:
+    assert ways(render_of("backup")) == WANTED | {("backup", "postgres")}
 
 
 def test_policies_can_be_left_out(render_of: RenderOf) -> None:

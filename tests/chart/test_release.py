@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import trustme
 
 from tests.chart.conftest import RenderOf
 from tests.chart.release import ROLES, TOKENS, Release
@@ -34,9 +35,10 @@ async def processes(tmp_path: Path) -> AsyncIterator[Processes]:
 
 
 async def status(url: str, token: str | None = None, method: str = "GET") -> int:
+    """A kubelet's probe, too, asks by HTTPS without checking the certificate."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        async with aiohttp.request(method, url, headers=headers) as response:
+        async with aiohttp.request(method, url, headers=headers, ssl=False) as response:
             return response.status
     except aiohttp.ClientConnectionError:
         return 0
@@ -104,6 +106,27 @@ async def test_the_script_of_helm_test_finds_its_record(
     done = await asyncio.to_thread(roundtrip, release.environment("test"))
     assert done.returncode == 0, done.stderr
     assert "read back after" in done.stdout
+
+
+async def test_with_tls_the_roles_find_each_other_and_believe_only_their_authority(
+    processes: Processes, tmp_path: Path, dsn: str, render_of: RenderOf
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    issued.private_key_pem.write_to_path(tmp_path / "tls.key")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "tls.crt")
+    render = render_of(tls={"enabled": True, "existingSecret": "my-certificate"})
+    release = Release(render, processes, tmp_path, dsn)
+    await start(release)
+    assert all(release.url(role, "").startswith("https://") for role in ROLES)
+    environment = release.environment("test")
+    done = await asyncio.to_thread(roundtrip, environment)
+    assert done.returncode == 0, done.stderr
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.crt")
+    done = await asyncio.to_thread(roundtrip, environment)
+    assert done.returncode == 1
+    assert "certificate verify failed" in done.stderr
 
 
 @with_tokens

@@ -25,7 +25,7 @@ def test_what_scales_by_cpu_requests_it(render_of: RenderOf) -> None:
     assert len(render.kind("HorizontalPodAutoscaler")) == 3
     for document in render.kind("HorizontalPodAutoscaler"):
         component = document["metadata"]["labels"]["app.kubernetes.io/component"]
-        (container,) = render.pod(component)["containers"]
+        container = render.container(component)
         assert container["resources"]["requests"]["cpu"]
         assert document["spec"]["metrics"][0]["resource"]["name"] == "cpu"
 

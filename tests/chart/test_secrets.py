@@ -12,7 +12,7 @@ import pytest
 
 from tests.chart.cluster import Cluster, serving
 from tests.chart.conftest import RenderOf
-from tests.chart.renders import CHART, Document, Render, run_helm
+from tests.chart.renders import CHART, Document, HelmError, Render, run_helm
 
 Install = Callable[..., dict[str, dict[str, str]]]
 
@@ -123,3 +123,32 @@ def test_an_external_database_is_named_by_its_secret(render_of: RenderOf) -> Non
     assert "postgres" not in dict(render.workloads())
     reference = render.env("collector")["GPUTEL_POSTGRES_DSN"]["secretKeyRef"]
     assert reference == {"name": "my-database", "key": "url"}
+
+
+GOOD = {"tokens": "a read aaaaaaaaaaaaaaaa\n", "pipeline": "p" * 16 + "\n", "read": "r" * 16}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"pipeline": None}, "the Secret mine has no key pipeline"),
+        ({"tokens": None}, "the Secret mine has no key tokens"),
+        ({"read": "short"}, "the key read of the Secret mine is no token: at least 16"),
+        ({"pipeline": "with blanks in it, and long"}, "the key pipeline .* is no token"),
+    ],
+    ids=str,
+)
+def test_a_secret_of_ones_own_that_cannot_work_is_refused(
+    install: Install, cluster: Cluster, changed: dict[str, str | None], message: str
+) -> None:
+    texts = {key: text for key, text in {**GOOD, **changed}.items() if text is not None}
+    metadata = {"namespace": "gpu", "name": "mine", "labels": {}}
+    cluster.apply({"metadata": metadata, "stringData": texts})
+    with pytest.raises(HelmError, match=f"auth.existingSecret: {message}"):
+        install(auth={"existingSecret": "mine"})
+
+
+def test_a_secret_of_ones_own_that_works_is_taken(install: Install, cluster: Cluster) -> None:
+    metadata = {"namespace": "gpu", "name": "mine", "labels": {}}
+    cluster.apply({"metadata": metadata, "stringData": GOOD})
+    assert "rel-gputel-tokens" not in install(auth={"existingSecret": "mine"})

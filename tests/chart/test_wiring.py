@@ -10,10 +10,18 @@ import pytest
 
 from gputel.web.own_names import OwnNames
 from tests.chart.conftest import RenderOf
-from tests.chart.renders import CHART, LONG, Document, HelmError, Render, run_helm
+from tests.chart.renders import (
+    CHART,
+    LONG,
+    Document,
+    HelmError,
+    Render,
+    component_of,
+    run_helm,
+)
 
 ROLES = ("broker", "streamer", "collector", "api")
-OUTSIDE = {"my-database", "my-tokens", "my-postgres", "my-object", "registry", "gputel-tls"}
+OUTSIDE = {"my-database", "my-tokens", "my-postgres", "my-object", "my-certificate", "own"}
 
 
 def pods(render: Render) -> dict[str, Document]:
@@ -44,7 +52,7 @@ def nodes(value: Any, key: str) -> Iterator[Any]:
 def test_selectors_match_the_pods_of_their_own_component(rendered: Render) -> None:
     for kind in ("Deployment", "StatefulSet", "PodDisruptionBudget"):
         for document in rendered.kind(kind):
-            component = document["metadata"]["labels"]["app.kubernetes.io/component"]
+            component = component_of(document)
             assert selected(rendered, document["spec"]["selector"]["matchLabels"]) == {component}
 
 
@@ -60,7 +68,7 @@ def test_services_lead_to_ports_of_their_pods(rendered: Render) -> None:
         assert found == ({*ROLES} if component == "metrics" else {component})
         for port in service["spec"]["ports"]:
             for each in found:
-                (container,) = pods(rendered)[each]["spec"]["containers"]
+                container = rendered.container(each)
                 assert port["targetPort"] in {port["name"] for port in container["ports"]}
 
 
@@ -94,8 +102,9 @@ def test_clients_find_the_broker_by_its_service(rendered: Render) -> None:
     where = f"{service['metadata']['name']}:{port['port']}"
     several = rendered.one("StatefulSet", "broker")["spec"]["replicas"] > 1
     for role in ("streamer", "collector", "api"):
-        scheme = "dns+http" if several else "http"
-        assert rendered.env(role)["GPUTEL_BROKER_URL"] == f"{scheme}://{where}"
+        scheme = "https" if rendered.name == "tls" else "dns+http" if several else "http"
+        if rendered.name != "tls-brokers":
+            assert rendered.env(role)["GPUTEL_BROKER_URL"] == f"{scheme}://{where}"
     assert service["spec"]["publishNotReadyAddresses"] is True
 
 
@@ -123,7 +132,7 @@ def test_the_journal_has_a_disk_of_each_broker(render_of: RenderOf) -> None:
     (claim,) = spec["volumeClaimTemplates"]
     assert spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Retain"
     assert claim["spec"]["storageClassName"] == "fast"
-    (container,) = render.pod("broker")["containers"]
+    container = render.container("broker")
     (mount,) = [m for m in container["volumeMounts"] if m["name"] == claim["metadata"]["name"]]
     assert render.env("broker")["GPUTEL_JOURNAL"].startswith(mount["mountPath"] + "/")
     assert render.env("broker")["GPUTEL_JOURNAL_SYNC"] == "interval"
@@ -132,7 +141,7 @@ def test_the_journal_has_a_disk_of_each_broker(render_of: RenderOf) -> None:
 @pytest.mark.parametrize("source", ["pvc", "host-path", "object"])
 def test_a_file_of_ones_own_is_where_the_streamer_looks(render_of: RenderOf, source: str) -> None:
     render = render_of(source)
-    (container,) = render.pod("streamer")["containers"]
+    container = render.container("streamer")
     (mount,) = [m for m in container["volumeMounts"] if m["name"] == "source"]
     assert mount["readOnly"] is True
     assert render.env("streamer")["GPUTEL_CSV"].startswith(mount["mountPath"] + "/")

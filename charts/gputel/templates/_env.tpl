@@ -1,5 +1,61 @@
 {{/* Environment of the roles: docs/configuration.md has every variable. */}}
 
+{{/*
+All variables of a role's container. A name is there once: extraEnv of the role replaces that of all
+roles, and both replace the chart's own.
+*/}}
+{{- define "gputel.allEnv" -}}
+{{- $own := include "gputel.env" . | fromYamlArray -}}
+{{- $own = concat $own (include (printf "gputel.%s.env" .component) . | fromYamlArray) -}}
+{{- include "gputel.envOnce" (concat $own (include "gputel.extraEnv" . | fromYamlArray)) -}}
+{{- end -}}
+
+{{- define "gputel.extraEnv" -}}
+{{- tpl (toYaml (concat (.root.Values.extraEnv | default list) (.values.extraEnv | default list))) .root -}}
+{{- end -}}
+
+{{- define "gputel.extraEnvFrom" -}}
+{{- with concat (.root.Values.extraEnvFrom | default list) (.values.extraEnvFrom | default list) -}}
+envFrom:
+  {{- tpl (toYaml .) $.root | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+A list of variables in YAML: of each name the last, in the place of the first, since one may name
+those before it, $(LIKE_THIS).
+*/}}
+{{- define "gputel.envOnce" -}}
+{{- $last := dict -}}
+{{- $names := list -}}
+{{- range . -}}
+{{- $_ := set $last .name . -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- $kept := list -}}
+{{- range uniq $names -}}
+{{- $kept = append $kept (get $last .) -}}
+{{- end -}}
+{{- toYaml $kept -}}
+{{- end -}}
+
+{{/* One variable, when there is something to say: (list NAME VALUE). */}}
+{{- define "gputel.var" -}}
+{{- if ne (toString (index . 1 | default "")) "" }}
+- name: {{ index . 0 }}
+  value: {{ index . 1 | toString | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* One variable from a Secret: (list NAME SECRET KEY). */}}
+{{- define "gputel.secretVar" -}}
+- name: {{ index . 0 }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ index . 1 | quote }}
+      key: {{ index . 2 | quote }}
+{{- end -}}
+
 {{- define "gputel.env" -}}
 {{- $values := .root.Values -}}
 - name: GPUTEL_HOST
@@ -7,9 +63,9 @@
 - name: GPUTEL_DATA_DIR
   value: /data
 - name: GPUTEL_LOG_LEVEL
-  value: {{ $values.logLevel }}
+  value: {{ $values.logLevel | quote }}
 - name: GPUTEL_LOG_FORMAT
-  value: {{ $values.logFormat }}
+  value: {{ $values.logFormat | quote }}
 - name: GPUTEL_DRAIN_DEADLINE_S
   value: {{ $values.drainDeadlineSeconds | quote }}
 {{- if and $values.auth.enabled (include "gputel.holdsTokens" .component) }}
@@ -30,6 +86,12 @@
 - name: GPUTEL_ALLOWED_HOSTS
   value: {{ join "," $names | quote }}
 {{- end }}
+{{- if $values.tls.enabled }}
+- name: GPUTEL_TLS_CERT
+  value: /etc/gputel/tls/tls.crt
+- name: GPUTEL_TLS_KEY
+  value: /etc/gputel/tls/tls.key
+{{- end }}
 {{- end -}}
 
 {{/*
@@ -44,7 +106,8 @@ metrics alone know the token that reads.
 {{- define "gputel.clientEnv" -}}
 {{- $values := .root.Values -}}
 - name: GPUTEL_BROKER_URL
-  value: {{ include "gputel.brokerUrl" .root }}
+  value: {{ include "gputel.brokerUrl" .root | quote }}
+{{ include "gputel.caEnv" .root }}
 {{- if $values.auth.enabled }}
 {{ include "gputel.secretVar" (list "GPUTEL_TOKEN" (include "gputel.tokensSecret" .root) "pipeline") }}
 {{- end }}
@@ -94,7 +157,7 @@ metrics alone know the token that reads.
 - name: GPUTEL_LOOP
   value: {{ .values.loop | quote }}
 - name: GPUTEL_TIMESTAMPS
-  value: {{ .values.timestamps }}
+  value: {{ .values.timestamps | quote }}
 {{- include "gputel.var" (list "GPUTEL_STREAM_ID" .values.streamId) }}
 {{- end -}}
 

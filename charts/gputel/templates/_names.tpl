@@ -1,4 +1,4 @@
-{{/* Names and labels. */}}
+{{/* Names, labels, annotations and images. All text is quoted: 1e3, 123, on and null are names too. */}}
 
 {{/*
 What resource names begin with: a letter, without dots, and short enough for the 52 characters that
@@ -18,37 +18,72 @@ a StatefulSet's name may have; a long one is cut, and told from its like by a ha
 {{- end -}}
 {{- end -}}
 
+{{/* The name of something of the release, quoted: (list $ "scripts"). */}}
+{{- define "gputel.name" -}}
+{{ printf "%s-%s" (include "gputel.fullname" (first .)) (last .) | quote }}
+{{- end -}}
+
 {{/* What a pod of a component is found by: (dict "root" $ "component" "broker"). Never changes. */}}
 {{- define "gputel.selector" -}}
 app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | trimSuffix "-" | quote }}
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
-app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/component: {{ .component | quote }}
 {{- end -}}
 
-{{/* All labels of a component's resources. */}}
+{{/* All labels of a component's resources; "labels" are more of them, which do not replace ours. */}}
 {{- define "gputel.labels" -}}
-{{ include "gputel.selector" . }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- $own := include "gputel.selector" . | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/version" .root.Chart.AppVersion -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .root.Release.Service -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{ include "gputel.map" (list $own .labels .root.Values.commonLabels) }}
 {{- end -}}
 
-{{/* Name, namespace and labels of a component's resource; "suffix" where it is not the component. */}}
+{{/*
+Name, namespace, labels and annotations of a component's resource: "suffix" where the name does not
+end in the component, "labels" and "annotations" beside those that all have.
+*/}}
 {{- define "gputel.metadata" -}}
-name: {{ printf "%s-%s" (include "gputel.fullname" .root) (default .component .suffix) }}
+name: {{ include "gputel.name" (list .root (default .component .suffix)) }}
 namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- include "gputel.labels" . | nindent 2 }}
+{{- with include "gputel.map" (list .annotations .root.Values.commonAnnotations) }}
+annotations:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/*
+Maps of text as one, in YAML; of a key in several the first counts. What is null is left out: it
+takes away what a later map has.
+*/}}
+{{- define "gputel.map" -}}
+{{- $all := dict -}}
+{{- range . -}}
+{{- range $key, $value := . | default dict -}}
+{{- if not (hasKey $all $key) -}}{{- $_ := set $all $key $value -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $kept := dict -}}
+{{- range $key, $value := $all -}}
+{{- if not (kindIs "invalid" $value) -}}{{- $_ := set $kept $key $value -}}{{- end -}}
+{{- end -}}
+{{- if $kept -}}{{- toYaml $kept -}}{{- end -}}
+{{- end -}}
+
+{{/* An image: (list $ IMAGE TAG), where TAG counts when the image has none. */}}
+{{- define "gputel.imageOf" -}}
+{{- $image := index . 1 -}}
+{{- $registry := $image.registry | default (dig "imageRegistry" "" ((first .).Values.global | default dict)) -}}
+{{- $name := empty $registry | not | ternary (printf "%s/%s" (trimSuffix "/" (toString $registry)) $image.repository) $image.repository -}}
+{{- $version := empty $image.digest | not | ternary (printf "@%s" $image.digest) (printf ":%s" (default (last .) $image.tag)) -}}
+{{ printf "%s%s" $name $version }}
 {{- end -}}
 
 {{/* The image of a role: the chart's, with what the role has of its own. */}}
 {{- define "gputel.image" -}}
-{{- $image := merge (dict) (.values.image | default dict) .root.Values.image -}}
-{{- if $image.digest -}}
-{{ $image.repository }}@{{ $image.digest }}
-{{- else -}}
-{{ $image.repository }}:{{ $image.tag | default .root.Chart.AppVersion }}
-{{- end -}}
+{{ include "gputel.imageOf" (list .root (merge (dict) (.values.image | default dict) .root.Values.image) .root.Chart.AppVersion) }}
 {{- end -}}
 
 {{- define "gputel.pullPolicy" -}}
@@ -77,11 +112,27 @@ labels:
 {{- end -}}
 {{- end -}}
 
+{{/* http or https: how the roles' servers are talked to. */}}
+{{- define "gputel.scheme" -}}
+{{ .Values.tls.enabled | ternary "https" "http" }}
+{{- end -}}
+
 {{/*
-Where the broker is, or all brokers are: the headless Service has an address for each, and clients
-look it up again as the set changes.
+Where the broker is, or all brokers are. The headless Service has an address for each, and clients
+look it up again as the set changes. A certificate is for names, so with TLS each broker is named.
 */}}
 {{- define "gputel.brokerUrl" -}}
-{{- $scheme := gt (int .Values.mqBroker.replicaCount) 1 | ternary "dns+http" "http" -}}
-{{ printf "%s://%s-broker:8081" $scheme (include "gputel.fullname" .) }}
+{{- $service := printf "%s-broker" (include "gputel.fullname" .) -}}
+{{- $count := int .Values.mqBroker.replicaCount -}}
+{{- if le $count 1 -}}
+{{ include "gputel.scheme" . }}://{{ $service }}:8081
+{{- else if .Values.tls.enabled -}}
+{{- $urls := list -}}
+{{- range until $count -}}
+{{- $urls = append $urls (printf "https://%s-%d.%s:8081" $service . $service) -}}
+{{- end -}}
+{{ join "," $urls }}
+{{- else -}}
+dns+http://{{ $service }}:8081
+{{- end -}}
 {{- end -}}

@@ -19,11 +19,16 @@
         values: {{ toJson . }}
 {{- end -}}
 
-{{/* Wherever the cluster has its name server, on a node as well. */}}
+{{/*
+Wherever the cluster has its name server, on a node as well. A policy counts where the packet
+arrives: OpenShift's name servers listen on 5353, behind a Service of port 53.
+*/}}
 {{- define "gputel.dnsEgress" -}}
 - ports:
     - {port: 53, protocol: UDP}
     - {port: 53, protocol: TCP}
+    - {port: 5353, protocol: UDP}
+    - {port: 5353, protocol: TCP}
 {{- end -}}
 
 {{- define "gputel.brokerEgress" -}}

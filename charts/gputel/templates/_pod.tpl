@@ -4,25 +4,28 @@ What a role has of its own it defines by its name: gputel.<component>.env, .moun
 */}}
 {{- define "gputel.pod" -}}
 {{- $own := printf "gputel.%s" .component -}}
+{{- $values := .root.Values -}}
 metadata:
   labels:
-    {{- include "gputel.labels" . | nindent 4 }}
-    gputel/metrics: "true"
-    {{- with .values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
-  {{- with merge (dict) .values.podAnnotations .root.Values.podAnnotations }}
+    {{- $labels := merge (dict "gputel/metrics" "true") (.values.podLabels | default dict) ($values.podLabels | default dict) }}
+    {{- include "gputel.labels" (merge (dict "labels" $labels) .) | nindent 4 }}
+  {{- with include "gputel.map" (list .values.podAnnotations $values.podAnnotations $values.commonAnnotations) }}
   annotations:
-    {{- toYaml . | nindent 4 }}
+    {{- . | nindent 4 }}
   {{- end }}
 spec:
-  {{- include "gputel.podDefaults" (set . "uid" 10001) | nindent 2 }}
-  {{- include "gputel.pullSecrets" .root | nindent 2 }}
+  {{- include "gputel.podDefaults" (merge (dict "base" $values.podSecurityContext) .) | nindent 2 }}
   {{- include "gputel.topologySpread" . | nindent 2 }}
-  terminationGracePeriodSeconds: {{ add .values.preStopSeconds .root.Values.drainDeadlineSeconds 10 }}
-  {{- with include (printf "%s.init" $own) . }}
+  terminationGracePeriodSeconds: {{ add .values.preStopSeconds $values.drainDeadlineSeconds 10 }}
+  {{- $init := include (printf "%s.init" $own) . }}
+  {{- if or $init .values.initContainers }}
   initContainers:
+    {{- with $init }}
     {{- . | nindent 4 }}
+    {{- end }}
+    {{- with .values.initContainers }}
+    {{- tpl (toYaml .) $.root | nindent 4 }}
+    {{- end }}
   {{- end }}
   containers:
     - name: {{ .component }}
@@ -30,13 +33,8 @@ spec:
       imagePullPolicy: {{ include "gputel.pullPolicy" . }}
       args: [run, --role, {{ .component }}]
       env:
-        {{- include "gputel.env" . | nindent 8 }}
-        {{- with include (printf "%s.env" $own) . }}
-        {{- . | nindent 8 }}
-        {{- end }}
-        {{- with .values.extraEnv }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+        {{- include "gputel.allEnv" . | nindent 8 }}
+      {{- include "gputel.extraEnvFrom" . | nindent 6 }}
       ports:
         - name: http
           containerPort: {{ include "gputel.port" .component }}
@@ -48,53 +46,70 @@ spec:
           sleep:
             seconds: {{ .values.preStopSeconds }}
       {{- end }}
-      resources:
-        {{- toYaml .values.resources | nindent 8 }}
+      {{- include "gputel.resources" .values | nindent 6 }}
+      {{- with include "gputel.containerSecurity" . }}
       securityContext:
-        {{- include "gputel.containerSecurity" . | nindent 8 }}
+        {{- . | nindent 8 }}
+      {{- end }}
       volumeMounts:
         - name: data
           mountPath: /data
-        {{- if and .root.Values.auth.enabled (include "gputel.holdsTokens" .component) }}
+        {{- if and $values.auth.enabled (include "gputel.holdsTokens" .component) }}
         - name: tokens
           mountPath: /etc/gputel/tokens
           readOnly: true
         {{- end }}
+        {{- include "gputel.tlsMount" .root | nindent 8 }}
         {{- with include (printf "%s.mounts" $own) . }}
         {{- . | nindent 8 }}
         {{- end }}
+        {{- include "gputel.extraVolumeMounts" . | nindent 8 }}
+    {{- with .values.sidecars }}
+    {{- tpl (toYaml .) $.root | nindent 4 }}
+    {{- end }}
   volumes:
     - name: data
       emptyDir:
-        sizeLimit: {{ .root.Values.scratchSize }}
-    {{- if and .root.Values.auth.enabled (include "gputel.holdsTokens" .component) }}
+        sizeLimit: {{ $values.scratchSize | quote }}
+    {{- if and $values.auth.enabled (include "gputel.holdsTokens" .component) }}
     - name: tokens
       secret:
         secretName: {{ include "gputel.tokensSecret" .root | quote }}
-        defaultMode: 0440
+        defaultMode: {{ include "gputel.secretMode" (merge (dict "base" $values.podSecurityContext) .) }}
         items:
           - key: tokens
             path: tokens
     {{- end }}
+    {{- if $values.tls.enabled }}
+    {{- include "gputel.tlsVolume" (merge (dict "base" $values.podSecurityContext "keys" (list "tls.crt" "tls.key")) .) | nindent 4 }}
+    {{- end }}
     {{- with include (printf "%s.volumes" $own) . }}
     {{- . | nindent 4 }}
     {{- end }}
+    {{- with concat ($values.extraVolumes | default list) (.values.extraVolumes | default list) }}
+    {{- tpl (toYaml .) $.root | nindent 4 }}
+    {{- end }}
 {{- end -}}
 
-{{/* What every pod of the release says of itself, whatever it runs; "uid" is its user and group. */}}
+{{/*
+What every pod of the release says of itself, whatever it runs; "base" is its security context,
+which the role's own is laid over.
+*/}}
 {{- define "gputel.podDefaults" -}}
 serviceAccountName: {{ include "gputel.serviceAccountName" .root | quote }}
 automountServiceAccountToken: false
-# GPUTEL_..._PORT of a Service would be taken for a setting.
+# GPUTEL_..._PORT of a Service has the name of a setting.
 enableServiceLinks: false
+{{- with include "gputel.podSecurity" . }}
 securityContext:
-  runAsNonRoot: true
-  runAsUser: {{ .uid }}
-  runAsGroup: {{ .uid }}
-  fsGroup: {{ .uid }}
-  fsGroupChangePolicy: OnRootMismatch
-  seccompProfile:
-    type: RuntimeDefault
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with concat (.root.Values.image.pullSecrets | default list) (dig "imagePullSecrets" list (.root.Values.global | default dict) | default list) | uniq }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "name") . | quote }}
+  {{- end }}
+{{- end }}
 {{- with .values.priorityClassName }}
 priorityClassName: {{ . | quote }}
 {{- end }}
@@ -112,6 +127,12 @@ affinity:
 {{- end }}
 {{- end -}}
 
+{{- define "gputel.extraVolumeMounts" -}}
+{{- with concat (.root.Values.extraVolumeMounts | default list) (.values.extraVolumeMounts | default list) -}}
+{{- tpl (toYaml .) $.root -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "gputel.topologySpread" -}}
 {{- if .root.Values.topologySpread.enabled -}}
 topologySpreadConstraints:
@@ -127,20 +148,12 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{- define "gputel.pullSecrets" -}}
-{{- with .Values.image.pullSecrets -}}
-imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
+{{/* CPU and memory of a container, where its values say something of them. */}}
+{{- define "gputel.resources" -}}
+{{- with .resources -}}
+resources:
+  {{- toYaml . | nindent 2 }}
 {{- end -}}
-{{- end -}}
-
-{{- define "gputel.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
 {{- end -}}
 
 {{/* The port of a component's server. */}}
@@ -150,35 +163,19 @@ capabilities:
 
 {{/* Alive: the process answers. Ready: it can do its work. A slow start is neither's business. */}}
 {{- define "gputel.probes" -}}
+{{- $scheme := include "gputel.scheme" .root | upper -}}
 startupProbe:
-  httpGet: {path: /healthz, port: http}
+  httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
   periodSeconds: 2
   failureThreshold: {{ div (add .root.Values.database.waitSeconds 60) 2 }}
 livenessProbe:
-  httpGet: {path: /healthz, port: http}
+  httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  httpGet: {path: /readyz, port: http}
+  httpGet: {path: /readyz, port: http, scheme: {{ $scheme }}}
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 3
-{{- end -}}
-
-{{/* One variable, when there is something to say: (list NAME VALUE). */}}
-{{- define "gputel.var" -}}
-{{- if ne (toString (index . 1)) "" }}
-- name: {{ index . 0 }}
-  value: {{ index . 1 | toString | quote }}
-{{- end }}
-{{- end -}}
-
-{{/* One variable from a Secret: (list NAME SECRET KEY). */}}
-{{- define "gputel.secretVar" -}}
-- name: {{ index . 0 }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ index . 1 | quote }}
-      key: {{ index . 2 | quote }}
 {{- end -}}

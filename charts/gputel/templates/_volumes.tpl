@@ -50,38 +50,47 @@
 {{- else if eq $source.type "object" -}}
 - name: source
   emptyDir:
-    sizeLimit: {{ $source.object.size }}
+    sizeLimit: {{ $source.object.size | quote }}
 - name: scripts
   configMap:
-    name: {{ include "gputel.fullname" .root }}-scripts
+    name: {{ include "gputel.name" (list .root "scripts") }}
 {{- end -}}
 {{- end -}}
 
+{{/* The streamer's own extras are the fetch's too: a proxy, a CA bundle. */}}
 {{- define "gputel.streamer.init" -}}
-{{- $object := .values.source.object -}}
 {{- if eq .values.source.type "object" -}}
 - name: fetch
   image: {{ include "gputel.image" . | quote }}
   imagePullPolicy: {{ include "gputel.pullPolicy" . }}
   command: [python, /scripts/fetch.py, {{ printf "/source/%s" .values.source.file | quote }}]
   env:
-    - name: OBJECT_URL
-      value: {{ required "streamer.source.object.url: say where the file is to be fetched from" $object.url | quote }}
-    {{- include "gputel.var" (list "OBJECT_SHA256" $object.sha256) | nindent 4 }}
-    {{- with $object.existingSecret }}
-    {{- include "gputel.secretVar" (list "OBJECT_AUTHORIZATION" . "authorization") | nindent 4 }}
-    {{- end }}
-  resources:
-    {{- toYaml .values.resources | nindent 4 }}
+    {{- $own := include "gputel.fetchEnv" . | fromYamlArray }}
+    {{- include "gputel.envOnce" (concat $own (include "gputel.extraEnv" . | fromYamlArray)) | nindent 4 }}
+  {{- include "gputel.extraEnvFrom" . | nindent 2 }}
+  {{- include "gputel.resources" .values | nindent 2 }}
+  {{- with include "gputel.containerSecurity" . }}
   securityContext:
-    {{- include "gputel.containerSecurity" . | nindent 4 }}
+    {{- . | nindent 4 }}
+  {{- end }}
   volumeMounts:
     - name: source
       mountPath: /source
     - name: scripts
       mountPath: /scripts
       readOnly: true
+    {{- include "gputel.extraVolumeMounts" . | nindent 4 }}
 {{- end -}}
+{{- end -}}
+
+{{- define "gputel.fetchEnv" -}}
+{{- $object := .values.source.object -}}
+- name: OBJECT_URL
+  value: {{ required "streamer.source.object.url: say where the file is to be fetched from" $object.url | quote }}
+{{- include "gputel.var" (list "OBJECT_SHA256" $object.sha256) }}
+{{- with $object.existingSecret }}
+{{ include "gputel.secretVar" (list "OBJECT_AUTHORIZATION" . "authorization") }}
+{{- end }}
 {{- end -}}
 
 {{/* The port that the object is fetched from. */}}
