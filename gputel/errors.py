@@ -137,7 +137,7 @@ class BadRequest(RequestError):
 
 
 class BadExpression(BadRequest):
-    """A PromQL expression that cannot be parsed, or is outside the subset."""
+    """A PromQL expression that cannot be parsed."""
 
     code = "bad_data"
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gputel.api import prometheus_asks as asks
 from gputel.api import prometheus_documented as documents
+from gputel.api import prometheus_status as status
 from gputel.api.keys import PROMETHEUS
 from gputel.api.prometheus_params import parameters
 from gputel.api.prometheus_refusals import ROOT
@@ -22,6 +23,8 @@ def _handler(ask: asks.Ask) -> Callable[[web.Request], Awaitable[web.StreamRespo
         given, prometheus = await parameters(request), request.app[PROMETHEUS]
         answer = ask(prometheus, given, request)
         body = await within(prometheus.timeout_s(given), request, answer)
+        if not body:
+            return web.Response(status=204)
         return web.Response(body=body, content_type="application/json")
 
     return handler
@@ -40,8 +43,12 @@ _LABEL_SETS = {
     "type": "array",
     "items": {"type": "object", "additionalProperties": {"type": "string"}},
 }
-_SUBSET = "A subset of PromQL, for Grafana: docs/prometheus.md says what is in it and what differs."
+_PROMQL = "PromQL as Prometheus 2.42 answers it: docs/prometheus.md says what differs."
 _DISCOVERY = "As Prometheus answers it, so that Grafana can complete names and fill variables."
+_NONE = "gputel has none, and answers as a Prometheus that has none, so that Grafana is content."
+_SERVER = "What Prometheus tells of itself, as far as it has a meaning here."
+_OBJECT = {"type": "object"}
+_LIST: documents.Described = {"type": "array", "items": {}}
 _RANGE = (documents.START, documents.END)
 _MATCHING = (documents.MATCH, *_RANGE)
 
@@ -57,6 +64,7 @@ class Operation(NamedTuple):
     parameters: tuple[documents.Described, ...]
     data: documents.Described
     by_form: bool = False
+    may_be_empty: bool = False
 
 
 _OPERATIONS = (
@@ -65,7 +73,7 @@ _OPERATIONS = (
         "query",
         asks.query,
         "Evaluate PromQL at one time",
-        _SUBSET,
+        _PROMQL,
         (documents.QUERY, documents.TIME, documents.TIMEOUT),
         _RESULT,
         by_form=True,
@@ -75,7 +83,7 @@ _OPERATIONS = (
         "query_range",
         asks.query_range,
         "Evaluate PromQL at steps from one time to another",
-        _SUBSET,
+        _PROMQL,
         (
             documents.QUERY,
             *({**each, "required": True} for each in _RANGE),
@@ -120,8 +128,59 @@ _OPERATIONS = (
         asks.metadata,
         "Describe the metrics",
         _DISCOVERY,
-        (documents.METRIC,),
+        (documents.METRIC, documents.LIMIT),
         {"type": "object", "additionalProperties": {"type": "array", "items": {}}},
+    ),
+    Operation(
+        "query_exemplars",
+        "query_exemplars",
+        status.exemplars,
+        "List exemplars: there are none",
+        _NONE,
+        (documents.QUERY, *_RANGE),
+        _LIST,
+        by_form=True,
+        may_be_empty=True,
+    ),
+    Operation(
+        "format_query",
+        "format_query",
+        status.format_query,
+        "Write PromQL in Prometheus' layout",
+        "The expression, split over lines where it is long.",
+        (documents.QUERY,),
+        {"type": "string"},
+        by_form=True,
+    ),
+    *(
+        Operation(path, path.replace("/", "_"), ask, summary, description, parameters, data)
+        for path, ask, summary, description, parameters, data in (
+            (
+                "rules",
+                status.rules,
+                "List rules: there are none",
+                _NONE,
+                (documents.TYPE,),
+                _OBJECT,
+            ),
+            ("alerts", status.alerts, "List alerts: there are none", _NONE, (), _OBJECT),
+            ("alertmanagers", status.alertmanagers, "List alertmanagers: none", _NONE, (), _OBJECT),
+            ("targets", status.targets, "List targets: there are none", _NONE, (), _OBJECT),
+            (
+                "targets/metadata",
+                status.target_metadata,
+                "Describe metrics of targets: there are none",
+                _NONE,
+                (documents.LIMIT,),
+                _LIST,
+            ),
+            ("scrape_pools", status.scrape_pools, "List scrape pools: none", _NONE, (), _OBJECT),
+            ("status/config", status.config, "Tell the intervals", _SERVER, (), _OBJECT),
+            ("status/flags", status.flags, "Tell the limits of queries", _SERVER, (), _OBJECT),
+            ("status/runtimeinfo", status.runtimeinfo, "Tell of the process", _SERVER, (), _OBJECT),
+            ("status/tsdb", status.tsdb, "Count series by labels", _SERVER, (), _OBJECT),
+            ("status/walreplay", status.walreplay, "Tell of a replay: none", _SERVER, (), _OBJECT),
+        )
     ),
     Operation(
         "status/buildinfo",
@@ -148,5 +207,6 @@ def add_prometheus_routes(app: web.Application) -> None:
                 each.parameters,
                 each.data,
                 form=form,
+                may_be_empty=each.may_be_empty,
             )(handler)
             app.router.add_route(method, f"{PREFIX}/{each.path}", handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
@@ -9,7 +10,7 @@ from aiohttp import web
 from gputel import __version__
 from gputel.api import prometheus_json as answers
 from gputel.api.prometheus_engine import Engine
-from gputel.api.prometheus_params import Parameters, now_us, steps
+from gputel.api.prometheus_params import EVER_US, Parameters, now_us, steps
 from gputel.api.prometheus_series import CACHES, SeriesSource
 from gputel.config import ApiSettings
 from gputel.errors import BadExpression
@@ -24,10 +25,10 @@ from gputel.threads import READING
 _SPEAKS = "2.42.0"
 """The release whose answers these are."""
 
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 MOST_SELECTORS = 100
 """Selectors that one request may give by ``match[]``."""
 
-_EVER_US = 2**61
 Ask = Callable[["Prometheus", Parameters, web.Request], Awaitable[bytes]]
 
 
@@ -35,15 +36,15 @@ class Prometheus:
     """What the handlers share."""
 
     def __init__(self, reader: Reader, settings: ApiSettings) -> None:
-        limits = limits_of(settings)
+        self.limits = limits = limits_of(settings)
         self.source = SeriesSource(reader, limits, settings.query_cache_max_bytes // CACHES)
         self.engine = Engine(self.source, limits)
-        self._timeout_s = settings.query_timeout_s
+        self.most_s = settings.query_timeout_s
 
     def timeout_s(self, given: Parameters) -> float:
         """How long a query may take: as long as it asks for, and no longer than the setting."""
         wanted = given.span("timeout")
-        return self._timeout_s if not wanted else min(self._timeout_s, wanted / 1e6)
+        return self.most_s if not wanted else min(self.most_s, wanted / 1e6)
 
 
 async def query(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
@@ -76,6 +77,8 @@ async def labels(prometheus: Prometheus, given: Parameters, _request: web.Reques
 async def label_values(prometheus: Prometheus, given: Parameters, request: web.Request) -> bytes:
     """The values of one label."""
     wanted = request.match_info["name"]
+    if not _LABEL_NAME.fullmatch(wanted):
+        raise BadExpression(f'invalid label name: "{wanted}"')
 
     def values(labels: Labels) -> Iterator[str]:
         return (value for name, value in labels if name == wanted)
@@ -106,7 +109,7 @@ async def _which(given: Parameters) -> tuple[list[Selector], int, int]:
         )
     slow = any(map(may_be_slow, texts))
     selectors = await READING.run_if(slow, lambda: [parse_selector(text) for text in texts])
-    first, last = given.moment("start", -_EVER_US), given.moment("end", _EVER_US)
+    first, last = given.moment("start", -EVER_US), given.moment("end", EVER_US)
     if last < first:
         raise BadExpression('invalid parameter "end": end timestamp must not be before start time')
     return selectors, first, last
@@ -114,9 +117,11 @@ async def _which(given: Parameters) -> tuple[list[Selector], int, int]:
 
 async def metadata(prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
     """What is known of each metric."""
-    names = await prometheus.source.texts([_EVERYTHING], -_EVER_US, _EVER_US, _metrics)
+    limit = given.whole("limit")
+    names = await prometheus.source.texts([_EVERYTHING], -EVER_US, EVER_US, _metrics)
     wanted = given.texts("metric")
     chosen = sorted({*names} & {*wanted}) if wanted and wanted[0] else names
+    chosen = chosen[: None if limit is None or limit < 0 else limit]
     known = {name: field(name) for name in chosen}
     return answers.success(
         {

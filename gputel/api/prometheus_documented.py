@@ -13,14 +13,14 @@ from aiohttp_apispec import docs
 from marshmallow import Schema, fields
 
 from gputel.api.documented import operation
-from gputel.api.prometheus_params import FORM
+from gputel.api.prometheus_form import FORM
 from gputel.api.schemas import described
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 Described = dict[str, Any]
 
 _REFUSALS = {
-    400: "A parameter or the expression is wrong, or outside the subset; `bad_data`.",
+    400: "A parameter or the expression is wrong; `bad_data`.",
     422: "The series that there are do not allow it, or it is over a limit; `execution`.",
     503: "Postgres is away, `unavailable`, or the query took too long, `timeout`.",
 }
@@ -62,6 +62,8 @@ MATCH = parameter("match[]", "A series selector.", "DCGM_FI_DEV_GPU_UTIL") | {
     "description": "Series selectors; repeatable.",
 }
 METRIC = parameter("metric", "Only this metric.", "DCGM_FI_DEV_GPU_UTIL")
+LIMIT = parameter("limit", "At most so many.", "100")
+TYPE = parameter("type", "`alert` or `record`.", "alert")
 LABEL = parameter("name", "The label's name.", "Hostname", required=True) | {"in": "path"}
 
 
@@ -73,6 +75,7 @@ def documented(
     data: Described,
     *,
     form: bool = False,
+    may_be_empty: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Describe a handler: parameters in the query, or with ``form`` in a form."""
 
@@ -80,6 +83,8 @@ def documented(
         operation(operation_id, "prometheus", summary, description)(handler)
         inside = [each for each in parameters if not form or each["in"] == "path"]
         told: Described = {"parameters": inside, "responses": _responses(data)}
+        if may_be_empty:
+            told["responses"]["204"] = {"description": "There is nothing to look for."}
         if form:
             told["requestBody"] = _form(parameters)
         docs(produces=["application/json"], **told)(handler)

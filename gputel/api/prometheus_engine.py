@@ -14,8 +14,8 @@ from gputel.api.prometheus_params import Steps
 from gputel.api.prometheus_series import SeriesSource
 from gputel.errors import BadExpression
 from gputel.promql.bounds import Bounds
-from gputel.promql.evaluate import evaluate
-from gputel.promql.nodes import Node, Selector, Text
+from gputel.promql.evaluate import evaluate, range_samples
+from gputel.promql.nodes import Node, Selector, Subquery, Text, is_range, unwrapped
 from gputel.promql.parse import may_be_slow, parse
 from gputel.promql.reach import reaches, resolved
 from gputel.promql.samples import SeriesSamples
@@ -45,9 +45,17 @@ class _Work:
 
     def value(self, samples: Mapping[Selector, SeriesSamples]) -> Value:
         """The value of the expression."""
-        limits = self.limits
-        bounds = Bounds(self.check, limits.max_samples, limits.max_series)
-        return evaluate(self.node, self.steps_us, samples, bounds)
+        return evaluate(self.node, self.steps_us, samples, self._bounds)
+
+    def samples(
+        self, node: Selector | Subquery, samples: Mapping[Selector, SeriesSamples]
+    ) -> SeriesSamples:
+        """The samples of a range vector, which is the whole expression."""
+        return range_samples(node, self.steps_us, samples, self._bounds)
+
+    @property
+    def _bounds(self) -> Bounds:
+        return Bounds(self.check, self.limits.max_samples, self.limits.max_series)
 
 
 class Engine:
@@ -67,8 +75,9 @@ class Engine:
     async def range(self, text: str, steps: Steps) -> bytes:
         """The answer at each of the steps."""
         node = await READING.run_if(may_be_slow(text), parse, text)
-        if isinstance(node, Text) or (isinstance(node, Selector) and node.range_us is not None):
-            kind = "string" if isinstance(node, Text) else "range vector"
+        inside = unwrapped(node)
+        if isinstance(inside, Text) or is_range(inside):
+            kind = "string" if isinstance(inside, Text) else "range vector"
             raise BadExpression(
                 f'invalid parameter "query": invalid expression type "{kind}" for range query, '
                 "must be Scalar or instant Vector"
@@ -83,7 +92,8 @@ class Engine:
         await self._turns.acquire()
         thread: asyncio.Future[bytes] | None = None
         try:
-            samples = await self._source.samples(reaches(work.node, work.steps_us))
+            wanted = reaches(work.node, work.steps_us, self._limits.max_samples)
+            samples = await self._source.samples(wanted)
             thread = EVALUATION.start(answer, work, samples)
             # A thread cannot be cancelled: it ends at its next look at the work.
             return await asyncio.shield(thread)
@@ -102,8 +112,9 @@ class Engine:
 
 
 def _instant(work: _Work, samples: Mapping[Selector, SeriesSamples]) -> bytes:
-    if isinstance(work.node, Selector) and work.node.range_us is not None:
-        return prometheus_json.raw(samples[work.node], work.answer)
+    node = unwrapped(work.node)
+    if is_range(node):
+        return prometheus_json.raw(work.samples(node, samples), work.answer)
     value = work.value(samples)
     return prometheus_json.instant(value, int(work.steps_us[0]), work.answer)
 

@@ -5,35 +5,38 @@ Format: https://prometheus.io/docs/prometheus/latest/querying/api/
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 from aiohttp import web
 from multidict import MultiDict
 
 from gputel.api import times
-from gputel.errors import BadExpression, TooSlow
+from gputel.api.prometheus_form import form
+from gputel.errors import BadExpression
+from gputel.promql.durations import parse_duration
+from gputel.promql.go_text import parse_float
 from gputel.promql.vector import Int64
 from gputel.store.samples import EPOCH
 
 MOST_STEPS = 11_000
-FORM = "application/x-www-form-urlencoded"
 
-_FORM_S = 15.0
-_UNITS = {"y": 31_536_000, "w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
-_SPAN = re.compile(
-    r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
-)
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_MOST_DIGITS = 9
-_FURTHEST_S = 253_402_300_799  # the end of the year 9999
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+EVER_US = 2**61
+"""The furthest time from 1970, either way, that a request can name; Unix microseconds."""
+
+_BOUNDARIES = {
+    "-292273086-05-16T16:47:06Z": -EVER_US,
+    "292277025-08-18T07:12:54.999999999Z": EVER_US,
+}
+"""The least and the greatest time, as Prometheus' clients write them."""
+
+_MOST_S = EVER_US / 1e6
+_MOST_SPAN_S = 2**63 / 1e9
 
 
 class Parameters:
@@ -53,23 +56,35 @@ class Parameters:
         """All texts of this name."""
         return list(self._given.getall(name, []))
 
+    def whole(self, name: str) -> int | None:
+        """A whole number; None if it is missing or blank."""
+        value = self._given.get(name, "")
+        if not value:
+            return None
+        if not _WHOLE.fullmatch(value):
+            raise BadExpression(f"{name} must be a number")
+        return int(value)
+
     def moment(self, name: str, default: int | None = None) -> int:
-        """Unix microseconds of a time in Unix seconds or RFC 3339."""
-        value = self._given.get(name)
-        if value is None and default is not None:
+        """Unix microseconds of a time in Unix seconds or RFC 3339.
+
+        A time that is missing or blank is the default, if there is one.
+        """
+        value = self._given.get(name, "")
+        if not value and default is not None:
             return default
-        found = _moment(value or "")
+        found = _moment(value)
         if found is None:
             raise BadExpression(
-                f'invalid parameter "{name}": cannot parse {value or ""!r} to a valid timestamp; '
+                f'invalid parameter "{name}": cannot parse {value!r} to a valid timestamp; '
                 f"write Unix seconds, or a time like {times.EXAMPLE}"
             )
         return found
 
     def span(self, name: str) -> int | None:
-        """Microseconds of a span in seconds or as Prometheus writes it; None if it is missing."""
-        value = self._given.get(name)
-        if value is None:
+        """Microseconds of a span in seconds or as Prometheus writes it; None if it is blank."""
+        value = self._given.get(name, "")
+        if not value:
             return None
         seconds = _span(value)
         if seconds is None:
@@ -84,29 +99,11 @@ class Parameters:
 async def parameters(request: web.Request) -> Parameters:
     """Those of the form, if there is one, then those of the query.
 
-    Raises BadExpression for a form that is compressed, or no text, TooSlow for one that does not
-    come.
+    Raises BadExpression for a form that cannot be read, TooSlow for one that does not come.
     """
-    given: MultiDict[str] = MultiDict()
-    if request.method == "POST" and request.content_type == FORM:
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise BadExpression("Content-Encoding: a form is read as it is; send it uncompressed")
-        form = await _form(request)
-        given.extend((name, value) for name, value in form.items() if isinstance(value, str))
+    given = await form(request)
     given.extend(request.query)
     return Parameters(given)
-
-
-async def _form(request: web.Request) -> Mapping[str, Any]:
-    try:
-        async with asyncio.timeout(_FORM_S):
-            return await request.post()
-    except TimeoutError:
-        raise TooSlow(f"the form did not come within {_FORM_S:g} s: send it faster") from None
-    except (LookupError, ValueError):  # a charset that nobody knows, bytes that are not of it
-        raise BadExpression(
-            "the form is no text in UTF-8, or in the charset that it names"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -147,9 +144,12 @@ def now_us() -> int:
 
 
 def _moment(text: str) -> int | None:
-    if _NUMBER.fullmatch(text):
-        seconds = float(text)
-        return round(seconds * 1000) * 1000 if abs(seconds) <= _FURTHEST_S else None
+    if text in _BOUNDARIES:
+        return _BOUNDARIES[text]
+    seconds = _seconds(text)
+    if seconds is not None:
+        milliseconds = round(min(max(seconds, -_MOST_S), _MOST_S) * 1000)
+        return min(max(milliseconds * 1000, -EVER_US), EVER_US)
     try:
         return (times.parse(text) - EPOCH) // timedelta(microseconds=1)
     except ValueError:
@@ -157,12 +157,19 @@ def _moment(text: str) -> int | None:
 
 
 def _span(text: str) -> float | None:
-    if _NUMBER.fullmatch(text):
-        seconds = float(text)
-        return seconds if abs(seconds) <= _FURTHEST_S else None
-    match = _SPAN.fullmatch(text)
-    if match is None or not text or any(len(part or "") > _MOST_DIGITS for part in match.groups()):
+    seconds = _seconds(text)
+    if seconds is not None:
+        return seconds if abs(seconds) <= _MOST_SPAN_S else None
+    try:
+        return parse_duration(text) / 1e6
+    except ValueError:
         return None
-    pairs = zip(match.groups(), _UNITS.values(), strict=True)
-    total = sum(int(part) * unit for part, unit in pairs if part)
-    return total if total <= _FURTHEST_S else None
+
+
+def _seconds(text: str) -> float | None:
+    """A finite number; None if the text is something else."""
+    try:
+        seconds = parse_float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) else None

@@ -23,10 +23,24 @@ async def prometheus_refusals(request: web.Request, handler: Handler) -> web.Str
     """Answer errors under ROOT in Prometheus' shape; put it outside of whatever may refuse."""
     if request.path != ROOT and not request.path.startswith(f"{ROOT}/"):
         return await handler(request)
+    if "//" in request.path:
+        return _without_empty_parts(request)
     try:
         return await handler(request)
     except Exception as error:
         return _refusal(request, error)
+
+
+def _without_empty_parts(request: web.Request) -> web.Response:
+    """Send the client to the path that it means, with its method and its body.
+
+    The address is relative, so that it holds behind a proxy that takes a part of the path away.
+    """
+    parts = request.raw_path.partition("?")
+    rest = parts[0][len(ROOT) + 1 :]
+    up = "../" * rest.count("/")
+    to = "/".join(filter(None, rest.split("/")))
+    return web.Response(status=308, headers={"Location": up + to + parts[1] + parts[2]})
 
 
 def _refusal(request: web.Request, error: Exception) -> web.Response:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from sys import getsizeof
 from threading import Event
 
 import numpy as np
 
 from gputel.api.prometheus_labels import COLUMN_OF, labels_bytes, prometheus_labels
+from gputel.api.prometheus_params import EVER_US
 from gputel.errors import ExpressionFailed
 from gputel.promql.labels import Labels
 from gputel.promql.matching import matches
@@ -110,6 +113,21 @@ class SeriesSource:
                 tally.add_bytes(sum(map(getsizeof, fresh)))
                 found |= fresh
         return sorted(found)
+
+    async def pairs(self) -> tuple[int, Counter[tuple[str, str]]]:
+        """How many series there are, and how many of them have each pair of label and value.
+
+        Raises ExpressionFailed over the limit of bytes.
+        """
+        count, found = 0, Counter[tuple[str, str]]()
+        tally = _Tally(self._limits)
+        async with aclosing(self.labels([Selector(())], -EVER_US, EVER_US)) as pieces:
+            async for piece in pieces:
+                count += len(piece)
+                known = len(found)
+                await READING.run_if(True, found.update, chain.from_iterable(piece))
+                tally.add_bytes(sum(getsizeof(pair[1]) for pair in islice(found, known, None)))
+        return count, found
 
     async def _found(self, connection: Connection, reach: Reach, tally: _Tally) -> Found:
         found = Found()

@@ -1,1 +1,1 @@
-"""PromQL, a subset: an expression and samples in columns go in, series by steps come out."""
+"""PromQL: an expression and samples in columns go in, series by steps come out."""

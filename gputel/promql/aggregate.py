@@ -18,6 +18,7 @@ from gputel.promql.vector import Bools, Float64, Int64, Vector, empty
 from gputel.promql.windows import blocks
 
 _K_LIMIT = 2.0**63
+_LARGEST = np.finfo(np.float64).max
 
 
 def aggregated(node: Aggregate, vector: Vector, param: Float64 | None, bounds: Bounds) -> Vector:
@@ -68,7 +69,18 @@ def _sum(values: Float64, present: Bools, starts: Int64, _count: Int64) -> Float
 
 
 def _avg(values: Float64, present: Bools, starts: Int64, count: Int64) -> Float64:
-    return _sum(values, present, starts, count) / count
+    mean = _sum(values, present, starts, count) / count
+    finite = np.isfinite(mean) | (count == 0)
+    return mean if finite.all() else np.where(finite, mean, _large(values, present, starts, count))
+
+
+def _large(values: Float64, present: Bools, starts: Int64, count: Int64) -> Float64:
+    """The average of values whose sum may be too large for a number."""
+    sizes = np.diff(np.append(starts, len(values)))
+    shares = np.where(present, values / (2.0 * np.repeat(count, sizes, axis=0)), 0.0)
+    half = np.add.reduceat(shares, starts, axis=0)
+    infinite = np.logical_or.reduceat(present & ~np.isfinite(values), starts, axis=0)
+    return 2.0 * np.where(infinite, half, np.clip(half, -_LARGEST / 2, _LARGEST / 2))
 
 
 def _least(values: Float64, present: Bools, starts: Int64, _count: Int64) -> Float64:
@@ -82,10 +94,15 @@ def _most(values: Float64, present: Bools, starts: Int64, _count: Int64) -> Floa
 
 
 def _stdvar(values: Float64, present: Bools, starts: Int64, count: Int64) -> Float64:
-    mean = _avg(values, present, starts, count)
+    """Of distances from the first value of each group, so that equal values have none."""
     sizes = np.diff(np.append(starts, len(values)))
-    apart = values - np.repeat(mean, sizes, axis=0)
-    return _avg(apart * apart, present, starts, count)
+    place = np.where(present, np.arange(len(values))[:, None], len(values) - 1)
+    first = np.take_along_axis(values, np.minimum.reduceat(place, starts, axis=0), axis=0)
+    apart = values - np.repeat(first, sizes, axis=0)
+    mean = _sum(apart, present, starts, count) / count
+    apart = apart - np.repeat(mean, sizes, axis=0)
+    variance = _sum(apart * apart, present, starts, count) / count
+    return np.where(count == 1, 0.0, variance)  # also of one NaN
 
 
 AGGREGATES: dict[str, Reduction] = {

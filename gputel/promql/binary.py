@@ -14,6 +14,10 @@ from gputel.promql.nodes import Binary, Card, Matching
 from gputel.promql.operators import DROPS_NAME, SETS, compute
 from gputel.promql.vector import Bools, Float64, Int64, Scalar, Vector, empty, merged
 
+_MANY_TO_ONE = (
+    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
+)
+
 
 def combined(
     node: Binary, left: Scalar | Vector, right: Scalar | Vector, bounds: Bounds
@@ -51,6 +55,8 @@ def _matched(node: Binary, left: Vector, right: Vector, bounds: Bounds) -> Vecto
     matching = node.matching
     swap = matching.card is Card.ONE_TO_MANY
     many, one = (right, left) if swap else (left, right)
+    # Where a side has no series, the other one is not looked at: it may have any.
+    one = Vector(one.labels, one.values, one.present & many.present.any(axis=0))
     group, one_row = _one_side(matching, one, "left" if swap else "right")
     row = np.array([group.get(_signature(matching, each), -1) for each in many.labels], np.int64)
     many = many.rows(row >= 0)
@@ -69,6 +75,8 @@ def _matched(node: Binary, left: Vector, right: Vector, bounds: Bounds) -> Vecto
     present = many.present & ones.present
     if holds is not None:
         present = present & holds
+    if matching.card is Card.ONE_TO_ONE:
+        _refuse_many(row, present)
     labels = _result_labels(node, many, one, row, group)
     if labels is None:
         return _by_step(node, Vector(many.labels, values, present), one, bounds)
@@ -156,13 +164,24 @@ def _by_step(node: Binary, many: Vector, one: Vector, bounds: Bounds) -> Vector:
     return _unique(labels, many.values[places], np.array(masks), matching)
 
 
+def _refuse_many(signature: Int64, present: Bools) -> None:
+    """Raise ExpressionFailed if two results of one signature are there at the same step."""
+    if len(np.unique(signature)) == len(signature):
+        return
+    there: dict[int, Bools] = {}
+    for row, each in enumerate(signature.tolist()):
+        before = there.get(each)
+        if before is not None and (before & present[row]).any():
+            raise ExpressionFailed(_MANY_TO_ONE)
+        there[each] = present[row] if before is None else before | present[row]
+
+
 def _unique(labels: list[Labels], values: Float64, present: Bools, matching: Matching) -> Vector:
     try:
         return merged(Vector(labels, values, present))
     except ExpressionFailed:
         raise ExpressionFailed(
-            "multiple matches for labels: many-to-one matching must be explicit "
-            "(group_left/group_right)"
+            _MANY_TO_ONE
             if matching.card is Card.ONE_TO_ONE
             else "multiple matches for labels: grouping labels must ensure unique matches"
         ) from None

@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gputel.promql.labels import NAME, Labels, without_name
-from gputel.promql.nodes import MatchOp, Node, Selector
+from gputel.promql.labels import without_name
 from gputel.promql.vector import Float64, Scalar, Vector
 
 
@@ -28,13 +27,22 @@ ELEMENTWISE: dict[str, Callable[[Float64], Float64]] = {
     "log2": np.log2,
     "log10": np.log10,
     "sgn": _sgn,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "rad": lambda values: values * np.pi / 180,
+    "deg": lambda values: values * 180 / np.pi,
 }
-
-
-def elementwise(name: str, vector: Vector) -> Vector:
-    """A function of each value alone."""
-    with np.errstate(all="ignore"):
-        return vector.mapped(without_name, ELEMENTWISE[name](vector.values))
+"""Functions of each value alone."""
 
 
 def rounded(vector: Vector, to: Scalar) -> Vector:
@@ -48,12 +56,18 @@ def clamped(vector: Vector, low: Scalar | None, high: Scalar | None) -> Vector:
     """No less than ``low`` and no more than ``high``; nothing where ``low`` is above ``high``."""
     values, present = vector.values, vector.present
     if high is not None:
-        values = np.minimum(values, high.values)
+        values = _least(values, high.values)
     if low is not None:
-        values = np.maximum(values, low.values)
+        values = -_least(-values, -low.values)
     if low is not None and high is not None:
         present = present & ~(high.values < low.values)
     return Vector(vector.labels, vector.values, present).mapped(without_name, values)
+
+
+def _least(values: Float64, bound: Float64) -> Float64:
+    """The less of two numbers; as in Go, an infinite one counts more than NaN."""
+    infinite = (values == -np.inf) | (bound == -np.inf)
+    return np.where(infinite, -np.inf, np.minimum(values, bound))
 
 
 def to_scalar(vector: Vector) -> Scalar:
@@ -66,28 +80,6 @@ def to_scalar(vector: Vector) -> Scalar:
 def to_vector(scalar: Scalar) -> Vector:
     """One series without labels."""
     return Vector([()], scalar.values[None, :], np.ones((1, len(scalar.values)), np.bool_))
-
-
-def absent(node: Node, vector: Vector) -> Vector:
-    """1 at steps where there is no series, under the labels that ``node`` asks for by ``=``."""
-    nothing = np.count_nonzero(vector.present, axis=0)[None, :] == 0
-    return Vector([_asked_for(node)], np.ones(nothing.shape), nothing)
-
-
-def _asked_for(node: Node) -> Labels:
-    if not isinstance(node, Selector):
-        return ()
-    found: dict[str, str] = {}
-    seen: set[str] = set()
-    for matcher in node.matchers:
-        if matcher.name == NAME:
-            continue
-        if matcher.op is MatchOp.EQUAL and matcher.name not in seen:
-            found[matcher.name] = matcher.value
-        else:
-            found.pop(matcher.name, None)
-        seen.add(matcher.name)
-    return tuple(sorted(pair for pair in found.items() if pair[1]))
 
 
 def ordered(vector: Vector, *, descending: bool) -> Vector:

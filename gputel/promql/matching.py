@@ -39,7 +39,7 @@ def matches(
 
 def _searched(matcher: Matcher, values: list[str], stopped: Callable[[], bool]) -> list[bool]:
     found: list[bool] = []
-    for piece in _pieces(values, _WORK_AT_ONCE // (1 + len(matcher.value))):
+    for piece in pieces(values, matcher.value):
         if stopped():
             raise TimeoutError
         try:
@@ -52,8 +52,9 @@ def _searched(matcher: Matcher, values: list[str], stopped: Callable[[], bool]) 
     return found
 
 
-def _pieces(values: list[str], most: int) -> Iterator[list[str]]:
-    """Texts of about ``most`` characters together; at least one piece, at least one text each."""
+def pieces(values: Sequence[str], pattern: str) -> Iterator[list[str]]:
+    """Texts that are searched at a time; at least one piece, at least one text each."""
+    most = _WORK_AT_ONCE // (1 + len(pattern))
     piece: list[str] = []
     size = 0
     for value in values:

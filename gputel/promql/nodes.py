@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeGuard
 
 
 class MatchOp(StrEnum):
@@ -55,10 +56,25 @@ class Text:
 
 @dataclass(frozen=True)
 class Selector:
-    """Series: their newest sample at a step, or with ``range_us`` all samples of a window."""
+    """Series: their newest sample at a step, or with ``range_us`` all samples of a window.
+
+    ``name`` is the metric's name if it was written before the braces.
+    """
 
     matchers: tuple[Matcher, ...]
     range_us: int | None = None
+    offset_us: int = 0
+    at: int | Edge | None = None  # Unix microseconds
+    name: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Subquery:
+    """The values of an expression at steps of its own, as the samples of a window."""
+
+    expr: Node
+    range_us: int
+    step_us: int | None = None  # None: the default of the server
     offset_us: int = 0
     at: int | Edge | None = None  # Unix microseconds
 
@@ -113,10 +129,43 @@ class Binary:
 
 
 @dataclass(frozen=True)
-class Negate:
-    """A minus before an expression."""
+class Unary:
+    """A plus or a minus before an expression."""
+
+    op: str
+    expr: Node
+
+
+@dataclass(frozen=True)
+class Paren:
+    """An expression in parentheses, which mean nothing but are written again."""
 
     expr: Node
 
 
-Node = Number | Text | Selector | Call | Aggregate | Binary | Negate
+Node = Number | Text | Selector | Subquery | Call | Aggregate | Binary | Unary | Paren
+
+
+def unwrapped(node: Node) -> Node:
+    """The expression without parentheses around it."""
+    while isinstance(node, Paren):
+        node = node.expr
+    return node
+
+
+def is_range(node: Node) -> TypeGuard[Selector | Subquery]:
+    """Whether the expression is a range vector."""
+    return isinstance(node, Subquery) or (isinstance(node, Selector) and node.range_us is not None)
+
+
+def left_spine(node: Binary) -> tuple[Node, list[Binary]]:
+    """The leftmost operand, and the operators that follow it, in the order in which they apply.
+
+    A chain of operators may be longer than calls may be deep.
+    """
+    spine: list[Binary] = []
+    left: Node = node
+    while isinstance(left, Binary):
+        spine.append(left)
+        left = left.left
+    return left, spine[::-1]

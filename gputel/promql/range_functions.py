@@ -11,6 +11,8 @@ import numpy as np
 
 from gputel.promql.extrapolate import extrapolated
 from gputel.promql.quantile import of_row, of_rows
+from gputel.promql.sums import window_means, window_sums
+from gputel.promql.trends import deriv, holt_winters, predict_linear
 from gputel.promql.vector import Bools, Float64, Int64
 from gputel.promql.windows import Windows, each_window, parts_of, reduced
 
@@ -54,16 +56,20 @@ def _idelta(windows: Windows, _range_s: float) -> Result:
 def _over(ufunc: np.ufunc) -> RangeFunction:
     def over_time(windows: Windows, _range_s: float) -> Result:
         with np.errstate(all="ignore"):
-            values = _reduced(ufunc, windows)
+            values = reduced(
+                ufunc, windows.samples.values, windows.low, windows.high, windows.check
+            )
         return values, windows.count > 0
 
     return over_time
 
 
+def _sum(windows: Windows, _range_s: float) -> Result:
+    return window_sums(windows), windows.count > 0
+
+
 def _avg(windows: Windows, _range_s: float) -> Result:
-    with np.errstate(all="ignore"):
-        total = _reduced(np.add, windows)
-        return total / windows.count, windows.count > 0
+    return window_means(windows), windows.count > 0
 
 
 def _count(windows: Windows, _range_s: float) -> Result:
@@ -105,42 +111,46 @@ def _fell(before: Float64, after: Float64) -> Bools:
 
 def _spread(*, root: bool) -> RangeFunction:
     def spread(windows: Windows, _range_s: float) -> Result:
-        out = each_window(windows, _variances, _variance_of_one)
+        out = _variances(windows)
         with np.errstate(all="ignore"):
             return (np.sqrt(out) if root else out), windows.count > 0
 
     return spread
 
 
-def _variances(values: Float64, inside: Bools, _step: Int64) -> Float64:
-    values = np.where(inside, values, 0.0)
-    with np.errstate(all="ignore"):
-        count = inside.sum(axis=1)
-        mean = values.sum(axis=1) / count
-        apart = np.where(inside, values - mean[:, None], 0.0)
-        variance: Float64 = (apart * apart).sum(axis=1) / count
-    return variance
+def _variances(windows: Windows) -> Float64:
+    """The variance of each window, of distances from its first value: equal values have none."""
+    samples = windows.samples.values
+
+    def of_many(index: Int64, inside: Bools, _step: Int64) -> Float64:
+        values = samples[index]
+        with np.errstate(all="ignore"):
+            values = np.where(inside, values - values[:, :1], 0.0)
+            count = inside.sum(axis=1)
+            mean = values.sum(axis=1) / count
+            apart = np.where(inside, values - mean[:, None], 0.0)
+            variance: Float64 = (apart * apart).sum(axis=1) / count
+        return variance
+
+    def of_one(low: int, high: int, _step: int) -> float:
+        values, first, count = samples[low:high], samples[low], high - low
+        with np.errstate(all="ignore"):
+            mean = sum(float((part - first).sum()) for part in parts_of(values)) / count
+            squares = sum(float(np.square(part - first - mean).sum()) for part in parts_of(values))
+        return squares / count
+
+    return each_window(windows, of_many, of_one)
 
 
-def _variance_of_one(values: Float64, _step: int) -> float:
-    with np.errstate(all="ignore"):
-        mean = sum(float(part.sum()) for part in parts_of(values)) / len(values)
-        squares = sum(float(np.square(part - mean).sum()) for part in parts_of(values))
-    return squares / len(values)
-
-
-def quantile_over_time(windows: Windows, wanted: Float64) -> Result:
+def _quantile_over_time(windows: Windows, wanted: Float64, _steps_us: Int64) -> Result:
     """The quantile of each window, ``wanted`` of each step."""
+    values = windows.samples.values
     out = each_window(
         windows,
-        lambda values, inside, step: of_rows(values, inside, wanted[step]),
-        lambda values, step: of_row(values, float(wanted[step])),
+        lambda index, inside, step: of_rows(values[index], inside, wanted[step]),
+        lambda low, high, step: of_row(values[low:high], float(wanted[step])),
     )
     return out, windows.count > 0
-
-
-def _reduced(ufunc: np.ufunc, windows: Windows) -> Float64:
-    return reduced(ufunc, windows.samples.values, windows.low, windows.high, windows.check)
 
 
 RANGE_FUNCTIONS: dict[str, RangeFunction] = {
@@ -150,7 +160,7 @@ RANGE_FUNCTIONS: dict[str, RangeFunction] = {
     "irate": _irate,
     "idelta": _idelta,
     "avg_over_time": _avg,
-    "sum_over_time": _over(np.add),
+    "sum_over_time": _sum,
     # fmin and fmax pass over NaN, as Prometheus does.
     "min_over_time": _over(np.fmin),
     "max_over_time": _over(np.fmax),
@@ -161,8 +171,16 @@ RANGE_FUNCTIONS: dict[str, RangeFunction] = {
     "stdvar_over_time": _spread(root=False),
     "changes": _turns(_changed),
     "resets": _turns(_fell),
+    "deriv": lambda windows, _range_s: deriv(windows),
 }
 """Those of one argument. Each takes windows and their length in seconds; all but last_over_time
 leave the metric's name out."""
 
 KEEPS_NAME = frozenset({"last_over_time"})
+
+WITH_SCALARS: dict[str, Callable[..., Result]] = {
+    "quantile_over_time": _quantile_over_time,
+    "predict_linear": predict_linear,
+    "holt_winters": holt_winters,
+}
+"""Those of more arguments. Each takes windows, the scalars by step, and the steps."""

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from gputel.promql.nodes import Aggregate, Binary, Call, Edge, Negate, Node, Selector
+from gputel.errors import ExpressionFailed
+from gputel.promql.bounds import UNLIMITED
+from gputel.promql.nodes import (
+    Aggregate,
+    Binary,
+    Call,
+    Edge,
+    Node,
+    Paren,
+    Selector,
+    Subquery,
+    Unary,
+    left_spine,
+)
 from gputel.promql.vector import Int64
 
 LOOKBACK_US = 300_000_000
 """How old a series' newest sample may be and still be its value: 5 minutes, as in Prometheus."""
+
+DEFAULT_STEP_US = 60_000_000
+"""The step of a subquery that names none: 1 minute, Prometheus' interval of evaluation."""
 
 
 @dataclass(frozen=True)
@@ -23,59 +40,93 @@ class Reach:
     last_us: int
 
 
-def moments(selector: Selector, steps_us: Int64) -> Int64:
-    """The instant at which the selector looks at its series, for each step."""
-    if selector.at is None:
-        return steps_us - selector.offset_us
-    assert not isinstance(selector.at, Edge), "edges are resolved before"
-    return np.full(len(steps_us), selector.at - selector.offset_us, np.int64)
+def moments(node: Selector | Subquery, steps_us: Int64) -> Int64:
+    """The instant at which the selector or subquery looks at its series, for each step."""
+    if node.at is None:
+        return steps_us - node.offset_us
+    assert not isinstance(node.at, Edge), "edges are resolved before"
+    return np.full(len(steps_us), node.at - node.offset_us, np.int64)
+
+
+def inner_steps(node: Subquery, steps_us: Int64, most: int) -> Int64:
+    """The steps of the subquery that lie in the window of one of these steps.
+
+    They are multiples of its own step. Raises ExpressionFailed if they are more than ``most``.
+    """
+    step = node.step_us or DEFAULT_STEP_US
+    looks = moments(node, steps_us)
+    first, last = -((node.range_us - looks) // step), looks // step
+    # Windows overlap: each takes only the steps behind those of the window before.
+    first[1:] = np.maximum(first[1:], np.maximum.accumulate(last)[:-1] + 1)
+    counts = np.maximum(last - first + 1, 0)
+    total = int(counts.sum())
+    if total > most:
+        raise ExpressionFailed(
+            f"a subquery has {total} steps, over the limit of {most} (--query-max-samples): give "
+            "it a longer step or a shorter range"
+        )
+    behind = np.cumsum(counts) - counts
+    numbers: Int64 = np.arange(total, dtype=np.int64) + np.repeat(first - behind, counts)
+    return numbers * step
 
 
 def resolved(node: Node, start_us: int, end_us: int) -> Node:
     """The expression with ``@ start()`` and ``@ end()`` as times."""
-    edges = {Edge.START: start_us, Edge.END: end_us}
-
-    def change(selector: Selector) -> Selector:
-        return (
-            replace(selector, at=edges[selector.at]) if isinstance(selector.at, Edge) else selector
-        )
-
-    return with_selectors(node, change)
-
-
-def with_selectors(node: Node, change: Callable[[Selector], Selector]) -> Node:
-    """The expression with other selectors."""
-    if isinstance(node, Selector):
-        return change(node)
+    again = partial(resolved, start_us=start_us, end_us=end_us)
+    if isinstance(node, Selector | Subquery):
+        edges = {Edge.START: start_us, Edge.END: end_us}
+        at = edges[node.at] if isinstance(node.at, Edge) else node.at
+        if isinstance(node, Selector):
+            return replace(node, at=at)
+        return replace(node, at=at, expr=again(node.expr))
     if isinstance(node, Call):
-        return replace(node, args=tuple(with_selectors(each, change) for each in node.args))
+        return replace(node, args=tuple(map(again, node.args)))
     if isinstance(node, Binary):
-        left, right = (with_selectors(each, change) for each in (node.left, node.right))
-        return replace(node, left=left, right=right)
+        left, spine = left_spine(node)
+        left = again(left)
+        for each in spine:
+            left = replace(each, left=left, right=again(each.right))
+        return left
     if isinstance(node, Aggregate):
-        param = None if node.param is None else with_selectors(node.param, change)
-        return replace(node, expr=with_selectors(node.expr, change), param=param)
-    if isinstance(node, Negate):
-        return replace(node, expr=with_selectors(node.expr, change))
-    return node
+        param = None if node.param is None else again(node.param)
+        return replace(node, expr=again(node.expr), param=param)
+    return replace(node, expr=again(node.expr)) if isinstance(node, Unary | Paren) else node
 
 
-def reaches(node: Node, steps_us: Int64) -> list[Reach]:
-    """What each selector in the expression reads; one that is there twice comes once."""
-    found = {}
-    for selector in selectors(node):
-        looks = moments(selector, steps_us)
-        back = selector.range_us if selector.range_us is not None else LOOKBACK_US
-        found[selector] = Reach(selector, int(looks.min()) - back, int(looks.max()))
+def reaches(node: Node, steps_us: Int64, most: int = UNLIMITED) -> list[Reach]:
+    """What each selector in the expression reads; one that is there several times comes once.
+
+    Raises ExpressionFailed if a subquery has more than ``most`` steps.
+    """
+    found: dict[Selector, Reach] = {}
+    left = [(node, steps_us)]
+    while left:
+        each, steps = left.pop()
+        if isinstance(each, Selector) and len(steps):
+            _add(found, each, steps)
+        if isinstance(each, Subquery):
+            steps = inner_steps(each, steps, most)
+        left += [(child, steps) for child in children(each)]
     return list(found.values())
+
+
+def _add(found: dict[Selector, Reach], selector: Selector, steps_us: Int64) -> None:
+    looks = moments(selector, steps_us)
+    back = selector.range_us if selector.range_us is not None else LOOKBACK_US
+    first, last = int(looks.min()) - back, int(looks.max())
+    if known := found.get(selector):
+        first, last = min(first, known.first_us), max(last, known.last_us)
+    found[selector] = Reach(selector, first, last)
 
 
 def selectors(node: Node) -> Iterator[Selector]:
     """Every selector in the expression."""
-    if isinstance(node, Selector):
-        yield node
-    for child in children(node):
-        yield from selectors(child)
+    left = [node]
+    while left:
+        each = left.pop()
+        if isinstance(each, Selector):
+            yield each
+        left += children(each)
 
 
 def children(node: Node) -> tuple[Node, ...]:
@@ -86,4 +137,4 @@ def children(node: Node) -> tuple[Node, ...]:
         return (node.left, node.right)
     if isinstance(node, Aggregate):
         return (node.expr,) if node.param is None else (node.param, node.expr)
-    return (node.expr,) if isinstance(node, Negate) else ()
+    return (node.expr,) if isinstance(node, Unary | Paren | Subquery) else ()

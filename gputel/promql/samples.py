@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from gputel.promql.labels import Labels
-from gputel.promql.vector import Bools, Float64, Int64
+from gputel.promql.vector import Bools, Float64, Int64, Vector
 
 STALE_BITS = 0x7FF0000000000002
 """The NaN by which Prometheus says that a series has ended: prometheus/model/value/value.go."""
@@ -47,6 +47,13 @@ class SeriesSamples:
             self.ts[low:high],
             self.values[low:high],
         )
+
+
+def of_vector(vector: Vector, steps_us: Int64) -> SeriesSamples:
+    """The values of a vector as samples at its steps: what a subquery gives."""
+    row, column = np.nonzero(vector.present)
+    bounds = np.searchsorted(row, np.arange(len(vector) + 1))
+    return SeriesSamples(vector.labels, bounds, steps_us[column], vector.values[row, column])
 
 
 def collect(labels: list[Labels], bounds: Int64, ts: Int64, values: Float64) -> SeriesSamples:

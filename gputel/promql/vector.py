@@ -60,6 +60,18 @@ class Vector:
         """Other values for the same samples, under other labels."""
         return merged(Vector([rename(labels) for labels in self.labels], values, self.present))
 
+    def renamed(self, rename: Callable[[Labels], Labels], values: Float64) -> Vector:
+        """As ``mapped``, of series that are there at some step, which must stay apart.
+
+        Prometheus works these by series: two of the same labels fail even if they take turns.
+        """
+        found = Vector(self.labels, values, self.present)
+        found = found.rows(np.flatnonzero(self.present.any(axis=1)))
+        labels = [rename(each) for each in found.labels]
+        if len(set(labels)) < len(labels):
+            raise ExpressionFailed("vector cannot contain metrics with the same labelset")
+        return Vector(labels, found.values, found.present)
+
     def rows(self, places: Int64 | Bools) -> Vector:
         """Some of the series."""
         chosen = np.arange(len(self))[places]

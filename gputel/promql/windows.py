@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from gputel.promql.bounds import Check
 from gputel.promql.samples import SeriesSamples, places
 from gputel.promql.vector import Bools, Float64, Int64
 
+Numbers = TypeVar("Numbers", Float64, Int64)
 _CELLS_AT_ONCE = 262_144  # series times steps: a few milliseconds, and some 20 MB in between
 _READ_AT_ONCE = 4_000_000  # samples that are only added up
 _COPIED_AT_ONCE = 500_000  # samples that are copied out of their windows
@@ -86,17 +88,18 @@ def reduced(ufunc: np.ufunc, values: Float64, low: Int64, high: Int64, check: Ch
 
 def each_window(
     windows: Windows,
-    of_many: Callable[[Float64, Bools, Int64], Float64],
-    of_one: Callable[[Float64, int], float],
+    of_many: Callable[[Int64, Bools, Int64], Float64],
+    of_one: Callable[[int, int, int], float],
 ) -> Float64:
     """What a function makes of each window; 0 for an empty one.
 
-    ``of_many`` is given windows by samples, which of these count, and the step of each window.
-    ``of_one`` is given all samples of one window that is too large for that, and its step.
+    ``of_many`` is given the places of samples, windows by samples; which of these count; and the
+    step of each window. ``of_one`` is given the first place, the end and the step of one window
+    that is too large for that.
     """
     out = np.zeros(windows.low.size)
     low, high, counts = windows.low.ravel(), windows.high.ravel(), windows.count.ravel()
-    values, steps = windows.samples.values, windows.low.shape[1]
+    steps = windows.low.shape[1]
     order = np.argsort(counts, kind="stable")  # windows of a like size share a block
     order = order[np.searchsorted(counts[order], 1) :]
     for piece in _like_pieces(counts[order]):
@@ -104,15 +107,15 @@ def each_window(
         rows = order[piece]
         if counts[rows[0]] > _COPIED_AT_ONCE:
             row = int(rows[0])
-            out[row] = of_one(values[low[row] : high[row]], row % steps)
+            out[row] = of_one(int(low[row]), int(high[row]), row % steps)
             continue
         index = low[rows, None] + np.arange(int(counts[rows[-1]]))
         inside = index < high[rows, None]
-        out[rows] = of_many(values[np.where(inside, index, 0)], inside, rows % steps)
+        out[rows] = of_many(np.where(inside, index, 0), inside, rows % steps)
     return out.reshape(windows.low.shape)
 
 
-def parts_of(values: Float64) -> Iterator[Float64]:
+def parts_of(values: Numbers) -> Iterator[Numbers]:
     """The samples of a large window, some at a time."""
     for first in range(0, len(values), _COPIED_AT_ONCE):
         yield values[first : first + _COPIED_AT_ONCE]

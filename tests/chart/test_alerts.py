@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import promql_parser
 import pytest
 import yaml
 
+from gputel.promql.parse import parse
 from tests.chart.conftest import RenderOf
 from tests.chart.metric_names import exported
 from tests.chart.renders import CHART, Render
@@ -19,7 +19,7 @@ OF_OTHERS = {"up", "kubelet_volume_stats_available_bytes", "kubelet_volume_stats
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_a_rule_is_promql_of_metrics_that_there_are(rule: dict[str, Any]) -> None:
-    promql_parser.parse(rule["expr"])
+    parse(rule["expr"])
     names = set(re.findall(r"\b(\w+)\{", rule["expr"]))
     assert names
     assert names <= exported() | OF_OTHERS

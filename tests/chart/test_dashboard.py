@@ -7,9 +7,9 @@ import re
 from itertools import combinations
 from typing import Any
 
-import promql_parser
 import pytest
 
+from gputel.promql.parse import parse
 from tests.chart.conftest import RenderOf
 from tests.chart.metric_names import exported
 from tests.chart.renders import CHART
@@ -21,7 +21,7 @@ QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_query_is_promql_of_metrics_that_gputel_exports(query: str) -> None:
-    promql_parser.parse(query.replace("$__rate_interval", "5m"))
+    parse(query.replace("$__rate_interval", "5m"))
     names = set(re.findall(r"\bgputel_\w+", query))
     assert names
     assert names <= exported()

@@ -40,7 +40,6 @@ MAY_IMPORT = {
 ONLY_IN = {
     "asyncpg": {"store", "roles"},  # roles: for the type of the pool that it passes on
     "pyarrow": {"model", "sources", "store", "streamer", "promql", "api"},
-    "promql_parser": {"promql"},
     "click": {"cli"},
     "rich": {"cli"},
     "uvloop": {"runtime"},

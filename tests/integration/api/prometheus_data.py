@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from tests.prometheus_server import Row
 
 UTIL, TEMP = "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_TEMP"
 ENERGY, POWER = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "DCGM_FI_DEV_POWER_USAGE"
+LATENCY = "LATENCY_bucket"
 SECONDS = range(0, 3600, 15)
 HOSTS, GPUS_A_HOST = 3, 4
 
@@ -23,6 +25,26 @@ def rows() -> list[Row]:
     for host in range(HOSTS):
         for gpu in range(GPUS_A_HOST):
             found += _gpu(host, gpu, draw)
+    return found + _latencies()
+
+
+def _latencies() -> list[Row]:
+    """A histogram of two hosts; one bucket of it is there only now and then, one falls."""
+    draw = random.Random(20230131)
+    found: list[Row] = []
+    counts: Counter[tuple[int, str]] = Counter()
+    for second in range(0, 3600, 60):
+        for host in range(2):
+            total = 0
+            for bound in ("-1", "0.1", "0.5", "2", "2.0", "+Inf"):
+                total += draw.randrange(20)
+                counts[host, bound] += total
+                labels = _series(LATENCY, host, 0)
+                labels["labels_raw"] += f',le="{bound}"'
+                moment = NOON + timedelta(seconds=second)
+                fallen = 50 if bound == "0.5" and second % 600 == 0 else 0
+                if bound != "2.0" or second % 420 == 0:
+                    found.append((labels, moment, float(counts[host, bound] - fallen)))
     return found
 
 

@@ -3,8 +3,6 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
-import os
-import pty
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +10,7 @@ import asyncpg
 import pytest
 
 from gputel.web.listener import Listener
-from tests.query_command import gputel
+from tests.query_command import gputel, on_a_terminal
 from tests.telemetry_rows import Labels, add_block, add_many, every
 from tests.wire import Wire
 
@@ -116,16 +114,7 @@ async def test_a_table_shows_the_newest_and_says_how_to_see_more(api: Listener) 
 
 @pytest.mark.usefixtures("stored")
 async def test_on_a_terminal_a_table_is_the_default(api: Listener) -> None:
-    ours, theirs = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gputel", "query", "gpus", "--api-url", api.url),
-        stdout=theirs,
-        env={**os.environ, "TERM": "dumb", "COLUMNS": "200"},
-    )
-    os.close(theirs)
-    assert await process.wait() == 0
-    shown = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    shown = await on_a_terminal(api, "gpus", TERM="dumb", COLUMNS="200")
     assert shown.splitlines()[-1] == "2 GPUs"
 
 

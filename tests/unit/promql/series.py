@@ -9,7 +9,7 @@ import numpy as np
 
 from gputel.promql.bounds import Bounds
 from gputel.promql.evaluate import evaluate
-from gputel.promql.labels import from_mapping
+from gputel.promql.labels import Labels, from_mapping
 from gputel.promql.matching import matches
 from gputel.promql.parse import parse
 from gputel.promql.reach import reaches, resolved
@@ -59,6 +59,26 @@ def ask(text: str, data: Mapping[str, Points], *seconds: float, check=lambda: No
         points = zip(seconds, values.tolist(), present.tolist(), strict=True)
         found[f"{name}{{{inside}}}"] = {at: number for at, number, there in points if there}
     return found
+
+
+def evaluated(
+    text: str, data: Mapping[Labels, Sequence[tuple[int, float]]], moments: Sequence[int]
+):
+    """The value at these moments, of series with (microsecond, value) points."""
+    steps = np.array(moments, np.int64)
+    node = resolved(parse(text), moments[0], moments[-1])
+    samples = {}
+    for reach in reaches(node, steps):
+        labels, bounds, points = [], [0], []
+        for each, all_points in data.items():
+            known = dict(each)
+            if all(matches(m, [known.get(m.name, "")])[0] for m in reach.selector.matchers):
+                points += [p for p in all_points if reach.first_us <= p[0] <= reach.last_us]
+                labels.append(each)
+                bounds.append(len(points))
+        ts, values = np.array([p[0] for p in points], np.int64), np.array([p[1] for p in points])
+        samples[reach.selector] = collect(labels, np.array(bounds), ts, values.astype(float))
+    return evaluate(node, steps, samples, Bounds(lambda: None))
 
 
 def every(step: float, count: int, value=float) -> list[tuple[float, float]]:

@@ -12,7 +12,7 @@ from gputel.promql import windows
 from gputel.promql.bounds import Bounds
 from gputel.promql.matching import matches
 from gputel.promql.nodes import Matcher, MatchOp
-from gputel.promql.parse import MOST_DEPTH, parse
+from gputel.promql.parse import MOST_DEPTH, MOST_OPERATORS, parse
 from tests.unit.promql.series import ask, every, same
 
 MATRICES = ("quantile_over_time(0.9,a[1d])", "stddev_over_time(a[1d])", "stdvar_over_time(a[1d])")
@@ -115,12 +115,18 @@ def test_the_deepest_expression_that_is_taken_is_evaluated():
     data = {"a": [(0, 1.0)]}
     assert ask("abs(" * (MOST_DEPTH - 1) + "a" + ")" * (MOST_DEPTH - 1), data, 0) == {"{}": {0: 1}}
     assert ask("-" * (MOST_DEPTH - 1) + "a", data, 0)
-    assert ask("+".join("a" * MOST_DEPTH), data, 0) == {"{}": {0: MOST_DEPTH}}
+    assert ask("(" * (MOST_DEPTH - 1) + "a" + ")" * (MOST_DEPTH - 1), data, 0)
+    assert ask(f"{'sum_over_time(' * 9}a{'[1m:1m])' * 9}", data, 0)
+
+
+def test_a_chain_of_operators_may_be_longer_than_calls_may_be_deep():
+    found = ask("+".join("a" * MOST_OPERATORS), {"a": [(0, 1.0)]}, 0)
+    assert found == {"{}": {0: MOST_OPERATORS}}
 
 
 @pytest.mark.parametrize(
     "text",
-    ["abs(" * 400 + "a" + ")" * 400, "+".join("a" * (MOST_DEPTH + 1)), "-" * 499 + "a"],
+    ["abs(" * 400 + "a" + ")" * 400, "2^" * 400 + "2", "-" * 499 + "a"],
     ids=lambda text: text[:6],
 )
 def test_what_is_nested_deeper_is_refused_in_words(text):
@@ -151,3 +157,48 @@ def test_a_search_that_is_not_wanted_any_more_ends_between_two_texts():
     with pytest.raises(TimeoutError):
         matches(matcher, [f"{n}" * 4000 for n in range(10)], stopped)
     assert len(asked) == 4
+
+
+def test_what_a_subquery_computes_counts_against_the_limit():
+    data = {f"a{{host={n}}}": every(1, 100) for n in range(5)}
+    bounds = Bounds(lambda: None, max_points=499)
+    with pytest.raises(ExpressionFailed, match="--query-max-samples"):
+        ask("sum_over_time(a[100s:1s])", data, 99, bounds=bounds)
+    assert len(ask("sum_over_time(a[99s:1s])", data, 99, bounds=Bounds(lambda: None, 500))) == 5
+    with pytest.raises(ExpressionFailed, match="a subquery has 501 steps"):
+        ask("sum_over_time(no[500s:1s])", data, 499, bounds=bounds)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["deriv(a[1d])", "predict_linear(a[1d], 60)", "holt_winters(a[1d], 0.5, 0.5)",
+     "sum_over_time(sum_over_time(a[9s])[1d:1s])", "label_replace(a, 'b', '$1', 'c', '(.*)')",
+     "histogram_quantile(0.5, a)"],
+)  # fmt: skip
+def test_a_query_of_any_kind_ends_when_it_is_no_longer_wanted(query, monkeypatch):
+    monkeypatch.setattr(windows, "_READ_AT_ONCE", 1000)
+    monkeypatch.setattr(windows, "_COPIED_AT_ONCE", 1000)
+    data = {f"a{{le={n}}}": every(1, 500, lambda n: n % 5) for n in range(3)}
+    with pytest.raises(Stopped):
+        ask(query, data, *range(250, 500), check=stop_after(3))
+
+
+@pytest.mark.parametrize(
+    "query", ["deriv(a[1d])", "predict_linear(a[1d], 60)", "holt_winters(a[1d], 0.5, 0.25)"]
+)
+@pytest.mark.parametrize("size", [7, 40])
+def test_trends_of_blocks_of_any_size_are_those_of_the_whole(query, size, monkeypatch):
+    data = {
+        "a{host=1}": [*every(1, 60, lambda n: n * 7 % 13), (70, np.nan), (71, 2.0)],
+        "a{host=2}": every(3, 9, lambda _: 0.1),
+    }
+    query = query.replace("a[1d]", "a[20s]")
+    whole = ask(query, data, *range(0, 90, 3))
+    monkeypatch.setattr(windows, "_COPIED_AT_ONCE", size)
+    cut = ask(query, data, *range(0, 90, 3))
+    assert cut.keys() == whole.keys()
+    for labels, points in whole.items():
+        assert all(
+            same(points[at], cut[labels][at]) or abs(points[at] - cut[labels][at]) < 1e-12
+            for at in points
+        )

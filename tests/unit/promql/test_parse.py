@@ -1,5 +1,6 @@
 """Text becomes an expression, or is refused by a line that says what is wrong with it."""
 
+import math
 import time
 
 import pytest
@@ -16,6 +17,9 @@ from gputel.promql.nodes import (
     MatchOp,
     Number,
     Selector,
+    Subquery,
+    Text,
+    Unary,
 )
 from gputel.promql.parse import parse, parse_selector
 
@@ -51,8 +55,64 @@ def test_offsets_go_both_ways_and_times_have_edges():
     assert parse("a @ end()") == Selector((NAMED,), at=Edge.END)
 
 
-def test_a_time_before_1970_is_its_beginning():
-    assert parse("a @ -5") == Selector((NAMED,), at=0)
+def test_a_time_may_lie_before_1970():
+    assert parse("a @ -5") == Selector((NAMED,), at=-5_000_000)
+    assert parse("a @ +5.0004") == Selector((NAMED,), at=5_000_000)
+
+
+def test_text_in_quotes_is_no_part_of_the_language():
+    selector = Selector((NAMED, Matcher("b", MatchOp.EQUAL, "x @ 0.000")))
+    assert parse('a{b="x @ 0.000"}') == selector
+
+
+@pytest.mark.parametrize(
+    ("literal", "text"),
+    [
+        (r"`\d+\Q`", r"\d+\Q"),
+        ("`a\n\"'b`", "a\n\"'b"),
+        (r'"\x41\101\u00e9\U0001F600"', "AAé😀"),
+        (r'"\a\b\f\n\r\t\v\\\""', '\a\b\f\n\r\t\v\\"'),
+        (r"'\''", "'"),
+    ],
+)
+def test_strings_are_read_as_go_reads_them(literal, text):
+    assert parse(literal) == Text(text)
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"`\d+`", r"`\Qa.b\E`", r"`\101`", r'"\\d"', "`(?i)x|[[:alpha:]]`"]
+)
+def test_patterns_are_those_of_re2(pattern):
+    assert parse(f"a{{b=~{pattern}}}")
+
+
+@pytest.mark.parametrize("name", ["anchored", "smoothed", "fill", "sum", "offset", "start", "end",
+                                  "by", "unless", "step", "limitk", "COUNT"])  # fmt: skip
+def test_a_word_that_means_nothing_in_its_place_is_a_name(name):
+    assert parse(name) == Selector((Matcher("__name__", MatchOp.EQUAL, name),))
+    assert parse(f"a{{{name}='1'}} + {name}")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("010", 8), ("0x1F", 31), ("09", 9), ("1e3", 1000), (".5", 0.5), ("5.", 5), ("0", 0),
+     ("-Inf", -math.inf), ("1e-2", 0.01), ("+inf", math.inf)],
+)  # fmt: skip
+def test_numbers_are_read_as_go_reads_them(text, value):
+    assert parse(text) == Number(value)
+
+
+def test_a_minus_binds_less_than_a_power_and_more_than_a_product():
+    assert parse("-2 ^ 2") == Unary("-", parse("2 ^ 2"))
+    assert parse("-a * b") == Binary("*", parse("-a"), parse("b"), False, Matching())
+    assert parse("2 ^ -1 ^ 2") == Binary("^", Number(2), parse("-1 ^ 2"), False, Matching())
+
+
+def test_a_subquery_has_all_its_parts():
+    assert parse("a[1h:5m] offset 1m @ end()") == Subquery(
+        parse("a"), 3_600_000_000, 300_000_000, 60_000_000, Edge.END
+    )
+    assert parse("a[1h:]") == Subquery(parse("a"), 3_600_000_000)
 
 
 def test_aggregations_calls_and_matching():
@@ -66,23 +126,45 @@ def test_aggregations_calls_and_matching():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "no expression"),
-        ("a{", "parse error"),
-        ("rate(a)", "expected type matrix"),
-        ('a{b=~"("}', "the regular expression of b"),
-        ('{b=~".*"}', "at least one non-empty matcher"),
+        ("", "1:1: parse error: no expression found in input"),
+        ("a{", "1:3: parse error: unexpected end of input in label matching, expected identifier"),
+        ("a +\n  *", '2:3: parse error: unexpected "\\*"'),
+        ("rate(a)", 'expected type range vector in call to function "rate", got instant vector'),
+        ('a{b=~"("}', "regular expression of b.*missing \\)"),
+        ("{}", "at least one non-empty matcher"),
+        ('{a=~".*"}', "at least one non-empty matcher"),
         ('{b!~".+", c=""}', "at least one non-empty matcher"),
         ("{" + ",".join(['b=~"a"'] * 33) + "}", "more than 32 regular expressions"),
-        ("{}", "at least one non-empty matcher"),
-        ("max_over_time(a[5m:1m])", "subqueries"),
-        ("histogram_quantile(0.9, a)", "the function histogram_quantile is outside the subset"),
-        ('count_values("x", a)', "the aggregation count_values is outside the subset"),
-        ('a{b="1" or c="2"}', "alternatives of matchers"),
-        ("a + fill(0) b", "fill modifiers"),
-        ("a @ 1e300", "parse error"),
-        ("a @ 1e12", "out of range"),
-        ("a offset 300000000y", "parse error"),
-        ("a\ud800", "parse error"),
+        ('a{__name__="b"}', "metric name must not be set twice"),
+        ('a{b="1" or c="2"}', 'unexpected identifier "or" in label matching, expected "," or "}"'),
+        ("mad_over_time(a[5m])", 'unknown function with name "mad_over_time"'),
+        ("a > 5m", "unexpected duration"),
+        ("a[5]", "bad number or duration syntax"),
+        ("a[0s]", "duration must be greater than 0"),
+        ("a[1y300y]", "parse error"),
+        ("a[5m] offset 1m offset 2m", "offset may not be set multiple times"),
+        ("a @ 1 @ 2", "may not be set multiple times"),
+        ("sum(a) offset 5m", "offset modifier must be preceded by"),
+        ("(a)[5m]", "ranges only allowed for vector selectors"),
+        ("a offset 5m [5m]", "no offset modifiers allowed before range"),
+        ("1[5m:]", "subquery is only allowed on instant vector"),
+        ("a[5m] + 1", "must contain only scalar and instant vector types"),
+        ('a{b="\\d"}', "unknown escape sequence U\\+0064 'd': write .* backquotes"),
+        ("'a\nb'", "unterminated quoted string"),
+        ("1 > 2", "comparisons between scalars must use BOOL modifier"),
+        ("a + bool b", "bool modifier can only be used on comparison operators"),
+        ("a and on(x) group_left b", 'no grouping allowed for "and" operation'),
+        ("a + on(x) group_left(x) b", 'label "x" must not occur in ON and GROUP clause at once'),
+        ("a + on(x) 1", "vector matching only allowed between instant vectors"),
+        ("1 and a", 'set operator "and" not allowed'),
+        ("sum(a, b)", "expected 1, got 2"),
+        ("topk(a)", "expected 2, got 1"),
+        ("count_values(1, a)", "expected type string in aggregation parameter, got scalar"),
+        ("round(a, 1, 2)", "expected at most 2"),
+        ("abs(a,)", "trailing commas"),
+        ("a @ 1e300", "timestamp out of bounds"),
+        ("a offset 300000000y", "duration out of range"),
+        ("a\ud800", "not UTF-8"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_by_name(text, says):
@@ -110,6 +192,6 @@ def test_brackets_in_quotes_and_comments_do_not_count():
 
 def test_only_a_plain_selector_is_a_series_selector():
     assert parse_selector("a") == Selector((NAMED,))
-    for text in ("a[5m]", "a offset 1m", "a + 1", "1", "sum(a)"):
+    for text in ("a[5m]", "a offset 1m", "(a)", "a[5m:1m]", "a + 1", "1", "sum(a)"):
         with pytest.raises(BadExpression, match="not a series selector"):
             parse_selector(text)
