@@ -30,17 +30,21 @@ _PASSING_CODES = frozenset(
         "58030",  # the server's disk or file system
     }
 )
-# Transaction state, authorization, database or schema, an object's state, files, configuration.
-_REPAIRABLE_CLASSES = ("25", "28", "3D", "3F", "55", "58", "F0")
+# Transaction state, authorization, database or schema, a right, table, column, type or function,
+# an object's state, files, configuration.
+_REPAIRABLE_CLASSES = ("25", "28", "3D", "3F", "42", "55", "58", "F0")
 _REPAIRABLE_CODES = frozenset(
     {
-        "42501",  # a right is missing
-        "42P01",  # no such table
-        "42703",  # no such column
-        "42883",  # no such function
         "57P04",  # the database was dropped
         "XX001",  # data corrupted
         "XX002",  # index corrupted
+    }
+)
+# Of a statement that is built from the data, as for the day of a record: others may well land.
+_UNCLEAR_CODES = frozenset(
+    {
+        "42601",  # no SQL: a trigger of the operator's may build it from a label
+        "42P07",  # a table is there that is to be made: it may be of one day
     }
 )
 # A value that cannot be, a constraint that it breaks, a limit of the server that it is over.
@@ -102,6 +106,8 @@ def cause_of_sqlstate(code: str) -> Cause:
     """What Postgres' code tells."""
     if code in _REPAIRABLE_CODES:
         return Cause.REPAIRABLE
+    if code in _UNCLEAR_CODES:
+        return Cause.UNCLEAR
     if code.startswith(_PASSING_CLASSES) or code in _PASSING_CODES:
         return Cause.PASSING
     if code.startswith(_REPAIRABLE_CLASSES):

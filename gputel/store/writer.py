@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gputel import metrics
-from gputel.errors import DataRefused, StoreUnavailable
+from gputel.errors import DataRefused, StoreError, StoreUnavailable
 from gputel.model.columns import TIMESTAMP, VALUE
 from gputel.store.admission import Admission, Rejected, Window
 from gputel.store.blocks import Blocks, make_blocks
@@ -99,8 +99,8 @@ class Writer:
         except DataRefused as error:
             if not _lacks_partition(error.__cause__):
                 raise
-            self._days.clear()  # "no partition": a day that was there has been dropped
-            raise StoreUnavailable(f"{error.message}; its day will be made again") from error
+            await self._make_days_again(prepared.blocks)
+            raise StoreUnavailable(f"{error.message}; its day has been made again") from error
         metrics.COLLECTOR_ROWS_LANDED.inc(len(prepared.blocks.ts))
         for rejected in prepared.rejected:
             rejected.count()
@@ -115,9 +115,22 @@ class Writer:
         for day in blocks.days.tolist():
             if day not in self._days:
                 async with store_errors():
-                    when = _UNIX_DAY_ZERO + timedelta(days=day)
-                    await self._pool.execute(self._sql["ensure_day"], when)
+                    await self._pool.execute(self._sql["ensure_day"], _day(day))
                 self._days.add(day)
+
+    async def _make_days_again(self, blocks: Blocks) -> None:
+        """For a day that has been dropped. Raises StoreError where its table is only detached."""
+        self._days.clear()
+        await self._ensure_days(blocks)
+        days = [_day(day) for day in blocks.days.tolist()]
+        async with store_errors():
+            detached = await self._pool.fetch(self._sql["detached_days"], days)
+        if detached:
+            names = ", ".join(f"sample_block_{row['day']:%Y%m%d}" for row in detached[:10])
+            raise StoreError(
+                f"there is a table {names} that is no partition of sample_block: attach it again, "
+                "rename it, or drop it"
+            )
 
     async def _claim(
         self,
@@ -184,6 +197,10 @@ def _prepare(batches: Sequence[Fingerprinted], known: Known, window: Window) -> 
     blocks = make_blocks(_join(ids), _join(times), _join(values).astype(float, copy=False))
     seen = sightings(blocks, [batch.groups for batch in batches], group_ids)
     return _Prepared(blocks, copy_payload(blocks), seen, _hours(blocks), rejects)
+
+
+def _day(number: int) -> date:
+    return _UNIX_DAY_ZERO + timedelta(days=number)
 
 
 def _lacks_partition(error: BaseException | None) -> bool:

@@ -66,3 +66,8 @@ SELECT EXISTS (SELECT FROM landing_demand WHERE until > now() AND xmin = written
 
 -- name: ensure_day
 SELECT ensure_sample_block_day($1::date)
+
+-- name: detached_days
+-- Those of the days that have no partition of the samples.
+SELECT wanted.day FROM unnest($1::date[]) AS wanted (day)
+WHERE NOT EXISTS (SELECT FROM sample_block_part AS part WHERE part.day = wanted.day)

@@ -121,27 +121,54 @@ async def curse(pipeline: Pipeline, code: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("damage", "repair", "told"),
+    [
+        (
+            "ALTER TABLE message_ledger RENAME TO away",
+            "ALTER TABLE away RENAME TO message_ledger",
+            'relation "message_ledger" does not exist',
+        ),
+        (
+            "ALTER TABLE sample_block ADD CONSTRAINT checked CHECK (step_us >= 0) NOT VALID",
+            "ALTER TABLE sample_block DROP CONSTRAINT checked",
+            'child table is missing constraint "checked"',
+        ),
+    ],
+    ids=["a table is missing", "a day cannot be attached"],
+)
 async def test_what_somebody_must_repair_is_told_once_and_tried_on_until_it_is(
-    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture, damage: str, repair: str, told: str
 ) -> None:
     outage = Outage(logging.getLogger("gputel.collector"), "the database")
-    await pipeline.pool.execute("ALTER TABLE message_ledger RENAME TO away")
-    async with pipeline.broker():
+    await pipeline.pool.execute(damage)
+    async with pipeline.broker(max_attempts=2):
         client = await pipeline.client()
         await publish(client)
         await pipeline.start_collector(outage=outage)
-
-        async def told() -> str | None:
-            return await outage.check()
-
-        await pipeline.until(told)
-        assert 'relation "message_ledger" does not exist' in (await outage.check() or "")
+        await pipeline.until(outage.check)
+        assert told in (await outage.check() or "")
         await asyncio.sleep(0.5)  # some tries more
-        await pipeline.pool.execute("ALTER TABLE away RENAME TO message_ledger")
+        await pipeline.pool.execute(repair)
         assert await dead_letters(pipeline, client, 0) == {}
         assert await pipeline.landed() == 3 * GOOD
         assert await outage.check() is None
-    assert caplog.text.count("message_ledger") == 1
+    assert caplog.text.count(told) == 1
+
+
+async def test_a_day_that_was_detached_keeps_no_other_day_from_landing(
+    pipeline: Pipeline,
+) -> None:
+    day = datetime(2024, 2, 29, tzinfo=UTC)
+    await pipeline.pool.execute("SELECT ensure_sample_block_day($1)", day.date())
+    await pipeline.pool.execute("ALTER TABLE sample_block DETACH PARTITION sample_block_20240229")
+    async with pipeline.broker(max_attempts=2):
+        client = await pipeline.client()
+        await publish(client, old=encode(batch([(labels(), day, 1.0)])))
+        await pipeline.start_collector()
+        reasons = await dead_letters(pipeline, client, 1)
+        assert "sample_block_20240229 that is no partition" in reasons["old"]
+        assert await pipeline.landed() == 3 * GOOD
 
 
 async def test_a_bit_that_flips_on_the_way_costs_a_redelivery_and_nothing_else(
