@@ -63,6 +63,7 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
     dsn = ""
     pid = 0
     _watch: asyncio.TimerHandle | None = None
+    _since = 0.0  # loop time at which that statement was sent
     _looking: asyncio.Task[None] | None = None
     _ended_for: str | None = None
 
@@ -75,8 +76,9 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
         self.pid = await self.fetchval("SELECT pg_backend_pid()")
 
     async def _awaited(self, answer: Awaitable[T]) -> T:
-        watch = asyncio.get_running_loop().call_later(_PATIENCE_S, self._suspect)
-        self._watch = watch
+        loop = asyncio.get_running_loop()
+        watch = loop.call_later(_PATIENCE_S, self._suspect)
+        self._watch, self._since = watch, loop.time()
         try:
             return await answer
         except (asyncpg.ConnectionDoesNotExistError, ConnectionError, asyncpg.InterfaceError):
@@ -90,11 +92,16 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
 
     def _suspect(self) -> None:
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.get_running_loop().create_task(self._look(self._watch))
+            self._looking = asyncio.get_running_loop().create_task(self._look())
 
-    async def _look(self, watch: asyncio.TimerHandle | None) -> None:
-        """Ask about the statement again and again, until it is over."""
-        while self._watch is watch and not self.is_closed():
+    async def _look(self) -> None:
+        """Ask about the statement again and again until it is over, and about those after it."""
+        loop = asyncio.get_running_loop()
+        while (watch := self._watch) is not None and not self.is_closed():
+            early_s = self._since + _PATIENCE_S - loop.time()
+            if early_s > 0:
+                await asyncio.sleep(early_s)
+                continue
             try:
                 async with asyncio.timeout(_ASK_S):
                     await self._ask(watch)
@@ -103,11 +110,11 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
             except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                 silent_s = _PATIENCE_S + _ASK_S
                 self._end(watch, f"Postgres has not answered for {silent_s:g} s")
-            if self._watch is not watch or self.is_closed():
-                return
+            except Exception as error:
+                log.warning("cannot ask Postgres what a session does: %s", error)
             await asyncio.sleep(_PATIENCE_S)
 
-    async def _ask(self, watch: asyncio.TimerHandle | None) -> None:
+    async def _ask(self, watch: asyncio.TimerHandle) -> None:
         other = await self._other()
         try:
             reason = await _judge(other, self.pid)
@@ -116,7 +123,7 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
         finally:
             other.terminate()
 
-    def _end(self, watch: asyncio.TimerHandle | None, reason: str) -> bool:
+    def _end(self, watch: asyncio.TimerHandle, reason: str) -> bool:
         """End the session, unless the answer has come meanwhile."""
         if self._watch is not watch or self.is_closed():
             return False
