@@ -636,12 +636,17 @@ def from_environment(name: str, environ: Mapping[str, str] | None = None) -> Any
     return _resolve_one(spec, {}, environ, {})[0]
 
 
-def check_no_userinfo(url: str, called: str) -> None:
-    """Raise ConfigError for a URL with a user or password, which nothing would use or hide."""
+def check_plain_url(url: str, called: str) -> None:
+    """Raise ConfigError for a URL with what nothing would use or hide: a user, a query."""
     if "@" in url:
         raise ConfigError(
             f"{called}: has a user or password before an @, which is not used: leave it out, and "
             "give a token in GPUTEL_TOKEN"
+        )
+    if "?" in url or "#" in url:
+        raise ConfigError(
+            f"{called}: has something behind a ? or #, which is not used: leave it out, and give a "
+            "token in GPUTEL_TOKEN"
         )
 
 
@@ -650,7 +655,7 @@ def check_broker_url(urls: str, called: str = "--broker-url") -> None:
 
     Each is http://HOST:PORT, https://..., or dns+http://... for all addresses of a name.
     """
-    check_no_userinfo(urls, called)
+    check_plain_url(urls, called)
     for url in (part.strip() for part in urls.split(",")):
         try:
             parts = urlsplit(url)

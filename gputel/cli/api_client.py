@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from gputel.config import check_no_userinfo, check_token
+from gputel.config import check_plain_url, check_token
 from gputel.errors import ApiError, UsageError
 from gputel.masking import mask, remember
 
@@ -67,7 +67,7 @@ def get(
 
 
 def _connection(api_url: str, timeout_s: float) -> http.client.HTTPConnection:
-    check_no_userinfo(api_url, "--api-url")
+    check_plain_url(api_url, "--api-url")
     try:
         parts = urlsplit(api_url)
         host, port = parts.hostname, parts.port

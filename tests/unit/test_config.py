@@ -211,6 +211,15 @@ def test_a_user_in_the_url_of_a_broker_is_refused_without_showing_it(url):
     assert "ECRET" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "url", ["http://h:1/?x=SECRET", "http://h:1/#SECRET", "dns+http://h?SECRET"]
+)
+def test_a_query_in_the_url_of_a_broker_is_refused_without_showing_it(url):
+    with pytest.raises(ConfigError, match=r"--broker-url: has something behind a \?") as caught:
+        resolve({"broker_url": url})
+    assert "SECRET" not in caught.value.message
+
+
 def test_an_origin_with_a_password_is_refused_without_showing_it():
     with pytest.raises(ConfigError, match="--cors-origins") as caught:
         resolve({"cors_origins": "https://u:SECRET@h/"})
