@@ -21,6 +21,7 @@ from gputel.broker.queue_metrics import metrics_of
 from gputel.broker.queues import Queues
 from gputel.broker.stats import StatsHandlers
 from gputel.config import BrokerSettings
+from gputel.memory import keep_freed_memory
 from gputel.web.access import ACCESS, Access, access_middleware, scope_of_health
 from gputel.web.connection import LEAST_BYTES_PER_S
 from gputel.web.errors import error_middleware
@@ -54,6 +55,7 @@ async def serve(
     most and only while a consumer is connected. An empty queue stops at once. Without ``access``
     everyone is let in. Raises PortTaken.
     """
+    keep_freed_memory()
     async with _durability(settings) as durable:
         queues = Queues(settings, durable)
         if durable:
