@@ -121,6 +121,8 @@ async def test_interrupt_at_the_very_start_says_so_and_is_no_failure_of_clicks(
 ) -> None:
     code = (
         "import signal, sys; import gputel.cli.main as main;"
+        # A shell in the background starts its commands with SIGINT ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "main.import_module = lambda name: signal.raise_signal(signal.SIGINT);"
         "sys.argv = ['gputel', 'ingest', 'x']; main.main()"
     )
