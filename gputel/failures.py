@@ -1,7 +1,7 @@
 """Why something failed, decided in one place: whether trying again can help, or never.
 
     passing     nothing is said of the data: no connection, no memory, no space, a lock
-    repairable  nor here, but somebody must see to it: a right or a table that is missing
+    repairable  the same, but somebody must act: a right or a table is missing
     lasting     the data itself is at fault, and always will be
     unclear     neither is sure: tried again a few times, then given up with the reason
 
@@ -72,6 +72,8 @@ _SHORT_TEXT = re.compile(
     re.IGNORECASE,
 )
 
+_REASON_CHARACTERS = 500
+
 
 class Cause(Enum):
     """What a failure tells of trying the same again."""
@@ -113,6 +115,13 @@ def cause_of_sqlstate(code: str) -> Cause:
     if code.startswith(_REPAIRABLE_CLASSES):
         return Cause.REPAIRABLE
     return Cause.LASTING if code.startswith(_LASTING_CLASSES) else Cause.UNCLEAR
+
+
+def reason_of(error: BaseException) -> str:
+    """What failed, in one line: for a log, or for who looks at a dead letter."""
+    if isinstance(error, GputelError):
+        return error.message
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_REASON_CHARACTERS]
 
 
 def is_short(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextlib import suppress
 
 _ENOUGH = 1 << 20
 
@@ -12,10 +13,8 @@ def raise_file_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < most:
-        try:
+        with suppress(OSError, ValueError):  # a system may have a bound of its own
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        except (OSError, ValueError):  # pragma: no cover - a system with a bound of its own
-            return file_limit()
     return file_limit()
 
 

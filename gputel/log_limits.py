@@ -37,10 +37,11 @@ class LogLimits(logging.Filter):
         left_out = self._left_out(kind, most) if kind is not None else 0
         if left_out is None:
             return False
-        message = mask(record.getMessage())  # before it is cut, so that no half of a secret stays
+        message = record.getMessage()
         if len(message) > _MESSAGE_CHARS or left_out:
             more = f" ({left_out} more like it were left out before)" if left_out else ""
-            record.msg, record.args = _cut(message, _MESSAGE_CHARS) + more, ()
+            # Masked before it is cut, so that no half of a secret stays.
+            record.msg, record.args = _cut(mask(message), _MESSAGE_CHARS) + more, ()
         if record.exc_info:
             trace = mask(logging.Formatter().formatException(record.exc_info))
             record.exc_text = printable_lines(_cut(trace, _TRACE_CHARS))

@@ -15,7 +15,7 @@ _MOST_REASONS = 10  # that one outage is told for
 class Outage:
     """Of one server, as those see it that share this.
 
-    Failing again is no news, but for another reason it is: that is told once as well.
+    A further failure is not logged, unless its reason is new: each reason is logged once.
     """
 
     def __init__(self, log: logging.Logger, subject: str, what: str = "is away") -> None:

@@ -10,14 +10,25 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _READ_BYTES = 1 << 16
 
 
-def open_directory(path: Path) -> int:
-    """A descriptor of a directory that is no link. Raises OSError."""
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+@contextmanager
+def opened_directory(path: Path | str, parent: int | None = None) -> Iterator[int]:
+    """A descriptor of a directory that is no link, in the ``parent`` that is open. Raises OSError.
+
+    It is closed when the context ends.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def open_file(path: Path, flags: int, mode: int = 0o600) -> int:

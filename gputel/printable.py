@@ -47,15 +47,11 @@ def printable_json(text: str) -> str:
     Outside of strings JSON has printable characters and white space alone, and in a string any
     character may be an escape.
     """
-    return (
-        "".join(
-            character
-            if character in "\n\r\t" or is_printable(character)
-            else _json_escape(character)
-            for character in text
-        )
-        if not is_printable(text)
-        else text
+    if is_printable(text):
+        return text
+    return "".join(
+        character if character in "\n\r\t" or is_printable(character) else _json_escape(character)
+        for character in text
     )
 
 

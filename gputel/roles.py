@@ -242,7 +242,7 @@ async def _streamer(process: Process) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _api(process: Process) -> AsyncIterator[None]:
-    from gputel.api.prometheus_series import CACHES
+    from gputel.api.prometheus_series import cache_bytes
     from gputel.api.push.pusher import Pusher
     from gputel.api.server import serve
     from gputel.store.admission import Admission
@@ -252,7 +252,7 @@ async def _api(process: Process) -> AsyncIterator[None]:
 
     settings = process.settings
     await check_rights(process.database)
-    reader = Reader(process.database, settings.api.query_cache_max_bytes // CACHES)
+    reader = Reader(process.database, cache_bytes(settings.api))
     host, access = settings.common.host, process.access
     admission = Admission(settings.collector.retention, settings.collector.future_limit)
     keys = PushKeys(process.database)

@@ -11,7 +11,7 @@ from gputel import __version__
 from gputel.api import prometheus_json as answers
 from gputel.api.prometheus_engine import Engine
 from gputel.api.prometheus_params import EVER_US, Parameters, now_us, steps
-from gputel.api.prometheus_series import CACHES, SeriesSource
+from gputel.api.prometheus_series import SeriesSource, cache_bytes
 from gputel.config import ApiSettings
 from gputel.errors import BadExpression
 from gputel.model.dcgm_fields import field
@@ -37,7 +37,7 @@ class Prometheus:
 
     def __init__(self, reader: Reader, settings: ApiSettings) -> None:
         self.limits = limits = limits_of(settings)
-        self.source = SeriesSource(reader, limits, settings.query_cache_max_bytes // CACHES)
+        self.source = SeriesSource(reader, limits, cache_bytes(settings))
         self.engine = Engine(self.source, limits)
         self.most_s = settings.query_timeout_s
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from gputel.api.prometheus_labels import COLUMN_OF, labels_bytes, prometheus_labels
 from gputel.api.prometheus_params import EVER_US
+from gputel.config import ApiSettings
 from gputel.errors import ExpressionFailed
 from gputel.promql.labels import Labels
 from gputel.promql.matching import matches
@@ -30,12 +31,16 @@ from gputel.store.samples import Samples
 from gputel.store.series_reader import samples_of, series_where
 from gputel.threads import READING
 
-CACHES = 3
-"""How many share ``--query-cache-max-bytes``: stored labels, orders of them, Prometheus' labels."""
+_CACHES = 3  # stored labels, orders of them, Prometheus' labels
 
 _IN_THREAD_SERIES = 300  # fewer are looked at sooner than a thread is told to
 _IN_THREAD_SAMPLES = 10_000
 _LITERALS = re.compile(r"[\w :@/-]+(?:\|[\w :@/-]+)*", re.ASCII)
+
+
+def cache_bytes(settings: ApiSettings) -> int:
+    """Bytes of each of the caches that share ``--query-cache-max-bytes``."""
+    return settings.query_cache_max_bytes // _CACHES
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class SeriesSource:
             async for piece in pieces:
                 count += len(piece)
                 known = len(found)
-                await READING.run_if(True, found.update, chain.from_iterable(piece))
+                await READING.run(found.update, chain.from_iterable(piece))
                 tally.add_bytes(sum(getsizeof(pair[1]) for pair in islice(found, known, None)))
         return count, found
 

@@ -66,7 +66,7 @@ class AdminHandlers:
         limit = query.LIMIT.of(request.query) or _PAGE
         waiting = self._queue_of(request)
         letters = waiting.queue.dead_letters
-        page = letters.page(offset, limit)
+        page, total = letters.page(offset, limit), len(letters)
         content_type = reply_type(request)
         size = sum(map(_shown_bytes, page))
         reserve(request, size)
@@ -75,7 +75,6 @@ class AdminHandlers:
             shown = [_summary(waiting, message, content_type) for message in page]
             return encode({"total": total, "offset": offset, "dead_letters": shown}, content_type)
 
-        total = len(letters)
         return web.Response(body=await converted(size, encoded), content_type=content_type)
 
     async def show_dead(self, request: web.Request) -> web.Response:

@@ -75,7 +75,17 @@ def _connection(api_url: str, timeout_s: float) -> http.client.HTTPConnection:
         parts, host, port = urlsplit(""), None, None
     if parts.scheme not in ("http", "https") or not host:
         raise UsageError(f"--api-url: {mask(api_url)!r} must look like http://127.0.0.1:8080")
-    secure = parts.scheme == "https"
+    return connection_to(parts.scheme, host, port, timeout_s)
+
+
+def connection_to(
+    scheme: str, host: str, port: int | None, timeout_s: float
+) -> http.client.HTTPConnection:
+    """A connection to a server, not opened yet.
+
+    It follows no redirect and asks no proxy, so that no other server is shown the token.
+    """
+    secure = scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
     return kind(host, port, timeout=timeout_s)
 

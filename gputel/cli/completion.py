@@ -6,8 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from gputel.cli.completion_shells import use_safe_completion
-
-_VARIABLE = "_GPUTEL_COMPLETE"
+from gputel.cli.main import VARIABLE
 
 
 @click.command("completion")
@@ -22,4 +21,4 @@ def completion_command(context: click.Context, shell: str) -> None:
     use_safe_completion()
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(context.find_root().command, {}, "gputel", _VARIABLE).source())
+    click.echo(kind(context.find_root().command, {}, "gputel", VARIABLE).source())

@@ -80,7 +80,7 @@ def _inputs(files: tuple[Path, ...], *, follow: bool) -> tuple[list[Input], bool
     if not follow:
         inputs, wrong = find_inputs(files)
         for error in wrong:
-            tell(f"{error.message}")
+            tell(error.message)
         return inputs, bool(wrong)
     for path in files:
         if path == STANDARD_INPUT or path.is_dir():

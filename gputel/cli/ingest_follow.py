@@ -38,7 +38,7 @@ async def follow_all(
         try:
             await _follow(process, source, rejects or source.rejects_path, shape, reports)
         except (SourceError, DeadChunk) as error:
-            tell(f"{error.message}")
+            tell(error.message)
             failed = True
 
     async with running(roles_for(settings), settings, _MODULES) as process:

@@ -90,8 +90,6 @@ async def ingest_file(
     settings = dataclasses.replace(process.settings.streamer, csv=path, loop=False)
     data_dir = process.settings.common.data_dir
     opened = await asyncio.to_thread(open_source, settings, data_dir, descriptor)
-    if descriptor is not None:
-        opened = dataclasses.replace(opened, path=Path(name))
     return await ingest_source(process, opened, name, rejects_path, show, append=append)
 
 

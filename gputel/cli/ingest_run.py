@@ -50,7 +50,7 @@ async def ingest_all(
             except (SourceError, DeadChunk) as error:
                 failed = True
                 if not process.stopping.is_set():
-                    tell(f"{error.message}")
+                    tell(error.message)
             else:
                 reports.append(report)
                 begun |= {place} if report.rejects_file else set()

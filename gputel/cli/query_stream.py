@@ -18,8 +18,8 @@ from gputel.cli import query_table as table
 from gputel.cli.event_client import Events
 from gputel.cli.query_ask import in_flags
 from gputel.cli.safe_csv import is_requested, safe_cells
-from gputel.cli.terminal import shown_bytes, tell
-from gputel.printable import printable, printable_lines
+from gputel.cli.terminal import printable_csv, shown_bytes, tell
+from gputel.printable import printable
 
 FORMATS = ("table", "ndjson", "csv")
 
@@ -67,7 +67,7 @@ def _records(events: Events) -> Iterator[bytes]:
 
 def _warn(message: str) -> None:
     sys.stdout.flush()
-    tell(f"{message}")
+    tell(message)
 
 
 def _ndjson(records: Iterator[bytes]) -> None:
@@ -84,8 +84,8 @@ class _Escaping:
         self._terminal = terminal
 
     def write(self, line: str) -> int:
-        """Write a line, which ends in CR and LF."""
-        return self._terminal.write(printable_lines(line.removesuffix("\r\n")) + "\r\n")
+        """Write a line."""
+        return self._terminal.write(printable_csv(line))
 
 
 def _csv(records: Iterator[bytes]) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 import click
 
-from gputel.cli.api_client import token_header
+from gputel.cli.api_client import connection_to, token_header
 from gputel.config import check_broker_url
 from gputel.errors import BadRequest, BrokerUnavailable, RequestError, UsageError
 from gputel.mq.addresses import are_several
@@ -82,10 +82,7 @@ class Broker:
         data = None if body is None else json.dumps(body).encode() if body != "" else b""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         headers |= token_header()
-        # It follows no redirect and asks no proxy, so that no one else is shown the token.
-        secure = parts.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(str(parts.hostname), parts.port, timeout=_TIMEOUT_S)
+        connection = connection_to(parts.scheme, str(parts.hostname), parts.port, _TIMEOUT_S)
         try:
             connection.request(method, target, data, headers)
             reply = connection.getresponse()

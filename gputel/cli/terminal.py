@@ -66,12 +66,12 @@ def _escaped(pieces: Iterable[bytes], *, is_json: bool) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     for piece in pieces:
         text = decoder.decode(piece)
-        yield (printable_json(text) if is_json else _csv(text)).encode()
-    yield _csv(decoder.decode(b"", final=True)).encode()
+        yield (printable_json(text) if is_json else printable_csv(text)).encode()
+    yield printable_csv(decoder.decode(b"", final=True)).encode()
 
 
-def _csv(text: str) -> str:
-    """Line ends of CSV, CR and LF, stay."""
+def printable_csv(text: str) -> str:
+    """A text in CSV with escapes for what is not printable; its line ends, CR and LF, stay."""
     return "\r\n".join(map(printable_lines, text.split("\r\n")))
 
 

@@ -21,7 +21,7 @@ from gputel.collector.intake import Decoded, Failed, Intake, decode_some, is_chu
 from gputel.collector.settling import Open, delay_of
 from gputel.collector.shared import Shared, log
 from gputel.errors import GputelError, StoreError, StoreUnavailable
-from gputel.failures import Cause, cause_of, is_short
+from gputel.failures import Cause, cause_of, is_short, reason_of
 from gputel.mq.protocol import Delivery
 
 MOST_TOGETHER = 2
@@ -151,7 +151,7 @@ class Batch:
 
     async def _fail(self, delivery: Delivery, error: Exception) -> None:
         """Settle a message that failed by itself."""
-        reason = _text(error)
+        reason = reason_of(error)
         if cause_of(error) is Cause.LASTING:
             await self._open.bury(delivery, reason, "refused")
         elif is_short(error):
@@ -165,11 +165,11 @@ class Batch:
 
     def _short_of(self, error: Exception) -> None:
         metrics.COLLECTOR_RETRIES.labels(reason="machine").inc()
-        self._shared.machine.begins(GputelError(_text(error)))
+        self._shared.machine.begins(GputelError(reason_of(error)))
 
     def _away(self, error: Exception) -> None:
         metrics.COLLECTOR_RETRIES.labels(reason="store").inc()
-        self._shared.database.begins(GputelError(_text(error)))
+        self._shared.database.begins(GputelError(reason_of(error)))
 
     @contextmanager
     def _told_if_slow(self) -> Iterator[None]:
@@ -189,7 +189,7 @@ class Batch:
         try:
             await self._shared.client.ack(self.landed)
         except Exception as error:  # the next consume does it
-            log.warning("acknowledgement not taken yet: %s", _text(error))
+            log.warning("acknowledgement not taken yet: %s", reason_of(error))
             return
         self.landed = []
 
@@ -219,10 +219,4 @@ class Batch:
             try:
                 await self._shared.client.extend(self._open.items, timeout_s)
             except Exception as error:  # the next time, or they run out
-                log.warning("leases not extended: %s", _text(error))
-
-
-def _text(error: Exception) -> str:
-    if isinstance(error, GputelError):
-        return error.message
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+                log.warning("leases not extended: %s", reason_of(error))

@@ -9,7 +9,7 @@ from typing import Any
 from gputel.errors import DecodeError
 from gputel.model.bounds import id_flaw, name_flaw
 from gputel.model.checksum import is_damaged
-from gputel.model.record_batch import Limits, decode
+from gputel.model.record_batch import PayloadLimits, decode
 from gputel.mq.protocol import Delivery
 from gputel.store.writer import Arrival, Chunk
 
@@ -49,7 +49,7 @@ class Intake:
     left: list[Delivery] = field(default_factory=list)
 
 
-def decode_some(deliveries: Sequence[Delivery], limits: Limits) -> Intake:
+def decode_some(deliveries: Sequence[Delivery], limits: PayloadLimits) -> Intake:
     """Decode payloads and check metadata; holds the CPU, run in a thread.
 
     Ends when more than the memory of one message is taken by those that are decoded.
@@ -84,7 +84,7 @@ def is_chunk(delivery: Delivery) -> bool:
     return delivery.id == f"{metadata.get('stream_id')}/{metadata.get('first_row')}"
 
 
-def _arrival(delivery: Delivery, limits: Limits) -> Arrival:
+def _arrival(delivery: Delivery, limits: PayloadLimits) -> Arrival:
     if flaw := id_flaw(delivery.id):
         raise DecodeError(f"the message's id {flaw}")
     return Arrival(delivery.id, _chunk(delivery.metadata), decode(delivery.payload, limits))

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 
 from gputel.config import CollectorSettings
-from gputel.model.record_batch import Limits
+from gputel.model.record_batch import PayloadLimits
 from gputel.mq.client import QueueClient
 from gputel.outage import Outage
 from gputel.store.writer import Writer
@@ -56,7 +56,7 @@ class Shared:
         return self.visibility_timeout_s / 2
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> PayloadLimits:
         """How large a payload may be."""
         settings = self.settings
-        return Limits(settings.payload_max_unpacked_bytes, settings.payload_max_rows)
+        return PayloadLimits(settings.payload_max_unpacked_bytes, settings.payload_max_rows)

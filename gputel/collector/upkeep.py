@@ -8,7 +8,7 @@ import logging
 from gputel.backoff import pause
 from gputel.config import CollectorSettings
 from gputel.errors import StoreError
-from gputel.failures import is_short
+from gputel.failures import is_short, reason_of
 from gputel.store.maintenance import Maintenance
 from gputel.store.writer import Writer
 
@@ -63,8 +63,6 @@ async def _pass(maintenance: Maintenance) -> None:
 
 def _reason(error: Exception) -> str:
     """Why upkeep is put off. Raises what is neither the store's nor a lack of memory."""
-    if isinstance(error, StoreError):
-        return error.message
-    if not is_short(error):
+    if not isinstance(error, StoreError) and not is_short(error):
         raise error
-    return f"{type(error).__name__}: {error}"
+    return reason_of(error)

@@ -11,13 +11,13 @@ from gputel.backoff import Backoff, pause
 from gputel.collector.batch import MOST_TOGETHER, Batch
 from gputel.collector.shared import Shared, log
 from gputel.errors import GputelError, QueueClosed
-from gputel.failures import is_short
+from gputel.failures import is_short, reason_of
+from gputel.mq.client import MOST_REFUSALS
 from gputel.mq.protocol import Delivery
 
 _WAIT_S = 0.2  # longest that one consume waits at the broker
 _CLOSED_PAUSE_S = 0.2
 _SHORT_PAUSE_S = 10.0  # of a machine that is short of memory: others get the messages meanwhile
-_MOST_REFUSALS = 5  # in a row: one may be of a request that was damaged on the way
 _LAST_CALLS_S = 2.0  # of a worker that ends
 
 
@@ -64,17 +64,17 @@ class Worker:
         """Note why no messages came. Raises what trying again cannot mend."""
         if isinstance(error, GputelError):
             self._refusals += not error.retriable
-            if self._refusals > _MOST_REFUSALS:
+            if self._refusals > MOST_REFUSALS:
                 raise error
             metrics.COLLECTOR_RETRIES.labels(reason="broker").inc()
             self._shared.broker.begins(error)
         elif is_short(error):
             metrics.COLLECTOR_RETRIES.labels(reason="machine").inc()
-            self._shared.machine.begins(GputelError(f"{type(error).__name__}: {error}"))
+            self._shared.machine.begins(GputelError(reason_of(error)))
         else:  # a reply that nothing was prepared for: the next one may be whole
             self._landed = []  # it may have been about these; copies of them are dropped
             metrics.COLLECTOR_RETRIES.labels(reason="broker").inc()
-            text = f"its reply is not understood: {type(error).__name__}: {error}"
+            text = f"its reply is not understood: {reason_of(error)}"
             self._shared.broker.begins(GputelError(text))
 
     async def _process(self, deliveries: list[Delivery], stopping: asyncio.Event) -> None:

@@ -24,7 +24,7 @@ _LARGE_BYTES = 1024 * 1024  # zstd halves what is larger; what is smaller takes 
 
 
 @dataclass(frozen=True)
-class Limits:
+class PayloadLimits:
     """Most bytes that a payload may take unpacked, and most rows in it."""
 
     max_bytes: int = 256 * 1024 * 1024
@@ -41,7 +41,7 @@ def encode(batch: pa.RecordBatch) -> bytes:
     return payload
 
 
-def decode(payload: bytes, limits: Limits = Limits()) -> pa.RecordBatch:
+def decode(payload: bytes, limits: PayloadLimits = PayloadLimits()) -> pa.RecordBatch:
     """The record batch of a payload, checked in full: the payload may come from anyone.
 
     Raises DecodeError if it is not exactly one Arrow stream of SCHEMA, has nulls, is over the
@@ -65,7 +65,7 @@ def decode(payload: bytes, limits: Limits = Limits()) -> pa.RecordBatch:
     return batch
 
 
-def _read(payload: bytes, limits: Limits) -> list[pa.RecordBatch]:
+def _read(payload: bytes, limits: PayloadLimits) -> list[pa.RecordBatch]:
     if unpacked_bound(payload, limits.max_bytes) > limits.max_bytes:
         raise DecodeError(
             f"payload can take more than {limits.max_bytes} bytes unpacked "
@@ -77,7 +77,7 @@ def _read(payload: bytes, limits: Limits) -> list[pa.RecordBatch]:
         return list(reader)
 
 
-def _pass_on_shortage(error: Exception, limits: Limits) -> None:
+def _pass_on_shortage(error: Exception, limits: PayloadLimits) -> None:
     """Raise a lack of memory on, unless a damaged payload asks for more than any may take."""
     wanted = _WANTED.search(str(error))
     if wanted and int(wanted[1]) > limits.max_bytes:
@@ -86,7 +86,7 @@ def _pass_on_shortage(error: Exception, limits: Limits) -> None:
         raise error
 
 
-def _validate(batch: pa.RecordBatch, limits: Limits) -> None:
+def _validate(batch: pa.RecordBatch, limits: PayloadLimits) -> None:
     try:
         batch.validate(full=True)
     except pa.ArrowException as error:

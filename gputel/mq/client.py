@@ -36,6 +36,7 @@ from gputel.mq.protocol import (
 from gputel.mq.sender import Sender
 
 __all__ = [
+    "MOST_REFUSALS",
     "ConsumeEnded",
     "Consumed",
     "Delivery",
@@ -52,6 +53,9 @@ T = TypeVar("T")
 
 OutgoingMessage = Outgoing
 """A message to publish: ``payload``, ``id``, ``key``, ``metadata``, ``delay_s``, ``ttl_s``."""
+
+MOST_REFUSALS = 5
+"""Refusals in a row that a worker takes: one may be of a request that was damaged on the way."""
 
 _DECLINE_S = 2.0
 _UNSTATED_WAIT_S = 120.0  # a broker whose --publish-wait-s is longer is taken to be away

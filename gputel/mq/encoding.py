@@ -16,10 +16,10 @@ from gputel.mq.message import Delivery, Message
 from gputel.mq.names import new_id
 from gputel.mq.outline import check_outline
 from gputel.mq.protocol import (
+    ABSENT,
     JSON,
     MAX_LIST,
     MSGPACK,
-    NO_METADATA,
     Ack,
     ConsumeBody,
     DeliveryOut,
@@ -181,7 +181,7 @@ def _message(item: Incoming | JsonIncoming) -> Message:
         raise _Unfit("id and key may not hold the character U+0000")
     binary = isinstance(item, Incoming)
     payload = item.payload if isinstance(item, Incoming) else _json_payload(item)
-    if item.metadata is NO_METADATA:
+    if item.metadata is ABSENT:
         kept = metadata.NONE
     else:
         kept = _metadata(item.metadata, MSGPACK if binary else JSON)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from gputel.mq.protocol import JSON, MAX_LIST, MAX_TEXT_LENGTH, MSGPACK, NO_METADATA
+from gputel.mq.protocol import ABSENT, JSON, MAX_LIST, MAX_TEXT_LENGTH, MSGPACK
 
 LARGE_BYTES = 1024 * 1024
 """A body below this is decoded at once: it cannot take much memory."""
@@ -28,20 +28,20 @@ _count = _Count()
 
 
 class _Outline(Struct, forbid_unknown_fields=True):
-    id: Raw = NO_METADATA
-    key: Raw = NO_METADATA
-    payload: Raw = NO_METADATA
-    encoding: Raw = NO_METADATA
-    metadata: Raw = NO_METADATA
-    delay_s: Raw = NO_METADATA
-    ttl_s: Raw = NO_METADATA
+    id: Raw = ABSENT
+    key: Raw = ABSENT
+    payload: Raw = ABSENT
+    encoding: Raw = ABSENT
+    metadata: Raw = ABSENT
+    delay_s: Raw = ABSENT
+    ttl_s: Raw = ABSENT
 
     def __post_init__(self) -> None:
         _count.left -= 1
         if _count.left < 0:
             raise ValueError(f"Expected `array` of length <= {MAX_LIST}")
         for name, text in (("id", self.id), ("key", self.key), ("encoding", self.encoding)):
-            if text is not NO_METADATA and memoryview(text).nbytes > _MAX_TEXT_BYTES:
+            if text is not ABSENT and memoryview(text).nbytes > _MAX_TEXT_BYTES:
                 raise ValueError(f"Expected `str` of length <= {MAX_TEXT_LENGTH} - at `$.{name}`")
 
 

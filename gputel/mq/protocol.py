@@ -51,7 +51,8 @@ class Outgoing(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=T
     ttl_s: Ttl | None = None
 
 
-NO_METADATA = msgspec.Raw()
+ABSENT = msgspec.Raw()
+"""A field that a message was sent without."""
 
 
 class Incoming(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +61,7 @@ class Incoming(Struct, kw_only=True, forbid_unknown_fields=True):
     id: Text | None = None
     key: Key = ""
     payload: bytes
-    metadata: msgspec.Raw = NO_METADATA
+    metadata: msgspec.Raw = ABSENT
     delay_s: Delay = 0.0
     ttl_s: Ttl | None = None
 
@@ -72,7 +73,7 @@ class JsonIncoming(Struct, kw_only=True, forbid_unknown_fields=True):
     key: Key = ""
     payload: msgspec.Raw
     encoding: Encoding = "text"
-    metadata: msgspec.Raw = NO_METADATA
+    metadata: msgspec.Raw = ABSENT
     delay_s: Delay = 0.0
     ttl_s: Ttl | None = None
 

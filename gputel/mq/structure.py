@@ -1,8 +1,8 @@
 """How deep and how wide JSON and MessagePack are, read from their bytes before they are decoded.
 
 A decoder makes objects, up to 64 bytes of memory for one byte of input, and calls itself for each
-level. Nothing here does either. Entries are the members of all objects and the elements of all
-lists. What is malformed is left to the decoder, which says what is wrong.
+level. Here no object is made, and no function calls itself. Entries are the members of all objects
+and the elements of all lists. What is malformed is left to the decoder, which says what is wrong.
 """
 
 from __future__ import annotations

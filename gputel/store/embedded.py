@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from gputel.errors import StoreError, StoreUnavailable
-from gputel.owned_files import open_directory, open_file
+from gputel.owned_files import open_file, opened_directory
 from gputel.store.postgres_cluster import answers, dsn_of, read_pid_file
 from gputel.store.postgres_server import PostgresServer
 
@@ -209,12 +209,9 @@ def _make_data_dir(data_dir: Path) -> None:
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
         if os.geteuid() == 0:
-            made = open_directory(path)
-            try:
+            with opened_directory(path) as made:
                 if os.fstat(made).st_uid == 0:
                     os.fchmod(made, 0o755)
-            finally:
-                os.close(made)
 
 
 @contextmanager

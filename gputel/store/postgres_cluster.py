@@ -8,13 +8,13 @@ import re
 import secrets
 import shutil
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from gputel.errors import StoreError
-from gputel.owned_files import open_directory, read_small
+from gputel.owned_files import opened_directory, read_small
 from gputel.store.postgres_account import Account, give
 from gputel.store.postgres_binaries import Binaries
 from gputel.store.postgres_process import run
@@ -99,18 +99,16 @@ def make_socket_dir(data_dir: Path, account: Account | None) -> Path:
 
 def _take(place: Path, account: Account | None) -> None:
     """Make it the account's, unless it is a link or another user's."""
-    try:
-        directory = open_directory(place)
-    except OSError:
-        raise StoreError(_taken(place)) from None
-    try:
-        ours = {os.geteuid()} if account is None else {os.geteuid(), account.uid}
+    ours = {os.geteuid()} if account is None else {os.geteuid(), account.uid}
+    with ExitStack() as stack:
+        try:
+            directory = stack.enter_context(opened_directory(place))
+        except OSError:
+            raise StoreError(_taken(place)) from None
         if os.fstat(directory).st_uid not in ours:
             raise StoreError(_taken(place))
         give(directory, account)
         os.fchmod(directory, 0o700)
-    finally:
-        os.close(directory)
 
 
 def _taken(place: Path) -> str:
@@ -137,29 +135,19 @@ async def ensure_cluster(cluster: Path, binaries: Binaries, account: Account | N
 def _half_made(parent: Path, account: Account | None) -> Path:
     """A new directory of the account's that nobody has put there before."""
     name = f"{_HALF_MADE}{secrets.token_hex(8)}"
-    directory = open_directory(parent)
-    try:
+    with opened_directory(parent) as directory:
         os.mkdir(name, 0o700, dir_fd=directory)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        made = os.open(name, flags, dir_fd=directory)
-        try:
+        with opened_directory(name, directory) as made:
             if os.fstat(made).st_uid == os.geteuid():
                 give(made, account)
-        finally:
-            os.close(made)
-    finally:
-        os.close(directory)
     return parent / name
 
 
 def _remove_leftovers(cluster: Path) -> None:
-    directory = open_directory(cluster.parent)
-    try:
+    with opened_directory(cluster.parent) as directory:
         for name in os.listdir(directory):  # noqa: PTH208 - the open directory
             if name.startswith(_HALF_MADE):
                 shutil.rmtree(name, ignore_errors=True, dir_fd=directory)
-    finally:
-        os.close(directory)
 
 
 def _exists(cluster: Path) -> bool:
@@ -174,13 +162,10 @@ def _exists(cluster: Path) -> bool:
 
 
 def _put_in_place(half_made: Path, cluster: Path) -> None:
-    directory = open_directory(cluster.parent)
-    try:
+    with opened_directory(cluster.parent) as directory:
         os.rename(half_made.name, cluster.name, src_dir_fd=directory, dst_dir_fd=directory)
         with suppress(OSError):
             os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 async def _initdb(place: Path, binaries: Binaries, account: Account | None) -> None:

@@ -38,7 +38,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a child as the account, in a session of its own, with all it prints in ``output``.
 
-    Its environment is this process's, with ``variables`` besides.
+    Its environment is the clean one of Postgres' programs, with ``variables`` besides.
+
     On Linux it gets SIGINT when this process dies. Must be called on the main thread, because the
     kernel sends that signal when the thread that started the child ends. Raises StoreError.
     """

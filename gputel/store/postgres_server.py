@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gputel.config import default_data_dir
 from gputel.errors import StoreError
-from gputel.owned_files import open_directory, open_file
+from gputel.owned_files import open_file, opened_directory
 from gputel.store.postgres_account import Account, check_reachable, give, server_account
 from gputel.store.postgres_binaries import Binaries, find_binaries, runnable
 from gputel.store.postgres_cluster import (
@@ -173,10 +173,8 @@ class PostgresServer:
                 break
         # The server refuses to start when the pid in the file has become another program's.
         if read_pid_file(self.cluster) == status and _lives(status.pid):
-            directory = open_directory(self.cluster)
-            with suppress(FileNotFoundError):
+            with opened_directory(self.cluster) as directory, suppress(FileNotFoundError):
                 os.unlink("postmaster.pid", dir_fd=directory)
-            os.close(directory)
 
     async def _left(self, pid: int, wait_s: float) -> bool:
         deadline = time.monotonic() + wait_s

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from sys import getsizeof
 
 import msgspec
 
+from gputel.model.names import LABELS
 from gputel.store.samples import EPOCH, Samples, numbers
 
+_TEXTS = attrgetter(*LABELS)
 _OBJECT_BYTES = 300  # of a SeriesLabels without its texts, and its place in a dict
 
 
@@ -69,22 +72,7 @@ class SeriesLabels:
     @property
     def held_bytes(self) -> int:
         """About how much memory these labels take, as if no other series shared their texts."""
-        return _OBJECT_BYTES + sum(map(getsizeof, self._texts))
-
-    @property
-    def _texts(self) -> tuple[str, ...]:
-        return (
-            self.metric_name,
-            self.gpu_id,
-            self.device,
-            self.uuid,
-            self.model_name,
-            self.hostname,
-            self.container,
-            self.pod,
-            self.namespace,
-            self.labels_raw,
-        )
+        return _OBJECT_BYTES + sum(map(getsizeof, _TEXTS(self)))
 
     def record(self, timestamp: datetime, value: float) -> Record:
         """The record of one sample of this series."""

@@ -13,11 +13,10 @@ from gputel.backoff import Backoff
 from gputel.errors import GputelError, PayloadTooLarge, QueueClosed, QueueFull
 from gputel.model import record_batch
 from gputel.model.checksum import sealed
-from gputel.mq.client import OutgoingMessage, PublishResult, QueueClient
+from gputel.mq.client import MOST_REFUSALS, OutgoingMessage, PublishResult, QueueClient
 from gputel.outage import Outage
 
 _FINAL = (QueueClosed, PayloadTooLarge)
-_MOST_REFUSALS = 5  # in a row: one may be of a request that was damaged on the way
 
 
 class ReadChunk(Protocol):
@@ -69,7 +68,7 @@ async def publish(
             backoff.reset()
         except GputelError as error:
             refusals += not error.retriable
-            if isinstance(error, _FINAL) or refusals > _MOST_REFUSALS:
+            if isinstance(error, _FINAL) or refusals > MOST_REFUSALS:
                 raise
             outage.begins(error)
         else:

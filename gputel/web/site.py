@@ -1,8 +1,8 @@
 """Pages of other sites, open in a browser beside the server: what they may ask, and what not.
 
 A browser sends a page's request wherever the page likes, and keeps only the answer from it, so
-that what changes something must be refused here. Who is no browser sends neither ``Origin`` nor
-``Sec-Fetch-Site``, and is let through. Format: https://www.w3.org/TR/fetch-metadata/
+that what changes something must be refused here. A client that is no browser sends neither
+``Origin`` nor ``Sec-Fetch-Site``, and is let through. Format: https://www.w3.org/TR/fetch-metadata/
 """
 
 from __future__ import annotations

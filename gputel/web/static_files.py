@@ -14,11 +14,11 @@ DIRECTORY = Path(__file__).resolve().parent / "static"
 # Pages load nothing from other sites and run no script of their own text; Swagger UI sets styles
 # and draws its icons from data: URLs.
 _PAGE_HEADERS = {
+    **GUARDED,
     "Content-Security-Policy": (
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    **{name: text for name, text in GUARDED.items() if name != "Content-Security-Policy"},
     "Cache-Control": "no-cache",
 }
 

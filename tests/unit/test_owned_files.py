@@ -10,7 +10,7 @@ from gputel.cli.export_file import whole_file
 from gputel.cli.ingest_rejects import Rejects
 from gputel.errors import SourceError, UsageError
 from gputel.mq.journal_files import JournalFiles, lock_directory
-from gputel.owned_files import open_directory, open_file, open_output, read_small
+from gputel.owned_files import open_file, open_output, opened_directory, read_small
 
 WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 ANOTHER = 12345
@@ -82,8 +82,11 @@ def test_what_is_missing_is_made_with_its_mode(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_a_link_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(OSError, match=r"[Nn]ot a directory|levels"):
-        open_directory(tmp_path / "link")
+    with (
+        pytest.raises(OSError, match=r"[Nn]ot a directory|levels"),
+        opened_directory(tmp_path / "link"),
+    ):
+        pytest.fail("it was opened")
 
 
 def test_our_own_link_leads_output_to_what_we_meant(tmp_path: Path) -> None:

@@ -44,6 +44,11 @@ OWN = [
 ]
 
 
+def broker_with(access):
+    settings = BrokerSettings(broker_port=0)
+    return serve(settings, "127.0.0.1", Health(), drain_deadline_s=1, access=access)
+
+
 async def asked(port, method, target, body=b"", *fields, host="localhost"):
     data = request(target, body, *fields, method=method)
     async with raw_to(port) as raw:
@@ -109,21 +114,16 @@ async def test_tokens_make_any_name_do_but_pages_of_other_sites_still_change_not
 
     tokens = parse(["me admin 0123456789abcdef"], "test")
     access = Access(lambda: tokens)
-    settings = BrokerSettings(broker_port=0)
     shown = "Authorization: Bearer 0123456789abcdef"
-    async with serve(
-        settings, "127.0.0.1", Health(), drain_deadline_s=1, access=access
-    ) as listener:
+    async with broker_with(access) as listener:
         publish = (listener.port, "POST", "/publish", MESSAGE, shown)
         assert (await asked(*publish, host="gpus.example")).status == 202
         assert (await asked(*publish, "Origin: https://evil.example")).status == 403
 
 
 async def test_names_and_pages_of_the_setting_are_welcome() -> None:
-    settings, access = BrokerSettings(broker_port=0), Access(allowed_hosts="gpus.example")
-    async with serve(
-        settings, "127.0.0.1", Health(), drain_deadline_s=1, access=access
-    ) as listener:
+    access = Access(allowed_hosts="gpus.example")
+    async with broker_with(access) as listener:
         publish = (listener.port, "POST", "/publish", MESSAGE, JSON)
         assert (await asked(*publish, host="gpus.example:8081")).status == 202
         assert (await asked(*publish, "Origin: https://gpus.example")).status == 202

@@ -81,12 +81,7 @@ async def test_what_postgres_refuses_for_its_data_is_taken_apart_whatever_the_cl
 ) -> None:
     await curse(pipeline, code)
     async with pipeline.broker():
-        client = await pipeline.client()
-        await publish(client, cursed=bad(uuid="GPU-cursed"))
-        await pipeline.start_collector()
-        reasons = await dead_letters(pipeline, client, 1)
-        assert f"cursed for {code}" in reasons["cursed"]
-        assert await pipeline.landed() == 3 * GOOD
+        await land_all_but_the_cursed(pipeline, code)
 
 
 @pytest.mark.parametrize("code", ["P0001", "XX000", "0A000"])
@@ -95,14 +90,18 @@ async def test_what_postgres_refuses_for_no_clear_reason_is_tried_often_and_then
 ) -> None:
     await curse(pipeline, code)
     async with pipeline.broker(max_attempts=2):
-        client = await pipeline.client()
-        await publish(client, cursed=bad(uuid="GPU-cursed"))
-        await pipeline.start_collector()
-        reasons = await dead_letters(pipeline, client, 1)
-        assert f"cursed for {code}" in reasons["cursed"]
-        assert await pipeline.landed() == 3 * GOOD
+        await land_all_but_the_cursed(pipeline, code)
         letter = await get(pipeline, "/dead-letters/cursed")
         assert [each["attempt"] for each in letter["history"]] == [1, 2]
+
+
+async def land_all_but_the_cursed(pipeline: Pipeline, code: str) -> None:
+    client = await pipeline.client()
+    await publish(client, cursed=bad(uuid="GPU-cursed"))
+    await pipeline.start_collector()
+    reasons = await dead_letters(pipeline, client, 1)
+    assert f"cursed for {code}" in reasons["cursed"]
+    assert await pipeline.landed() == 3 * GOOD
 
 
 async def curse(pipeline: Pipeline, code: str) -> None:

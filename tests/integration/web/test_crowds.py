@@ -35,11 +35,23 @@ class Server:
         self.port = listener.port
         self.open = counted
         self.go = go
+        self.waiting = 0
 
     async def asked(self, data: bytes = HEALTH, client: str = "127.0.0.1") -> RawReply:
         async with raw_to(self.port) if client == "127.0.0.1" else raw_of(client, self.port) as raw:
             await raw.send(data)
             return await raw.reply()
+
+    async def busy(self, count: int) -> list[Raw]:
+        """So many connections, each with a request that waits until ``go``."""
+        raws = [await Raw.to(self.port) for _ in range(count)]
+        for raw in raws:
+            await raw.send(request("/wait", method="GET"))
+        await self.until_open(count)
+        async with asyncio.timeout(60):
+            while self.waiting < count:
+                await asyncio.sleep(0.01)
+        return raws
 
     async def until_open(self, count: int) -> None:
         async with asyncio.timeout(60):
@@ -61,6 +73,7 @@ async def serving(
     go = asyncio.Event()
 
     async def wait(_request: web.Request) -> web.Response:
+        server.waiting += 1
         await go.wait()
         return web.Response(text="done")
 
@@ -69,7 +82,8 @@ async def serving(
     add_health_routes(app, Health())
     counted = OpenConnections(most, of_client, head_s)
     async with listen(app, "127.0.0.1", 0, "--port", open_connections=counted, **more) as listener:
-        yield Server(listener, counted, go)
+        server = Server(listener, counted, go)
+        yield server
 
 
 @pytest.fixture
@@ -128,11 +142,7 @@ async def test_where_all_are_busy_others_are_told_so_and_health_is_answered(
     sockets: ExitStack,
 ) -> None:
     async with serving(most=20, of_client=100) as server:
-        busy = [await Raw.to(server.port) for _ in range(20)]
-        for raw in busy:
-            await raw.send(request("/wait", method="GET"))
-        await server.until_open(20)
-        await asyncio.sleep(0.1)
+        busy = await server.busy(20)
         idle(sockets, server.port, 200)  # and who sends nothing takes no spare place for long
         for _ in range(5):
             assert (await server.asked()).status == 200
@@ -148,11 +158,7 @@ async def test_where_all_are_busy_others_are_told_so_and_health_is_answered(
 
 async def test_one_client_leaves_room_to_others(sockets: ExitStack) -> None:
     async with serving(most=40, of_client=10) as server:
-        busy = [await Raw.to(server.port) for _ in range(10)]
-        for raw in busy:
-            await raw.send(request("/wait", method="GET"))
-        await server.until_open(10)
-        await asyncio.sleep(0.1)
+        busy = await server.busy(10)
         reply = await server.asked(request("/wait", method="GET"))
         assert (reply.status, reply.body["code"]) == (503, "busy")
         assert "--connections-of-client-max" in reply.body["message"]

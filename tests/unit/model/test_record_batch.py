@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gputel.errors import DecodeError
 from gputel.model.columns import LABEL_TYPE, LABELS, SCHEMA, TIMESTAMP_TYPE
-from gputel.model.record_batch import Limits, decode, encode
+from gputel.model.record_batch import PayloadLimits, decode, encode
 
 START_US = 1_752_871_354_000_000
 FIELDS = [field.name for field in SCHEMA]
@@ -198,5 +198,5 @@ def test_text_that_no_row_has_refuses_no_batch():
 
 def test_more_rows_than_may_be_are_refused():
     with pytest.raises(DecodeError, match=r"payload has 11 rows, more than 10 \(--payload-max"):
-        decode(encode(batch(11)), Limits(max_rows=10))
-    assert decode(encode(batch(10)), Limits(max_rows=10)).num_rows == 10
+        decode(encode(batch(11)), PayloadLimits(max_rows=10))
+    assert decode(encode(batch(10)), PayloadLimits(max_rows=10)).num_rows == 10

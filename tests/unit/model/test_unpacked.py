@@ -12,7 +12,7 @@ import pytest
 
 from gputel.errors import DecodeError
 from gputel.model.columns import LABELS, SCHEMA, TIMESTAMP_TYPE
-from gputel.model.record_batch import Limits, decode, encode
+from gputel.model.record_batch import PayloadLimits, decode, encode
 from gputel.model.unpacked import unpacked_bound
 from tests.batches import NOON, batch, labels, steady
 
@@ -45,7 +45,7 @@ def test_a_bomb_is_refused_and_takes_no_memory(compression: str, rows: int) -> N
     payload = zeros(rows, compression=compression)
     before = pa.total_allocated_bytes()
     with pytest.raises(DecodeError, match="can take more than 1048576 bytes unpacked"):
-        decode(payload, Limits(max_bytes=LIMIT))
+        decode(payload, PayloadLimits(max_bytes=LIMIT))
     assert pa.total_allocated_bytes() - before < LIMIT
 
 
@@ -55,7 +55,7 @@ def test_a_size_that_lies_is_refused_whatever_it_says() -> None:
     for size in (2**40, 2**62, -2, -(2**62)):
         payload[at : at + 8] = struct.pack("<q", size)
         with pytest.raises(DecodeError):
-            decode(bytes(payload), Limits(max_bytes=LIMIT))
+            decode(bytes(payload), PayloadLimits(max_bytes=LIMIT))
 
 
 def test_a_damaged_frame_that_claims_much_is_the_payload_s_fault_and_no_lack_of_memory() -> None:
@@ -63,7 +63,7 @@ def test_a_damaged_frame_that_claims_much_is_the_payload_s_fault_and_no_lack_of_
     at = payload.index(b"\x28\xb5\x2f\xfd") - 8
     payload[at : at + 12] = struct.pack("<q", 2**50) + b"none"
     with pytest.raises(DecodeError):
-        decode(bytes(payload), Limits(max_bytes=LIMIT))
+        decode(bytes(payload), PayloadLimits(max_bytes=LIMIT))
 
 
 def test_frames_that_are_passed_over_do_not_hide_a_bomb() -> None:
@@ -88,7 +88,7 @@ def test_numbers_that_look_like_a_bomb_are_numbers(word: int) -> None:
     records = batch([(labels(), NOON, 0.0)] * 1000)
     records = pa.RecordBatch.from_arrays([*records.columns[:-1], pa.array(values)], schema=SCHEMA)
     for options in ({}, {"compression": "lz4"}):
-        again = decode(written(records, **options), Limits(max_bytes=LIMIT))
+        again = decode(written(records, **options), PayloadLimits(max_bytes=LIMIT))
         assert again.column("value").to_numpy().view(np.int64).tolist() == [1 << 50, word] * 500
 
 
@@ -100,7 +100,7 @@ def test_the_bound_holds_however_the_stream_says_that_it_is_packed(
     payload = zeros(300_000, custom=custom, compression="zstd", metadata_version=version)
     before = pa.total_allocated_bytes()
     with pytest.raises(DecodeError):
-        decode(payload, Limits(max_bytes=LIMIT))
+        decode(payload, PayloadLimits(max_bytes=LIMIT))
     assert pa.total_allocated_bytes() - before < LIMIT
 
 

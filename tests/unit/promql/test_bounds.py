@@ -45,6 +45,16 @@ def test_functions_of_all_samples_of_a_window_make_no_matrix_of_steps_times_samp
     assert peak < 60_000_000  # one such matrix would have 80 MB, and there were several
 
 
+def whole_and_cut(query, data, size, monkeypatch):
+    """The answer with windows of 20 s, made at once, and made in blocks of so many samples."""
+    query = query.replace("a[1d]", "a[20s]")
+    whole = ask(query, data, *range(0, 90, 3))
+    monkeypatch.setattr(windows, "_COPIED_AT_ONCE", size)
+    cut = ask(query, data, *range(0, 90, 3))
+    assert cut.keys() == whole.keys()
+    return whole, cut
+
+
 @pytest.mark.parametrize("size", [7, 40])
 @pytest.mark.parametrize("query", [*MATRICES, "quantile_over_time(-1,a[1d])"])
 def test_blocks_of_any_size_give_the_values_of_the_whole(query, size, monkeypatch):
@@ -52,11 +62,7 @@ def test_blocks_of_any_size_give_the_values_of_the_whole(query, size, monkeypatc
         "a{host=1}": [*every(1, 60, lambda n: n * 7 % 13), (70, np.nan), (71, 2.0)],
         "a{host=2}": every(3, 9),
     }
-    query = query.replace("a[1d]", "a[20s]")
-    whole = ask(query, data, *range(0, 90, 3))
-    monkeypatch.setattr(windows, "_COPIED_AT_ONCE", size)
-    cut = ask(query, data, *range(0, 90, 3))
-    assert cut.keys() == whole.keys()
+    whole, cut = whole_and_cut(query, data, size, monkeypatch)
     for labels, points in whole.items():
         assert all(same(points[at], cut[labels][at]) for at in points)
 
@@ -192,11 +198,7 @@ def test_trends_of_blocks_of_any_size_are_those_of_the_whole(query, size, monkey
         "a{host=1}": [*every(1, 60, lambda n: n * 7 % 13), (70, np.nan), (71, 2.0)],
         "a{host=2}": every(3, 9, lambda _: 0.1),
     }
-    query = query.replace("a[1d]", "a[20s]")
-    whole = ask(query, data, *range(0, 90, 3))
-    monkeypatch.setattr(windows, "_COPIED_AT_ONCE", size)
-    cut = ask(query, data, *range(0, 90, 3))
-    assert cut.keys() == whole.keys()
+    whole, cut = whole_and_cut(query, data, size, monkeypatch)
     for labels, points in whole.items():
         assert all(
             same(points[at], cut[labels][at]) or abs(points[at] - cut[labels][at]) < 1e-12
