@@ -47,8 +47,7 @@ def aggregated(node: Aggregate, vector: Vector, param: Float64 | None, bounds: B
         values, present = vector.values[:, steps][order], vector.present[:, steps][order]
         count = np.add.reduceat(present, starts, axis=0, dtype=np.int64)
         there[:, steps] = count > 0
-        with np.errstate(all="ignore"):
-            out[:, steps] = AGGREGATES[node.op](values, present, starts, count)
+        out[:, steps] = AGGREGATES[node.op](values, present, starts, count)
     return Vector(group_labels, out, there)
 
 

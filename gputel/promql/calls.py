@@ -48,8 +48,7 @@ class Arguments:
 
 def _elementwise(compute: Callable[[Float64], Float64], given: Arguments) -> Vector:
     vector = given.vector(0)
-    with np.errstate(all="ignore"):
-        return vector.mapped(without_name, compute(vector.values))
+    return vector.mapped(without_name, compute(vector.values))
 
 
 def _date(part: Callable[[Float64], npt.NDArray[np.generic]], given: Arguments) -> Vector:

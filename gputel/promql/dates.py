@@ -22,8 +22,7 @@ _DAYS_IN = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 
 
 def _absolute(seconds: Float64) -> _Whole:
-    with np.errstate(invalid="ignore"):
-        whole = seconds.astype(np.int64)  # cut towards zero, and NaN to the least, as in Go
+    whole = seconds.astype(np.int64)  # cut towards zero, and NaN to the least, as in Go
     return whole.view(np.uint64) + np.uint64(_UNIX_TO_ABSOLUTE)
 
 

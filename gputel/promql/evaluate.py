@@ -47,7 +47,7 @@ def evaluate(
     ``samples`` has what each selector reads (``reach.reaches``). Raises ExpressionFailed if series
     do not match or the bounds are passed, and what ``bounds.check`` raises.
     """
-    with np.errstate(all="ignore"):  # NaN and infinities are values like others
+    with np.errstate(all="ignore"):  # in all that is called: NaN and infinities are values too
         return _Evaluation(steps_us, samples, bounds).value(node)
 
 

@@ -23,25 +23,24 @@ def extrapolated(
         return np.zeros(there.shape), there
     first, last = np.where(there, windows.low, 0), np.where(there, windows.high - 1, 0)
     first_value, first_ts, last_ts = samples.values[first], samples.ts[first], samples.ts[last]
-    with np.errstate(all="ignore"):
-        growth = samples.values[last] - first_value
-        if counter:
-            growth += resets(windows, there)
-        to_start = (first_ts - windows.start_us) / 1e6
-        to_end = (windows.end_us - last_ts) / 1e6
-        sampled = (last_ts - first_ts) / 1e6
-        apart = sampled / (count - 1)
-        if counter:
-            to_zero = sampled * (first_value / growth)
-            falls = (growth > 0) & (first_value >= 0) & (to_zero < to_start)
-            np.copyto(to_start, to_zero, where=falls)
-        near = apart * _THRESHOLD
-        np.copyto(to_start, apart / 2, where=~(to_start < near))
-        np.copyto(to_end, apart / 2, where=~(to_end < near))
-        factor = (sampled + to_start + to_end) / sampled
-        if rate:
-            factor /= range_s
-        growth *= factor
+    growth = samples.values[last] - first_value
+    if counter:
+        growth += resets(windows, there)
+    to_start = (first_ts - windows.start_us) / 1e6
+    to_end = (windows.end_us - last_ts) / 1e6
+    sampled = (last_ts - first_ts) / 1e6
+    apart = sampled / (count - 1)
+    if counter:
+        to_zero = sampled * (first_value / growth)
+        falls = (growth > 0) & (first_value >= 0) & (to_zero < to_start)
+        np.copyto(to_start, to_zero, where=falls)
+    near = apart * _THRESHOLD
+    np.copyto(to_start, apart / 2, where=~(to_start < near))
+    np.copyto(to_end, apart / 2, where=~(to_end < near))
+    factor = (sampled + to_start + to_end) / sampled
+    if rate:
+        factor /= range_s
+    growth *= factor
     return growth, there
 
 

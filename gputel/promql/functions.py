@@ -47,9 +47,8 @@ ELEMENTWISE: dict[str, Callable[[Float64], Float64]] = {
 
 def rounded(vector: Vector, to: Scalar) -> Vector:
     """To the nearest multiple of ``to``; halves go up."""
-    with np.errstate(all="ignore"):
-        inverse = 1.0 / to.values
-        return vector.mapped(without_name, np.floor(vector.values * inverse + 0.5) / inverse)
+    inverse = 1.0 / to.values
+    return vector.mapped(without_name, np.floor(vector.values * inverse + 0.5) / inverse)
 
 
 def clamped(vector: Vector, low: Scalar | None, high: Scalar | None) -> Vector:

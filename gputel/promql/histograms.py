@@ -53,24 +53,23 @@ def _quantile(wanted: Float64, bounds: Float64, counts: Float64, there: Bools) -
     steps = np.arange(counts.shape[1])
     total = counts[-1]
     number = there.sum(axis=0)
-    with np.errstate(all="ignore"):
-        rank = wanted * total
-        reached = there & (counts >= rank)
-        reached[-1] = True  # the last bucket holds the rank in any case
-        bucket = reached.argmax(axis=0)
-        place = np.where(there, np.arange(len(bounds))[:, None], -1)
-        below = np.maximum.accumulate(np.vstack([np.full_like(place[:1], -1), place]), axis=0)
-        before = below[bucket, steps]  # the bucket below, if there is one
-        first = before < 0
-        start = np.where(first, 0.0, bounds[before])
-        passed = np.where(first, 0.0, counts[before, steps])
-        inside = (rank - passed) / (counts[bucket, steps] - passed)
-        found = start + (bounds[bucket] - start) * inside
-        found = np.where(first & (bounds[bucket] <= 0), bounds[bucket], found)
-        found = np.where(bucket == len(bounds) - 1, bounds[before], found)
-        none = (number < 2) | ~there[-1] | (bounds[-1] != np.inf) | (total == 0)
-        found = np.where(none, np.nan, found)
-        found = np.where(wanted < 0, -np.inf, np.where(wanted > 1, np.inf, found))
+    rank = wanted * total
+    reached = there & (counts >= rank)
+    reached[-1] = True  # the last bucket holds the rank in any case
+    bucket = reached.argmax(axis=0)
+    place = np.where(there, np.arange(len(bounds))[:, None], -1)
+    below = np.maximum.accumulate(np.vstack([np.full_like(place[:1], -1), place]), axis=0)
+    before = below[bucket, steps]  # the bucket below, if there is one
+    first = before < 0
+    start = np.where(first, 0.0, bounds[before])
+    passed = np.where(first, 0.0, counts[before, steps])
+    inside = (rank - passed) / (counts[bucket, steps] - passed)
+    found = start + (bounds[bucket] - start) * inside
+    found = np.where(first & (bounds[bucket] <= 0), bounds[bucket], found)
+    found = np.where(bucket == len(bounds) - 1, bounds[before], found)
+    none = (number < 2) | ~there[-1] | (bounds[-1] != np.inf) | (total == 0)
+    found = np.where(none, np.nan, found)
+    found = np.where(wanted < 0, -np.inf, np.where(wanted > 1, np.inf, found))
     return np.where(np.isnan(wanted), np.nan, found)
 
 

@@ -38,10 +38,9 @@ def compute(
 
     A comparison that filters lets values of ``kept`` through.
     """
-    with np.errstate(all="ignore"):
-        if op in ARITHMETIC:
-            return ARITHMETIC[op](left, right), None
-        holds = COMPARISON[op](left, right)
+    if op in ARITHMETIC:
+        return ARITHMETIC[op](left, right), None
+    holds = COMPARISON[op](left, right)
     if return_bool:
         return holds.astype(np.float64), None
     return kept, holds

@@ -17,13 +17,12 @@ def of_rows(values: Float64, inside: Bools, wanted: Float64) -> Float64:
     nan = np.isnan(values) & inside
     ranked = np.sort(np.where(inside, np.where(nan, -np.inf, values), np.inf), axis=1)
     nans = nan.sum(axis=1)
-    with np.errstate(all="ignore"):
-        rank = np.where(np.isnan(wanted), 0.0, np.clip(wanted, 0.0, 1.0)) * (count - 1)
-        low = np.maximum(np.floor(rank), 0).astype(np.int64)
-        high = np.maximum(np.minimum(low + 1, count - 1), 0)
-        weight = rank - np.floor(rank)
-        below, above = _picked(ranked, nans, low), _picked(ranked, nans, high)
-        found: Float64 = below * (1 - weight) + above * weight
+    rank = np.where(np.isnan(wanted), 0.0, np.clip(wanted, 0.0, 1.0)) * (count - 1)
+    low = np.maximum(np.floor(rank), 0).astype(np.int64)
+    high = np.maximum(np.minimum(low + 1, count - 1), 0)
+    weight = rank - np.floor(rank)
+    below, above = _picked(ranked, nans, low), _picked(ranked, nans, high)
+    found: Float64 = below * (1 - weight) + above * weight
     found[wanted < 0] = -np.inf
     found[wanted > 1] = np.inf
     found[np.isnan(wanted) | (count == 0)] = np.nan
@@ -41,8 +40,7 @@ def of_row(values: Float64, wanted: float) -> float:
     smallest = np.fmax(values, -np.inf)  # of NaN and a number, fmax takes the number
     smallest.partition([low, high])
     below, above = (np.nan if place < nans else smallest[place] for place in (low, high))
-    with np.errstate(all="ignore"):
-        return float(below * (1 - weight) + above * weight)
+    return float(below * (1 - weight) + above * weight)
 
 
 def _picked(ranked: Float64, nans: Int64, place: Int64) -> Float64:

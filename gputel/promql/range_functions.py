@@ -55,10 +55,7 @@ def _idelta(windows: Windows, _range_s: float) -> Result:
 
 def _over(ufunc: np.ufunc) -> RangeFunction:
     def over_time(windows: Windows, _range_s: float) -> Result:
-        with np.errstate(all="ignore"):
-            values = reduced(
-                ufunc, windows.samples.values, windows.low, windows.high, windows.check
-            )
+        values = reduced(ufunc, windows.samples.values, windows.low, windows.high, windows.check)
         return values, windows.count > 0
 
     return over_time
@@ -112,8 +109,7 @@ def _fell(before: Float64, after: Float64) -> Bools:
 def _spread(*, root: bool) -> RangeFunction:
     def spread(windows: Windows, _range_s: float) -> Result:
         out = _variances(windows)
-        with np.errstate(all="ignore"):
-            return (np.sqrt(out) if root else out), windows.count > 0
+        return (np.sqrt(out) if root else out), windows.count > 0
 
     return spread
 
@@ -124,19 +120,17 @@ def _variances(windows: Windows) -> Float64:
 
     def of_many(index: Int64, inside: Bools, _step: Int64) -> Float64:
         values = samples[index]
-        with np.errstate(all="ignore"):
-            values = np.where(inside, values - values[:, :1], 0.0)
-            count = inside.sum(axis=1)
-            mean = values.sum(axis=1) / count
-            apart = np.where(inside, values - mean[:, None], 0.0)
-            variance: Float64 = (apart * apart).sum(axis=1) / count
+        values = np.where(inside, values - values[:, :1], 0.0)
+        count = inside.sum(axis=1)
+        mean = values.sum(axis=1) / count
+        apart = np.where(inside, values - mean[:, None], 0.0)
+        variance: Float64 = (apart * apart).sum(axis=1) / count
         return variance
 
     def of_one(low: int, high: int, _step: int) -> float:
         values, first, count = samples[low:high], samples[low], high - low
-        with np.errstate(all="ignore"):
-            mean = sum(float((part - first).sum()) for part in parts_of(values)) / count
-            squares = sum(float(np.square(part - first - mean).sum()) for part in parts_of(values))
+        mean = sum(float((part - first).sum()) for part in parts_of(values)) / count
+        squares = sum(float(np.square(part - first - mean).sum()) for part in parts_of(values))
         return squares / count
 
     return each_window(windows, of_many, of_one)

@@ -22,11 +22,10 @@ _LARGEST = np.finfo(np.float64).max
 def window_sums(windows: Windows) -> Float64:
     """The sum of each window; NaN of an empty one."""
     values = windows.samples.values
-    with np.errstate(all="ignore"):
-        total = reduced(np.add, values, windows.low, windows.high, windows.check)
-        exact = np.isfinite(total) & (windows.count > 1)
-        if total.size > _FEW_WINDOWS or int(windows.count.sum()) > _FEW_SAMPLES:
-            exact &= _cancels(windows, total)
+    total = reduced(np.add, values, windows.low, windows.high, windows.check)
+    exact = np.isfinite(total) & (windows.count > 1)
+    if total.size > _FEW_WINDOWS or int(windows.count.sum()) > _FEW_SAMPLES:
+        exact &= _cancels(windows, total)
     for window in np.argwhere(exact):
         windows.check()
         here = tuple(window)
@@ -40,8 +39,7 @@ def window_sums(windows: Windows) -> Float64:
 def window_means(windows: Windows) -> Float64:
     """The average of each window; NaN of an empty one."""
     values = windows.samples.values
-    with np.errstate(all="ignore"):
-        means = window_sums(windows) / windows.count
+    means = window_sums(windows) / windows.count
     odd = ~np.isfinite(means) & (windows.count > 0)
     if odd.any():
         nan = np.isnan(values).astype(np.float64)
@@ -71,6 +69,5 @@ def _mean(values: Float64) -> float:
     infinite = set(values[np.isinf(values)].tolist())
     if infinite:
         return math.nan if len(infinite) > 1 else infinite.pop()
-    with np.errstate(all="ignore"):
-        half = _exact(values / (2.0 * len(values)))
+    half = _exact(values / (2.0 * len(values)))
     return 2.0 * min(max(half, -_LARGEST / 2), _LARGEST / 2)

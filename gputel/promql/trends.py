@@ -41,8 +41,7 @@ def predict_linear(windows: Windows, seconds: Float64, steps_us: Int64) -> tuple
         slope, intercept = _regression_of_one(windows, low, high, int(steps_us[step]))
         return slope * float(seconds[step]) + intercept
 
-    with np.errstate(all="ignore"):
-        return each_window(windows, of_many, of_one), windows.count >= 2
+    return each_window(windows, of_many, of_one), windows.count >= 2
 
 
 def _regression(
@@ -51,14 +50,13 @@ def _regression(
     """Slope and intercept of windows by samples; x is in seconds after ``at_us`` of each."""
     values = windows.samples.values[index]
     first = values[:, :1]
-    with np.errstate(all="ignore"):
-        count = inside.sum(axis=1)
-        x = np.where(inside, (windows.samples.ts[index] - at_us[:, None]) / 1e6, 0.0)
-        middle = x.sum(axis=1) / count
-        x = np.where(inside, x - middle[:, None], 0.0)
-        y = np.where(inside, values - first, 0.0)
-        slope = (x * y).sum(axis=1) / (x * x).sum(axis=1)
-        intercept = first[:, 0] + y.sum(axis=1) / count - slope * middle
+    count = inside.sum(axis=1)
+    x = np.where(inside, (windows.samples.ts[index] - at_us[:, None]) / 1e6, 0.0)
+    middle = x.sum(axis=1) / count
+    x = np.where(inside, x - middle[:, None], 0.0)
+    y = np.where(inside, values - first, 0.0)
+    slope = (x * y).sum(axis=1) / (x * x).sum(axis=1)
+    intercept = first[:, 0] + y.sum(axis=1) / count - slope * middle
     level = np.where(inside, values == first, True).all(axis=1)
     slope, intercept = np.where(level, 0.0, slope), np.where(level, first[:, 0], intercept)
     finite = np.where(inside, np.isfinite(values), True).all(axis=1)
@@ -73,15 +71,14 @@ def _regression_of_one(windows: Windows, low: int, high: int, at_us: int) -> tup
         return math.nan, math.nan
     if all((part == first).all() for part in parts_of(values)):
         return 0.0, first
-    with np.errstate(all="ignore"):
-        middle = math.fsum(float(((part - at_us) / 1e6).sum()) for part in parts_of(ts)) / count
-        top = bottom = rise = 0.0
-        for y, moments in zip(parts_of(values), parts_of(ts), strict=True):
-            windows.check()
-            x = (moments - at_us) / 1e6 - middle
-            top += float((x * (y - first)).sum())
-            bottom += float((x * x).sum())
-            rise += float((y - first).sum())
+    middle = math.fsum(float(((part - at_us) / 1e6).sum()) for part in parts_of(ts)) / count
+    top = bottom = rise = 0.0
+    for y, moments in zip(parts_of(values), parts_of(ts), strict=True):
+        windows.check()
+        x = (moments - at_us) / 1e6 - middle
+        top += float((x * (y - first)).sum())
+        bottom += float((x * x).sum())
+        rise += float((y - first).sum())
     slope = top / bottom
     return slope, first + rise / count - slope * middle
 
@@ -122,13 +119,12 @@ def _smoothed(values: Float64, inside: Bools, smoothing: Float64, trend: Float64
     if values.shape[1] < 2:
         return now
     before, rise = np.zeros(len(values)), values[:, 1] - now
-    with np.errstate(all="ignore"):
-        for place in range(1, values.shape[1]):
-            there = inside[:, place]
-            if place > 1:
-                rise = np.where(there, trend * (now - before) + (1 - trend) * rise, rise)
-            new = smoothing * values[:, place] + (1 - smoothing) * (now + rise)
-            before, now = np.where(there, now, before), np.where(there, new, now)
+    for place in range(1, values.shape[1]):
+        there = inside[:, place]
+        if place > 1:
+            rise = np.where(there, trend * (now - before) + (1 - trend) * rise, rise)
+        new = smoothing * values[:, place] + (1 - smoothing) * (now + rise)
+        before, now = np.where(there, now, before), np.where(there, new, now)
     return now
 
 
