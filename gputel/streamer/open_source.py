@@ -40,7 +40,8 @@ def open_source(
         raise SourceError(f"{path}: no rows below the header; there is nothing to loop over")
     source: Source = LoopingSource(csv) if settings.loop else csv
     stream_id = settings.stream_id or default_stream_id(csv, loop=settings.loop)
-    return OpenSource(source, csv, stream_id, csv.fingerprint, path.resolve())
+    known_as = path if descriptor is not None else path.resolve()
+    return OpenSource(source, csv, stream_id, csv.fingerprint, known_as)
 
 
 def default_stream_id(csv: DcgmCsv, *, loop: bool) -> str:
