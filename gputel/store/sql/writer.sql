@@ -68,6 +68,9 @@ SELECT EXISTS (SELECT FROM landing_demand WHERE until > now() AND xmin = written
 SELECT ensure_sample_block_day($1::date)
 
 -- name: detached_days
--- Those of the days that have no partition of the samples.
-SELECT wanted.day FROM unnest($1::date[]) AS wanted (day)
-WHERE NOT EXISTS (SELECT FROM sample_block_part AS part WHERE part.day = wanted.day)
+-- Those of the days whose table is there, but is no partition of the samples.
+SELECT wanted.day
+FROM unnest($1::date[]) AS wanted (day)
+JOIN pg_class AS day_table ON day_table.relname = 'sample_block_' || to_char(wanted.day, 'YYYYMMDD')
+WHERE day_table.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'sample_block'::regclass)
+  AND NOT day_table.relispartition

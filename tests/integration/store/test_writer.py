@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gputel.errors import DataRefused, StoreUnavailable
-from gputel.store import series_index
+from gputel.store import queries, series_index
 from gputel.store.streams import Streams
 from gputel.store.writer import Arrival, Chunk, Writer
 from tests.batches import NOON, batch, labels, steady
@@ -38,6 +38,16 @@ async def test_landed_rows_come_back_through_the_flat_view(pool):
     assert await Writer(pool).land([loose("1", batch([(full, NOON, 156.596)]))]) == [True]
     (row,) = await pool.fetch("SELECT * FROM telemetry")
     assert dict(row) == full | {"timestamp": NOON, "value": 156.596}
+
+
+async def test_a_day_that_was_dropped_is_not_one_whose_table_was_detached(pool):
+    days = [(NOON + place * DAY).date() for place in range(3)]
+    kept, _, detached = days
+    for day in (kept, detached):
+        await pool.execute("SELECT ensure_sample_block_day($1)", day)
+    await pool.execute(f"ALTER TABLE sample_block DETACH PARTITION sample_block_{detached:%Y%m%d}")
+    found = await pool.fetch(queries.load("writer")["detached_days"], days)
+    assert [row["day"] for row in found] == [detached]
 
 
 async def test_one_series_of_one_commit_is_one_block_across_messages(pool):
