@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 from aiohttp import web
 from aiohttp_apispec import validation_middleware
 
@@ -99,7 +103,8 @@ def build_app(
     add_prometheus_routes(app)
     add_service_routes(app, health)
     add_page_routes(app)
-    app[DOCUMENT] = build_document(app)
+    document: Callable[[], dict[str, Any]] = functools.cache(lambda: build_document(app))
+    app[DOCUMENT] = document
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -17,4 +18,5 @@ LIMITS = web.AppKey("limits", Limits)
 PROMETHEUS = web.AppKey("prometheus", Prometheus)
 TAIL = web.AppKey("tail", Tail)
 PUSHER = web.AppKey("pusher", Pusher)
-DOCUMENT = web.AppKey("document", dict[str, Any])
+DOCUMENT: web.AppKey[Callable[[], dict[str, Any]]] = web.AppKey("document")
+"""Makes the API's document when it is first asked for."""

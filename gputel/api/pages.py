@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 from aiohttp import web
 
@@ -44,5 +46,6 @@ async def swagger(_request: web.Request) -> web.FileResponse:
 @errors()
 async def openapi_document(request: web.Request) -> web.Response:
     """Answer the document of this application."""
-    body = msgspec.json.encode(request.app[DOCUMENT])
+    document = await asyncio.to_thread(request.app[DOCUMENT])
+    body = msgspec.json.encode(document)
     return web.Response(body=body, content_type="application/json")

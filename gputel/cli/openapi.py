@@ -15,5 +15,5 @@ def openapi_command() -> None:
     from gputel.api.keys import DOCUMENT
     from gputel.web.health import Health
 
-    document = build_app(None, Health())[DOCUMENT]
+    document = build_app(None, Health())[DOCUMENT]()
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -27,7 +27,7 @@ def app() -> web.Application:
 
 @pytest.fixture
 def document(app: web.Application) -> dict[str, Any]:
-    return app[DOCUMENT]
+    return app[DOCUMENT]()
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -112,7 +112,7 @@ def test_two_applications_in_one_process_give_the_same_document(
     document: dict[str, Any],
 ) -> None:
     before = copy.deepcopy(document)
-    assert build_app(None, Health())[DOCUMENT] == before
+    assert build_app(None, Health())[DOCUMENT]() == before
     assert document == before
 
 
