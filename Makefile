@@ -7,13 +7,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 # ARGS="-n 0" runs tests one after the other, as a debugger needs it.
-PARALLEL := -n auto --dist worksteal
+# In small parts, in the order of the files: the longest tests come first, so none is left at the end.
+PARALLEL := -n auto --dist load --maxschedchunk 4
 RUNS ?= 10
 BUSY ?= 0
 SEED ?=
 
+# Without compiled modules each gputel that a test starts takes twice as long to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help run test flaky test-chart test-image lint format coverage openapi assets docs lock clean
+.PHONY: help run test chaos flaky test-chart test-image lint format coverage openapi assets docs lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +53,9 @@ run: $(VENV)/.runtime $(ASSETS)  ## Run the whole pipeline on this machine: brok
 
 test: $(VENV)/.dev $(ASSETS)  ## Run every test but those of the chart and the image.
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+chaos: $(VENV)/.dev $(ASSETS)  ## Kill processes at random, KILL_ROUNDS=10 times as often as the suite does.
+	@KILL_ROUNDS=$(or $(KILL_ROUNDS),10) $(BIN)/python -m pytest tests/chaos $(ARGS)
 
 flaky: $(VENV)/.dev $(ASSETS)  ## Run every test RUNS=10 times in random order, BUSY=0 busy processes beside.
 	@$(BIN)/python tests/flaky.py --runs $(RUNS) --busy $(BUSY) $(if $(SEED),--seed $(SEED)) $(PARALLEL) $(ARGS)

@@ -24,6 +24,7 @@ CONFIG = HOOKS.with_name("schemathesis.toml")
 SMALL = ROOT / "fixtures" / "dcgm_small.csv"
 GPUS, ROWS = 32, 640
 TOKEN = "t" * 32
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "6")  # of each kind, for each operation
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ async def test_schemathesis_finds_nothing(live_url: str, tmp_path: Path) -> None
             "--header",
             f"Authorization: Bearer {TOKEN}",
             "--max-examples",
-            "20",
+            EXAMPLES,
             "--no-color",
             "--request-timeout",
             "30",

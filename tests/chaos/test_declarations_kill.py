@@ -11,9 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.chaos.fleet import ROUNDS
 from tests.processes import Gputel, Processes, free_port
-
-_ROUNDS = 3
 
 
 async def declare_and_delete(
@@ -50,7 +49,7 @@ async def test_declarations_survive_kill_9(processes: Processes, tmp_path: Path)
     port, numbers = free_port(), itertools.count()
     url = f"http://127.0.0.1:{port}"
     told: dict[str, bool] = {}
-    for last in [False] * _ROUNDS + [True]:
+    for last in [False] * 2 * ROUNDS + [True]:
         broker = processes.start(
             *("run", "--role", "broker", "--broker-port", str(port)),
             *(

@@ -13,9 +13,8 @@ import pytest
 from gputel.errors import GputelError
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.mq.journal_recovery import recover
+from tests.chaos.fleet import ROUNDS
 from tests.processes import Processes, free_port
-
-_ROUNDS = 6
 
 
 @dataclass
@@ -68,7 +67,7 @@ async def until_broken(work: asyncio.Task[None]) -> None:
 async def test_what_was_confirmed_survives_kill_9(processes: Processes, tmp_path: Path) -> None:
     journal, port = tmp_path / "journal", free_port()
     url, account = f"http://127.0.0.1:{port}", Account()
-    for _ in range(_ROUNDS):
+    for _ in range(2 * ROUNDS):
         broker = processes.start(
             *("run", "--role", "broker", "--broker-port", str(port), "--journal", str(journal)),
             *("--journal-segment-bytes", str(512 * 1024), "--max-attempts", "1000"),

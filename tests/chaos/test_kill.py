@@ -68,7 +68,7 @@ async def test_one_shot_stream_lands_every_row_once(
     file = write_numbered(tmp_path / "numbered.csv", ROWS)
     stream = ("--csv", str(file), "--stream-id", "s", "--no-loop", "--timestamps", "source")
     # Slow enough that there are rows left when each member has been killed.
-    fleet = Fleet(processes, dsn, *stream, "--rate", "1000", "--chunk-rows", "50")
+    fleet = Fleet(processes, dsn, *stream, "--rate", "500", "--chunk-rows", "50")
 
     async def complete() -> bool:
         return await pool.fetchval(

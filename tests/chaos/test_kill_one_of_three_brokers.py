@@ -16,7 +16,7 @@ from tests.captures import numbers, write_numbered
 from tests.postgres_processes import eventually
 from tests.processes import Gputel, Processes, free_port
 
-ROWS = 60_000
+ROWS = 20_000
 CHUNK_ROWS = 50
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
@@ -58,7 +58,7 @@ async def test_one_of_three_brokers_is_killed_for_good_and_another_comes_back(
     brokers = Brokers(processes)
     for number in (0, 1):  # the third is added while all are at work
         await brokers.start(number)
-    pace = ("--rate", "2000", "--chunk-rows", str(CHUNK_ROWS), "--chunk-lease-s", "3")
+    pace = ("--rate", "1000", "--chunk-rows", str(CHUNK_ROWS), "--chunk-lease-s", "3")
     source = ("--csv", file, "--stream-id", "s", "--no-loop", "--timestamps", "source")
     environment = {"GPUTEL_POSTGRES_DSN": dsn, "GPUTEL_BROKER_URL": brokers.urls}
     timeout = ("--visibility-timeout-s", "1")
