@@ -34,6 +34,7 @@ import psutil
 import uvloop
 
 from gputel.mq.client import OutgoingMessage, QueueClient
+from gputel.mq.connect import connect
 from gputel.store.embedded import embedded_postgres
 from gputel.store.migrations import migrate
 
@@ -96,7 +97,7 @@ async def brokers(
 async def work(kind: str, urls: list[str], seconds: float) -> None:
     """A producer or a consumer: prints how many messages it moved."""
     moved = 0
-    async with QueueClient(urls) as client:
+    async with connect(urls) as client:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if kind == "produce":

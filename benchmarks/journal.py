@@ -15,11 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from gputel.mq.journal import Journal
-from gputel.mq.journal_commits import JournalOptions
-from gputel.mq.journal_open import open_journal
-from gputel.mq.journal_records import Stored
-from gputel.mq.journal_space import Entry
+from gputel.mq.journal.commits import JournalOptions
+from gputel.mq.journal.journal import Journal
+from gputel.mq.journal.open import open_journal
+from gputel.mq.journal.records import Stored
+from gputel.mq.journal.space import Entry
 
 BATCH, SIZE, IN_FLIGHT, BATCHES = 100, 300, 8, 1000
 

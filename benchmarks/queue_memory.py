@@ -19,10 +19,10 @@ from pathlib import Path
 
 import msgspec
 
-from gputel.mq.encoding import decode_publish
-from gputel.mq.message import OVERHEAD_BYTES, Message
-from gputel.mq.protocol import MSGPACK
-from gputel.mq.queue import MessageQueue, QueueLimits
+from gputel.mq.core.message import OVERHEAD_BYTES, Message
+from gputel.mq.core.queue import MessageQueue, QueueLimits
+from gputel.mq.wire.encoding import decode_publish
+from gputel.mq.wire.protocol import MSGPACK
 
 BATCH = 100
 KEYS = 10_000

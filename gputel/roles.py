@@ -72,13 +72,13 @@ class Process:
 
     def queue_client(self) -> QueueClient:
         """A client of the broker that this process uses, with what that wants to be shown."""
-        from gputel.mq.client import QueueClient
+        from gputel.mq.connect import connect
 
         if not self.own_broker:
-            return QueueClient(self.broker_url, token=self.settings.common.token)
+            return connect(self.broker_url, token=self.settings.common.token)
         certificate = self.access.certificate
         tls = certificate.client_context() if certificate else None
-        return QueueClient(self.broker_url, token=self.access.own_token, tls=tls)
+        return connect(self.broker_url, token=self.access.own_token, tls=tls)
 
     @property
     def database(self) -> asyncpg.Pool:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from gputel.config import PostgresSettings
-from gputel.mq import wire
+from gputel.mq.client import http as wire
 from gputel.runtime import loop_factory
 from gputel.store.embedded import embedded_postgres
 from gputel.store.migrations import migrate

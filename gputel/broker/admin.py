@@ -21,9 +21,9 @@ from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import BadRequest
-from gputel.mq.encoding import decode_selection, encode, payload_text, shown_metadata
-from gputel.mq.message import Message
-from gputel.mq.queue import MessageQueue
+from gputel.mq.core.message import Message
+from gputel.mq.core.queue import MessageQueue
+from gputel.mq.wire.encoding import decode_selection, encode, payload_text, shown_metadata
 
 _PAGE = 100
 

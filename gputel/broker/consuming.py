@@ -24,10 +24,10 @@ from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import Act, WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import Busy, QueueClosed, RequestError
-from gputel.mq.encoding import decode_consume, encode_consumed, encode_deliveries
-from gputel.mq.message import Delivery
-from gputel.mq.protocol import Ack, ErrorReply, Extend, ItemResult, Nack
-from gputel.mq.queue import MessageQueue
+from gputel.mq.core.message import Delivery
+from gputel.mq.core.queue import MessageQueue
+from gputel.mq.wire.encoding import decode_consume, encode_consumed, encode_deliveries
+from gputel.mq.wire.protocol import Ack, ErrorReply, Extend, ItemResult, Nack
 
 _ARGUMENTS = (
     query.QUEUE,

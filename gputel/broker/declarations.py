@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from gputel.errors import JournalFull, UsageError
-from gputel.mq.journal_files import JournalFiles
+from gputel.mq.journal.files import JournalFiles
 from gputel.owned_files import open_file
 
 FILE = "queues.json"

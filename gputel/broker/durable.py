@@ -16,12 +16,12 @@ from gputel.broker.journaled_queue import JournaledQueue, JournaledWaitingQueue
 from gputel.broker.total import Total
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
-from gputel.mq.journal import Journal
-from gputel.mq.journal_commits import JournalOptions
-from gputel.mq.journal_open import open_journal
-from gputel.mq.journal_recovery import Recovered
-from gputel.mq.journal_space import Entry
-from gputel.mq.queue import MessageQueue
+from gputel.mq.core.queue import MessageQueue
+from gputel.mq.journal.commits import JournalOptions
+from gputel.mq.journal.journal import Journal
+from gputel.mq.journal.open import open_journal
+from gputel.mq.journal.recovery import Recovered
+from gputel.mq.journal.space import Entry
 
 log = logging.getLogger("gputel.broker")
 

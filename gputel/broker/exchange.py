@@ -14,8 +14,8 @@ from aiohttp import web
 from gputel.broker.intake import INTAKE, REPLIES, TOLD
 from gputel.config import BrokerSettings
 from gputel.errors import Busy
-from gputel.mq.encoding import encode
-from gputel.mq.protocol import JSON, MAX_ITEMS_BYTES, MSGPACK
+from gputel.mq.wire.encoding import encode
+from gputel.mq.wire.protocol import JSON, MAX_ITEMS_BYTES, MSGPACK
 from gputel.web.intake import SMALL_BYTES, Intake
 from gputel.web.response_headers import NO_SNIFF
 

@@ -24,9 +24,10 @@ from gputel.broker.waiters import Outcome
 from gputel.broker.waiting_queue import Act
 from gputel.config import BrokerSettings
 from gputel.errors import RequestError
-from gputel.mq.encoding import decode_items, decode_publish
-from gputel.mq.message import Message, State
-from gputel.mq.protocol import (
+from gputel.mq.core.message import Message, State
+from gputel.mq.core.queue import MessageQueue
+from gputel.mq.wire.encoding import decode_items, decode_publish
+from gputel.mq.wire.protocol import (
     Ack,
     ErrorReply,
     Extend,
@@ -36,7 +37,6 @@ from gputel.mq.protocol import (
     Nack,
     PublishResult,
 )
-from gputel.mq.queue import MessageQueue
 
 T = TypeVar("T", Ack, Nack, Extend)
 

@@ -13,12 +13,12 @@ from gputel.broker.total import Total
 from gputel.broker.waiters import Outcome
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.errors import BadRequest
-from gputel.mq.journal import Journal
-from gputel.mq.journal_records import Died, Mark, Stored
-from gputel.mq.journal_space import Entry, room_of
-from gputel.mq.message import NEVER, Delivery, Failure, Message, State
-from gputel.mq.metadata import is_sound
-from gputel.mq.queue import MessageQueue
+from gputel.mq.core.message import NEVER, Delivery, Failure, Message, State
+from gputel.mq.core.queue import MessageQueue
+from gputel.mq.journal.journal import Journal
+from gputel.mq.journal.records import Died, Mark, Stored
+from gputel.mq.journal.space import Entry, room_of
+from gputel.mq.wire.metadata import is_sound
 
 _UNSOUND = "its metadata, which an earlier gputel took, is over today's bounds"
 

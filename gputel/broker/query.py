@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from gputel.broker.queues import DEFAULT, NAME
 from gputel.errors import BadRequest
-from gputel.mq.protocol import MAX_BYTES, MAX_LIST, MAX_TIMEOUT_S, MAX_WAIT_S, MIN_TIMEOUT_S
+from gputel.mq.wire.protocol import MAX_BYTES, MAX_LIST, MAX_TIMEOUT_S, MAX_WAIT_S, MIN_TIMEOUT_S
 
 N = TypeVar("N", int, float)
 

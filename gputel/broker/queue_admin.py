@@ -13,7 +13,7 @@ from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import BadRequest
-from gputel.mq.encoding import decode_options
+from gputel.mq.wire.encoding import decode_options
 
 
 class QueueHandlers:

@@ -13,13 +13,13 @@ from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
 from gputel import metrics
-from gputel.mq.counters import Counters, Latency
+from gputel.mq.core.counters import Counters, Latency
 
 if TYPE_CHECKING:
     from gputel.broker.queues import Queues
     from gputel.broker.total import Total
     from gputel.broker.waiting_queue import WaitingQueue
-    from gputel.mq.journal import Journal
+    from gputel.mq.journal.journal import Journal
 
 _COUNTED = [field.name for field in fields(Counters)]
 _BOUNDS = [*map(floatToGoString, Latency.BOUNDS), "+Inf"]

@@ -19,11 +19,11 @@ from gputel.errors import (
     TooManyQueues,
     UnknownQueue,
 )
-from gputel.mq.queue import MessageQueue, QueueLimits
+from gputel.mq.core.queue import MessageQueue, QueueLimits
 
 if TYPE_CHECKING:
     from gputel.broker.durable import Durability
-    from gputel.mq.journal import Journal
+    from gputel.mq.journal.journal import Journal
 
 DEFAULT = "default"
 NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")

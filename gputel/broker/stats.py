@@ -17,9 +17,9 @@ from gputel.broker.queue_metrics import (
 )
 from gputel.broker.queues import DEFAULT, Queues
 from gputel.config import BrokerSettings
-from gputel.mq.encoding import encode, payload_text, shown_metadata
-from gputel.mq.message import Message
-from gputel.mq.protocol import MAX_BYTES, MSGPACK
+from gputel.mq.core.message import Message
+from gputel.mq.wire.encoding import encode, payload_text, shown_metadata
+from gputel.mq.wire.protocol import MAX_BYTES, MSGPACK
 
 _PEEK = 10
 _PEEK_PAYLOAD_BYTES = 65_536

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gputel.errors import RequestError
-from gputel.mq.message import Delivery, Message, State
+from gputel.mq.core.message import Delivery, Message, State
 
 T = TypeVar("T")
 

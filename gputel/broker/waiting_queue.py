@@ -16,8 +16,8 @@ from typing import TypeVar
 from gputel.broker.total import Total
 from gputel.broker.waiters import Consumer, Outcome, Publisher, resolve, wait_for
 from gputel.errors import QueueClosed, QueueFull, RequestError
-from gputel.mq.message import Delivery, Message
-from gputel.mq.queue import MessageQueue
+from gputel.mq.core.message import Delivery, Message
+from gputel.mq.core.queue import MessageQueue
 
 _DROPPED_AT_ONCE = 2_000
 _TIMER_STEP_S = 0.001  # what timers of the event loop count in

@@ -11,8 +11,8 @@ import click
 from gputel.broker.declarations import BadDeclarations, Declarations
 from gputel.cli.terminal import say
 from gputel.errors import UsageError
-from gputel.mq.journal_files import lock_directory, segments_in
-from gputel.mq.journal_recovery import Recovered, recover
+from gputel.mq.journal.files import lock_directory, segments_in
+from gputel.mq.journal.recovery import Recovered, recover
 
 
 @click.command("verify")

@@ -13,7 +13,7 @@ import click
 from gputel.cli.api_client import connection_to, token_header
 from gputel.config import check_broker_url
 from gputel.errors import BadRequest, BrokerUnavailable, RequestError, UsageError
-from gputel.mq.addresses import are_several
+from gputel.mq.client.addresses import are_several
 
 _TIMEOUT_S = 30.0
 _IN_A_SHELL = {"GET /queues tells": "`gputel queue list` tells", "?force=true": "--force"}

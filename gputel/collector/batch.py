@@ -22,7 +22,7 @@ from gputel.collector.settling import Open, delay_of
 from gputel.collector.shared import Shared, log
 from gputel.errors import GputelError, StoreError, StoreUnavailable
 from gputel.failures import Cause, cause_of, is_short, reason_of
-from gputel.mq.protocol import Delivery
+from gputel.mq.wire.protocol import Delivery
 
 MOST_TOGETHER = 2
 """Attempts up to which a message is worked on together with others."""

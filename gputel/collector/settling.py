@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from gputel import metrics
 from gputel.collector.shared import Shared, log
-from gputel.mq.protocol import Delivery
+from gputel.mq.wire.protocol import Delivery
 
 _LAST_CALLS_S = 2.0  # of a worker that ends
 _LONGEST_DELAY_S = 60.0

@@ -13,7 +13,7 @@ from gputel.collector.shared import Shared, log
 from gputel.errors import GputelError, QueueClosed
 from gputel.failures import is_short, reason_of
 from gputel.mq.client import MOST_REFUSALS
-from gputel.mq.protocol import Delivery
+from gputel.mq.wire.protocol import Delivery
 
 _WAIT_S = 0.2  # longest that one consume waits at the broker
 _CLOSED_PAUSE_S = 0.2

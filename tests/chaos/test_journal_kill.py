@@ -12,7 +12,7 @@ import pytest
 
 from gputel.errors import GputelError
 from gputel.mq.client import OutgoingMessage, QueueClient
-from gputel.mq.journal_recovery import recover
+from gputel.mq.journal.recovery import recover
 from tests.chaos.fleet import ROUNDS
 from tests.processes import Processes, free_port
 

@@ -9,7 +9,7 @@ import pytest
 from gputel.cli.export_file import whole_file
 from gputel.cli.ingest_rejects import Rejects
 from gputel.errors import SourceError, UsageError
-from gputel.mq.journal_files import JournalFiles, lock_directory
+from gputel.mq.journal.files import JournalFiles, lock_directory
 from gputel.owned_files import open_file, open_output, opened_directory, read_small
 
 WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC

@@ -31,7 +31,7 @@ from gputel.errors import (
 from gputel.model import record_batch
 from gputel.model.checksum import sealed
 from gputel.mq.client import OutgoingMessage, QueueClient
-from gputel.mq.names import new_id
+from gputel.mq.wire.ids import new_id
 from gputel.store.admission import Admission
 from gputel.store.push_keys import PushKeys
 from gputel.threads import PUSHES

@@ -7,8 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from gputel.errors import BrokerUnavailable, QueueClosed
-from gputel.mq import acks
-from gputel.mq.client import QueueClient
+from gputel.mq.client import QueueClient, acks
 from tests.integration.broker.conftest import until
 from tests.wire import wire_to_port
 

@@ -7,6 +7,7 @@ import pytest
 
 from gputel.errors import BadRequest, QueueNotEmpty, TooManyQueues, UnknownQueue
 from gputel.mq.client import OutgoingMessage, QueueClient
+from gputel.mq.connect import connect
 
 
 async def test_every_call_is_for_the_queue_that_it_names(broker) -> None:
@@ -114,7 +115,7 @@ async def test_queue_is_declared_looked_into_and_deleted(broker) -> None:
 
 
 async def test_queue_is_declared_looked_into_and_deleted_at_several_brokers(start) -> None:
-    async with start() as one, start() as two, QueueClient([one.url, two.url]) as client:
+    async with start() as one, start() as two, connect([one.url, two.url]) as client:
         await client.declare("jobs", ordered_keys=True)
         for broker in (one, two):
             assert (await broker.client.stats(queue="jobs"))["ordered_keys"] is True

@@ -16,9 +16,10 @@ from gputel.errors import (
     QueueFull,
     UnknownQueue,
 )
-from gputel.mq import fleet_consume
 from gputel.mq.client import OutgoingMessage, PublishIncomplete, QueueClient
-from gputel.mq.fleet import QueueFleet
+from gputel.mq.connect import connect
+from gputel.mq.fleet import consume as fleet_consume
+from gputel.mq.fleet.client import QueueFleet
 from tests.integration.broker.conftest import Broker, running
 
 
@@ -38,7 +39,7 @@ class Fleet:
 async def fleet_of(count: int, **settings: Any) -> AsyncIterator[Fleet]:
     async with contextlib.AsyncExitStack() as stack:
         brokers = [await stack.enter_async_context(running(**settings)) for _ in range(count)]
-        client = QueueClient([broker.url for broker in brokers])
+        client = connect([broker.url for broker in brokers])
         assert isinstance(client, QueueFleet)
         yield Fleet(brokers, await stack.enter_async_context(client))
 
@@ -72,7 +73,7 @@ async def test_same_message_published_again_by_anyone_is_a_duplicate() -> None:
         ids = [str(n) for n in range(60)]
         await fleet.client.publish(outgoing(*ids))
         reversed_urls = ",".join(broker.url for broker in reversed(fleet.brokers))
-        async with QueueClient(reversed_urls) as other:
+        async with connect(reversed_urls) as other:
             results = await other.publish(outgoing(*ids))
         assert {result.state for result in results} == {"duplicate"}
         assert set(await fleet.client.held([*ids, "nobody"])) == {"ready", None}
@@ -169,7 +170,7 @@ async def test_consume_that_fails_at_one_broker_gives_what_others_gave() -> None
     async with (
         running() as first,
         running(queue_create="declared") as second,
-        QueueClient([first.url, second.url]) as client,
+        connect([first.url, second.url]) as client,
     ):
         await first.client.publish(outgoing("a", "b"), queue="jobs")
         got = []
@@ -184,7 +185,7 @@ async def test_broker_that_is_away_is_passed_over_and_used_again_when_it_is_back
 ) -> None:
     async with running() as first:
         urls = [first.url, f"http://127.0.0.1:{unused_tcp_port}"]
-        async with QueueClient(urls) as client:
+        async with connect(urls) as client:
             ids = [str(n) for n in range(40)]
             results = await client.publish(outgoing(*ids, key="k") + outgoing("other"))
             assert {result.state for result in results} == {"accepted"}
@@ -208,7 +209,7 @@ async def test_acks_for_a_broker_that_is_gone_keep_nobody_from_the_others() -> N
         staying = await stack.enter_async_context(running())
         going = contextlib.AsyncExitStack()
         gone = await going.enter_async_context(running(drain_deadline_s=0.1))
-        client = await stack.enter_async_context(QueueClient([staying.url, gone.url]))
+        client = await stack.enter_async_context(connect([staying.url, gone.url]))
         await gone.publish("landed")
         (landed,) = await client.consume(1, None, 5)
         await going.aclose()
@@ -230,7 +231,7 @@ async def test_broker_that_takes_requests_and_answers_none_is_asked_once(monkeyp
 
     silent = await asyncio.start_server(listen, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
-    async with running() as broker, QueueClient([broker.url, f"http://127.0.0.1:{port}"]) as client:
+    async with running() as broker, connect([broker.url, f"http://127.0.0.1:{port}"]) as client:
         for n in range(20):
             await broker.publish(str(n))
             (delivery,) = await client.consume(5, None, 5)
@@ -241,7 +242,7 @@ async def test_broker_that_takes_requests_and_answers_none_is_asked_once(monkeyp
 
 
 async def test_no_broker_at_all_is_an_error_for_all_calls(unused_tcp_port: int) -> None:
-    async with QueueClient([f"http://127.0.0.1:{unused_tcp_port}", "http://127.0.0.1:1"]) as client:
+    async with connect([f"http://127.0.0.1:{unused_tcp_port}", "http://127.0.0.1:1"]) as client:
         for call in (
             client.publish(outgoing("a")),
             client.consume(1, None, 5),
@@ -292,5 +293,5 @@ async def test_message_that_no_broker_takes_is_refused() -> None:
 @pytest.mark.parametrize("wrong", ["http://a:1,b:2", "dns+https://a:1", "http://a:1,http://b:x"])
 async def test_wrong_address_in_a_list_is_named(wrong: str) -> None:
     with pytest.raises(ConfigError, match="address"):
-        async with QueueClient(wrong):
+        async with connect(wrong):
             pass

@@ -8,8 +8,9 @@ from contextlib import aclosing
 import pytest
 
 from gputel.errors import BrokerUnavailable, UnknownQueue
-from gputel.mq import addresses, members
-from gputel.mq.client import QueueClient
+from gputel.mq.client import QueueClient, addresses
+from gputel.mq.connect import connect
+from gputel.mq.fleet import members
 from tests.integration.broker.conftest import running
 from tests.integration.broker.test_fleet import fleet_of, outgoing
 
@@ -68,7 +69,7 @@ async def test_loop_that_is_left_gives_back_what_it_had_fetched() -> None:
 
 async def test_broker_that_comes_back_is_drunk_from_again(handled, unused_tcp_port: int) -> None:
     async with running() as first:
-        client = QueueClient(f"{first.url},http://127.0.0.1:{unused_tcp_port}")
+        client = connect(f"{first.url},http://127.0.0.1:{unused_tcp_port}")
         async with client:
             task = asyncio.create_task(handle(client, handled))
             for n in range(2):
@@ -85,7 +86,7 @@ async def test_broker_that_comes_back_is_drunk_from_again(handled, unused_tcp_po
 async def test_brokers_are_found_behind_a_name() -> None:
     async with (
         running() as broker,
-        QueueClient(f"dns+http://localhost:{broker.port}") as client,
+        connect(f"dns+http://localhost:{broker.port}") as client,
     ):
         await client.publish(outgoing("a", "b"))
         assert {d.id for d in await client.consume(5, None, 5)} == {"a", "b"}
@@ -94,7 +95,7 @@ async def test_brokers_are_found_behind_a_name() -> None:
 
 @pytest.mark.parametrize("name", ["no-such-broker.invalid", "x" * 70])
 async def test_name_that_is_not_found_is_a_broker_that_is_away(name: str) -> None:
-    async with QueueClient(f"dns+http://{name}:8081") as client:
+    async with connect(f"dns+http://{name}:8081") as client:
         with pytest.raises(BrokerUnavailable):
             await client.publish(outgoing("a"))
         with pytest.raises(BrokerUnavailable):
@@ -122,7 +123,7 @@ async def test_set_behind_a_name_is_followed(handled, monkeypatch) -> None:
     monkeypatch.setattr(members, "_LOOK_S", 0.05)
     async with running() as first, running() as second, contextlib.AsyncExitStack() as stack:
         there.append(first.url)
-        client = await stack.enter_async_context(QueueClient("dns+http://brokers:8081"))
+        client = await stack.enter_async_context(connect("dns+http://brokers:8081"))
         task = asyncio.create_task(handle(client, handled))
         await client.publish(outgoing("a"))
         assert await take(handled, 1) == Counter("a")

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from gputel.broker.declarations import FILE
 from gputel.cli.journal_verify import verify_command
-from gputel.mq.journal_files import JournalFiles, JournalInUse, segment_path
+from gputel.mq.journal.files import JournalFiles, JournalInUse, segment_path
 from tests.integration.broker.conftest import Clock, Start
 
 

@@ -13,9 +13,9 @@ from gputel.broker.durable import durability
 from gputel.broker.queues import Queues
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
-from gputel.mq.journal import Journal
-from gputel.mq.journal_recovery import recover
-from gputel.mq.message import Delivery, Message
+from gputel.mq.core.message import Delivery, Message
+from gputel.mq.journal.journal import Journal
+from gputel.mq.journal.recovery import recover
 
 SEGMENT = 256 * 1024
 

@@ -6,8 +6,8 @@ import pytest
 
 from gputel.broker.waiting_queue import WaitingQueue
 from gputel.errors import QueueClosed
-from gputel.mq.message import Message
-from gputel.mq.queue import MessageQueue, QueueLimits
+from gputel.mq.core.message import Message
+from gputel.mq.core.queue import MessageQueue, QueueLimits
 
 
 def message(id_: str) -> Message:

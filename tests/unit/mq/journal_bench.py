@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from gputel.mq.journal import Journal
-from gputel.mq.journal_commits import JournalOptions
-from gputel.mq.journal_files import JournalFiles
-from gputel.mq.journal_open import open_journal
-from gputel.mq.journal_records import Died, Mark, Stored, encode_body, padded
-from gputel.mq.journal_recovery import Recovered, recover
-from gputel.mq.journal_space import Entry
+from gputel.mq.journal.commits import JournalOptions
+from gputel.mq.journal.files import JournalFiles
+from gputel.mq.journal.journal import Journal
+from gputel.mq.journal.open import open_journal
+from gputel.mq.journal.records import Died, Mark, Stored, encode_body, padded
+from gputel.mq.journal.recovery import Recovered, recover
+from gputel.mq.journal.space import Entry
 
 SMALL = JournalOptions(segment_bytes=256 * 1024)
 

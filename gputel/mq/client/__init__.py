@@ -1,0 +1,24 @@
+"""The client of a broker: publish, consume, acknowledge.
+
+``QueueClient`` is the client of one broker; ``gputel.mq.connect`` makes one of several as well.
+"""
+
+from gputel.mq.client.calls import ConsumeEnded, PublishIncomplete
+from gputel.mq.client.client import MOST_REFUSALS, QueueClient
+from gputel.mq.client.consumer import Message
+from gputel.mq.wire.protocol import Consumed, Delivery, ItemResult, Peeked, PublishResult
+from gputel.mq.wire.protocol import Outgoing as OutgoingMessage
+
+__all__ = [
+    "MOST_REFUSALS",
+    "ConsumeEnded",
+    "Consumed",
+    "Delivery",
+    "ItemResult",
+    "Message",
+    "OutgoingMessage",
+    "Peeked",
+    "PublishIncomplete",
+    "PublishResult",
+    "QueueClient",
+]

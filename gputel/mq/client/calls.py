@@ -1,0 +1,148 @@
+"""Calls to one broker: a request and its decoded reply, or what the broker's refusal means."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from gputel.errors import (
+    BrokerUnavailable,
+    Forbidden,
+    GputelError,
+    QueueClosed,
+    QueueFull,
+    RequestError,
+    Unauthorized,
+)
+from gputel.mq.client.http import Late, Request, Wire
+from gputel.mq.wire.metadata import UNREADABLE
+from gputel.mq.wire.protocol import MSGPACK, ErrorReply, ItemResult, PublishResult
+
+T = TypeVar("T")
+
+_GRACE_S = 30.0  # beyond the wait that the broker was asked for
+_HEADERS = {"Content-Type": MSGPACK, "Accept": MSGPACK}
+_ERRORS: dict[str, type[GputelError]] = {kind.code: kind for kind in RequestError.__subclasses__()}
+_ERROR = msgspec.msgpack.Decoder(ErrorReply)
+_JSON_ERROR = msgspec.json.Decoder(ErrorReply)
+
+
+class PublishIncomplete(QueueFull):
+    """The queue stayed full, or closed, before a list was through; ``results`` tells of each."""
+
+    def __init__(self, message: str, results: list[PublishResult]) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+class ConsumeEnded(QueueClosed):
+    """The queue is closed and empty; ``acks`` tells of the acks that came with the consume."""
+
+    def __init__(self, message: str, acks: list[ItemResult]) -> None:
+        super().__init__(message)
+        self.acks = acks
+
+
+class Calls:
+    """Calls to the broker at one address, in MessagePack. Raises ValueError for a wrong one."""
+
+    def __init__(
+        self, url: str, token: str | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._url = url
+        shown = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self.wire = Wire(url, {**_HEADERS, **shown}, tls)
+
+    async def call(
+        self,
+        path: str,
+        arguments: Mapping[str, str | int | float | None],
+        body: bytes | None,
+        reading: msgspec.msgpack.Decoder[T],
+        *,
+        waits_s: float = 0.0,
+        again: bool = False,
+        late: Late | None = None,
+        method: str | None = None,
+    ) -> T:
+        """GET without a body, else POST, or as ``method`` says; an argument of None is left out.
+
+        ``waits_s`` is how long the broker may take by right, ``again`` whether it may see the
+        request twice. Raises BrokerUnavailable and what the broker refuses with.
+        """
+        given = [f"{name}={_text(a)}" for name, a in arguments.items() if a is not None]
+        target = f"{path}?{'&'.join(given)}" if given else path
+        verb = method or ("GET" if body is None else "POST")
+        request = Request(verb, target, body or b"", again)
+        try:
+            status, reply = await self.wire.exchange(request, waits_s + _GRACE_S, late)
+        except TimeoutError:
+            raise BrokerUnavailable(f"the broker at {self._url} did not answer in time") from None
+        except (OSError, UnicodeError) as error:
+            raise BrokerUnavailable(f"cannot reach the broker at {self._url}: {error}") from None
+        if status >= 400:
+            self._refused(status, reply)
+        try:
+            return reading.decode(reply)
+        except UNREADABLE as error:
+            raise self.misunderstood(error) from None
+
+    def misunderstood(self, why: object) -> BrokerUnavailable:
+        """The error for a reply that cannot be read: another try may bring one that can."""
+        return BrokerUnavailable(
+            f"the reply of {self._url} is not understood, it may be no broker: {why}"
+        )
+
+    async def each(
+        self,
+        items: Sequence[object],
+        path: str,
+        arguments: Mapping[str, str | int | float | None],
+        body: bytes,
+        reading: msgspec.msgpack.Decoder[list[T]],
+        *,
+        waits_s: float = 0.0,
+        again: bool = False,
+    ) -> list[T]:
+        """A call that is answered with one result for each item."""
+        results = await self.call(path, arguments, body, reading, waits_s=waits_s, again=again)
+        if len(results) != len(items):
+            raise self.misunderstood(f"{len(results)} results for {len(items)} items")
+        return results
+
+    def _refused(self, status: int, body: bytes) -> NoReturn:
+        error = _error_reply(body)
+        if error is None or error.code not in _ERRORS:
+            text = error.message if error else f"status {status}"
+            raise BrokerUnavailable(f"the broker at {self._url} answered {status}: {text}")
+        if error.results and any(result.state != "refused" for result in error.results):
+            raise PublishIncomplete(error.message, error.results)
+        if error.acks is not None and error.code == QueueClosed.code:
+            raise ConsumeEnded(error.message, error.acks)
+        kind = _ERRORS[error.code]
+        if kind in (Unauthorized, Forbidden):
+            raise kind(f"the broker at {self._url} refuses: {error.message}")
+        raise kind(error.message)
+
+
+def _error_reply(body: bytes) -> ErrorReply | None:
+    decoder: Any
+    for decoder in (_JSON_ERROR, _ERROR):
+        try:
+            reply: ErrorReply = decoder.decode(body)
+        except UNREADABLE:
+            continue
+        return reply
+    return None
+
+
+def _text(argument: str | int | float) -> str:
+    if isinstance(argument, str):
+        return quote(argument, safe="")
+    return (
+        f"{argument:.6f}".rstrip("0").rstrip(".") if isinstance(argument, float) else f"{argument}"
+    )

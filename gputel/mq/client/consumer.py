@@ -1,0 +1,157 @@
+"""Messages one after another, each with its own ack, and with leases that last while one works."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from gputel.backoff import Backoff
+from gputel.errors import GputelError, QueueClosed
+from gputel.mq.client.acks import Acks, Item
+from gputel.mq.client.requests import Requests
+from gputel.mq.wire.protocol import Delivery
+
+_WAIT_S = 20.0
+
+
+class Message:
+    """One delivery. As a context manager: acked when its block ends, given back when it raises."""
+
+    def __init__(self, holder: Holder, delivery: Delivery) -> None:
+        self._holder = holder
+        self.id: str = delivery.id
+        self.key: str = delivery.key
+        self.payload: bytes = delivery.payload
+        self.metadata: dict[str, Any] = delivery.metadata
+        self.lease: str = delivery.lease
+        self.attempts: int = delivery.attempts
+        self.settled = False
+
+    async def ack(self) -> bool:
+        """End the message. False: its lease had run out, so another consumer may get it."""
+        self._settle()
+        holder = self._holder
+        return (await holder.client.ack([(self.id, self.lease)], queue=holder.queue))[0].ok
+
+    async def nack(self, delay_s: float = 0.0, reason: str = "", dead: bool = False) -> bool:
+        """Give it back, at once or after ``delay_s``, or make it a dead letter. As ``ack``."""
+        self._settle()
+        holder, items = self._holder, [(self.id, self.lease)]
+        results = await holder.client.nack(items, delay_s, reason, dead, queue=holder.queue)
+        return results[0].ok
+
+    async def extend(self, visibility_timeout_s: float) -> bool:
+        """Let the lease last so long from now; the consumer does this by itself. As ``ack``."""
+        holder, items = self._holder, [(self.id, self.lease)]
+        results = await holder.client.extend(items, visibility_timeout_s, queue=holder.queue)
+        return results[0].ok
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self.settled:
+            return
+        if error is None:
+            self._settle()
+            self._holder.acks.add((self.id, self.lease))
+        else:
+            with contextlib.suppress(GputelError):  # the lease runs out by itself
+                await self.nack(reason=f"{type(error).__name__}: {error}")
+
+    def _settle(self) -> None:
+        self.settled = True
+        self._holder.held.pop(self.lease, None)
+
+
+class Holder:
+    """What one consumer holds; ``keep`` extends the leases until it is cancelled."""
+
+    def __init__(self, client: Requests, visibility_timeout_s: float, queue: str | None) -> None:
+        self.client = client
+        self.queue = queue
+        self.held: dict[str, Message] = {}
+        self.acks = Acks(partial(client.ack, queue=queue), visibility_timeout_s)
+        self._timeout_s = visibility_timeout_s
+
+    async def keep(self) -> None:
+        """Extend every lease three times within each of its spans."""
+        while True:
+            await asyncio.sleep(self._timeout_s / 3)
+            items = [(message.id, message.lease) for message in self.held.values()]
+            with contextlib.suppress(GputelError):  # away for now: the next time, or never
+                results = await self.client.extend(items, self._timeout_s, queue=self.queue)
+                for (_, lease), result in zip(items, results, strict=True):
+                    if not result.ok:
+                        self.held.pop(lease, None)
+
+    async def fetch(self, most: int) -> list[Message]:
+        """The next messages, at most so many; acks that wait go with the request."""
+        acks = self.acks.take()
+        try:
+            got = await self._fetch(list(acks), most)
+        except QueueClosed:
+            raise  # the acks were done
+        except BaseException:
+            self.acks.put_back(acks)
+            raise
+        messages = [Message(self, delivery) for delivery in got]
+        self.held.update({message.lease: message for message in messages})
+        return messages
+
+    async def _fetch(self, acks: list[Item], most: int) -> list[Delivery]:
+        if not acks:
+            return await self.client.consume(most, None, _WAIT_S, self._timeout_s, queue=self.queue)
+        consumed = await self.client.ack_and_consume(
+            acks, most, None, _WAIT_S, self._timeout_s, queue=self.queue
+        )
+        return consumed.messages
+
+
+async def messages(
+    client: Requests,
+    open_acks: set[Acks],
+    prefetch: int,
+    visibility_timeout_s: float,
+    queue: str | None,
+) -> AsyncGenerator[Message, None]:
+    """Yield messages until the broker is closed and empty; leases last until each is settled.
+
+    A broker that is away is waited for. When the generator is closed, what it fetched and did
+    not yield is given back. ``open_acks`` are those that the client has to close.
+    """
+    holder = Holder(client, visibility_timeout_s, queue)
+    open_acks.add(holder.acks)
+    keeper = asyncio.create_task(holder.keep())
+    fetched: deque[Message] = deque()
+    backoff = Backoff()
+    try:
+        while True:
+            try:
+                fetched.extend(await holder.fetch(prefetch))
+            except QueueClosed:
+                return
+            except GputelError as error:
+                if not error.retriable:
+                    raise
+                await asyncio.sleep(backoff.next_s())
+                continue
+            backoff.reset()
+            while fetched:
+                yield fetched.popleft()
+    finally:
+        keeper.cancel()
+        with contextlib.suppress(GputelError):
+            await client.nack([(m.id, m.lease) for m in fetched], queue=queue)
+        await holder.acks.aclose()
+        open_acks.discard(holder.acks)

@@ -1,0 +1,216 @@
+"""The requests of a client to one broker: what goes in, what comes out, how it is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self, TypeVar
+
+import msgspec
+
+from gputel.errors import GputelError, UsageError
+from gputel.mq.client import addresses
+from gputel.mq.client.calls import Calls
+from gputel.mq.client.connection import Reply
+from gputel.mq.client.inspector import Inspector
+from gputel.mq.wire.ids import new_id
+from gputel.mq.wire.metadata import UNREADABLE
+from gputel.mq.wire.protocol import (
+    Ack,
+    ConsumeBody,
+    Consumed,
+    Delivery,
+    Extend,
+    ItemResult,
+    Nack,
+    Outgoing,
+    PublishResult,
+)
+
+T = TypeVar("T")
+
+_DECLINE_S = 2.0
+_UNSTATED_WAIT_S = 120.0  # a broker whose --publish-wait-s is longer is taken to be away
+_PACK = msgspec.msgpack.Encoder().encode
+_PUBLISHED = msgspec.msgpack.Decoder(list[PublishResult])
+_DELIVERIES = msgspec.msgpack.Decoder(list[Delivery])
+_CONSUMED = msgspec.msgpack.Decoder(Consumed)
+_DELIVERED = msgspec.msgpack.Decoder(list[Delivery] | Consumed)
+_RESULTS = msgspec.msgpack.Decoder(list[ItemResult])
+
+
+class Requests(Inspector):
+    """The part of a QueueClient that makes one request for each call, while its context lasts."""
+
+    def __init__(
+        self, url: str | Sequence[str], token: str | None, tls: ssl.SSLContext | None
+    ) -> None:
+        self.url = ",".join(addresses.split(url))
+        self._token = token
+        self._tls = tls
+        self._calls: Calls | None = None
+
+    async def __aenter__(self) -> Self:
+        if addresses.are_several(self.url):
+            raise UsageError(f"{self.url}: names several brokers; gputel.mq.connect takes those")
+        try:
+            self._calls = Calls(self.url, self._token, self._tls)
+        except ValueError as error:
+            raise UsageError(f"the broker's address: {error}") from None
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._calls is not None:
+            await self._calls.wire.aclose()
+            self._calls = None
+
+    @property
+    def _open(self) -> Calls:
+        if self._calls is None:
+            raise RuntimeError("use the QueueClient in an async with block")
+        return self._calls
+
+    async def publish(
+        self,
+        messages: Sequence[Outgoing],
+        wait_s: float | None = None,
+        *,
+        queue: str | None = None,
+    ) -> list[PublishResult]:
+        """Publish the messages in their order; gives one result each.
+
+        Waits in the broker for room up to ``wait_s`` (default and limit: the broker's own).
+        Raises QueueFull; PublishIncomplete, which is one, when some of the list was accepted;
+        QueueClosed; PayloadTooLarge; JournalFull. A message without an id gets one here.
+        """
+        arguments = {"wait_s": wait_s, "queue": queue}
+        waits_s = _UNSTATED_WAIT_S if wait_s is None else wait_s
+        body = _PACK(named(messages))
+        return await self._open.each(
+            messages, "/publish", arguments, body, _PUBLISHED, waits_s=waits_s, again=True
+        )
+
+    async def consume(
+        self,
+        max_messages: int,
+        max_bytes: int | None = None,
+        wait_s: float = 0.0,
+        visibility_timeout_s: float | None = None,
+        *,
+        queue: str | None = None,
+    ) -> list[Delivery]:
+        """Lease up to ``max_messages``, and of them at least one whatever ``max_bytes`` is.
+
+        Waits up to ``wait_s`` for the first; empty when none came. Raises QueueClosed once the
+        broker is closed and empty. Cancelled, it tells the broker so, which takes back what it
+        was about to deliver; what it had delivered already is given back in the background.
+        """
+        bounds = (max_messages, max_bytes, wait_s, visibility_timeout_s)
+        return await self._consume(b"", _DELIVERIES, bounds, queue)
+
+    async def ack_and_consume(
+        self,
+        items: Sequence[tuple[str, str]],
+        max_messages: int,
+        max_bytes: int | None = None,
+        wait_s: float = 0.0,
+        visibility_timeout_s: float | None = None,
+        *,
+        queue: str | None = None,
+    ) -> Consumed:
+        """``ack`` and ``consume`` in one request: the acks are done, then it waits for messages.
+
+        Gives ``acks``, a result for each item, and ``messages``. Raises ConsumeEnded, a
+        QueueClosed with the ``acks``, once the broker is closed and empty. After
+        BrokerUnavailable, or cancelled, the acks may have been done: done again, such an item
+        answers ``unknown_message``.
+        """
+        body = _PACK(ConsumeBody([Ack(id_, lease) for id_, lease in items]))
+        bounds = (max_messages, max_bytes, wait_s, visibility_timeout_s)
+        return await self._consume(body, _CONSUMED, bounds, queue)
+
+    async def _consume(
+        self,
+        body: bytes,
+        reading: msgspec.msgpack.Decoder[T],
+        bounds: tuple[int, int | None, float, float | None],
+        queue: str | None,
+    ) -> T:
+        max_messages, max_bytes, wait_s, visibility_timeout_s = bounds
+        arguments = {
+            "max": max_messages,
+            "wait_s": wait_s,
+            "max_bytes": max_bytes,
+            "visibility_timeout_s": visibility_timeout_s,
+            "queue": queue,
+        }
+        late = partial(self._decline, queue)
+        return await self._open.call(
+            "/consume", arguments, body, reading, waits_s=wait_s, late=late
+        )
+
+    async def _decline(self, queue: str | None, reply: Reply) -> None:
+        """Give back what was delivered to a consume that had been cancelled."""
+        if reply.status != 200 or self._calls is None:
+            return
+        try:
+            deliveries = _DELIVERED.decode(reply.body)
+        except UNREADABLE:
+            return  # the leases run out by themselves
+        if isinstance(deliveries, Consumed):
+            deliveries = deliveries.messages
+        items = [(delivery.id, delivery.lease) for delivery in deliveries]
+        with contextlib.suppress(GputelError, TimeoutError):
+            async with asyncio.timeout(_DECLINE_S):
+                await self.nack(items, reason="the consumer left", queue=queue)
+
+    async def ack(
+        self, items: Sequence[tuple[str, str]], *, queue: str | None = None
+    ) -> list[ItemResult]:
+        """Drop messages that were processed, each as (id, lease); gives one result each."""
+        return await self._each("/ack", [Ack(id_, lease) for id_, lease in items], queue)
+
+    async def nack(
+        self,
+        items: Sequence[tuple[str, str]],
+        delay_s: float = 0.0,
+        reason: str = "",
+        dead: bool = False,
+        *,
+        queue: str | None = None,
+    ) -> list[ItemResult]:
+        """Give messages back, after ``delay_s``; with ``dead``, send them to the dead letters."""
+        nacks = [Nack(id_, lease, delay_s, reason, dead) for id_, lease in items]
+        return await self._each("/nack", nacks, queue)
+
+    async def extend(
+        self,
+        items: Sequence[tuple[str, str]],
+        visibility_timeout_s: float,
+        *,
+        queue: str | None = None,
+    ) -> list[ItemResult]:
+        """Let leases last ``visibility_timeout_s`` from now; gives one result each."""
+        extensions = [Extend(id_, lease, visibility_timeout_s) for id_, lease in items]
+        return await self._each("/extend", extensions, queue)
+
+    async def _each(
+        self, path: str, items: Sequence[Ack | Nack | Extend], queue: str | None
+    ) -> list[ItemResult]:
+        if not items:
+            return []
+        return await self._open.each(items, path, {"queue": queue}, _PACK(items), _RESULTS)
+
+
+def named(messages: Sequence[Outgoing]) -> list[Outgoing]:
+    """The messages, each with an id: with one from here, the broker knows it if sent again."""
+    return [m if m.id is not None else msgspec.structs.replace(m, id=new_id()) for m in messages]

@@ -1,0 +1,26 @@
+"""``connect``: a client of one broker, or of several, by what the URL names."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+
+from gputel.mq.client import QueueClient
+from gputel.mq.client.addresses import are_several
+from gputel.mq.fleet.client import QueueFleet
+
+
+def connect(
+    url: str | Sequence[str],
+    *,
+    patience_s: float = 60.0,
+    token: str | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> QueueClient:
+    """A client, to be used as an async context manager.
+
+    A list of URLs, in one text with commas or as a list, and ``dns+http://name:port`` are of
+    several brokers. The other arguments are those of ``QueueClient``.
+    """
+    kind = QueueFleet if are_several(url) else QueueClient
+    return kind(url, patience_s=patience_s, token=token, tls=tls)

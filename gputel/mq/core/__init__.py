@@ -1,0 +1,1 @@
+"""The queue itself: messages in, leases out; pure and synchronous, with time as an argument."""

@@ -1,0 +1,132 @@
+"""The line of ready messages, in the order of publishing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush, merge
+from itertools import islice
+
+from gputel.mq.core.message import NEVER, Message, State
+
+_SLACK = 64
+"""Places of messages that left which are always tolerated: small lines are not worth rebuilding."""
+
+
+class ReadyLine:
+    """Ready messages, oldest first; one that comes back takes its old place.
+
+    A heap of those that came back stands beside a deque of the fresh, and the older of their heads
+    is next. A message that leaves from the middle keeps its place, marked by a sequence of 0, until
+    the place surfaces or such places outnumber the others: every operation costs O(log n) at most,
+    amortised.
+    """
+
+    blocked = 0
+    """Ready messages that must wait behind another: none, in this line."""
+
+    def __init__(self) -> None:
+        self._fresh: deque[Message] = deque()
+        self._returned: list[tuple[int, Message]] = []
+        self._sequence = 0
+        self._gone = 0
+
+    def __len__(self) -> int:
+        return len(self._fresh) + len(self._returned) - self._gone
+
+    def number(self, message: Message) -> None:
+        """Give a message, which is not ready yet, its place behind all others."""
+        self._sequence += 1
+        message.sequence = self._sequence
+
+    def append(self, message: Message) -> None:
+        """Put a message at the end of the line."""
+        self._sequence += 1
+        message.sequence = self._sequence
+        message.state = State.READY
+        message.lease = ""
+        self._fresh.append(message)
+
+    def put_back(self, message: Message) -> None:
+        """Put a message that was given a place before into that place."""
+        message.state = State.READY
+        message.lease = ""
+        heappush(self._returned, (message.sequence, message))
+
+    def first(self) -> Message | None:
+        """The oldest message, or None."""
+        if self._gone:
+            self._skip_gone()
+        if self._returned and self._returned_is_older():
+            return self._returned[0][1]
+        return self._fresh[0] if self._fresh else None
+
+    def take(self, most: int, max_bytes: int | None) -> list[Message]:
+        """Take the oldest out of the line, as many as both bounds allow; they keep their places.
+
+        The first is taken whatever its size.
+        """
+        taken: list[Message] = []
+        room = NEVER if max_bytes is None else max_bytes
+        fresh, append = self._fresh, taken.append
+        while len(taken) < most:
+            returned = self._returned or self._gone
+            message = self.first() if returned else fresh[0] if fresh else None
+            if message is None:
+                break
+            room -= len(message.payload) + len(message.metadata)
+            if room < 0 and taken:
+                break
+            if returned and self._returned and self._returned_is_older():
+                heappop(self._returned)
+            else:
+                fresh.popleft()
+            append(message)
+        return taken
+
+    def peek(self, most: int) -> list[Message]:
+        """The oldest, at most so many, in their order; all stay where they are.
+
+        Costs O(most * log n), and a look at each place on the way whose message left.
+        """
+        fresh = ((message.sequence, message) for message in self._fresh if message.sequence)
+        return [message for _, message in islice(merge(fresh, self._returned_in_order()), most)]
+
+    def discard(self, message: Message) -> None:
+        """Take a ready message out for good, wherever it stands."""
+        message.sequence = 0
+        self._gone += 1
+        if self._gone > len(self._fresh) + len(self._returned) - self._gone + _SLACK:
+            self._rebuild()
+
+    def left(self, message: Message) -> None:
+        """A message that was not ready is gone, or dead: its place is free."""
+
+    def _returned_is_older(self) -> bool:
+        return not self._fresh or self._returned[0][0] < self._fresh[0].sequence
+
+    def _returned_in_order(self) -> Iterator[tuple[int, Message]]:
+        # Down the heap from its root: what is next is always below something that was given.
+        heap = self._returned
+        ahead = [(heap[0][0], 0)] if heap else []
+        while ahead:
+            _, at = heappop(ahead)
+            if heap[at][1].sequence:
+                yield heap[at]
+            for below in (2 * at + 1, 2 * at + 2):
+                if below < len(heap):
+                    heappush(ahead, (heap[below][0], below))
+
+    def _skip_gone(self) -> None:
+        while self._fresh and not self._fresh[0].sequence:
+            self._fresh.popleft()
+            self._gone -= 1
+        while self._returned and not self._returned[0][1].sequence:
+            heappop(self._returned)
+            self._gone -= 1
+
+    def _rebuild(self) -> None:
+        self._fresh = deque(message for message in self._fresh if message.sequence)
+        self._returned = [entry for entry in self._returned if entry[1].sequence]
+        heapify(self._returned)
+        self._gone = 0

@@ -1,0 +1,289 @@
+"""A client of several brokers, with the interface of the client of one.
+
+A message goes to the broker that its key chooses, or its id where it has no key, so that keys keep
+their order and a message that is sent again meets itself. Lists without keys and ids go whole, to
+one broker after the other. What a broker does not take for now, the others take; but a key waits
+for a broker that is only full. Consumers are served by all brokers in turn. A lease starts with
+the number of its broker, to which ack, nack and extend go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from itertools import chain
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from gputel.config import check_broker_url
+from gputel.errors import GputelError, StaleLease, UnknownQueue
+from gputel.mq.client import addresses
+from gputel.mq.client.client import QueueClient
+from gputel.mq.client.consumer import Message
+from gputel.mq.fleet.consume import Bounds, FleetConsume, none_answers
+from gputel.mq.fleet.members import Member, Members
+from gputel.mq.fleet.messages import FleetMessages
+from gputel.mq.fleet.publish import FleetPublish
+from gputel.mq.wire.protocol import (
+    Consumed,
+    Delivery,
+    Held,
+    ItemResult,
+    Outgoing,
+    Peeked,
+    PublishResult,
+)
+
+T = TypeVar("T")
+Item = tuple[str, str]
+Act = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
+
+
+class QueueFleet(QueueClient):
+    """Several brokers as one; ``gputel.mq.connect`` makes it.
+
+    Raises BrokerUnavailable only when none of them answers.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        *,
+        patience_s: float = 60.0,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(url, patience_s=patience_s, token=token, tls=tls)
+        self._given = addresses.split(url)
+        self._members = Members(self._given, partial(QueueClient, token=token, tls=tls))
+        self._turn = 0
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        for address in self._given:
+            check_broker_url(address, "the brokers' addresses")
+        await self._members.open()
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        for sender in self._senders.values():
+            await sender.aclose()
+        if self._background:
+            await asyncio.wait(self._background)
+        await self._members.aclose()
+
+    # ------------------------------------------------------------------ in
+
+    async def publish(
+        self, messages: Sequence[Outgoing], wait_s: float | None = None, *, queue: str | None = None
+    ) -> list[PublishResult]:
+        """As with one broker; the order of the list is kept for what has one key."""
+        self._turn += 1
+        return await FleetPublish(self._members, messages, self._turn, queue).run(wait_s)
+
+    # ------------------------------------------------------------------ out
+
+    def messages(
+        self, *, prefetch: int = 1, visibility_timeout_s: float = 30.0, queue: str | None = None
+    ) -> AsyncGenerator[Message, None]:
+        """As with one broker, with ``prefetch`` for each; ends when all are closed and empty."""
+        return FleetMessages(self._members, prefetch, visibility_timeout_s, queue).run()
+
+    async def consume(
+        self,
+        max_messages: int,
+        max_bytes: int | None = None,
+        wait_s: float = 0.0,
+        visibility_timeout_s: float | None = None,
+        *,
+        queue: str | None = None,
+    ) -> list[Delivery]:
+        """As with one broker, from one after the other until there is enough.
+
+        Every broker gives at least one message where there is room for any: ``max_bytes`` may be
+        passed by as many messages as there are brokers.
+        """
+        self._turn += 1
+        bounds = Bounds(max_messages, max_bytes, visibility_timeout_s, queue)
+        return await FleetConsume(self._members, bounds, self._turn, self._give_back).run(wait_s)
+
+    async def ack_and_consume(
+        self,
+        items: Sequence[Item],
+        max_messages: int,
+        max_bytes: int | None = None,
+        wait_s: float = 0.0,
+        visibility_timeout_s: float | None = None,
+        *,
+        queue: str | None = None,
+    ) -> Consumed:
+        """The acks, each to its broker, and then the consume, also where no ack could be done."""
+        acks, _ = await self._results_at(items, lambda client, own: client.ack(own, queue=queue))
+        deliveries = await self.consume(
+            max_messages, max_bytes, wait_s, visibility_timeout_s, queue=queue
+        )
+        return Consumed(acks, deliveries)
+
+    def _give_back(self, deliveries: Sequence[Delivery], queue: str | None) -> None:
+        items = [(delivery.id, delivery.lease) for delivery in deliveries]
+        giving = self.nack(items, reason="the consumer left", queue=queue)
+        task = asyncio.get_running_loop().create_task(_quietly(giving))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # ------------------------------------------------------------------ about what is held
+
+    async def ack(self, items: Sequence[Item], *, queue: str | None = None) -> list[ItemResult]:
+        """As with one broker; items of one that is away fail with ``broker_unavailable``."""
+        return await self._each_at(items, lambda client, own: client.ack(own, queue=queue))
+
+    async def nack(
+        self,
+        items: Sequence[Item],
+        delay_s: float = 0.0,
+        reason: str = "",
+        dead: bool = False,
+        *,
+        queue: str | None = None,
+    ) -> list[ItemResult]:
+        """As ``ack``."""
+        return await self._each_at(
+            items, lambda client, own: client.nack(own, delay_s, reason, dead, queue=queue)
+        )
+
+    async def extend(
+        self, items: Sequence[Item], visibility_timeout_s: float, *, queue: str | None = None
+    ) -> list[ItemResult]:
+        """As ``ack``."""
+        return await self._each_at(
+            items, lambda client, own: client.extend(own, visibility_timeout_s, queue=queue)
+        )
+
+    async def _each_at(self, items: Sequence[Item], act: Act) -> list[ItemResult]:
+        """The results; raises where none of the brokers could be asked."""
+        results, errors = await self._results_at(items, act)
+        if errors and all(errors):
+            raise next(filter(None, errors))
+        return results
+
+    async def _results_at(
+        self, items: Sequence[Item], act: Act
+    ) -> tuple[list[ItemResult], list[GputelError | None]]:
+        """The results, and of each broker why it could not be asked."""
+        results = [
+            ItemResult(id_, ok=False, code=StaleLease.code, message="its broker has left")
+            for id_, _ in items
+        ]
+        groups: defaultdict[Member, list[tuple[int, Item]]] = defaultdict(list)
+        for place, (id_, lease) in enumerate(items):
+            number, _, its_own = lease.partition(".")
+            member = self._members.numbered(int(number)) if number.isdecimal() else None
+            if member is not None:
+                groups[member].append((place, (id_, its_own)))
+        errors = await asyncio.gather(
+            *(_act_at(member, own, act, results) for member, own in groups.items())
+        )
+        return results, errors
+
+    async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
+        """As with one broker, of all that answer."""
+        answers = await self._of_all(lambda client: client.held(ids, queue=queue))
+        return [next(filter(None, states), None) for states in zip(*answers, strict=True)]
+
+    async def stats(self, *, queue: str | None = None) -> dict[str, Any]:
+        """The sums, over all brokers that answer, of what is a count."""
+        answers = await self._of_all(lambda client: client.stats(queue=queue))
+        return {
+            name: sum(answer[name] for answer in answers)
+            for name, count in answers[0].items()
+            if type(count) is int
+        }
+
+    async def peek(
+        self,
+        max_messages: int = 10,
+        max_payload_bytes: int | None = None,
+        *,
+        queue: str | None = None,
+    ) -> list[Peeked]:
+        """As with one broker, of one that answers after the other."""
+        answers = await self._of_all(
+            lambda client: client.peek(max_messages, max_payload_bytes, queue=queue)
+        )
+        return list(chain.from_iterable(answers))[:max_messages]
+
+    async def declare(self, queue: str, *, ordered_keys: bool | None = None) -> None:
+        """At every broker; raises what any of them refuses with, and is then done by the others."""
+        await self._at_every(lambda client: client.declare(queue, ordered_keys=ordered_keys))
+
+    async def delete(self, queue: str, *, force: bool = False) -> int:
+        """At every broker that has it; else as ``declare``. Raises UnknownQueue if none has."""
+
+        async def at(client: QueueClient) -> int | None:
+            try:
+                return await client.delete(queue, force=force)
+            except UnknownQueue as error:
+                missing.append(error)
+                return None
+
+        missing: list[UnknownQueue] = []
+        purged = [count for count in await self._at_every(at) if count is not None]
+        if missing and not purged:
+            raise missing[0]
+        return sum(purged)
+
+    async def _at_every(self, act: Callable[[QueueClient], Coroutine[Any, Any, T]]) -> list[T]:
+        members = self._members.everyone
+        if not members:
+            raise none_answers(self._members)
+        calls = [act(member.client) for member in members]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return [answer for answer in answers if not isinstance(answer, BaseException)]
+
+    async def _of_all(self, ask: Callable[[QueueClient], Coroutine[Any, Any, Any]]) -> list[Any]:
+        members = self._members.everyone
+        answers = await asyncio.gather(
+            *(ask(member.client) for member in members), return_exceptions=True
+        )
+        found = [answer for answer in answers if not isinstance(answer, BaseException)]
+        if not found:
+            raise next(
+                (e for e in answers if not getattr(e, "retriable", True)),
+                none_answers(self._members),
+            )
+        return found
+
+
+async def _act_at(
+    member: Member, items: list[tuple[int, Item]], act: Act, results: list[ItemResult]
+) -> GputelError | None:
+    """Fill in the results of one broker's items; the error when it could not be asked."""
+    try:
+        answers = await act(member.client, [item for _, item in items])
+    except GputelError as error:
+        if not error.retriable:
+            raise
+        for place, (id_, _) in items:
+            results[place] = ItemResult(id_, ok=False, code=error.code, message=error.message)
+        return error
+    for (place, _), answer in zip(items, answers, strict=True):
+        results[place] = answer
+    return None
+
+
+async def _quietly(call: Coroutine[Any, Any, object]) -> None:
+    try:
+        await call
+    except GputelError:
+        return  # the leases run out by themselves

@@ -1,0 +1,134 @@
+"""One consume from several brokers: what there is, or else what comes first anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from gputel.errors import BrokerUnavailable, GputelError, QueueClosed
+from gputel.mq.fleet.members import Member, Members
+from gputel.mq.wire.protocol import Delivery
+
+_RACE_S = 1.0  # a consume that waits looks so often for brokers that came, or came back
+
+_SILENT_S = 10.0  # others may have messages meanwhile
+
+GiveBack = Callable[[Sequence[Delivery], str | None], None]
+
+
+class Bounds(NamedTuple):
+    """What a consume asks for."""
+
+    max_messages: int
+    max_bytes: int | None
+    visibility_timeout_s: float | None
+    queue: str | None
+
+
+class FleetConsume:
+    """One call. ``give_back`` is told of what was delivered and cannot be handed on."""
+
+    def __init__(self, members: Members, bounds: Bounds, turn: int, give_back: GiveBack) -> None:
+        self._members = members
+        self._bounds = bounds
+        self._turn = turn
+        self._give_back = give_back
+
+    async def run(self, wait_s: float) -> list[Delivery]:
+        """The messages. Raises as ``QueueClient.consume``."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_s
+        while True:
+            members = self._in_turn()
+            if got := await self._sweep(members):
+                return got
+            left_s = until - loop.time()
+            answering = [member for member in members if member.gives]
+            if not answering:
+                raise none_answers(self._members)
+            if left_s <= 0:
+                return []
+            if got := await self._race(answering, min(left_s, _RACE_S)):
+                return got
+
+    def _in_turn(self) -> list[Member]:
+        """Those that answer, or else all, beginning with another one each time."""
+        everyone = self._members.everyone
+        members = [member for member in everyone if member.gives] or everyone
+        at = self._turn % max(1, len(members))
+        return members[at:] + members[:at]
+
+    async def _sweep(self, members: Sequence[Member]) -> list[Delivery]:
+        """What there is, without waiting."""
+        got: list[Delivery] = []
+        try:
+            for member in members:
+                got += await self._ask(member, got, 0.0)
+        except GputelError:
+            if not got:
+                raise
+        except BaseException:
+            self._leave(got)
+            raise
+        return got
+
+    async def _race(self, members: Sequence[Member], wait_s: float) -> list[Delivery]:
+        """What the quickest has, or nothing when none has any."""
+        waiting = {asyncio.create_task(self._ask(member, (), wait_s)) for member in members}
+        try:
+            while waiting:
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    waiting.discard(task)
+                    if got := task.result():
+                        return got
+            return []
+        finally:
+            for task in waiting:
+                task.cancel()
+                task.add_done_callback(self._too_late)
+
+    async def _ask(
+        self, member: Member, taken: Sequence[Delivery], wait_s: float
+    ) -> list[Delivery]:
+        """What a broker has, within what the bounds leave; nothing from one that is away."""
+        most, max_bytes, timeout_s, queue = self._bounds
+        most -= len(taken)
+        if max_bytes is not None:
+            max_bytes -= sum(len(delivery.payload) for delivery in taken)
+        if taken and (most <= 0 or (max_bytes is not None and max_bytes <= 0)):
+            return []
+        try:
+            async with asyncio.timeout(wait_s + _SILENT_S):
+                got = await member.client.consume(most, max_bytes, wait_s, timeout_s, queue=queue)
+        except TimeoutError:
+            silent = BrokerUnavailable(f"no answer within {_SILENT_S:g} seconds")
+            member.failed(member.giving, silent)
+            return []
+        except GputelError as error:
+            if not error.retriable and not isinstance(error, QueueClosed):
+                raise
+            member.failed(member.giving, error)
+            return []
+        member.worked(member.giving)
+        for delivery in got:
+            delivery.lease = f"{member.number}.{delivery.lease}"
+        return got
+
+    def _too_late(self, task: asyncio.Task[list[Delivery]]) -> None:
+        # Cancelled in time, a consume leaves nothing behind; this one had its answer already.
+        if not task.cancelled() and not task.exception():
+            self._leave(task.result())
+
+    def _leave(self, deliveries: Sequence[Delivery]) -> None:
+        if deliveries:
+            self._give_back(deliveries, self._bounds.queue)
+
+
+def none_answers(members: Members) -> GputelError:
+    """Why there is nobody to ask."""
+    everyone = members.everyone
+    if everyone and all(member.giving.closed for member in everyone):
+        return QueueClosed("every broker is closed and empty")
+    return BrokerUnavailable("none of the brokers answers")

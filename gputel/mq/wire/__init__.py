@@ -1,0 +1,1 @@
+"""The broker's contract in bytes, which both ends share."""

@@ -1,0 +1,243 @@
+"""Bodies of requests to messages, and messages to bodies of replies: the broker's side."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from gputel.errors import BadRequest
+from gputel.mq.core.message import Delivery, Message
+from gputel.mq.wire import metadata
+from gputel.mq.wire.ids import new_id
+from gputel.mq.wire.outline import check_outline
+from gputel.mq.wire.protocol import (
+    ABSENT,
+    JSON,
+    MAX_LIST,
+    MSGPACK,
+    Ack,
+    ConsumeBody,
+    DeliveryOut,
+    Extend,
+    Incoming,
+    ItemResult,
+    JsonDelivery,
+    JsonIncoming,
+    Lookup,
+    Nack,
+    QueueOptions,
+    Selection,
+)
+from gputel.mq.wire.structure import TooComplex
+
+T = TypeVar("T", Ack, Nack, Extend, Lookup)
+
+_RAW_NO_METADATA = msgspec.Raw(metadata.NONE)
+
+_ENCODE = {JSON: msgspec.json.Encoder().encode, MSGPACK: msgspec.msgpack.Encoder().encode}
+_LIST = Meta(max_length=MAX_LIST)
+_PUBLISH_JSON = msgspec.json.Decoder(JsonIncoming | Annotated[list[JsonIncoming], _LIST])
+_PUBLISH_MSGPACK = msgspec.msgpack.Decoder(Incoming | Annotated[list[Incoming], _LIST])
+_FORMS: dict[type, Any] = {
+    Ack: Ack | Annotated[list[Ack], _LIST],
+    Nack: Nack | Annotated[list[Nack], _LIST],
+    Extend: Extend | Annotated[list[Extend], _LIST],
+    Lookup: Lookup | Annotated[list[Lookup], _LIST],
+    ConsumeBody: ConsumeBody,
+    QueueOptions: QueueOptions,
+    Selection: Selection,
+}
+_ITEMS: dict[tuple[type, str], Any] = {
+    **{(kind, JSON): msgspec.json.Decoder(form) for kind, form in _FORMS.items()},
+    **{(kind, MSGPACK): msgspec.msgpack.Decoder(form) for kind, form in _FORMS.items()},
+}
+_QUOTES_OF_ITEM = 16  # an item has five fields at most, and three of them hold a string
+_MANY_QUOTES = _QUOTES_OF_ITEM * (MAX_LIST + 1)
+
+
+def encode(value: object, content_type: str) -> bytes:
+    """A reply's body in the encoding asked for."""
+    return _ENCODE[content_type](value)
+
+
+def decode_publish(body: bytes, content_type: str) -> tuple[list[Message], bool]:
+    """The messages of a publish, and whether they came as a list.
+
+    Raises BadRequest, naming the field; a publish is understood whole or refused whole.
+    """
+    decoder: Any = _PUBLISH_MSGPACK if content_type == MSGPACK else _PUBLISH_JSON
+    decoded = _decode(decoder, body, content_type)
+    listed = isinstance(decoded, list)
+    items: Sequence[Incoming | JsonIncoming] = decoded if listed else [decoded]
+    messages: list[Message] = []
+    try:
+        for item in items:
+            messages.append(_message(item))
+    except (_Unfit, UnicodeEncodeError) as error:
+        unfit = (
+            error if isinstance(error, _Unfit) else _Unfit("a string holds half a surrogate pair")
+        )
+        item_at = f"$[{len(messages)}]" if listed else "$"
+        raise BadRequest(f"{unfit} - at `{item_at}{unfit.field}`") from None
+    return messages, listed
+
+
+def decode_items(body: bytes, content_type: str, kind: type[T]) -> tuple[list[T], bool]:
+    """The items of an ack, nack, extend or held, and whether they are a list. Raises BadRequest."""
+    decoded = _decode_items(kind, body, content_type)
+    return (decoded, True) if isinstance(decoded, list) else ([decoded], False)
+
+
+def decode_consume(body: bytes, content_type: str) -> list[Ack] | None:
+    """The acks that a consume carries; None when it has no body. Raises BadRequest."""
+    if not body.strip():
+        return None
+    carried: ConsumeBody = _decode_items(ConsumeBody, body, content_type)
+    return carried.ack
+
+
+def decode_selection(body: bytes, content_type: str) -> Selection:
+    """Which dead letters a replay or purge names. Raises BadRequest unless it is one way only."""
+    chosen: Selection = _decode_items(Selection, body or b"{}", content_type)
+    ways = [chosen.id is not None, chosen.ids is not None, chosen.all]
+    if ways.count(True) != 1:
+        raise BadRequest('name the dead letters: one of "id", "ids" or "all": true')
+    return chosen
+
+
+def decode_options(body: bytes, content_type: str) -> QueueOptions:
+    """The options that a queue is declared with; none in an empty body. Raises BadRequest."""
+    if not body.strip():
+        return QueueOptions()
+    options: QueueOptions = _decode_items(QueueOptions, body, content_type)
+    return options
+
+
+def encode_deliveries(deliveries: Sequence[Delivery], content_type: str, listed: bool) -> bytes:
+    """The body of a consume's reply: a list, or its only delivery as one object."""
+    made = _made(deliveries, content_type)
+    return encode(made if listed else made[0], content_type)
+
+
+def encode_consumed(
+    deliveries: Sequence[Delivery], content_type: str, acks: Sequence[ItemResult]
+) -> bytes:
+    """The body of the reply to a consume that carried acks: their results, and a list."""
+    return encode({"acks": acks, "messages": _made(deliveries, content_type)}, content_type)
+
+
+def shown_metadata(message: Message, content_type: str) -> msgspec.Raw:
+    """The metadata of a message for a reply in this encoding; null when it cannot be shown."""
+    show = metadata.as_msgpack if content_type == MSGPACK else metadata.as_json
+    return show(message.metadata)
+
+
+def payload_text(payload: bytes) -> tuple[str, str]:
+    """A payload as JSON holds it: its text and ``text``, or base64 and ``base64``."""
+    try:
+        return payload.decode(), "text"
+    except UnicodeDecodeError:
+        return b64encode(payload).decode(), "base64"
+
+
+def _decode_items(kind: type, body: bytes, content_type: str) -> Any:
+    # JSON does not say how long a list is: its items would be made before they are counted. Each
+    # has a string, and no more than five keys and three values are strings.
+    if content_type == JSON and len(body) > _MANY_QUOTES:
+        quotes = body.count(b'"') - body.count(b'\\"')
+        if quotes > _MANY_QUOTES:
+            raise BadRequest(f"the body is not understood: it has more than {MAX_LIST} items")
+    return _decode(_ITEMS[kind, content_type], body)
+
+
+def _decode(decoder: Any, body: bytes, outlined: str | None = None) -> Any:
+    try:
+        if outlined is not None:
+            check_outline(body, outlined)
+        return decoder.decode(body)
+    except RecursionError:
+        raise BadRequest("the body is not understood: it is nested too deep") from None
+    except metadata.UNREADABLE as error:
+        text = str(error) or type(error).__name__
+        raise BadRequest(f"the body is not understood: {text}") from None
+
+
+class _Unfit(Exception):
+    """A message that cannot be taken; ``field`` says which of its fields is to blame."""
+
+    def __init__(self, text: str, field: str = "") -> None:
+        super().__init__(text)
+        self.field = field
+
+
+def _message(item: Incoming | JsonIncoming) -> Message:
+    id_ = new_id() if item.id is None else item.id
+    if "\0" in id_ or "\0" in item.key:
+        raise _Unfit("id and key may not hold the character U+0000")
+    binary = isinstance(item, Incoming)
+    payload = item.payload if isinstance(item, Incoming) else _json_payload(item)
+    if item.metadata is ABSENT:
+        kept = metadata.NONE
+    else:
+        kept = _metadata(item.metadata, MSGPACK if binary else JSON)
+    return Message(id_, item.key, payload, kept, item.delay_s, item.ttl_s or 0.0)
+
+
+def _metadata(raw: msgspec.Raw, content_type: str) -> bytes:
+    try:
+        return metadata.packed(raw, content_type)
+    except UnicodeEncodeError:
+        raise
+    except TooComplex as error:
+        raise _Unfit(f"metadata {error}", ".metadata") from None
+    except metadata.UNREADABLE as error:
+        raise _Unfit(f"metadata: {error}", ".metadata") from None
+
+
+def _json_payload(item: JsonIncoming) -> bytes:
+    raw = bytes(item.payload)
+    if not raw.startswith(b'"'):
+        if item.encoding == "base64":
+            raise _Unfit("a base64 payload is a string", ".payload")
+        try:
+            return msgspec.json.format(raw, indent=-1)
+        except RecursionError:
+            raise _Unfit("the payload is nested too deep", ".payload") from None
+    try:
+        text: str = msgspec.json.decode(raw)
+        return b64decode(text, validate=True) if item.encoding == "base64" else text.encode()
+    except UnicodeEncodeError:
+        raise
+    except (binascii.Error, ValueError) as error:
+        raise _Unfit(f"the payload is not {item.encoding}: {error}", ".payload") from None
+
+
+def _made(deliveries: Sequence[Delivery], content_type: str) -> list[Any]:
+    make: Any = _delivery_out if content_type == MSGPACK else _json_delivery
+    return [make(delivery) for delivery in deliveries]
+
+
+def _delivery_out(delivery: Delivery) -> DeliveryOut:
+    message, lease, attempts = delivery
+    packed = message.metadata
+    kept = _RAW_NO_METADATA if packed is metadata.NONE else msgspec.Raw(packed)
+    return DeliveryOut(message.id, message.key, message.payload, kept, lease, attempts)
+
+
+def _json_delivery(delivery: Delivery) -> JsonDelivery:
+    message, lease, attempts = delivery
+    text, encoding = payload_text(message.payload)
+    return JsonDelivery(
+        id=message.id,
+        key=message.key,
+        payload=text,
+        encoding="text" if encoding == "text" else "base64",
+        metadata=metadata.as_json(message.metadata),
+        lease=lease,
+        attempts=attempts,
+    )
