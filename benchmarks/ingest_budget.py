@@ -25,8 +25,8 @@ from gputel.collector import worker
 from gputel.model import record_batch
 from gputel.mq.client import QueueClient
 from gputel.runtime import run_loop, running
-from gputel.sources.lines import LineReader
-from gputel.sources.parse import ColumnParser
+from gputel.sources.dcgm.lines import LineReader
+from gputel.sources.dcgm.parse import ColumnParser
 from gputel.store import writer
 from gputel.store.writer import Writer
 

@@ -35,7 +35,7 @@ import pyarrow as pa
 from gputel.model.columns import LABEL_TYPE, LABELS, SCHEMA
 from gputel.model.record_batch import encode
 from gputel.mq.client import OutgoingMessage, QueueClient
-from gputel.sources.fleet import METRICS, Gpu, make_gpus
+from gputel.sources.simulated.fleet import METRICS, Gpu, make_gpus
 from gputel.store.embedded import embedded_postgres
 
 GPUS = 8

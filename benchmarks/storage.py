@@ -27,8 +27,8 @@ import pyarrow as pa
 
 from gputel.config import PostgresSettings
 from gputel.model.columns import LABEL_TYPE, LABELS, SCHEMA
-from gputel.sources.fleet import METRICS
-from gputel.sources.workload import Workload
+from gputel.sources.simulated.fleet import METRICS
+from gputel.sources.simulated.workload import Workload
 from gputel.store.embedded import embedded_postgres
 from gputel.store.maintenance import Maintenance
 from gputel.store.migrations import migrate

@@ -74,7 +74,7 @@ async def _follow(
 
 
 def _open(process: Process, path: Path) -> OpenSource | None:
-    from gputel.sources.growing_csv import open_growing
+    from gputel.sources.dcgm.growing import open_growing
     from gputel.streamer.open_source import OpenSource
 
     settings = process.settings.streamer

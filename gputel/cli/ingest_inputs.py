@@ -15,8 +15,8 @@ from pathlib import Path
 
 from gputel.cli.ingest_rejects import SUFFIX
 from gputel.errors import SourceError
-from gputel.sources.header import read_header
-from gputel.sources.open_bytes import open_bytes
+from gputel.sources.bytes.open import open_bytes
+from gputel.sources.dcgm.header import read_header
 
 STANDARD_INPUT = Path("-")
 _ENDINGS = (".csv", ".gz", ".zst")

@@ -53,7 +53,7 @@ def progress(
 
 def _total_rows(path: Path, descriptor: int | None) -> int | None:
     """All rows of the file; None for one that cannot be read, which the ingest will report."""
-    from gputel.sources.dcgm_csv import DcgmCsv
+    from gputel.sources.dcgm.file import DcgmCsv
 
     try:
         return DcgmCsv.open(path, "source", descriptor=descriptor).count_rows()

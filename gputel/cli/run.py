@@ -43,7 +43,7 @@ def run_command(roles: tuple[str, ...], **flags: Any) -> None:
 
 def _check_source(path: Path) -> None:
     """Refuse a file that cannot be streamed before anything is started for it."""
-    from gputel.sources.dcgm_csv import DcgmCsv
+    from gputel.sources.dcgm.file import DcgmCsv
 
     DcgmCsv.open(path, "source")
 

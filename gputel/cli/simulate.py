@@ -12,8 +12,8 @@ import click
 
 from gputel.errors import GputelError
 from gputel.owned_files import open_output
-from gputel.sources.classify import Malformed, parse_time
-from gputel.sources.simulator import simulate
+from gputel.sources.dcgm.classify import Malformed, parse_time
+from gputel.sources.simulated.simulator import simulate
 
 
 class _Moment(click.ParamType[datetime]):

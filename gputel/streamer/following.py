@@ -12,7 +12,7 @@ from gputel.backoff import Backoff, pause
 from gputel.config import StreamerSettings
 from gputel.errors import SourceError, StoreUnavailable
 from gputel.mq.client import QueueClient
-from gputel.sources.growing_csv import Fate
+from gputel.sources.dcgm.growing import Fate
 from gputel.store.streams import Lease, Streams
 from gputel.streamer.streamer import Observer, Source, Streamer
 

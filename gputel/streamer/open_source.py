@@ -7,8 +7,9 @@ from pathlib import Path
 
 from gputel.config import StreamerSettings
 from gputel.errors import SourceError
-from gputel.sources.dcgm_csv import DcgmCsv, LoopingSource
-from gputel.sources.simulator import sample_csv
+from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.dcgm.looping import LoopingSource
+from gputel.sources.simulated.simulator import sample_csv
 from gputel.streamer.streamer import Source
 
 

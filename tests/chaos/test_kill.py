@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from gputel.model.columns import CSV_NAMES, LABELS
-from gputel.sources.simulator import simulate
+from gputel.sources.simulated.simulator import simulate
 from tests.captures import REAL, numbers, write_numbered
 from tests.chaos.fleet import Fleet
 from tests.postgres_processes import eventually

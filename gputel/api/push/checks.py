@@ -9,7 +9,7 @@ from gputel.api.push.records import Parsed, Reject
 from gputel.errors import BadRequest
 from gputel.model.bounds import without_oversized
 from gputel.model.columns import SCHEMA, TIMESTAMP
-from gputel.sources.flaws import find_flaws
+from gputel.sources.dcgm.flaws import find_flaws
 from gputel.store.admission import Window
 from gputel.store.blocks import DAY_US
 

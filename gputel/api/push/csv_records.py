@@ -9,12 +9,12 @@ import numpy as np
 
 from gputel.api.push.records import FIELDS, REQUIRED, Int64, Parsed, Reject, too_many
 from gputel.errors import BadRequest, SourceError
-from gputel.sources.chunk import concatenate
-from gputel.sources.header import HEADER_LIMIT, Layout, parse_header
-from gputel.sources.lines import Piece, places_of
-from gputel.sources.piece import Parsed as ParsedPiece
-from gputel.sources.piece import PieceParser
-from gputel.sources.strict_csv import blank_lines
+from gputel.sources.dcgm.chunk import concatenate
+from gputel.sources.dcgm.header import HEADER_LIMIT, Layout, parse_header
+from gputel.sources.dcgm.lines import Piece, places_of
+from gputel.sources.dcgm.piece import Parsed as ParsedPiece
+from gputel.sources.dcgm.piece import PieceParser
+from gputel.sources.dcgm.strict import blank_lines
 
 _LF = 10
 

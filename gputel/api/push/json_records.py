@@ -13,7 +13,7 @@ from gputel.api.push.json_elements import elements
 from gputel.api.push.records import FIELDS, Parsed, Reject, make_batch, times_of, too_many
 from gputel.errors import BadRequest
 from gputel.model.columns import LABELS, TIMESTAMP, VALUE
-from gputel.sources.classify import Malformed, parse_time
+from gputel.sources.dcgm.classify import Malformed, parse_time
 
 _SHOWN = 100
 _PLACE = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gputel.model.columns import CSV_NAMES
-from gputel.sources.chunk import SourceChunk
-from gputel.sources.dcgm_csv import DcgmCsv
+from gputel.sources.dcgm.chunk import SourceChunk
+from gputel.sources.dcgm.file import DcgmCsv
 
 ROOT = Path(__file__).parents[3]
 GOOD = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Self
 
-from gputel.sources.byte_stream import PlainBytes
+from gputel.sources.bytes.stream import PlainBytes
 
 _SEEK_BYTES = 1024 * 1024
 

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from gputel.errors import SourceError
-from gputel.sources.dcgm_csv import DcgmCsv, LoopingSource
-from gputel.sources.lines import LINE_LIMIT, LineIndex, LineReader
-from gputel.sources.open_bytes import open_bytes
+from gputel.sources.bytes.open import open_bytes
+from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.dcgm.lines import LINE_LIMIT, LineIndex, LineReader
+from gputel.sources.dcgm.looping import LoopingSource
 
 ROWS = 60_000  # several buffers full
 

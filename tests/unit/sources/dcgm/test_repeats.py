@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gputel.model.columns import CSV_NAMES, LABELS
-from gputel.sources import parse, repeats
-from gputel.sources.header import parse_header
-from gputel.sources.lines import Piece
-from gputel.sources.parse import ColumnParser
-from gputel.sources.repeats import RepeatsParser
-from gputel.sources.strict_csv import StrictCsv
+from gputel.sources.dcgm import parse, repeats
+from gputel.sources.dcgm.header import parse_header
+from gputel.sources.dcgm.lines import Piece
+from gputel.sources.dcgm.parse import ColumnParser
+from gputel.sources.dcgm.repeats import RepeatsParser
+from gputel.sources.dcgm.strict import StrictCsv
 
 LAYOUT = parse_header(",".join(CSV_NAMES.values()).encode(), Path("x"))
 HEADERS = {

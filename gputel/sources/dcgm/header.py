@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gputel.errors import SourceError
 from gputel.model.names import CSV_NAMES, TIMESTAMP, VALUE
-from gputel.sources.byte_stream import ByteStream
+from gputel.sources.bytes.stream import ByteStream
 
 REQUIRED = (TIMESTAMP, "metric_name", "uuid", VALUE)
 BOM = b"\xef\xbb\xbf"

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from gputel.cli.simulate import simulate_command
 from gputel.errors import SourceError, UsageError
-from gputel.sources.dcgm_csv import DcgmCsv
-from gputel.sources.fleet import METRICS
-from gputel.sources.simulator import sample_csv, simulate
+from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.simulated.fleet import METRICS
+from gputel.sources.simulated.simulator import sample_csv, simulate
 
 START = datetime(2025, 7, 18, 20, 42, 34, tzinfo=UTC)
 SAMPLE_BLAKE2B = "5bb241aa7c8f0534af218c0f45954bf6"
@@ -173,7 +173,7 @@ def test_command_ends_quietly_when_its_reader_does():
         [sys.executable, "-c", code, "--rows", "200000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[4],
     )
     assert process.stdout.readline().startswith(b"timestamp,")
     process.stdout.close()

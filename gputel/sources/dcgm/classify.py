@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 
 from gputel.model.columns import TIMESTAMP, VALUE
-from gputel.sources.header import Layout
-from gputel.sources.lines import Piece
+from gputel.sources.dcgm.header import Layout
+from gputel.sources.dcgm.lines import Piece
 
 _FIELD = re.compile(r'"[^"]*+(?:""[^"]*+)*+"[^",]*+|[^",]*+')
 _COLUMNS_AT_ONCE = 100

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from gputel.sources.fleet import Int64, draw
+from gputel.sources.simulated.fleet import Int64, draw
 
 _FRAME_BUFFER_MIB = 81_007
 _MEMORY_CLOCK_MHZ = 2619

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from gputel.errors import SourceError
-from gputel.sources.growing_csv import Fate, open_growing
+from gputel.sources.dcgm.growing import Fate, open_growing
 
 
 def append(path, content):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gputel.errors import SourceError
-from gputel.sources.byte_stream import ByteStream, PlainBytes
-from gputel.sources.gzip_bytes import GzipBytes
+from gputel.sources.bytes.gzip import GzipBytes
+from gputel.sources.bytes.stream import ByteStream, PlainBytes
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -31,7 +31,7 @@ def open_bytes(path: Path, descriptor: int | None = None) -> ByteStream:
     if magic.startswith(_GZIP_MAGIC):
         return GzipBytes(plain)
     if magic.startswith(_ZSTD_MAGIC):
-        from gputel.sources.zstd_bytes import ZstdBytes
+        from gputel.sources.bytes.zstd import ZstdBytes
 
         return ZstdBytes(plain)
     for known, name in _OTHERS.items():

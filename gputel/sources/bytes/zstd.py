@@ -6,8 +6,8 @@ import io
 
 import pyarrow as pa
 
-from gputel.sources.byte_stream import PlainBytes
-from gputel.sources.packed_bytes import PackedBytes
+from gputel.sources.bytes.packed import PackedBytes
+from gputel.sources.bytes.stream import PlainBytes
 
 _STEP_BYTES = 64 * 1024
 

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from gputel.model.columns import LABELS, SCHEMA, TIMESTAMP, TIMESTAMP_TYPE, VALUE
-from gputel.sources.header import Layout
-from gputel.sources.lines import Piece
-from gputel.sources.repeats import LEAST_LINES, RepeatsParser
-from gputel.sources.strict_csv import StrictCsv, only_chunk
+from gputel.sources.dcgm.header import Layout
+from gputel.sources.dcgm.lines import Piece
+from gputel.sources.dcgm.repeats import LEAST_LINES, RepeatsParser
+from gputel.sources.dcgm.strict import StrictCsv, only_chunk
 
 _FUTILE = 4  # tries in a row after which a file is known not to repeat itself
 

@@ -21,9 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gputel.model.columns import TIMESTAMP, TIMESTAMP_TYPE, VALUE
-from gputel.sources.header import Layout
-from gputel.sources.lines import Int64, Piece, places_of
-from gputel.sources.strict_csv import StrictCsv, only_chunk
+from gputel.sources.dcgm.header import Layout
+from gputel.sources.dcgm.lines import Int64, Piece, places_of
+from gputel.sources.dcgm.strict import StrictCsv, only_chunk
 
 LEAST_LINES = 4096
 """Pieces of fewer lines are not worth it: their parts have hardly begun to repeat."""

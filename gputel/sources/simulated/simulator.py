@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gputel.errors import SourceError, UsageError
-from gputel.sources.fleet import HEADER, METRICS, around_value, make_gpus
-from gputel.sources.workload import Workload
+from gputel.sources.simulated.fleet import HEADER, METRICS, around_value, make_gpus
+from gputel.sources.simulated.workload import Workload
 
 SAMPLE_START = datetime(2025, 7, 18, 20, 42, 34, tzinfo=UTC)
 SAMPLE_HOSTS, SAMPLE_GPUS, SAMPLE_STEPS = 31, 8, 12

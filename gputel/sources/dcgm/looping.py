@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from gputel.errors import SourceError
-from gputel.sources.chunk import Reject, SourceChunk, concatenate
-
-if TYPE_CHECKING:
-    from gputel.sources.dcgm_csv import DcgmCsv
+from gputel.sources.dcgm.chunk import Reject, SourceChunk, concatenate
+from gputel.sources.dcgm.file import DcgmCsv
 
 
 class LoopingSource:

@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from gputel.model.bounds import without_oversized
 from gputel.model.columns import SCHEMA
-from gputel.sources.classify import Malformed, Sorted, isolate, sort_lines
-from gputel.sources.flaws import find_flaws
-from gputel.sources.header import Layout
-from gputel.sources.lines import Int64, Piece
-from gputel.sources.parse import ColumnParser
-from gputel.sources.strict_csv import blank_lines
+from gputel.sources.dcgm.classify import Malformed, Sorted, isolate, sort_lines
+from gputel.sources.dcgm.flaws import find_flaws
+from gputel.sources.dcgm.header import Layout
+from gputel.sources.dcgm.lines import Int64, Piece
+from gputel.sources.dcgm.parse import ColumnParser
+from gputel.sources.dcgm.strict import blank_lines
 
 _LINES_AROUND_DAMAGE = 1024
 _PARTS = 16

@@ -8,12 +8,12 @@ from enum import Enum
 from pathlib import Path
 
 from gputel.errors import SourceError
-from gputel.sources.byte_stream import PlainBytes
-from gputel.sources.chunk import SourceChunk
-from gputel.sources.dcgm_csv import DcgmCsv
-from gputel.sources.header import HEADER_LIMIT
-from gputel.sources.lines import LINE_LIMIT, count_lines
-from gputel.sources.open_bytes import open_bytes
+from gputel.sources.bytes.open import open_bytes
+from gputel.sources.bytes.stream import PlainBytes
+from gputel.sources.dcgm.chunk import SourceChunk
+from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.dcgm.header import HEADER_LIMIT
+from gputel.sources.dcgm.lines import LINE_LIMIT, count_lines
 
 _BLOCK_BYTES = 64 * 1024
 

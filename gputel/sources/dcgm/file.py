@@ -13,15 +13,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from gputel.sources.byte_stream import ByteStream
-from gputel.sources.chunk import Reject, SourceChunk, concatenate, excerpt, stamp
-from gputel.sources.header import read_header
-from gputel.sources.lines import LineReader, Piece, count_lines
-from gputel.sources.looping import LoopingSource
-from gputel.sources.open_bytes import open_bytes
-from gputel.sources.piece import PieceParser
+from gputel.sources.bytes.open import open_bytes
+from gputel.sources.bytes.stream import ByteStream
+from gputel.sources.dcgm.chunk import Reject, SourceChunk, concatenate, excerpt, stamp
+from gputel.sources.dcgm.header import read_header
+from gputel.sources.dcgm.lines import LineReader, Piece, count_lines
+from gputel.sources.dcgm.piece import PieceParser
 
-__all__ = ["DcgmCsv", "LoopingSource", "Reject", "SourceChunk"]
+__all__ = ["DcgmCsv", "Reject", "SourceChunk"]
 
 
 class DcgmCsv:

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 
 from gputel.cli.simulate import simulate_command
 from gputel.errors import SourceError
-from gputel.sources.dcgm_csv import DcgmCsv
+from gputel.sources.dcgm.file import DcgmCsv
 
-FIXTURES = Path(__file__).parents[3] / "fixtures"
+FIXTURES = Path(__file__).parents[4] / "fixtures"
 README = (FIXTURES / "README.md").read_text()
 BAD = dict(re.findall(r"^\| `(\S+)` \| .* \| (.*) \|$", README, re.MULTILINE))
 

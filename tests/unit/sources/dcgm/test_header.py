@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from gputel.errors import SourceError
-from gputel.sources.dcgm_csv import DcgmCsv
-from gputel.sources.header import parse_header
+from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.dcgm.header import parse_header
 
 PATH = Path("some.csv")
 REAL = "timestamp,metric_name,gpu_id,device,uuid,modelName,Hostname,container,pod,namespace,value"

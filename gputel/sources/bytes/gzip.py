@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from gputel.sources.packed_bytes import PackedBytes
+from gputel.sources.bytes.packed import PackedBytes
 
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 _COMPRESSED_BYTES = 32 * 1024

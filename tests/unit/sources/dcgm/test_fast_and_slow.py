@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gputel.model.columns import CSV_NAMES, SCHEMA
-from gputel.sources.classify import Malformed, check_line, sort_lines
-from gputel.sources.flaws import find_flaws
-from gputel.sources.header import parse_header
-from gputel.sources.lines import Piece
-from gputel.sources.parse import ColumnParser
-from gputel.sources.piece import Parsed, PieceParser
+from gputel.sources.dcgm.classify import Malformed, check_line, sort_lines
+from gputel.sources.dcgm.flaws import find_flaws
+from gputel.sources.dcgm.header import parse_header
+from gputel.sources.dcgm.lines import Piece
+from gputel.sources.dcgm.parse import ColumnParser
+from gputel.sources.dcgm.piece import Parsed, PieceParser
 
 SHORT = parse_header(b"timestamp,metric_name,uuid,value,pod,extra", Path("x"))
 KNOWN = parse_header(b"pod,timestamp,metric_name,uuid,value", Path("x"))

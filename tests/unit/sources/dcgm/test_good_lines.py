@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gputel.model.columns import SCHEMA
-from gputel.sources.dcgm_csv import DcgmCsv
+from gputel.sources.dcgm.file import DcgmCsv
 
 MOMENT = datetime(2025, 7, 18, 20, 42, 34, tzinfo=UTC)
 

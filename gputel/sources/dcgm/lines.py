@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gputel.sources.byte_stream import ByteStream
+from gputel.sources.bytes.stream import ByteStream
 
 LINE_LIMIT = 1024 * 1024
 _BUFFER_BYTES = 16 * 1024 * 1024

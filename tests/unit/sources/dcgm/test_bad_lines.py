@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from gputel.sources.chunk import TEXT_LIMIT
-from gputel.sources.dcgm_csv import DcgmCsv
-from gputel.sources.lines import LINE_LIMIT
+from gputel.sources.dcgm.chunk import TEXT_LIMIT
+from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.dcgm.lines import LINE_LIMIT
 
 CUT = "the file looks cut off in this line: "
 

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from gputel.errors import SourceError
-from gputel.sources.dcgm_csv import DcgmCsv
+from gputel.sources.dcgm.file import DcgmCsv
 
 
 def refusal(path) -> str:

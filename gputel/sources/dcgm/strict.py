@@ -9,8 +9,8 @@ import pyarrow.csv
 
 from gputel.model.bounds import text_of
 from gputel.model.columns import LABEL_TYPE, LABELS, TIMESTAMP, VALUE
-from gputel.sources.header import BOM, Layout
-from gputel.sources.lines import Int64, Piece
+from gputel.sources.dcgm.header import BOM, Layout
+from gputel.sources.dcgm.lines import Int64, Piece
 
 _LF, _CR, _QUOTE, _COMMA = b'\n\r",'
 _NAIVE, _ZONED = pa.timestamp("ns"), pa.timestamp("ns", tz="UTC")

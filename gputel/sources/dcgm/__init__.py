@@ -1,0 +1,1 @@
+"""DCGM CSV in, chunks of records and rejected lines out."""

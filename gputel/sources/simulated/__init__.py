@@ -1,0 +1,1 @@
+"""A made-up fleet in, its telemetry as DCGM CSV out."""
