@@ -31,7 +31,7 @@ import aiohttp
 import asyncpg
 from api_peers import by_hand, free_port, prometheus, victoria_metrics
 
-from gputel.store.embedded import embedded_postgres
+from gputel.store.postgres.shared import embedded_postgres
 
 GPUTEL = [sys.executable, "-m", "gputel"]
 ROWS_PER_S = 31 * 8 * 10 / 10  # hosts, GPUs, metrics, and seconds between two readings

@@ -23,7 +23,7 @@ import aiohttp
 import asyncpg
 from aiohttp import web
 
-from gputel.store.embedded import embedded_postgres
+from gputel.store.postgres.shared import embedded_postgres
 
 GPUTEL = [sys.executable, "-m", "gputel"]
 FORMATS = ("json", "ndjson", "csv", "arrow", "parquet")

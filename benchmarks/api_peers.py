@@ -18,7 +18,7 @@ import asyncpg
 import numpy as np
 from aiohttp import web
 
-from gputel.store.samples import decode_rows
+from gputel.store.blocks.samples import decode_rows
 
 FLAT = """
 CREATE TABLE flat (timestamp timestamptz NOT NULL, metric_name text NOT NULL, gpu_id text NOT NULL,

@@ -35,8 +35,8 @@ import uvloop
 
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.mq.connect import connect
-from gputel.store.embedded import embedded_postgres
 from gputel.store.migrations import migrate
+from gputel.store.postgres.shared import embedded_postgres
 
 PAYLOAD = os.urandom(300)
 OUTSTANDING = 20_000

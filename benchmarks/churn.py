@@ -22,8 +22,8 @@ from pathlib import Path
 
 import asyncpg
 
-from gputel.store.embedded import embedded_postgres
 from gputel.store.migrations import migrate
+from gputel.store.postgres.shared import embedded_postgres
 
 STARTS = ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z")
 

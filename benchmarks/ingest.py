@@ -23,9 +23,9 @@ from pathlib import Path
 
 import asyncpg
 
-from gputel.store.embedded import embedded_postgres
 from gputel.store.migrations import migrate
-from gputel.store.postgres_binaries import find_binaries
+from gputel.store.postgres.binaries import find_binaries
+from gputel.store.postgres.shared import embedded_postgres
 
 FLAT = """
 CREATE TABLE flat (id bigserial PRIMARY KEY, timestamp text, metric_name text, gpu_id text,

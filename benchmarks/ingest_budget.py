@@ -27,8 +27,8 @@ from gputel.mq.client import QueueClient
 from gputel.runtime import run_loop, running
 from gputel.sources.dcgm.lines import LineReader
 from gputel.sources.dcgm.parse import ColumnParser
-from gputel.store import writer
-from gputel.store.writer import Writer
+from gputel.store.write import writer
+from gputel.store.write.writer import Writer
 
 CPU = {
     "read the file, find line ends": (LineReader, "_read_on"),

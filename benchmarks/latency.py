@@ -36,7 +36,7 @@ from gputel.model.columns import LABEL_TYPE, LABELS, SCHEMA
 from gputel.model.record_batch import encode
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.sources.simulated.fleet import METRICS, Gpu, make_gpus
-from gputel.store.embedded import embedded_postgres
+from gputel.store.postgres.shared import embedded_postgres
 
 GPUS = 8
 POLL_S = 0.002

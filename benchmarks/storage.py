@@ -29,18 +29,18 @@ from gputel.config import PostgresSettings
 from gputel.model.columns import LABEL_TYPE, LABELS, SCHEMA
 from gputel.sources.simulated.fleet import METRICS
 from gputel.sources.simulated.workload import Workload
-from gputel.store.embedded import embedded_postgres
-from gputel.store.maintenance import Maintenance
 from gputel.store.migrations import migrate
 from gputel.store.pool import close_pool, open_pool
-from gputel.store.postgres_binaries import find_binaries
-from gputel.store.reader import Reader
-from gputel.store.rollup_build import roll_up
-from gputel.store.rollup_reader import Steps
-from gputel.store.selection import of_gpu
-from gputel.store.steps import telemetry_by_step
-from gputel.store.telemetry import Asked
-from gputel.store.writer import Arrival, Writer
+from gputel.store.postgres.binaries import find_binaries
+from gputel.store.postgres.shared import embedded_postgres
+from gputel.store.read.reader import Reader
+from gputel.store.read.selection import of_gpu
+from gputel.store.read.telemetry import Asked
+from gputel.store.rollup.build import roll_up
+from gputel.store.rollup.reader import Steps
+from gputel.store.steps.steps import telemetry_by_step
+from gputel.store.upkeep.maintenance import Maintenance
+from gputel.store.write.writer import Arrival, Writer
 
 SCENARIOS = ("bulk", "unmerged", "beat", "jitter")
 GPUS, HOSTS, STEP_US = 247, 31, 10_000_000

@@ -158,7 +158,7 @@ def _innermost(error: BaseException) -> BaseException:
 @asynccontextmanager
 async def _store(process: Process) -> AsyncIterator[None]:
     from gputel.store.open import open_store
-    from gputel.store.reader import Reader
+    from gputel.store.read.reader import Reader
 
     async with open_store(process.settings) as pool:
         process.pool = pool
@@ -188,9 +188,9 @@ async def _broker(process: Process) -> AsyncIterator[None]:
 async def _collector(process: Process) -> AsyncIterator[None]:
     from gputel.collector import collector
     from gputel.outage import Outage
-    from gputel.store.admission import Admission
-    from gputel.store.maintenance import Maintenance
-    from gputel.store.writer import Writer
+    from gputel.store.upkeep.maintenance import Maintenance
+    from gputel.store.write.admission import Admission
+    from gputel.store.write.writer import Writer
 
     settings = process.settings
     kept = settings.collector.retention
@@ -223,7 +223,7 @@ async def _collector(process: Process) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _streamer(process: Process) -> AsyncIterator[None]:
-    from gputel.store.streams import Streams
+    from gputel.store.write.streams import Streams
     from gputel.streamer.open_source import open_source
     from gputel.streamer.streamer import Streamer
 
@@ -245,10 +245,10 @@ async def _api(process: Process) -> AsyncIterator[None]:
     from gputel.api.prometheus_series import cache_bytes
     from gputel.api.push.pusher import Pusher
     from gputel.api.server import serve
-    from gputel.store.admission import Admission
     from gputel.store.grants import check_rights
-    from gputel.store.push_keys import PushKeys
-    from gputel.store.reader import Reader
+    from gputel.store.read.reader import Reader
+    from gputel.store.write.admission import Admission
+    from gputel.store.write.push_keys import PushKeys
 
     settings = process.settings
     await check_rights(process.database)
@@ -327,7 +327,7 @@ _ALL = (
         _collector,
         needs=frozenset({"store", "health"}),
         after=frozenset({"broker"}),
-        modules=("gputel.store.writer", "gputel.collector.collector"),
+        modules=("gputel.store.write.writer", "gputel.collector.collector"),
     ),
     Role(
         "api",

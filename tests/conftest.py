@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, settings
 from gputel.config import PostgresSettings
 from gputel.mq.client import http as wire
 from gputel.runtime import loop_factory
-from gputel.store.embedded import embedded_postgres
 from gputel.store.migrations import migrate
 from gputel.store.pool import close_pool, open_pool
+from gputel.store.postgres.shared import embedded_postgres
 from tests.processes import free_port
 
 _TEMPLATE = "gputel_template"

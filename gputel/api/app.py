@@ -33,7 +33,7 @@ from gputel.api.time_limit import lift_time_limit, time_limit_middleware
 from gputel.api.top import list_top
 from gputel.config import ApiSettings
 from gputel.store.limits import limits_of
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
 from gputel.web.access import ACCESS, Access, access_middleware
 from gputel.web.cors import ANY, cors_middleware, origins_of
 from gputel.web.errors import error_middleware

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import msgspec
 
-from gputel.store.reader import EARLIEST, LATEST
-from gputel.store.samples import micros
-from gputel.store.time_order import Position
+from gputel.store.blocks.samples import micros
+from gputel.store.read.reader import EARLIEST, LATEST
+from gputel.store.read.time_order import Position
 
 _Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 

@@ -10,8 +10,8 @@ from marshmallow import ValidationError, fields
 
 from gputel.api import times
 from gputel.api.schemas import FormatQuery, described
-from gputel.store.reader import EARLIEST, LATEST
-from gputel.store.selection import Kind, Matcher, Selection, matching, starting
+from gputel.store.read.reader import EARLIEST, LATEST
+from gputel.store.read.selection import Kind, Matcher, Selection, matching, starting
 
 _EXACT = {
     "hostname": "hostname",

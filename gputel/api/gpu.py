@@ -13,8 +13,8 @@ from gputel.api.schemas import GpuPath
 from gputel.api.schemas_inventory import GpuDetailSchema
 from gputel.model.dcgm_fields import field
 from gputel.promql.labels import NAME
-from gputel.store.inventory import newest_of_metrics, newest_series
-from gputel.store.selection import of_gpu
+from gputel.store.read.inventory import newest_of_metrics, newest_series
+from gputel.store.read.selection import of_gpu
 
 
 @operation(

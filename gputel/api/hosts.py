@@ -14,11 +14,11 @@ from gputel.api.nearest import did_you_mean
 from gputel.api.schemas import FormatQuery, GpuSchema
 from gputel.api.schemas_inventory import HostPath, HostSchema
 from gputel.errors import NotFound
-from gputel.store.inventory import Host, hosts_of
 from gputel.store.limits import Limits
-from gputel.store.reader import Reader
-from gputel.store.records import Gpu
-from gputel.store.selection import EVERY, Kind, Matcher, Selection
+from gputel.store.read.inventory import Host, hosts_of
+from gputel.store.read.reader import Reader
+from gputel.store.read.records import Gpu
+from gputel.store.read.selection import EVERY, Kind, Matcher, Selection
 
 
 @operation(

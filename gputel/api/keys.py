@@ -11,7 +11,7 @@ from gputel.api.prometheus_asks import Prometheus
 from gputel.api.push.pusher import Pusher
 from gputel.api.stream.tail import Tail
 from gputel.store.limits import Limits
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
 
 READER = web.AppKey("reader", Reader)
 LIMITS = web.AppKey("limits", Limits)

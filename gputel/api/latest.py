@@ -11,7 +11,7 @@ from gputel.api.formats.newest import encode_newest
 from gputel.api.formats.whole import Asked, whole_unless_known
 from gputel.api.keys import LIMITS, READER
 from gputel.api.schemas import RecordSchema, described
-from gputel.store.latest import latest
+from gputel.store.read.latest import latest
 from gputel.threads import READING
 
 _IN_THREAD_RECORDS = 5_000  # fewer are encoded sooner than a thread is told to

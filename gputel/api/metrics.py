@@ -13,9 +13,9 @@ from gputel.api.keys import LIMITS, READER
 from gputel.api.schemas import FormatQuery
 from gputel.api.schemas_inventory import MetricSchema
 from gputel.model.dcgm_fields import field
-from gputel.store.inventory import metrics
 from gputel.store.limits import Limits
-from gputel.store.reader import Reader
+from gputel.store.read.inventory import metrics
+from gputel.store.read.reader import Reader
 
 
 @operation(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from gputel.errors import NotFound
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
 
 _NEIGHBOURS = 16
 _LONGEST = 200

@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import web
 
 from gputel.api import cursor
-from gputel.store.records import Records
-from gputel.store.time_order import Position
+from gputel.store.read.records import Records
+from gputel.store.read.time_order import Position
 from gputel.web.links import next_page
 
 

@@ -19,7 +19,7 @@ from gputel.promql.labels import NAME, Labels
 from gputel.promql.nodes import Selector
 from gputel.promql.parse import may_be_slow, parse_selector
 from gputel.store.limits import limits_of
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
 from gputel.threads import READING
 
 _SPEAKS = "2.42.0"

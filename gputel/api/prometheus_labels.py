@@ -13,7 +13,7 @@ from sys import getsizeof, intern
 from types import MappingProxyType
 
 from gputel.promql.labels import NAME, Labels, from_mapping
-from gputel.store.records import SeriesLabels
+from gputel.store.read.records import SeriesLabels
 
 COLUMN_OF: Mapping[str, str] = MappingProxyType(
     {

@@ -21,7 +21,7 @@ from gputel.errors import BadExpression
 from gputel.promql.durations import parse_duration
 from gputel.promql.go_text import parse_float
 from gputel.promql.vector import Int64
-from gputel.store.samples import EPOCH
+from gputel.store.blocks.samples import EPOCH
 
 MOST_STEPS = 11_000
 

@@ -22,13 +22,13 @@ from gputel.promql.matching import matches
 from gputel.promql.nodes import Matcher, MatchOp, Selector
 from gputel.promql.reach import Reach
 from gputel.promql.samples import SeriesSamples, collect
+from gputel.store.blocks.samples import Samples
 from gputel.store.byte_cache import ByteCache
-from gputel.store.known_series import CACHED_LABELS_BYTES
 from gputel.store.limits import Limits
-from gputel.store.reader import Connection, Reader
-from gputel.store.records import SeriesLabels
-from gputel.store.samples import Samples
-from gputel.store.series_reader import samples_of, series_where
+from gputel.store.read.known_series import CACHED_LABELS_BYTES
+from gputel.store.read.reader import Connection, Reader
+from gputel.store.read.records import SeriesLabels
+from gputel.store.read.series_reader import samples_of, series_where
 from gputel.threads import READING
 
 _CACHES = 3  # stored labels, orders of them, Prometheus' labels

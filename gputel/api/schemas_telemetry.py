@@ -13,8 +13,8 @@ from gputel.api import cursor
 from gputel.api.filters import SeriesFilters, Texts
 from gputel.api.schemas import FormatQuery, Moment, RecordSchema, described
 from gputel.config import Duration
-from gputel.store.rollup import Aggregate
-from gputel.store.time_order import Order, Position
+from gputel.store.read.time_order import Order, Position
+from gputel.store.rollup.buckets import Aggregate
 
 LABEL_COLUMNS = {
     "hostname": "hostname",

@@ -9,7 +9,7 @@ from gputel.api.app import build_app
 from gputel.api.push.pusher import Pusher
 from gputel.config import ApiSettings
 from gputel.memory import keep_freed_memory
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
 from gputel.web.access import Access
 from gputel.web.health import Health
 from gputel.web.listener import Listener, Patience, listen

@@ -12,8 +12,8 @@ from gputel.api.nearest import unknown_gpu
 from gputel.api.schemas import GpuPath, RecordSchema
 from gputel.api.schemas_telemetry import GpuTelemetryQuery
 from gputel.api.telemetry_answer import answer_telemetry
-from gputel.store.reader import Reader
-from gputel.store.selection import of_gpu
+from gputel.store.read.reader import Reader
+from gputel.store.read.selection import of_gpu
 
 
 @operation(

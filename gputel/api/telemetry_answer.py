@@ -13,13 +13,13 @@ from gputel.api.keys import LIMITS, READER
 from gputel.api.paging import Page
 from gputel.api.schemas_telemetry import LABEL_COLUMNS
 from gputel.errors import BadRequest
-from gputel.store.reader import EARLIEST, LATEST
-from gputel.store.rollup import Aggregate
-from gputel.store.rollup_reader import Steps
-from gputel.store.selection import Selection
-from gputel.store.steps import telemetry_by_step
-from gputel.store.telemetry import Asked, telemetry
-from gputel.store.time_order import Order
+from gputel.store.read.reader import EARLIEST, LATEST
+from gputel.store.read.selection import Selection
+from gputel.store.read.telemetry import Asked, telemetry
+from gputel.store.read.time_order import Order
+from gputel.store.rollup.buckets import Aggregate
+from gputel.store.rollup.reader import Steps
+from gputel.store.steps.steps import telemetry_by_step
 
 
 async def answer_telemetry(

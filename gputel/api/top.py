@@ -15,11 +15,11 @@ from gputel.api.formats.answer import answer_rows
 from gputel.api.keys import LIMITS, READER
 from gputel.api.schemas import GpuSchema, RecordSchema, described
 from gputel.api.schemas_telemetry import Agg, Count, Ordered, TimeQuery
-from gputel.store.reader import EARLIEST, LATEST, Reader
-from gputel.store.rollup import Aggregate
-from gputel.store.telemetry import Asked
-from gputel.store.time_order import Order
-from gputel.store.top import By, Ranked, gpus_called, ranking
+from gputel.store.read.reader import EARLIEST, LATEST, Reader
+from gputel.store.read.telemetry import Asked
+from gputel.store.read.time_order import Order
+from gputel.store.rollup.buckets import Aggregate
+from gputel.store.steps.top import By, Ranked, gpus_called, ranking
 
 _HOUR = timedelta(hours=1)
 

@@ -10,11 +10,11 @@ from gputel import config
 from gputel.cli.options import settings_options
 from gputel.cli.terminal import say
 from gputel.config import CollectorSettings, Settings
-from gputel.store.embedded import running_dsn
 from gputel.store.grants import grant
 from gputel.store.migrations import migrate
 from gputel.store.open import open_dsn, open_store
 from gputel.store.pool import close_pool, open_pool, store_errors
+from gputel.store.postgres.shared import running_dsn
 
 _NOT_RETENTION = set(CollectorSettings.__dataclass_fields__) - {"retention"}
 _POLL_S = 0.5
@@ -80,7 +80,7 @@ def maintain(**flags: str | None) -> None:
 
 async def _maintain(settings: Settings) -> None:
     from gputel.cli.db_status import print_work
-    from gputel.store.maintenance import Maintenance
+    from gputel.store.upkeep.maintenance import Maintenance
 
     async with open_store(settings, make=False) as pool:
         kept = settings.collector.retention, settings.collector.rollup_retention

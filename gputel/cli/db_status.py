@@ -10,8 +10,8 @@ from rich.table import Table
 
 from gputel.cli import terminal
 from gputel.cli.terminal import say, say_json
-from gputel.store.maintenance import Work
 from gputel.store.status import DayStatus, StoreStatus
+from gputel.store.upkeep.maintenance import Work
 
 _LEAST_WIDTH = 160  # a line that a narrow terminal wraps is still whole
 _BYTES = ("heap", "toast", "index")

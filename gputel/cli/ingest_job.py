@@ -13,7 +13,7 @@ from gputel.cli.ingest_rejects import Rejects
 from gputel.cli.ingest_report import DeadChunk, Report
 from gputel.errors import StoreUnavailable
 from gputel.roles import Process
-from gputel.store.streams import Lease, Progress, Streams
+from gputel.store.write.streams import Lease, Progress, Streams
 from gputel.streamer.open_source import OpenSource, open_source
 from gputel.streamer.streamer import SourceChunk, Streamer
 

@@ -14,8 +14,8 @@ from gputel.collector.worker import Worker
 from gputel.config import CollectorSettings
 from gputel.mq.client import QueueClient
 from gputel.outage import Outage
-from gputel.store.maintenance import Maintenance
-from gputel.store.writer import Writer
+from gputel.store.upkeep.maintenance import Maintenance
+from gputel.store.write.writer import Writer
 
 __all__ = ["collect", "log"]
 

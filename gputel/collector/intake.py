@@ -11,7 +11,7 @@ from gputel.model.bounds import id_flaw, name_flaw
 from gputel.model.checksum import is_damaged
 from gputel.model.record_batch import PayloadLimits, decode
 from gputel.mq.wire.protocol import Delivery
-from gputel.store.writer import Arrival, Chunk
+from gputel.store.write.writer import Arrival, Chunk
 
 
 @dataclass(frozen=True)

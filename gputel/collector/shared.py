@@ -9,7 +9,7 @@ from gputel.config import CollectorSettings
 from gputel.model.record_batch import PayloadLimits
 from gputel.mq.client import QueueClient
 from gputel.outage import Outage
-from gputel.store.writer import Writer
+from gputel.store.write.writer import Writer
 
 log = logging.getLogger("gputel.collector")
 

@@ -9,8 +9,8 @@ from gputel.backoff import pause
 from gputel.config import CollectorSettings
 from gputel.errors import StoreError
 from gputel.failures import is_short, reason_of
-from gputel.store.maintenance import Maintenance
-from gputel.store.writer import Writer
+from gputel.store.upkeep.maintenance import Maintenance
+from gputel.store.write.writer import Writer
 
 log = logging.getLogger("gputel.collector")
 

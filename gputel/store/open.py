@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from gputel.config import Settings
-from gputel.store.embedded import check_made, embedded_postgres
 from gputel.store.migrations import migrate
 from gputel.store.pool import close_pool, open_pool, store_errors
+from gputel.store.postgres.shared import check_made, embedded_postgres
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import asyncpg
 
-from gputel.store.blocks import MOST_SAMPLES
+from gputel.store.blocks.blocks import MOST_SAMPLES
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 

@@ -13,7 +13,7 @@ from gputel.config import StreamerSettings
 from gputel.errors import SourceError, StoreUnavailable
 from gputel.mq.client import QueueClient
 from gputel.sources.dcgm.growing import Fate
-from gputel.store.streams import Lease, Streams
+from gputel.store.write.streams import Lease, Streams
 from gputel.streamer.streamer import Observer, Source, Streamer
 
 log = logging.getLogger("gputel.streamer")

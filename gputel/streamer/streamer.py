@@ -15,7 +15,7 @@ from gputel.config import StreamerSettings
 from gputel.errors import QueueClosed, StoreUnavailable
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.outage import Outage
-from gputel.store.streams import Lease, Streams
+from gputel.store.write.streams import Lease, Streams
 from gputel.streamer.pacer import Pacer
 from gputel.streamer.publisher import make_message, message_id, publish
 

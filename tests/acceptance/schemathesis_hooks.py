@@ -15,9 +15,9 @@ import schemathesis
 from hypothesis import strategies as st
 
 from gputel.api import cursor, times
-from gputel.store.reader import EARLIEST, LATEST
-from gputel.store.samples import micros
-from gputel.store.time_order import Position
+from gputel.store.blocks.samples import micros
+from gputel.store.read.reader import EARLIEST, LATEST
+from gputel.store.read.time_order import Position
 
 schemathesis.openapi.format(
     "gputel-cursor",

@@ -11,7 +11,7 @@ import pytest
 
 from gputel.api.server import serve
 from gputel.config import ApiSettings
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
 from gputel.web import static_files
 from gputel.web.health import Health
 from gputel.web.listener import Listener

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from gputel.errors import StoreError
-from gputel.store.embedded import running_dsn
+from gputel.store.postgres.shared import running_dsn
 from tests.captures import numbers, write_numbered
 from tests.postgres_processes import eventually, fetchval, lives, postmaster
 from tests.processes import Gputel, Processes, free_port

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from gputel.store.postgres_binaries import find_binaries
+from gputel.store.postgres.binaries import find_binaries
 from tests.chart.conftest import RenderOf
 from tests.chart.renders import CHART
 

@@ -20,7 +20,7 @@ from gputel.api.formats.rows import encode_rows
 from gputel.api.formats.shape import RECORD, Shape
 from gputel.api.formats.streamed import streamed
 from gputel.api.formats.whole import Asked, Headers, not_modified, whole, whole_unless_known
-from gputel.store.records import Records
+from gputel.store.read.records import Records
 from gputel.threads import READING
 from gputel.web.etag import entity_tag, is_known
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 from pyarrow import ipc, parquet
 
 from gputel.api.formats.shape import RECORD, Shape
-from gputel.store.blocks import Int64
-from gputel.store.records import Records
+from gputel.store.blocks.blocks import Int64
+from gputel.store.read.records import Records
 
 TIME = pa.timestamp("us", tz="UTC")
 TEXT = pa.dictionary(pa.int32(), pa.string())

@@ -9,7 +9,7 @@ from gputel.api.formats.columnar import ArrowRecords, ParquetRecords
 from gputel.api.formats.media import Format
 from gputel.api.formats.shape import Shape
 from gputel.api.formats.text import CsvRecords, JsonRecords, NdjsonRecords
-from gputel.store.records import Records
+from gputel.store.read.records import Records
 
 
 class Encoder(Protocol):

@@ -11,8 +11,8 @@ from marshmallow import Schema
 from gputel.api.formats.media import Format
 from gputel.api.formats.rows import encode_rows
 from gputel.api.formats.text import json_values, members, times
-from gputel.store.known_series import Ordered
-from gputel.store.latest import Newest
+from gputel.store.read.known_series import Ordered
+from gputel.store.read.latest import Newest
 
 _ENCODER = msgspec.json.Encoder()
 _LABELS = ("metric_name", "uuid", "hostname", "modelName", "gpu_id", "device", "namespace", "pod",

@@ -12,7 +12,7 @@ from gputel.api.formats.compression import compressor
 from gputel.api.formats.encoder import Encoder
 from gputel.api.formats.whole import Asked, Headers
 from gputel.errors import GputelError
-from gputel.store.records import Records
+from gputel.store.read.records import Records
 from gputel.threads import READING
 
 log = logging.getLogger("gputel.api")

@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 
 from gputel.api.formats.shape import RECORD, Shape
-from gputel.store.blocks import Float64, Int64
-from gputel.store.records import Records
-from gputel.store.samples import numbers
+from gputel.store.blocks.blocks import Float64, Int64
+from gputel.store.blocks.samples import numbers
+from gputel.store.read.records import Records
 
 _ENCODER = msgspec.json.Encoder()
 _NOT_FINITE = {"nan": b"nan", "inf": b"inf", "-inf": b"-inf"}

@@ -10,8 +10,8 @@ from gputel.errors import BadRequest
 from gputel.model.bounds import without_oversized
 from gputel.model.columns import SCHEMA, TIMESTAMP
 from gputel.sources.dcgm.flaws import find_flaws
-from gputel.store.admission import Window
-from gputel.store.blocks import DAY_US
+from gputel.store.blocks.blocks import DAY_US
+from gputel.store.write.admission import Window
 
 
 def check_days(parsed: Parsed, most: int) -> None:

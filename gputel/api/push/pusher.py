@@ -32,8 +32,8 @@ from gputel.model import record_batch
 from gputel.model.checksum import sealed
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.mq.wire.ids import new_id
-from gputel.store.admission import Admission
-from gputel.store.push_keys import PushKeys
+from gputel.store.write.admission import Admission
+from gputel.store.write.push_keys import PushKeys
 from gputel.threads import PUSHES
 
 _WAIT_S = 1.0  # in the broker, for room in the queue

@@ -9,8 +9,8 @@ import msgspec
 from gputel.api.formats.text import NdjsonRecords
 from gputel.api.stream.place import Place
 from gputel.api.stream.subscriber import Delivery, Lag
-from gputel.store.landing import Position
-from gputel.store.records import Records
+from gputel.store.read.records import Records
+from gputel.store.write.landing import Position
 
 RETRY = b"retry: 2000\n\n"
 """How long a client that was cut off waits until it comes back, milliseconds."""

@@ -17,8 +17,8 @@ from gputel.api.stream.place import Place
 from gputel.api.stream.subscriber import Delivery, Gap, Lag, Subscriber
 from gputel.api.stream.tail import Tail
 from gputel.errors import GputelError
-from gputel.store.landing import LandingsGone, Position
-from gputel.store.selection import Selection
+from gputel.store.read.selection import Selection
+from gputel.store.write.landing import LandingsGone, Position
 from gputel.web.request_metrics import note_begun
 
 _LAST_EVENT_ID = "Last-Event-ID"

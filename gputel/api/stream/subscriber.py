@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gputel.api.stream.place import Place
-from gputel.store.landing import Position, Window
-from gputel.store.records import Records
-from gputel.store.selection import Selection
+from gputel.store.read.records import Records
+from gputel.store.read.selection import Selection
+from gputel.store.write.landing import Position, Window
 from gputel.threads import READING
 
 _MOST_KNOWN = 50_000

@@ -14,9 +14,9 @@ from gputel.api.stream.place import Place
 from gputel.api.stream.subscriber import Batch, Delivery, Gap, Sieve, Subscriber
 from gputel.config import ApiSettings
 from gputel.errors import StoreError, TooManyStreams
-from gputel.store.landing import Landings, LandingsGone, Position, Window
-from gputel.store.reader import Reader
-from gputel.store.selection import Selection
+from gputel.store.read.reader import Reader
+from gputel.store.read.selection import Selection
+from gputel.store.write.landing import Landings, LandingsGone, Position, Window
 
 log = logging.getLogger("gputel.api")
 

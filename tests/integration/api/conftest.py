@@ -14,8 +14,8 @@ import pytest
 from gputel.api.server import serve
 from gputel.config import ApiSettings, PostgresSettings
 from gputel.store.pool import close_pool, open_pool
-from gputel.store.reader import Reader
-from gputel.store.writer import Arrival, Writer
+from gputel.store.read.reader import Reader
+from gputel.store.write.writer import Arrival, Writer
 from gputel.web.health import Health
 from gputel.web.listener import Listener
 from tests.wire import Wire, wire_to

@@ -16,7 +16,7 @@ import pytest
 
 from gputel.api.server import serve
 from gputel.config import ApiSettings
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
 from gputel.web.health import Health
 from tests.integration.api.test_paging import get
 from tests.telemetry_rows import Labels, add_block, add_many, every
@@ -288,7 +288,7 @@ async def test_answers_are_the_same_however_little_is_read_at_once(
     queries: list[dict[str, str]] = [{}, {"group_by": "hostname"}]
     queries = [{"step": "1m", "agg": agg, "order": order, **query} for query in queries]
     wanted = [await get(client, PATH, **query) for query in queries]
-    monkeypatch.setattr("gputel.store.steps._HELD", 25)
+    monkeypatch.setattr("gputel.store.steps.steps._HELD", 25)
     assert [await get(client, PATH, **query) for query in queries] == wanted
 
 
@@ -363,8 +363,8 @@ async def test_pages_of_many_series_are_the_whole_answer(
     await land(pool)
     await add_many(pool, Labels("GPU-0"), NOON - timedelta(days=1), blocks=3, samples=50)
     wanted, _ = await get(client, PATH, order=order)
-    monkeypatch.setattr("gputel.store.telemetry._SHORT_SERIES", 3)
-    monkeypatch.setattr("gputel.store.telemetry._LEAST_SLICE", 20)
+    monkeypatch.setattr("gputel.store.read.telemetry._SHORT_SERIES", 3)
+    monkeypatch.setattr("gputel.store.read.telemetry._LEAST_SLICE", 20)
     found, url = await get(client, PATH, order=order, limit="25")
     while url is not None:
         rows, url = await get(client, url)

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from yarl import URL
 
-from gputel.store.maintenance import Maintenance
+from gputel.store.upkeep.maintenance import Maintenance
 from tests.integration.api.test_gpus import get
 from tests.telemetry_rows import Labels, add_block, every
 

@@ -11,9 +11,9 @@ import pytest
 from yarl import URL
 
 from gputel.errors import QueryTooLarge
-from gputel.store.latest import latest
 from gputel.store.limits import Limits
-from gputel.store.reader import Reader
+from gputel.store.read.latest import latest
+from gputel.store.read.reader import Reader
 from tests.integration.api.test_gpus import get
 from tests.telemetry_rows import Labels, add_block, add_series, every
 

@@ -17,7 +17,7 @@ import pytest
 from yarl import URL
 
 from gputel.api import cursor
-from gputel.store.time_order import Position
+from gputel.store.read.time_order import Position
 from tests.telemetry_rows import Labels, add_block, add_many, every
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)

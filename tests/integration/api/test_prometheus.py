@@ -10,8 +10,8 @@ import pytest
 
 from gputel.api.server import serve
 from gputel.config import AccessSettings, ApiSettings
-from gputel.store.reader import Reader
-from gputel.store.writer import Arrival, Writer
+from gputel.store.read.reader import Reader
+from gputel.store.write.writer import Arrival, Writer
 from gputel.web.access import Access
 from gputel.web.health import Health
 from tests.batches import NOON, batch, labels

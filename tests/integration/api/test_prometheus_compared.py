@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from gputel.store.writer import Arrival, Writer
+from gputel.store.write.writer import Arrival, Writer
 from gputel.web.listener import Listener
 from tests.batches import NOON, batch
 from tests.integration.api import prometheus_data

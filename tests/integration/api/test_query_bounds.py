@@ -14,7 +14,7 @@ import pytest
 from gputel.api.prometheus_asks import MOST_SELECTORS
 from gputel.api.server import serve
 from gputel.config import MIB, ApiSettings
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
 from gputel.threads import EVALUATION, PUSHES, READING, Threads
 from gputel.web.health import Health
 from tests.batches import NOON

@@ -18,8 +18,8 @@ import pytest
 from gputel import metrics
 from gputel.api.server import serve
 from gputel.config import ApiSettings
-from gputel.store.reader import Reader
-from gputel.store.writer import Arrival, Writer
+from gputel.store.read.reader import Reader
+from gputel.store.write.writer import Arrival, Writer
 from gputel.web.health import Health
 from gputel.web.listener import Listener
 from tests.batches import NOON, batch, labels, steady

@@ -9,7 +9,7 @@ import pytest
 
 from gputel.api.server import serve
 from gputel.config import ApiSettings
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
 from gputel.web.health import Health
 from tests.batches import steady
 from tests.browser import BROWSER, open_page

@@ -17,11 +17,11 @@ from gputel.api.server import serve
 from gputel.api.stream import tail
 from gputel.config import AccessSettings, ApiSettings, PostgresSettings
 from gputel.store import queries
-from gputel.store.maintenance import Maintenance
 from gputel.store.pool import close_pool, open_pool
-from gputel.store.reader import Reader
-from gputel.store.records import SeriesLabels
-from gputel.store.selection import Bools, Selection
+from gputel.store.read.reader import Reader
+from gputel.store.read.records import SeriesLabels
+from gputel.store.read.selection import Bools, Selection
+from gputel.store.upkeep.maintenance import Maintenance
 from gputel.web.access import Access
 from gputel.web.health import Health
 from tests.batches import NOON, batch, labels, steady

@@ -13,7 +13,7 @@ import pytest
 
 from gputel.api.server import serve
 from gputel.config import AccessSettings, ApiSettings
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
 from gputel.web.access import Access
 from gputel.web.health import Health
 

@@ -11,7 +11,7 @@ import pytest
 from gputel.api.server import serve
 from gputel.config import ApiSettings, PostgresSettings
 from gputel.store.pool import close_pool, open_pool
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
 from gputel.web.health import Health
 from tests.integration.api.conftest import Start
 from tests.integration.api.test_streaming import until_busy_sessions_are

@@ -17,9 +17,9 @@ from gputel.collector.collector import collect
 from gputel.config import BrokerSettings, CollectorSettings, StreamerSettings
 from gputel.mq.client import QueueClient
 from gputel.outage import Outage
-from gputel.store.maintenance import Maintenance
-from gputel.store.streams import Streams
-from gputel.store.writer import Writer
+from gputel.store.upkeep.maintenance import Maintenance
+from gputel.store.write.streams import Streams
+from gputel.store.write.writer import Writer
 from gputel.streamer.open_source import open_source
 from gputel.streamer.streamer import Streamer
 from gputel.web.health import Health

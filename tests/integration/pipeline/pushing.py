@@ -14,9 +14,9 @@ from gputel.api.push.pusher import Pusher
 from gputel.api.server import serve
 from gputel.config import ApiSettings
 from gputel.mq.client import QueueClient
-from gputel.store.admission import Admission
-from gputel.store.push_keys import PushKeys
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
+from gputel.store.write.admission import Admission
+from gputel.store.write.push_keys import PushKeys
 from gputel.web.health import Health
 from tests.integration.pipeline.conftest import Pipeline
 

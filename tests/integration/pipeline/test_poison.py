@@ -18,9 +18,9 @@ from gputel.model.record_batch import encode
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.outage import Outage
 from gputel.store import clock, sessions
-from gputel.store.admission import Admission
 from gputel.store.pool import close_pool, open_pool
-from gputel.store.writer import Arrival, Writer
+from gputel.store.write.admission import Admission
+from gputel.store.write.writer import Arrival, Writer
 from tests.batches import NOON, batch, labels, steady
 from tests.integration.pipeline.conftest import Pipeline
 from tests.wire import wire_to, wire_to_port

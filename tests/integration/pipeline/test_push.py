@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gputel.store.admission import Admission
+from gputel.store.write.admission import Admission
 from tests.integration.pipeline.conftest import Pipeline
 from tests.integration.pipeline.pushing import (
     ARROW,

@@ -124,7 +124,7 @@ async def test_while_postgres_is_away_pushes_with_a_key_are_refused(
 
 
 async def test_keys_are_forgotten_with_the_ledger(pipeline: Pipeline) -> None:
-    from gputel.store.writer import Writer
+    from gputel.store.write.writer import Writer
 
     async with pipeline.broker(), api_of(pipeline) as api:
         await api.pushed(BODY, Idempotency_Key="k")

@@ -8,7 +8,7 @@ import asyncpg
 
 from gputel.collector.upkeep import maintain
 from gputel.config import CollectorSettings
-from gputel.store.maintenance import Maintenance
+from gputel.store.upkeep.maintenance import Maintenance
 from tests.batches import NOON
 from tests.postgres_processes import eventually
 from tests.telemetry_rows import Labels, add_block, every

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gputel.store.embedded import embedded_postgres
+from gputel.store.postgres.shared import embedded_postgres
 from tests.postgres_processes import Holder, start_holder
 
 StartHolder = Callable[..., Awaitable[Holder]]

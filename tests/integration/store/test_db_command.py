@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gputel.store.embedded import embedded_postgres
+from gputel.store.postgres.shared import embedded_postgres
 from gputel.store.status import store_status
 from tests.batches import NOON
 from tests.postgres_processes import fetchval

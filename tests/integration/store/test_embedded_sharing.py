@@ -13,11 +13,11 @@ import pytest
 
 from gputel.config import PostgresSettings
 from gputel.errors import StoreUnavailable
-from gputel.store.embedded import embedded_postgres, running_dsn
 from gputel.store.pool import close_pool, open_pool, store_errors
-from gputel.store.postgres_account import server_account
-from gputel.store.postgres_binaries import find_binaries, runnable
-from gputel.store.postgres_process import spawn
+from gputel.store.postgres.account import server_account
+from gputel.store.postgres.binaries import find_binaries, runnable
+from gputel.store.postgres.process import spawn
+from gputel.store.postgres.shared import embedded_postgres, running_dsn
 from tests.postgres_processes import Holder, eventually, fetchval, lives, postmaster
 
 STARTED = "SELECT pg_postmaster_start_time()"

@@ -14,10 +14,10 @@ import pytest
 
 import gputel
 from gputel.errors import StoreError
-from gputel.store.embedded import embedded_postgres
-from gputel.store.postgres_account import Account
-from gputel.store.postgres_binaries import Binaries, find_binaries
-from gputel.store.postgres_cluster import make_socket_dir
+from gputel.store.postgres.account import Account
+from gputel.store.postgres.binaries import Binaries, find_binaries
+from gputel.store.postgres.cluster import make_socket_dir
+from gputel.store.postgres.shared import embedded_postgres
 from tests.postgres_processes import Holder, fetchval, needs_root, postmaster
 
 pytestmark = needs_root

@@ -14,8 +14,8 @@ from gputel.errors import StoreError
 from gputel.store.grants import check_rights, grant
 from gputel.store.migrations import known_migrations, migrate
 from gputel.store.pool import close_pool
-from gputel.store.push_keys import PushKeys
-from gputel.store.reader import Reader
+from gputel.store.read.reader import Reader
+from gputel.store.write.push_keys import PushKeys
 from gputel.web.health import Health
 from tests.batches import NOON
 from tests.integration.store.test_db_command import gputel_db

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from gputel.errors import QueryTooLarge
-from gputel.store.known_series import CACHED_LABELS_BYTES, KnownSeries
 from gputel.store.limits import Limits
+from gputel.store.read.known_series import CACHED_LABELS_BYTES, KnownSeries
 from tests.telemetry_rows import Labels, add_series
 
 FLEET = [Labels(uuid, metric) for uuid in ("GPU-b", "GPU-a") for metric in ("TEMP", "POWER")]

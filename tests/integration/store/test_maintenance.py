@@ -10,11 +10,11 @@ import pytest
 
 from gputel import metrics
 from gputel.errors import StoreUnavailable
-from gputel.store.admission import Admission
-from gputel.store.maintenance import Maintenance, Work
-from gputel.store.reader import Reader
-from gputel.store.streams import Streams
-from gputel.store.writer import Arrival, Chunk, Writer
+from gputel.store.read.reader import Reader
+from gputel.store.upkeep.maintenance import Maintenance, Work
+from gputel.store.write.admission import Admission
+from gputel.store.write.streams import Streams
+from gputel.store.write.writer import Arrival, Chunk, Writer
 from tests.batches import batch, labels, steady
 from tests.postgres_processes import eventually
 from tests.telemetry_rows import Labels, add_block, every

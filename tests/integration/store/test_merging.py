@@ -16,11 +16,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from gputel.store.merge import FINAL, GROWING, Merged, Tier, merge_day
-from gputel.store.reader import Reader
-from gputel.store.selection import of_gpu
-from gputel.store.telemetry import Asked, telemetry
-from gputel.store.writer import Arrival, Writer
+from gputel.store.read.reader import Reader
+from gputel.store.read.selection import of_gpu
+from gputel.store.read.telemetry import Asked, telemetry
+from gputel.store.upkeep.merge import FINAL, GROWING, Merged, Tier, merge_day
+from gputel.store.write.writer import Arrival, Writer
 from tests.batches import NOON, batch, labels
 from tests.postgres_processes import eventually
 from tests.telemetry_rows import Labels, add_block, every
@@ -86,7 +86,7 @@ async def test_merged_blocks_give_the_same_answers(pool: asyncpg.Pool) -> None:
 async def test_merging_stays_within_a_day_and_below_the_longest_block(
     pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gputel.store.blocks.MOST_SAMPLES", 10)
+    monkeypatch.setattr("gputel.store.blocks.blocks.MOST_SAMPLES", 10)
     for hour in range(24):
         await add_block(pool, Labels(), every(NOON + timedelta(hours=hour), 1, 2), [1, 2])
     for day in (DAY, DAY + timedelta(days=1)):

@@ -12,11 +12,11 @@ import asyncpg
 import pytest
 
 from gputel.errors import StoreUnavailable
-from gputel.store.reader import Connection, Reader
-from gputel.store.records import Record, Records
-from gputel.store.selection import Kind, Matcher, Selection, matching, of_gpu
-from gputel.store.telemetry import RECORDS_PER_PIECE, Asked, telemetry
-from gputel.store.time_order import Order, Position
+from gputel.store.read.reader import Connection, Reader
+from gputel.store.read.records import Record, Records
+from gputel.store.read.selection import Kind, Matcher, Selection, matching, of_gpu
+from gputel.store.read.telemetry import RECORDS_PER_PIECE, Asked, telemetry
+from gputel.store.read.time_order import Order, Position
 from tests.telemetry_rows import Labels, add_block, add_many, add_series, every
 
 Pieces = AsyncGenerator[Records, None]
@@ -289,7 +289,7 @@ async def test_a_day_of_too_many_samples_to_hold_is_read_in_slices(
         return found
 
     whole = {order: await everything(order) for order in Order}
-    monkeypatch.setattr("gputel.store.telemetry._SAMPLES_HELD", 100)
+    monkeypatch.setattr("gputel.store.read.telemetry._SAMPLES_HELD", 100)
     for order in Order:
         found = await everything(order)
         assert len(found) == 2400
@@ -334,7 +334,7 @@ async def test_a_read_that_is_cancelled_as_its_session_ends_is_cancelled(reader:
 async def test_more_long_reads_than_sessions_are_told_to_come_back(
     pool: asyncpg.Pool, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gputel.store.reader._BUSY_WAIT_S", 0.05)
+    monkeypatch.setattr("gputel.store.read.reader._BUSY_WAIT_S", 0.05)
     await add_many(pool, TEMP, NOON, blocks=200, samples=100)
     open_reads = [of(reader) for _ in range(pool.get_max_size() // 2)]
     for pieces in open_reads:

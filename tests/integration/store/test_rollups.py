@@ -16,19 +16,19 @@ import pytest
 
 from gputel.config import PostgresSettings
 from gputel.errors import StoreUnavailable
-from gputel.store.maintenance import Maintenance
-from gputel.store.merge import FINAL, merge_day
 from gputel.store.migrations import known_migrations, migrate
 from gputel.store.pool import close_pool, open_pool
-from gputel.store.reader import EARLIEST, LATEST, Reader
-from gputel.store.records import Record
-from gputel.store.rollup import Aggregate
-from gputel.store.rollup_build import roll_up
-from gputel.store.rollup_reader import Steps
-from gputel.store.selection import of_gpu
-from gputel.store.steps import telemetry_by_step
-from gputel.store.telemetry import Asked
-from gputel.store.writer import Arrival, Writer
+from gputel.store.read.reader import EARLIEST, LATEST, Reader
+from gputel.store.read.records import Record
+from gputel.store.read.selection import of_gpu
+from gputel.store.read.telemetry import Asked
+from gputel.store.rollup.buckets import Aggregate
+from gputel.store.rollup.build import roll_up
+from gputel.store.rollup.reader import Steps
+from gputel.store.steps.steps import telemetry_by_step
+from gputel.store.upkeep.maintenance import Maintenance
+from gputel.store.upkeep.merge import FINAL, merge_day
+from gputel.store.write.writer import Arrival, Writer
 from tests.batches import NOON, batch, labels
 from tests.postgres_processes import eventually
 

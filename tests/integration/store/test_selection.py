@@ -3,8 +3,8 @@
 import asyncpg
 import pytest
 
-from gputel.store.records import SeriesLabels
-from gputel.store.selection import Kind, Matcher, Selection, matching, starting
+from gputel.store.read.records import SeriesLabels
+from gputel.store.read.selection import Kind, Matcher, Selection, matching, starting
 from tests.telemetry_rows import Labels, add_series
 
 NAMES = ["", "a", "A", "ab", "a\\b", "a%b", "a_b", "axb", "a.b", "é", "aéb", "a\nb", "\\", "%",

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gputel.errors import ConfigError, StreamConflict
-from gputel.store.streams import Lease, Streams
+from gputel.store.write.streams import Lease, Streams
 
 
 async def stream(pool, owner="me", name="s", looping=False):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from gputel.errors import DataRefused, StoreUnavailable
-from gputel.store import queries, series_index
-from gputel.store.streams import Streams
-from gputel.store.writer import Arrival, Chunk, Writer
+from gputel.store import queries
+from gputel.store.write import series_index
+from gputel.store.write.streams import Streams
+from gputel.store.write.writer import Arrival, Chunk, Writer
 from tests.batches import NOON, batch, labels, steady
 
 DAY = timedelta(days=1)

@@ -10,8 +10,8 @@ from pyarrow import ipc, parquet
 
 from gputel.api.formats.columnar import ArrowRecords, ColumnarRecords, ParquetRecords
 from gputel.api.formats.shape import RECORD, grouped
-from gputel.store.records import Records, SeriesLabels
-from gputel.store.samples import Samples
+from gputel.store.blocks.samples import Samples
+from gputel.store.read.records import Records, SeriesLabels
 
 
 def records(ids: list[int], series: dict[int, SeriesLabels]) -> Records:

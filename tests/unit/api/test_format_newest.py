@@ -9,9 +9,9 @@ import pytest
 from gputel.api.formats.media import Format
 from gputel.api.formats.newest import encode_newest
 from gputel.api.latest import LatestSchema
-from gputel.store.known_series import Ordered
-from gputel.store.latest import Newest
-from gputel.store.records import SeriesLabels
+from gputel.store.read.known_series import Ordered
+from gputel.store.read.latest import Newest
+from gputel.store.read.records import SeriesLabels
 
 VALUES = [0.0, -1.5, 1e300, 0.1 + 0.2, math.nan, -math.inf, 2.0**54]
 LABELS = ("TEMP", "0", "nvidia0", "GPU-a", 'H100 "80GB"', "é,\u2028", "", "pod\\1", 'n"', "raw")

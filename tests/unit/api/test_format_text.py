@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gputel.api.formats.text import JsonRecords
-from gputel.store.reader import EARLIEST, LATEST
-from gputel.store.records import Records, SeriesLabels
-from gputel.store.samples import Samples, micros
+from gputel.store.blocks.samples import Samples, micros
+from gputel.store.read.reader import EARLIEST, LATEST
+from gputel.store.read.records import Records, SeriesLabels
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     ['gpu="0",pod="a\\b"', "T00:00:00", '"value":0,"labels_raw":', ',{"timestamp":"', "é\u2028\x00"]

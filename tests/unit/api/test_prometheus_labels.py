@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gputel.api.prometheus_labels import MOST_RAW_LABELS, labels_bytes, prometheus_labels
-from gputel.store.records import SeriesLabels
+from gputel.store.read.records import SeriesLabels
 
 
 def labels(raw: str) -> dict[str, str]:

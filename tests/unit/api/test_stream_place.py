@@ -4,7 +4,7 @@ import pytest
 
 from gputel.api.stream.place import Place
 from gputel.errors import BadRequest
-from gputel.store.landing import Position
+from gputel.store.write.landing import Position
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Samples in, blocks in Postgres' binary COPY format out, and back."""

@@ -1,0 +1,1 @@
+"""Filters and a time range in, series, samples and records out."""

@@ -1,0 +1,112 @@
+"""The newest sample of each series: what a fleet does now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from gputel.store import queries
+from gputel.store.blocks.blocks import Float64, Int64
+from gputel.store.blocks.copy_format import PG_EPOCH_US
+from gputel.store.blocks.samples import EPOCH, INTEGER, NUMBER, elements, micros, numbers
+from gputel.store.limits import ANY, Limits
+from gputel.store.read.known_series import Ordered
+from gputel.store.read.reader import Reader
+from gputel.store.read.selection import EVERY, Selection
+
+LOOK_BACK = timedelta(minutes=5)
+"""A series that is older than the newest sample of its GPU by more than this has ended."""
+
+_SQL = queries.load("latest")
+
+
+class Latest(msgspec.Struct, frozen=True, gc=False, rename={"model_name": "modelName"}):
+    """The newest record of a series. ``age_s`` is below zero where the clock that made it is ahead.
+
+    ``value`` is an int where it is whole, and may be NaN or infinite, which JSON shows as null.
+    """
+
+    timestamp: datetime
+    age_s: float
+    metric_name: str
+    uuid: str
+    hostname: str
+    model_name: str
+    gpu_id: str
+    device: str
+    namespace: str
+    pod: str
+    container: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest sample of each series in columns, by uuid and metric, and how old each was.
+
+    Times are Unix microseconds, ages seconds. Iterating makes a Latest of each.
+    """
+
+    of: Ordered
+    ts: Int64
+    age_s: Float64
+    value: Float64
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+    def determining(self) -> tuple[bytes, ...]:
+        """What tells it from any other."""
+        columns = (self.of.series_id, self.ts, self.age_s, self.value)
+        return tuple(each.tobytes() for each in columns)
+
+    def __iter__(self) -> Iterator[Latest]:
+        columns = (self.ts.tolist(), self.age_s.tolist(), numbers(self.value))
+        for series, us, age_s, value in zip(self.of.series, *columns, strict=True):
+            yield Latest(
+                EPOCH + timedelta(0, 0, us),
+                age_s,
+                series.metric_name,
+                series.uuid,
+                series.hostname,
+                series.model_name,
+                series.gpu_id,
+                series.device,
+                series.namespace,
+                series.pod,
+                series.container,
+                value,
+            )
+
+
+async def latest(
+    reader: Reader,
+    selection: Selection = EVERY,
+    seen_since: datetime | None = None,
+    limits: Limits = ANY,
+) -> Newest:
+    """The newest record of each series that has one from ``seen_since`` on, by uuid and metric.
+
+    Without it: of each that has one in the last LOOK_BACK of its GPU, however long ago that was.
+    Raises QueryTooLarge where the selection has too many series, ended ones included.
+    """
+    where, arguments = selection.where(5)
+    statement = _SQL["latest"].format(where=where)
+    async with reader.session() as connection:
+        # GPUs are only ever seen later, so what lands before the next statement changes nothing.
+        oldest = await connection.fetchval(_SQL["oldest"], seen_since, LOOK_BACK)
+        row = await connection.fetchrow(
+            statement, seen_since, LOOK_BACK, limits.max_series, oldest, *arguments
+        )
+        limits.check_series(row["selected"])
+        ids, ts, values = (
+            elements([row[name]] if row[name] else [], kind)
+            for name, kind in (("series_id", INTEGER), ("last_ts", INTEGER), ("value", NUMBER))
+        )
+        of = await reader.known.ordered(connection, ids, limits)
+    us = ts[of.place] + PG_EPOCH_US
+    age_s = (micros(datetime.now(UTC)) - us + 500) // 1000 / 1000
+    return Newest(of, us, age_s, values[of.place].astype(float))

@@ -1,0 +1,149 @@
+"""Questions to the store that all readers share: is it there, which GPUs, which series."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+import asyncpg
+
+from gputel.errors import StoreError, StoreUnavailable
+from gputel.store import queries
+from gputel.store.limits import ANY, Limits
+from gputel.store.pool import store_errors
+from gputel.store.read.known_series import CACHE_BYTES, KnownSeries
+from gputel.store.read.records import Gpu, SeriesLabels
+from gputel.store.read.selection import EVERY, Selection, storable
+
+# The ends of Python's calendar, a day short so that a day can be added.
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
+_BUSY_WAIT_S = 10.0
+_LEFT_SESSIONS = 2
+_ALIVE = "SELECT 1"
+
+Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy
+
+
+class Reader:
+    """The reading side of the store, over a pool that the caller opened and will close.
+
+    Every call raises StoreUnavailable while Postgres is away and StoreError where it refuses. A
+    call that is cancelled cancels its statement in Postgres.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, cache_bytes: int = CACHE_BYTES) -> None:
+        self._pool = pool
+        self._sql = queries.load("reader")
+        self.known = KnownSeries(cache_bytes)
+        # Long reads leave half of the sessions to others, and all reads together leave some to what
+        # else shares the pool: the keys of pushes, readiness, a collector in the same process.
+        self._streams = asyncio.Semaphore(max(1, pool.get_max_size() // 2))
+        self._sessions = asyncio.Semaphore(max(1, pool.get_max_size() - _LEFT_SESSIONS))
+
+    async def check(self) -> str | None:
+        """None when Postgres answers, else what is wrong: a readiness check."""
+        try:
+            async with store_errors():
+                await self._pool.fetchval(_ALIVE)
+        except Exception as error:
+            return str(error)
+        return None
+
+    async def gpus(
+        self,
+        selection: Selection = EVERY,
+        seen_since: datetime | None = None,
+        limits: Limits = ANY,
+    ) -> list[Gpu]:
+        """Every GPU that has samples, ordered by uuid, with the labels of its newest series.
+
+        The selection is of these labels; ``seen_since`` leaves out those last seen before it.
+        Raises QueryTooLarge over the limits.
+        """
+        where, arguments = selection.where(4)
+        statement = self._sql["gpus"].format(where=where)
+        since = seen_since or EARLIEST
+        async with self.session() as connection:
+            rows = await connection.fetch(
+                statement, since, limits.ask, limits.max_bytes, *arguments
+            )
+        _check(rows, limits)
+        return [Gpu(*row[:-1]) for row in rows]
+
+    async def uuids_near(self, uuid: str, count: int) -> list[str]:
+        """The uuids of ``count`` GPUs before this one in order, and of as many after it."""
+        if not storable(uuid):
+            return []
+        async with self.session() as connection:
+            rows = await connection.fetch(self._sql["uuids_near"], uuid, count)
+        return sorted(row[0] for row in rows)
+
+    async def gpu_exists(self, uuid: str) -> bool:
+        """Whether a sample of this GPU has ever landed."""
+        if not storable(uuid):
+            return False
+        async with self.session() as connection:
+            return bool(await connection.fetchval(self._sql["gpu_exists"], uuid))
+
+    async def series(
+        self,
+        connection: Connection,
+        selection: Selection,
+        start: datetime = EARLIEST,
+        end: datetime = LATEST,
+        limits: Limits = ANY,
+    ) -> dict[int, SeriesLabels]:
+        """Series selected, of GPUs that were seen within the range, by id, in order of id.
+
+        Raises QueryTooLarge over the limits.
+        """
+        where, arguments = selection.where(5)
+        statement = self._sql["series"].format(where=where)
+        rows = await connection.fetch(
+            statement, start, end, limits.ask, limits.max_bytes, *arguments
+        )
+        _check(rows, limits)
+        return {row["series_id"]: SeriesLabels(*row[:-1]) for row in rows}
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        """A session of the pool, of which each statement sees a state of the store of its own."""
+        try:
+            async with self._sessions, store_errors(), self._pool.acquire() as connection:
+                yield connection
+        except StoreError as error:
+            # Of a client that has left, the session may have ended meanwhile: nobody is to know.
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError from error
+            raise
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        """A session in a read-only transaction that sees one state of the store."""
+        try:
+            async with asyncio.timeout(_BUSY_WAIT_S):
+                await self._streams.acquire()
+        except TimeoutError:
+            raise StoreUnavailable(
+                "as many telemetry requests as may run at once are running: try again, narrow "
+                "them, or raise --postgres-pool-size"
+            ) from None
+        try:
+            async with (
+                self.session() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                yield connection
+        finally:
+            self._streams.release()
+
+
+def _check(rows: Sequence[asyncpg.Record], limits: Limits) -> None:
+    """Raise QueryTooLarge for more rows, or bytes in them, than the limits allow."""
+    if rows:
+        limits.check_bytes(rows[-1]["so_far"])
+    limits.check_series(len(rows))

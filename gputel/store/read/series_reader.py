@@ -1,0 +1,117 @@
+"""Questions about many series at once: which there are, and their samples in columns."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import asyncpg
+import numpy as np
+
+from gputel.store import queries
+from gputel.store.blocks.copy_format import PG_EPOCH_US
+from gputel.store.blocks.samples import (
+    EPOCH,
+    INTEGER,
+    NUMBER,
+    Samples,
+    concatenate,
+    decode_blocks,
+    elements,
+    micros,
+)
+from gputel.store.read.known_series import KnownSeries
+from gputel.store.read.reader import EARLIEST, LATEST, Connection
+from gputel.store.read.records import SeriesLabels
+from gputel.store.read.selection import storable
+from gputel.threads import READING
+
+COLUMNS = frozenset(
+    {"metric_name", "gpu_id", "device", "uuid", "model_name", "hostname", "container", "pod"}
+    | {"namespace", "labels_raw"}
+)
+"""The labels that conditions may be on."""
+
+_SQL = queries.load("series_reader")
+_MARK = "/* conditions */"
+_PIECE_SERIES = 1000
+_FIRST_FETCH_BLOCKS = 256
+_MOST_FETCH_BLOCKS = 8192
+_FETCH_SAMPLES = 1_000_000
+_IN_THREAD_SAMPLES = 10_000  # fewer are decoded sooner than a thread is told to
+
+
+async def series_where(
+    connection: Connection,
+    known: KnownSeries,
+    allowed: Mapping[str, Sequence[str]],
+    first_us: int,
+    last_us: int,
+) -> AsyncGenerator[list[SeriesLabels], None]:
+    """The series whose labels have one of the values allowed, some at a time, in order of id.
+
+    ``allowed`` is by label, one of COLUMNS. Only series of GPUs that were seen at some time from
+    ``first_us`` to ``last_us``, Unix microseconds, are given; the series itself need not have been.
+    """
+    values = [[text for text in texts if storable(text)] for texts in allowed.values()]
+    assert allowed.keys() <= COLUMNS
+    conditions = [
+        f"AND s.{name} = ANY (${place}::text[])" for place, name in enumerate(allowed, start=3)
+    ]
+    sql = _SQL["series"].replace(_MARK, " ".join(conditions))
+    raw = await connection.fetchval(sql, moment(first_us), moment(last_us), *values)
+    series_ids = np.sort(elements([raw] if raw else [], INTEGER))
+    for first in range(0, len(series_ids), _PIECE_SERIES):
+        yield await known.labels(connection, series_ids[first : first + _PIECE_SERIES].tolist())
+
+
+async def samples_of(
+    connection: Connection,
+    series_ids: Sequence[int],
+    first_us: int,
+    last_us: int,
+    count: Callable[[int], None],
+) -> Samples:
+    """All samples of the series from ``first_us`` to ``last_us``, both inclusive.
+
+    They are in order of series, and within a series mostly in order of time: its blocks may
+    overlap. ``count`` is told of how many came, again and again, and may raise to end it.
+    """
+    first, last = moment(first_us), moment(last_us)
+    if not series_ids or first_us > last_us:
+        return concatenate([])
+    midnight = last.replace(hour=0, minute=0, second=0, microsecond=0)
+    cursor = await connection.cursor(
+        _SQL["blocks"], list(series_ids), first, last, midnight + timedelta(days=1)
+    )
+    pieces: list[Samples] = []
+    fetch = _FIRST_FETCH_BLOCKS
+    while rows := await cursor.fetch(fetch):
+        piece = await _decoded(rows, first_us, last_us)
+        count(len(piece))
+        pieces.append(piece)
+        if len(rows) < fetch:
+            break
+        fetch = max(16, min(_MOST_FETCH_BLOCKS, _FETCH_SAMPLES * fetch // max(1, len(piece))))
+    return await READING.run_if(sum(map(len, pieces)) > _IN_THREAD_SAMPLES, concatenate, pieces)
+
+
+def moment(us: int) -> datetime:
+    """The time of Unix microseconds; beyond what Postgres takes, the last that it does."""
+    if us <= micros(EARLIEST):
+        return EARLIEST
+    return LATEST if us >= micros(LATEST) else EPOCH + timedelta(microseconds=us)
+
+
+async def _decoded(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:
+    many = sum(len(row["value"]) for row in rows) > _IN_THREAD_SAMPLES * NUMBER.itemsize
+    return await READING.run_if(many, _decode, rows, first_us, last_us)
+
+
+def _decode(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:
+    series_ids, first, step_us, skipped, off_us, value = zip(*rows, strict=True)
+    starts = np.frombuffer(b"".join(first), ">i8") + PG_EPOCH_US
+    starts += np.array(skipped, np.int64) * np.array(step_us, np.int64)
+    samples = decode_blocks(series_ids, starts, step_us, off_us, value)
+    inside = (samples.ts >= first_us) & (samples.ts <= last_us)
+    return samples if np.all(inside) else samples.take(inside)

@@ -1,0 +1,107 @@
+"""Makes rollups of the hours that were written to, a day of them in one transaction.
+
+The marks of these hours are deleted in the transaction that makes their rollups, as far as its
+snapshot sees them. So is what the marks stand for: a mark of a commit that the snapshot does not
+see, whose samples are not in the rollups, stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import asyncpg
+import numpy as np
+
+from gputel.store.blocks.blocks import Int64
+from gputel.store.blocks.copy_in import copy_in
+from gputel.store.blocks.samples import decode_rows, micros
+from gputel.store.pool import store_errors
+from gputel.store.queries import load
+from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Buckets, fold, from_samples, join
+from gputel.store.rollup.rows import ROW_COLUMNS, decode_rollups, rollup_payload
+
+_SETTLE = timedelta(minutes=2)
+_HOUR = timedelta(hours=1)
+_BATCH_SAMPLES = 250_000  # some 25 MB in this process
+_FIRST_FETCH_BLOCKS = 64
+_MOST_FETCH_BLOCKS = 8192
+
+_SQL = load("rollup")
+_Payload = list[memoryview]
+
+
+async def roll_up(connection: asyncpg.Connection, *, everything: bool = False) -> int:
+    """Make the rollups of all hours that have settled, or of ``everything``; how many hours.
+
+    Raises StoreUnavailable or StoreError; the days done before stay done. One process at a time.
+    """
+    async with store_errors():
+        await connection.execute(_SQL["compact"])
+        days = await connection.fetch(_SQL["settled"], timedelta() if everything else _SETTLE)
+    for day, hours in days:
+        await roll_up_day(connection, day, hours)
+    return sum(len(hours) for _, hours in days)
+
+
+async def roll_up_day(connection: asyncpg.Connection, day: date, hours: Sequence[datetime]) -> None:
+    """Make the rollups of some hours of one UTC day anew; memory is bounded by a batch of series.
+
+    Of a day whose samples are no longer kept, what rollups it has stay as they are.
+    """
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    async with store_errors():
+        if await connection.fetchval(_SQL["has_samples"], day):
+            await connection.execute(_SQL["ensure_day"], day)
+        async with connection.transaction(isolation="repeatable_read"):
+            await connection.execute(_SQL["unmark"], hours)
+            if not await connection.fetchval(_SQL["has_samples"], day):
+                return
+            span = midnight, midnight + timedelta(days=1)
+            await connection.execute(_SQL["clear_minutes"], hours, *span)
+            wanted = np.array([micros(hour) for hour in hours], np.int64)
+            blocks = (min(hours), span[1], max(hours) + _HOUR)
+            async for rows in _batches(connection, blocks):
+                fresh = await asyncio.to_thread(_minutes, rows, wanted)
+                if len(fresh):
+                    ids = np.unique(fresh.series_id).tolist()
+                    old = await connection.fetch(_SQL["take_hours"], ids, midnight)
+                    for payload in await asyncio.to_thread(_payloads, fresh, old, wanted):
+                        await copy_in(connection, "rollup", ROW_COLUMNS, payload)
+
+
+async def _batches(
+    connection: asyncpg.Connection, span: tuple[datetime, datetime, datetime]
+) -> AsyncIterator[list[asyncpg.Record]]:
+    """Blocks by series, all of one series in one batch."""
+    cursor = await connection.cursor(_SQL["blocks"], *span)
+    held: list[asyncpg.Record] = []
+    fetch_blocks = _FIRST_FETCH_BLOCKS
+    while rows := await cursor.fetch(fetch_blocks):
+        per_block = max(1, sum(len(row["value"]) for row in rows) // 12 // len(rows))
+        fetch_blocks = min(_MOST_FETCH_BLOCKS, max(4, _BATCH_SAMPLES // per_block))
+        unfinished = rows[-1]["series_id"]
+        held += rows
+        whole = [row for row in held if row["series_id"] != unfinished]
+        if whole:
+            yield whole
+            held = held[len(whole) :]
+    if held:
+        yield held
+
+
+def _minutes(rows: Sequence[asyncpg.Record], hours: Int64) -> Buckets:
+    samples = decode_rows(rows)
+    inside = np.isin(samples.ts // HOUR_US * HOUR_US, hours)
+    return fold(from_samples(samples.take(inside)), MINUTE_US)
+
+
+def _payloads(
+    minutes: Buckets, old: Sequence[asyncpg.Record], hours: Int64
+) -> tuple[_Payload, _Payload]:
+    """Minutes, and the hours of their day: those made anew and those that stay."""
+    kept = decode_rollups(old)
+    kept = kept.take(~np.isin(kept.start_us, hours))
+    day = join([kept, fold(minutes, HOUR_US)])
+    return rollup_payload(minutes, MINUTE_US), rollup_payload(day, HOUR_US)

@@ -1,0 +1,1 @@
+"""Samples in, one value per series, group and step out."""

@@ -1,0 +1,1 @@
+"""What a collector does beside landing: merging, retention, rollups."""

@@ -1,0 +1,230 @@
+"""What keeps the store small and fast: days made ahead of need, merged once over, dropped when old.
+
+One process at a time does it, under an advisory lock. A day passes through these states:
+
+    growing --100 blocks of a series, of about one size--> merged by tiers, grows on
+       |
+       +--over for 10 minutes, and nothing new since the last pass--> one block a series, and done
+       |
+       +--older than the retention--> dropped
+
+Before all that, hours that were written to and have been quiet for two minutes get their rollups.
+Those of a day are dropped when it is, or when they are older than a retention of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+
+import asyncpg
+
+from gputel import metrics
+from gputel.store.pool import DATABASE_ERRORS, store_errors
+from gputel.store.queries import load
+from gputel.store.rollup.build import roll_up
+from gputel.store.upkeep.merge import FINAL, GROWING, Merged, merge_day
+from gputel.store.write.landing import prune_landings
+
+log = logging.getLogger("gputel.store")
+
+_SETTLE = timedelta(minutes=10)
+_DAY = timedelta(days=1)
+# Waiting for a lock on a partition makes its readers wait as well.
+_LOCK_TIMEOUT = "SET lock_timeout = '1s'"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a pass did."""
+
+    merged: Merged = field(default_factory=Merged)
+    merged_days: tuple[date, ...] = ()
+    dropped_days: tuple[date, ...] = ()
+    rolled_up_hours: int = 0
+    postponed: tuple[str, ...] = ()
+    """What could not be done because readers were in the way, to be done by the next pass."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    name: str
+    day: date
+    now: datetime
+    inserted: int
+    live: int
+
+    def ended(self, ago: timedelta) -> bool:
+        """Whether the day ended that long ago."""
+        return _ended(self.day, ago, self.now)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the last pass knew of a partition."""
+
+    inserted: int
+    merged_at: int = 0  # its insertions when its tiers were last looked at
+    done: bool = False
+
+
+class Maintenance:
+    """Passes over all partitions. Raises StoreUnavailable or StoreError."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        retention: timedelta | None = None,
+        rollup_retention: timedelta | None = None,
+    ) -> None:
+        self._pool = pool
+        self._retention = retention
+        self._rollup_retention = rollup_retention or retention
+        self._sql = load("maintenance") | load("rollup")
+        self._seen: dict[str, _Seen] = {}
+
+    async def run(self, *, everything: bool = False) -> Work | None:
+        """One pass: what is due, or with ``everything`` all that can be done, days of now included.
+
+        None when another process is at it.
+        """
+        async with self._sole(self._pool) as connection:
+            if connection is None:
+                return None
+            async with store_errors():
+                await connection.execute(self._sql["ensure_tomorrow"])
+                await prune_landings(connection)
+            work = await self._roll_up(connection, everything=everything)
+            work = await self._drop_old(connection, work)
+            work = await self._drop_old_rollups(connection, work)
+            for part in await self._parts(connection):
+                work = await self._look_at(connection, part, work, everything=everything)
+        return work
+
+    @asynccontextmanager
+    async def _sole(self, pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection | None]:
+        """A connection that holds the lock, until the pool has it back; None if it is taken."""
+        async with store_errors(), pool.acquire() as connection:
+            if not await connection.fetchval(self._sql["try_lock"]):
+                yield None
+                return
+            try:
+                yield connection
+            finally:
+                # A session that has ended has lost its lock as well, and why has been raised.
+                with suppress(*DATABASE_ERRORS):
+                    await connection.execute(self._sql["unlock"])
+
+    async def _parts(self, connection: asyncpg.Connection) -> list[_Part]:
+        async with store_errors():
+            return [_Part(*row) for row in await connection.fetch(self._sql["parts"])]
+
+    async def _roll_up(self, connection: asyncpg.Connection, *, everything: bool) -> Work:
+        if self._retention is not None:  # the last chance of days that are about to be dropped
+            parts = await self._parts(connection)
+            everything = everything or any(part.ended(self._retention) for part in parts)
+        hours = await roll_up(connection, everything=everything)
+        metrics.COLLECTOR_HOURS_ROLLED_UP.inc(hours)
+        return Work(rolled_up_hours=hours)
+
+    async def _drop_old(self, connection: asyncpg.Connection, work: Work) -> Work:
+        if self._retention is None:
+            return work
+        async with store_errors():
+            await connection.execute(self._sql["set_retention"], self._retention)
+        for part in await self._parts(connection):
+            if not part.ended(self._retention) or not _agreed(part.day, self._retention):
+                continue
+            if await self._in_short_lock(connection, self._sql["drop_day"], part.day):
+                metrics.COLLECTOR_DAYS_DROPPED.inc()
+                log.info("dropped %s, which is older than the retention", part.day)
+                self._seen.pop(part.name, None)
+                work = replace(work, dropped_days=(*work.dropped_days, part.day))
+            else:
+                work = replace(work, postponed=(*work.postponed, f"drop of {part.day}"))
+        return work
+
+    async def _drop_old_rollups(self, connection: asyncpg.Connection, work: Work) -> Work:
+        """Those of days whose samples are kept stay: their absence would be taken as right."""
+        if self._rollup_retention is None:
+            return work
+        kept = {part.day for part in await self._parts(connection)}
+        async with store_errors():
+            found = await connection.fetch(self._sql["days"])
+        for day, now in found:
+            if day in kept or not _ended(day, self._rollup_retention, now):
+                continue
+            if not _agreed(day, self._rollup_retention):
+                continue
+            if not await self._in_short_lock(connection, self._sql["drop_rollup_day"], day):
+                work = replace(work, postponed=(*work.postponed, f"drop of the rollups of {day}"))
+        return work
+
+    async def _look_at(
+        self, connection: asyncpg.Connection, part: _Part, work: Work, *, everything: bool
+    ) -> Work:
+        seen = self._seen.get(part.name, _Seen(-1))
+        quiet = part.inserted == seen.inserted
+        if everything or (quiet and not seen.done and part.ended(_SETTLE)):
+            merged = await merge_day(connection, part.day, FINAL)
+            tight = await self._tighten(connection, part, merged)
+            seen = replace(seen, inserted=part.inserted, done=tight)
+            if not tight:
+                work = replace(work, postponed=(*work.postponed, f"packing of {part.day}"))
+        elif not quiet and part.inserted - seen.merged_at >= part.live / 4:
+            merged = Merged()
+            for tier in GROWING:
+                merged += await merge_day(connection, part.day, tier)
+            if merged.blocks_before:
+                await self._vacuum(connection, part)
+            seen = _Seen(part.inserted, merged_at=part.inserted)
+        else:
+            self._seen[part.name] = replace(seen, inserted=part.inserted, done=seen.done and quiet)
+            return work
+        self._seen[part.name] = seen
+        metrics.COLLECTOR_BLOCKS_MERGED.inc(merged.blocks_before)
+        days = (part.day,) if merged.blocks_before else ()
+        return replace(work, merged=work.merged + merged, merged_days=(*work.merged_days, *days))
+
+    async def _tighten(self, connection: asyncpg.Connection, part: _Part, merged: Merged) -> bool:
+        """Give back the room of merged blocks; False when readers were in the way."""
+        if merged.blocks_before:
+            await self._vacuum(connection, part)
+        removed = merged.blocks_before - merged.blocks_after
+        async with store_errors():
+            if not await connection.fetchval(self._sql["roomy"], part.name, removed):
+                return True
+        return await self._in_short_lock(connection, f"VACUUM (FULL, ANALYZE) {part.name}")
+
+    async def _vacuum(self, connection: asyncpg.Connection, part: _Part) -> None:
+        async with store_errors():
+            await connection.execute(f"VACUUM (ANALYZE) {part.name}")
+
+    async def _in_short_lock(
+        self, connection: asyncpg.Connection, statement: str, *arguments: object
+    ) -> bool:
+        """Run a statement that shuts others out, unless they keep it waiting."""
+        async with store_errors():
+            await connection.execute(_LOCK_TIMEOUT)
+            try:
+                await connection.execute(statement, *arguments)
+            except asyncpg.LockNotAvailableError:
+                return False
+            finally:
+                await connection.execute("RESET lock_timeout")
+        return True
+
+
+def _agreed(day: date, ago: timedelta) -> bool:
+    """Whether this machine's clock says so as well: one that is wrong must lose nothing."""
+    if _ended(day, ago, datetime.now(UTC)):
+        return True
+    log.warning("%s is kept: only the clock of Postgres says that it is too old", day)
+    return False
+
+
+def _ended(day: date, ago: timedelta, now: datetime) -> bool:
+    return datetime.combine(day, datetime.min.time(), UTC) + _DAY + ago <= now

@@ -1,0 +1,118 @@
+"""Small blocks of a series become large ones, a batch of series in one transaction.
+
+Readers see a batch before its commit or after it, and nothing in between; one that is cut off has
+not happened. Writers only add blocks, so they and a merge never wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import asyncpg
+
+from gputel.store.blocks.blocks import MOST_SAMPLES, make_blocks
+from gputel.store.blocks.copy_format import COLUMNS, copy_payload
+from gputel.store.blocks.copy_in import copy_in
+from gputel.store.blocks.samples import decode_rows
+from gputel.store.pool import store_errors
+from gputel.store.queries import load
+
+_BATCH_SAMPLES = 250_000  # some 25 MB in this process
+_BLOCK_SAMPLES = 10  # what a block costs beside its samples, as samples
+_PAGE_SERIES = 100_000
+_SQL = load("maintenance")
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Blocks that are merged with each other: ``low`` to ``high`` - 1 samples each."""
+
+    low: int
+    high: int
+    least: int
+    """Fewest of them in one series that are worth it."""
+
+
+GROWING = (Tier(1, 100, least=100), Tier(100, 10_000, least=100))
+"""For a day that still grows: no sample is rewritten more than once a tier."""
+FINAL = Tier(1, MOST_SAMPLES, least=2)
+"""For a day that does not: one block a series, if it is not too long."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """How many blocks became how many, and the samples in them."""
+
+    blocks_before: int = 0
+    blocks_after: int = 0
+    samples: int = 0
+
+    def __add__(self, other: Merged) -> Merged:
+        return Merged(
+            self.blocks_before + other.blocks_before,
+            self.blocks_after + other.blocks_after,
+            self.samples + other.samples,
+        )
+
+
+async def merge_day(connection: asyncpg.Connection, day: date, tier: Tier) -> Merged:
+    """Merge blocks of one UTC day; one batch of series after the other, each committed by itself.
+
+    Memory is bounded by the batch, or by the samples of one series and day where those are more.
+    Raises StoreUnavailable or StoreError; what was committed before stays merged.
+    """
+    total = Merged()
+    async for batch in _batches(connection, day, tier):
+        total += await _merge(connection, day, tier, batch)
+    return total
+
+
+async def _batches(
+    connection: asyncpg.Connection, day: date, tier: Tier
+) -> AsyncIterator[Sequence[int]]:
+    batch: list[int] = []
+    size, after = 0, -1
+    while True:
+        limits = (tier.low, tier.high, tier.least, after, _PAGE_SERIES)
+        async with store_errors():
+            page = await connection.fetch(_SQL["candidates"], *_span(day), *limits)
+        for series_id, blocks, samples in page:
+            cost = samples + _BLOCK_SAMPLES * blocks
+            if batch and size + cost > _BATCH_SAMPLES:
+                yield batch
+                batch, size = [], 0
+            batch.append(series_id)
+            size += cost
+        if len(page) < _PAGE_SERIES:
+            break
+        after = page[-1]["series_id"]
+    if batch:
+        yield batch
+
+
+async def _merge(
+    connection: asyncpg.Connection, day: date, tier: Tier, series_ids: Sequence[int]
+) -> Merged:
+    async with store_errors(), connection.transaction():
+        # Each batch would read the whole day, where the planner does not know how large it is.
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        rows = await connection.fetch(
+            _SQL["take"], *_span(day), tier.low, tier.high, list(series_ids)
+        )
+        samples, blocks, payload = await asyncio.to_thread(_merged, rows)
+        await copy_in(connection, "sample_block", COLUMNS, payload)
+    return Merged(len(rows), blocks, samples)
+
+
+def _merged(rows: Sequence[asyncpg.Record]) -> tuple[int, int, list[memoryview]]:
+    samples = decode_rows(rows)
+    blocks = make_blocks(samples.series_id, samples.ts, samples.value)
+    return len(samples), len(blocks.starts), copy_payload(blocks)
+
+
+def _span(day: date) -> tuple[datetime, datetime]:
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return midnight, midnight + timedelta(days=1)

@@ -1,0 +1,71 @@
+"""Which samples may land: not those of days that have been dropped, nor those of a far future."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from gputel import metrics
+from gputel.store.blocks.blocks import DAY_US, Int64
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Samples of one record batch that do not land."""
+
+    expired: int = 0
+    future: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.expired + self.future
+
+    def count(self) -> None:
+        """Add them to the metrics."""
+        metrics.COLLECTOR_ROWS_REJECTED.labels(reason="expired").inc(self.expired)
+        metrics.COLLECTOR_ROWS_REJECTED.labels(reason="future").inc(self.future)
+
+
+@dataclass(frozen=True)
+class Admission:
+    """The rule. Without a retention nothing is too old, without a limit nothing too new."""
+
+    retention: timedelta | None = None
+    future_limit: timedelta | None = None
+
+    def now(self) -> Window:
+        """The times that may land from now on, by this machine's clock."""
+        now_us = time.time_ns() // 1000
+        return self.between(now_us, now_us)
+
+    def between(self, earliest_us: int, latest_us: int) -> Window:
+        """The times that may land if it is some time between these two, in Unix microseconds."""
+        first, last = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+        if self.retention is not None:  # a day is dropped when all of it is older
+            first = (earliest_us - self.retention // _MICROSECOND) // DAY_US * DAY_US
+        if self.future_limit is not None:
+            last = latest_us + self.future_limit // _MICROSECOND
+        return Window(first, last)
+
+
+@dataclass(frozen=True)
+class Window:
+    """An inclusive span of Unix microseconds."""
+
+    first_us: int
+    last_us: int
+
+    def admit(self, ts: Int64) -> tuple[npt.NDArray[np.bool_] | None, Rejected]:
+        """Which of the times may land, None meaning all; and how many may not."""
+        low, high = int(ts.min(initial=self.last_us)), int(ts.max(initial=self.first_us))
+        if low >= self.first_us and high <= self.last_us:
+            return None, Rejected()
+        expired, future = ts < self.first_us, ts > self.last_us
+        return ~(expired | future), Rejected(int(expired.sum()), int(future.sum()))

@@ -1,0 +1,227 @@
+"""The writer: many record batches become one transaction that lands each exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from gputel import metrics
+from gputel.errors import DataRefused, StoreError, StoreUnavailable
+from gputel.model.columns import TIMESTAMP, VALUE
+from gputel.store.blocks.blocks import Blocks, make_blocks
+from gputel.store.blocks.copy_format import COLUMNS, copy_payload
+from gputel.store.blocks.copy_in import copy_in
+from gputel.store.clock import Clocks
+from gputel.store.pool import store_errors
+from gputel.store.queries import load
+from gputel.store.write.admission import Admission, Rejected, Window
+from gputel.store.write.landing import add_landing
+from gputel.store.write.series_index import Fingerprinted, Known, SeriesIndex, fingerprint
+from gputel.store.write.sightings import Sightings, sightings
+
+Int64 = npt.NDArray[np.int64]
+
+_UNIX_DAY_ZERO = date(1970, 1, 1)
+_UNIX_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
+_HOUR, _HOUR_US = timedelta(hours=1), 3_600_000_000
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The chunk of a stream that a message carries, and how many of its rows were rejected."""
+
+    stream_id: str
+    first_row: int
+    rejected: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One message that wants to land; without a chunk, its id alone tells copies apart."""
+
+    message_id: str
+    chunk: Chunk | None
+    batch: pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    blocks: Blocks
+    payload: list[memoryview]
+    sightings: Sightings | None
+    hours: list[datetime]  # that the samples fall on
+    rejected: list[Rejected]  # of each arrival
+
+
+class Writer:
+    """Lands arrivals. One serves all workers of a process."""
+
+    def __init__(self, pool: asyncpg.Pool, admission: Admission | None = None) -> None:
+        self._pool = pool
+        self._admission = admission or Admission()
+        self._clocks = Clocks(pool)
+        self._sql = load("writer")
+        self._series = SeriesIndex(pool)
+        self._days: set[int] = set()
+
+    async def land(self, arrivals: Sequence[Arrival]) -> list[bool]:
+        """Commit the arrivals that have not landed before, all of them or none.
+
+        Returns, for each, True if its rows landed now and False if it was a copy. Rows that the
+        admission refuses do not land; they are counted with the rejects of their chunk. Raises
+        StoreUnavailable (nothing landed, or the answer was lost: land them again, it is safe)
+        or StoreError (something in these arrivals can never land).
+        """
+        batches = await asyncio.to_thread(_fingerprint_all, arrivals)
+        known = await self._series.learn(batches)
+        window = self._admission.between(*await self._clocks.span_us())
+        prepared = await asyncio.to_thread(_prepare, batches, known, window)
+        await self._ensure_days(prepared.blocks)
+        try:
+            async with (
+                store_errors(),
+                self._pool.acquire() as connection,
+                connection.transaction(isolation="read_committed"),
+            ):
+                landed = await self._claim(connection, arrivals, prepared.rejected)
+                if not all(landed):
+                    fresh = [b for b, new in zip(batches, landed, strict=True) if new]
+                    prepared = await asyncio.to_thread(_prepare, fresh, known, window)
+                await self._write(connection, prepared)
+        except DataRefused as error:
+            if not _lacks_partition(error.__cause__):
+                raise
+            await self._make_days_again(prepared.blocks)
+            raise StoreUnavailable(f"{error.message}; its day has been made again") from error
+        metrics.COLLECTOR_ROWS_LANDED.inc(len(prepared.blocks.ts))
+        for rejected in prepared.rejected:
+            rejected.count()
+        return landed
+
+    async def prune_ledger(self, window_s: float) -> None:
+        """Forget ledger entries older than the window."""
+        async with store_errors():
+            await self._pool.execute(self._sql["prune_ledger"], window_s)
+
+    async def _ensure_days(self, blocks: Blocks) -> None:
+        for day in blocks.days.tolist():
+            if day not in self._days:
+                async with store_errors():
+                    await self._pool.execute(self._sql["ensure_day"], _day(day))
+                self._days.add(day)
+
+    async def _make_days_again(self, blocks: Blocks) -> None:
+        """For a day that has been dropped. Raises StoreError where its table is only detached."""
+        self._days.clear()
+        await self._ensure_days(blocks)
+        days = [_day(day) for day in blocks.days.tolist()]
+        async with store_errors():
+            detached = await self._pool.fetch(self._sql["detached_days"], days)
+        if detached:
+            names = ", ".join(f"sample_block_{row['day']:%Y%m%d}" for row in detached[:10])
+            raise StoreError(
+                f"there is a table {names} that is no partition of sample_block: attach it again, "
+                "rename it, or drop it"
+            )
+
+    async def _claim(
+        self,
+        connection: asyncpg.Connection,
+        arrivals: Sequence[Arrival],
+        rejected: Sequence[Rejected],
+    ) -> list[bool]:
+        chunks = [arrival.chunk for arrival in arrivals if arrival.chunk]
+        loose = [arrival.message_id for arrival in arrivals if not arrival.chunk]
+        claimed: set[Chunk | str] = set()
+        if chunks:
+            wanted = ([c.stream_id for c in chunks], [c.first_row for c in chunks])
+            rows = await connection.fetch(self._sql["claim_leases"], *wanted)
+            claimed |= {Chunk(row["stream_id"], row["first_row"]) for row in rows}
+        if loose:
+            rows = await connection.fetch(self._sql["claim_ledger"], loose)
+            claimed |= {row["message_id"] for row in rows}
+        landed = []
+        for arrival in arrivals:
+            key = arrival.chunk or arrival.message_id
+            landed.append(key in claimed)
+            claimed.discard(key)
+        await self._note_rejects(connection, arrivals, landed, rejected)
+        return landed
+
+    async def _note_rejects(
+        self,
+        connection: asyncpg.Connection,
+        arrivals: Sequence[Arrival],
+        landed: Sequence[bool],
+        rejected: Sequence[Rejected],
+    ) -> None:
+        noted = []
+        for arrival, new, more in zip(arrivals, landed, rejected, strict=True):
+            if new and (chunk := arrival.chunk) and (count := chunk.rejected + more.total):
+                noted.append((chunk.stream_id, chunk.first_row, count))
+        if noted:
+            columns = [list(column) for column in zip(*noted, strict=True)]
+            await connection.execute(self._sql["note_rejects"], *columns)
+
+    async def _write(self, connection: asyncpg.Connection, prepared: _Prepared) -> None:
+        if not len(prepared.blocks.starts):
+            return
+        await copy_in(connection, "sample_block", COLUMNS, prepared.payload)
+        if await connection.fetchval(self._sql["mark_rollups"], prepared.hours):
+            await add_landing(connection, prepared.blocks)
+        if prepared.sightings:
+            # Last, as it locks rows that other commits want as well.
+            await connection.execute(self._sql["note_gpus"], *prepared.sightings.columns())
+
+
+def _prepare(batches: Sequence[Fingerprinted], known: Known, window: Window) -> _Prepared:
+    ids, times, values, group_ids, rejects = [], [], [], [], []
+    for batch in batches:
+        series_id = known.ids(batch)
+        ts = _column(batch, TIMESTAMP).view(np.int64)
+        admitted, rejected = window.admit(ts)
+        where = slice(None) if admitted is None else admitted
+        ids.append(series_id[batch.groups.row_group][where])
+        times.append(ts[where])
+        values.append(_column(batch, VALUE)[where])
+        rejects.append(rejected)
+        group_ids.append(series_id)
+    blocks = make_blocks(_join(ids), _join(times), _join(values).astype(float, copy=False))
+    seen = sightings(blocks, [batch.groups for batch in batches], group_ids)
+    return _Prepared(blocks, copy_payload(blocks), seen, _hours(blocks), rejects)
+
+
+def _day(number: int) -> date:
+    return _UNIX_DAY_ZERO + timedelta(days=number)
+
+
+def _lacks_partition(error: BaseException | None) -> bool:
+    """Whether a day has no partition: a CHECK that the samples break would have a name."""
+    return isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name
+
+
+def _fingerprint_all(arrivals: Sequence[Arrival]) -> list[Fingerprinted]:
+    return [fingerprint(arrival.batch) for arrival in arrivals]
+
+
+def _column(batch: Fingerprinted, name: str) -> npt.NDArray[Any]:
+    column: npt.NDArray[Any] = batch.groups.batch.column(name).to_numpy(zero_copy_only=False)
+    return column
+
+
+def _join(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.concatenate(arrays) if arrays else np.empty(0, np.int64)
+
+
+def _hours(blocks: Blocks) -> list[datetime]:
+    hours = blocks.ts // _HOUR_US
+    few = np.concatenate((hours[:1], hours[1:][np.diff(hours) != 0]))
+    return [_UNIX_ZERO + hour * _HOUR for hour in np.unique(few).tolist()]
