@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 
 from gputel.config import Settings
 from gputel.errors import GputelError, UsageError
-from gputel.web.exposure import check_exposed
-from gputel.web.ports import check_ports
+from gputel.web.server.exposure import check_exposed
+from gputel.web.server.ports import check_ports
 
 if TYPE_CHECKING:
     import asyncpg
 
     from gputel.mq.client import QueueClient
-    from gputel.web.access import Access
+    from gputel.web.access.access import Access
     from gputel.web.health import Health
 
 log = logging.getLogger("gputel")
@@ -61,7 +61,7 @@ class Process:
     @cached_property
     def access(self) -> Access:
         """Whom its servers let in. Raises ConfigError for tokens that are wrong."""
-        from gputel.web.access import Access
+        from gputel.web.access.access import Access
 
         kept_files = _KEPT_FILES + self.settings.postgres.postgres_pool_size
         return Access.of(self.settings.access, kept_files)
@@ -267,12 +267,12 @@ async def _api(process: Process) -> AsyncIterator[None]:
 async def _health(process: Process) -> AsyncIterator[None]:
     from aiohttp import web
 
-    from gputel.web.access import access_middleware, scope_of_health
+    from gputel.web.access.access import access_middleware, scope_of_health
+    from gputel.web.access.site import site_middleware
     from gputel.web.errors import error_middleware
+    from gputel.web.headers.added import guard_response
     from gputel.web.health import add_health_routes
-    from gputel.web.listener import listen
-    from gputel.web.response_headers import guard_response
-    from gputel.web.site import site_middleware
+    from gputel.web.server.listener import listen
 
     settings = process.settings.common
     if settings.health_port is None:

@@ -8,7 +8,7 @@ import pty
 import sys
 from dataclasses import dataclass
 
-from gputel.web.listener import Listener
+from gputel.web.server.listener import Listener
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from aiohttp import web
 
 from gputel.api.pages import DOCUMENT_PATH, PAGES
 from gputel.api.prometheus import PREFIX
-from gputel.web.access import ACCESS, HEALTH
+from gputel.web.access.access import ACCESS, HEALTH
+from gputel.web.access.tokens import Scope
 from gputel.web.static_files import STATIC
-from gputel.web.tokens import Scope
 
 _OPEN = HEALTH | {*PAGES, DOCUMENT_PATH}
 """What a browser loads before somebody can give it a token; nothing of it was measured."""

@@ -34,15 +34,15 @@ from gputel.api.top import list_top
 from gputel.config import ApiSettings
 from gputel.store.limits import limits_of
 from gputel.store.read.reader import Reader
-from gputel.web.access import ACCESS, Access, access_middleware
-from gputel.web.cors import ANY, cors_middleware, origins_of
+from gputel.web.access.access import ACCESS, Access, access_middleware
+from gputel.web.access.site import Welcome, site_middleware
+from gputel.web.access.throttle import Throttle, throttle_middleware
+from gputel.web.access.tokens import Scope
 from gputel.web.errors import error_middleware
+from gputel.web.headers.added import guard_response, set_headers
+from gputel.web.headers.cors import ANY, cors_middleware, origins_of
 from gputel.web.health import Health
 from gputel.web.request_metrics import request_metrics
-from gputel.web.response_headers import guard_response, set_headers
-from gputel.web.site import Welcome, site_middleware
-from gputel.web.throttle import Throttle, throttle_middleware
-from gputel.web.tokens import Scope
 
 
 def build_app(

@@ -21,7 +21,7 @@ from gputel import __version__
 from gputel.api.access import scope_of
 from gputel.api.documented import LISTS
 from gputel.api.formats.media import MEDIA_TYPES, Format
-from gputel.web.tokens import Scope
+from gputel.web.access.tokens import Scope
 
 JSON = "application/json"
 _TEXT = {"type": "string"}

@@ -13,7 +13,7 @@ from aiohttp import web
 from gputel.api import cursor
 from gputel.store.read.records import Records
 from gputel.store.read.time_order import Position
-from gputel.web.links import next_page
+from gputel.web.headers.links import next_page
 
 
 class Page:

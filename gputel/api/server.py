@@ -10,9 +10,9 @@ from gputel.api.push.pusher import Pusher
 from gputel.config import ApiSettings
 from gputel.memory import keep_freed_memory
 from gputel.store.read.reader import Reader
-from gputel.web.access import Access
+from gputel.web.access.access import Access
 from gputel.web.health import Health
-from gputel.web.listener import Listener, Patience, listen
+from gputel.web.server.listener import Listener, Patience, listen
 
 _STALL_S = 60.0  # without a byte taken of an answer; a slow client gets it, however long it takes
 

@@ -16,8 +16,8 @@ from gputel.config import BrokerSettings
 from gputel.errors import Busy
 from gputel.mq.wire.encoding import encode
 from gputel.mq.wire.protocol import JSON, MAX_ITEMS_BYTES, MSGPACK
-from gputel.web.intake import SMALL_BYTES, Intake
-from gputel.web.response_headers import NO_SNIFF
+from gputel.web.headers.added import NO_SNIFF
+from gputel.web.server.intake import SMALL_BYTES, Intake
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -26,12 +26,12 @@ from gputel.broker.hot import HotRequest, refused, whole_reply
 from gputel.broker.intake import INTAKE, REPLIES
 from gputel.broker.request_head import MAX_HEAD_BYTES, Head, parse_head
 from gputel.errors import RequestError
-from gputel.web.access import ACCESS, Access
-from gputel.web.connection import Connection
-from gputel.web.intake import SMALL_BYTES, Intake
-from gputel.web.own_names import OwnNames
-from gputel.web.site import NAMES
-from gputel.web.tokens import Scope
+from gputel.web.access.access import ACCESS, Access
+from gputel.web.access.own_names import OwnNames
+from gputel.web.access.site import NAMES
+from gputel.web.access.tokens import Scope
+from gputel.web.server.connection import Connection
+from gputel.web.server.intake import SMALL_BYTES, Intake
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is aiohttp's
 _MAX_WAITING_BYTES = 64 * 1024  # of requests that were sent before the reply to an earlier one

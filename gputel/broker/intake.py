@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gputel.config import BrokerSettings
-from gputel.web.intake import Intake, Told
+from gputel.web.server.intake import Intake, Told
 
 INTAKE = web.AppKey("intake", Intake)
 

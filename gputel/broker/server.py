@@ -22,15 +22,15 @@ from gputel.broker.queues import Queues
 from gputel.broker.stats import StatsHandlers
 from gputel.config import BrokerSettings
 from gputel.memory import keep_freed_memory
-from gputel.web.access import ACCESS, Access, access_middleware, scope_of_health
-from gputel.web.connection import LEAST_BYTES_PER_S
+from gputel.web.access.access import ACCESS, Access, access_middleware, scope_of_health
+from gputel.web.access.site import NAMES, site_middleware
+from gputel.web.access.tokens import Scope
 from gputel.web.errors import error_middleware
+from gputel.web.headers.added import guard_response
 from gputel.web.health import Check, Health, add_health_routes
-from gputel.web.listener import Listener, Patience, listen
 from gputel.web.request_metrics import request_metrics
-from gputel.web.response_headers import guard_response
-from gputel.web.site import NAMES, site_middleware
-from gputel.web.tokens import Scope
+from gputel.web.server.connection import LEAST_BYTES_PER_S
+from gputel.web.server.listener import Listener, Patience, listen
 
 if TYPE_CHECKING:
     from gputel.broker.durable import Durability

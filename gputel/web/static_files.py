@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gputel.web.response_headers import GUARDED
+from gputel.web.headers.added import GUARDED
 
 STATIC = "/static/"
 DIRECTORY = Path(__file__).resolve().parent / "static"

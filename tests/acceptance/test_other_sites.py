@@ -12,7 +12,7 @@ from aiohttp import web
 from gputel.broker.server import serve
 from gputel.config import BrokerSettings
 from gputel.web.health import Health
-from gputel.web.listener import Listener, listen
+from gputel.web.server.listener import Listener, listen
 from tests.browser import BROWSER, Page, open_page
 
 REBOUND = "rebound.evil.example"  # a name of the attacker's, which points at this machine

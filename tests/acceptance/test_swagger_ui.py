@@ -14,7 +14,7 @@ from gputel.config import ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.web import static_files
 from gputel.web.health import Health
-from gputel.web.listener import Listener
+from gputel.web.server.listener import Listener
 from tests.browser import BROWSER, Page, open_page
 from tests.telemetry_rows import Labels, add_block
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gputel.web.own_names import OwnNames
+from gputel.web.access.own_names import OwnNames
 from tests.chart.conftest import RenderOf
 from tests.chart.renders import (
     CHART,

@@ -4,7 +4,7 @@ import resource
 
 from gputel.config import AccessSettings
 from gputel.file_limit import file_limit, raise_file_limit
-from gputel.web.open_connections import OpenConnections
+from gputel.web.server.open_connections import OpenConnections
 
 
 def test_the_soft_limit_is_raised_to_the_hard_one_and_bounds_connections(caplog) -> None:

@@ -22,7 +22,7 @@ from gputel.api.formats.streamed import streamed
 from gputel.api.formats.whole import Asked, Headers, not_modified, whole, whole_unless_known
 from gputel.store.read.records import Records
 from gputel.threads import READING
-from gputel.web.etag import entity_tag, is_known
+from gputel.web.headers.etag import entity_tag, is_known
 
 HELD_RECORDS = 10_000
 """Up to so many records are held until it is known whether more come; then they are one body."""

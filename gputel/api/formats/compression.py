@@ -9,7 +9,7 @@ import pyarrow as pa
 from aiohttp import web
 
 from gputel.api.formats.columnar import BytesOut
-from gputel.web import accept
+from gputel.web.headers import accept
 
 LEAST_BYTES = 1400
 """A shorter body fits one packet as it is."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from aiohttp import web
 
 from gputel.errors import NotAcceptable
-from gputel.web import accept
+from gputel.web.headers import accept
 
 
 class Format(StrEnum):

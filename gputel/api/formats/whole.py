@@ -10,8 +10,8 @@ from aiohttp import web
 from gputel.api.formats.compression import LEAST_BYTES, asked_coding, compress
 from gputel.api.formats.media import Format, asked_format
 from gputel.threads import READING
-from gputel.web.etag import entity_tag, is_known
-from gputel.web.timing import Timing
+from gputel.web.headers.etag import entity_tag, is_known
+from gputel.web.headers.timing import Timing
 
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from gputel.api.formats.media import Format
 from gputel.config import ApiSettings
 from gputel.errors import BadRequest, UnsupportedMediaType
-from gputel.web.intake import Intake, Told
+from gputel.web.server.intake import Intake, Told
 
 FORMATS = (Format.JSON, Format.NDJSON, Format.CSV, Format.ARROW)
 """In which records are taken."""

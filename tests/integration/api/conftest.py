@@ -17,7 +17,7 @@ from gputel.store.pool import close_pool, open_pool
 from gputel.store.read.reader import Reader
 from gputel.store.write.writer import Arrival, Writer
 from gputel.web.health import Health
-from gputel.web.listener import Listener
+from gputel.web.server.listener import Listener
 from tests.wire import Wire, wire_to
 
 Start = Callable[..., AbstractAsyncContextManager[aiohttp.ClientSession]]

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from yarl import URL
 
-from gputel.web.listener import Listener
+from gputel.web.server.listener import Listener
 from tests.telemetry_rows import Labels, add_block, add_many, every
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)

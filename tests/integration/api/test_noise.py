@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from gputel.web.listener import Listener
+from gputel.web.server.listener import Listener
 from tests.raw_http import raw_to, request
 
 NAMES = ["a" * 5000, "a" * 300, "%00", "a%00b", "%FF%FE", "%ED%A0%80", "%", "%2e%2e/%2e%2e/x", "/"]

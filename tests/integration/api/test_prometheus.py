@@ -12,7 +12,7 @@ from gputel.api.server import serve
 from gputel.config import AccessSettings, ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.store.write.writer import Arrival, Writer
-from gputel.web.access import Access
+from gputel.web.access.access import Access
 from gputel.web.health import Health
 from tests.batches import NOON, batch, labels
 from tests.telemetry_rows import Labels, add_block, add_many, every

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from gputel.store.write.writer import Arrival, Writer
-from gputel.web.listener import Listener
+from gputel.web.server.listener import Listener
 from tests.batches import NOON, batch
 from tests.integration.api import prometheus_data
 from tests.integration.api.prometheus_questions import QUESTIONS

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from gputel.web.listener import Listener
+from gputel.web.server.listener import Listener
 from tests.query_command import gputel, on_a_terminal
 from tests.telemetry_rows import Labels, add_block, add_many, every
 from tests.wire import Wire

@@ -21,7 +21,7 @@ from gputel.config import ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.store.write.writer import Arrival, Writer
 from gputel.web.health import Health
-from gputel.web.listener import Listener
+from gputel.web.server.listener import Listener
 from tests.batches import NOON, batch, labels, steady
 from tests.processes import free_port
 from tests.query_command import gputel, on_a_terminal

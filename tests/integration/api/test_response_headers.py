@@ -9,10 +9,10 @@ import pytest
 from gputel.api.server import serve
 from gputel.config import ApiSettings
 from gputel.store.read.reader import Reader
-from gputel.web.access import Access
+from gputel.web.access.access import Access
+from gputel.web.access.tokens import parse
 from gputel.web.health import Health
-from gputel.web.listener import Listener
-from gputel.web.tokens import parse
+from gputel.web.server.listener import Listener
 from tests.raw_http import raw_to, request
 
 DATA = ["/api/v1/gpus", "/api/v1/telemetry", "/api/v1/stream", "/healthz", "/readyz", "/metrics"]

@@ -19,7 +19,7 @@ from gputel.store.read.reader import Reader
 from gputel.store.upkeep.maintenance import Maintenance
 from gputel.store.write.writer import Arrival, Writer
 from gputel.web.health import Health
-from gputel.web.listener import Listener
+from gputel.web.server.listener import Listener
 from tests.batches import NOON, batch, labels, steady
 from tests.event_stream import EventStream, event_stream
 from tests.integration.api.conftest import Land, Start

@@ -22,7 +22,7 @@ from gputel.store.read.reader import Reader
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.selection import Bools, Selection
 from gputel.store.upkeep.maintenance import Maintenance
-from gputel.web.access import Access
+from gputel.web.access.access import Access
 from gputel.web.health import Health
 from tests.batches import NOON, batch, labels, steady
 from tests.event_stream import EventStream, event_stream

@@ -15,7 +15,7 @@ from gputel.api.server import serve
 from gputel.config import ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.web.health import Health
-from gputel.web.listener import Listener
+from gputel.web.server.listener import Listener
 from tests.telemetry_rows import Labels, add_block, add_many
 from tests.wire import Wire
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gputel.web.listener import Listener
+from gputel.web.server.listener import Listener
 from tests.shell_sessions import SHELLS, ShellSession
 from tests.telemetry_rows import Labels, add_block
 

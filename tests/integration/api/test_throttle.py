@@ -14,7 +14,7 @@ import pytest
 from gputel.api.server import serve
 from gputel.config import AccessSettings, ApiSettings
 from gputel.store.read.reader import Reader
-from gputel.web.access import Access
+from gputel.web.access.access import Access
 from gputel.web.health import Health
 
 ONE, OTHER = "1" * 32, "2" * 32

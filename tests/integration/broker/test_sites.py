@@ -4,7 +4,7 @@ import pytest
 
 from gputel.broker.server import serve
 from gputel.config import BrokerSettings
-from gputel.web.access import Access
+from gputel.web.access.access import Access
 from gputel.web.health import Health
 from tests.raw_http import raw_to, request
 
@@ -110,7 +110,7 @@ async def test_two_hosts_are_refused(broker) -> None:
 
 
 async def test_tokens_make_any_name_do_but_pages_of_other_sites_still_change_nothing() -> None:
-    from gputel.web.tokens import parse
+    from gputel.web.access.tokens import parse
 
     tokens = parse(["me admin 0123456789abcdef"], "test")
     access = Access(lambda: tokens)

@@ -16,13 +16,13 @@ import trustme
 from aiohttp import web
 
 from gputel import metrics
+from gputel.web.access.own_names import OwnNames
+from gputel.web.access.site import site_middleware
 from gputel.web.errors import error_middleware
 from gputel.web.health import Health, add_health_routes
-from gputel.web.listener import Listener, Patience, listen
-from gputel.web.open_connections import OpenConnections
-from gputel.web.own_names import OwnNames
-from gputel.web.site import site_middleware
-from gputel.web.tls import Certificate
+from gputel.web.server.listener import Listener, Patience, listen
+from gputel.web.server.open_connections import OpenConnections
+from gputel.web.server.tls import Certificate
 from tests.raw_http import Raw, RawReply, raw_to, request
 
 HEALTH = request("/healthz", method="GET")
@@ -256,7 +256,7 @@ async def test_without_a_file_left_it_neither_spins_nor_ends(
 async def test_a_client_that_never_takes_its_last_reply_is_gone_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gputel.web.open_connections._SWEEP_S", 0.2)
+    monkeypatch.setattr("gputel.web.server.open_connections._SWEEP_S", 0.2)
     patience = Patience(idle_s=0.3, reply_s=1.0)
     async with serving(patience=patience) as server, raw_to(server.port) as raw:
         raw.writer.transport.pause_reading()

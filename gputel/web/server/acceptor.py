@@ -9,8 +9,8 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
-from gputel.web.connection import Connection
-from gputel.web.open_connections import OpenConnections, Peer
+from gputel.web.server.connection import Connection
+from gputel.web.server.open_connections import OpenConnections, Peer
 
 log = logging.getLogger("gputel.web")
 

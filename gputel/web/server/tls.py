@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gputel.config import AccessSettings
 from gputel.errors import ConfigError
-from gputel.web.watched import Watched
+from gputel.web.server.watched import Watched
 
 
 class Certificate:

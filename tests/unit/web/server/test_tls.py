@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gputel.web import watched
-from gputel.web.tls import Certificate
+from gputel.web.server import watched
+from gputel.web.server.tls import Certificate
 
 
 def issue(cert: Path, key: Path) -> None:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from gputel.errors import ConfigError
-from gputel.web.watched import Watched
+from gputel.web.server.watched import Watched
 
 MIN_CHARACTERS = 16
 _MAX_BYTES = 1 << 20

@@ -11,11 +11,11 @@ from typing import cast
 
 from aiohttp import web
 
-from gputel.web.acceptor import Acceptor
-from gputel.web.connection import Connection
-from gputel.web.open_connections import OpenConnections
-from gputel.web.ports import bound_sockets, refusal
-from gputel.web.tls import Certificate
+from gputel.web.server.acceptor import Acceptor
+from gputel.web.server.connection import Connection
+from gputel.web.server.open_connections import OpenConnections
+from gputel.web.server.ports import bound_sockets, refusal
+from gputel.web.server.tls import Certificate
 
 MakeConnection = Callable[[web.Server], Connection]
 """Makes what reads and answers one connection, in place of Connection."""

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gputel.web.errors import error_middleware
-from gputel.web.intake import Intake, Told
+from gputel.web.server.intake import Intake, Told
 from tests.raw_http import Raw, request
 
 KIB = 1024

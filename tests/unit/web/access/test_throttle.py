@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gputel.errors import TooManyRequests
-from gputel.web import throttle as module
-from gputel.web.throttle import Throttle
+from gputel.web.access import throttle as module
+from gputel.web.access.throttle import Throttle
 
 
 def test_a_burst_is_let_in_and_then_the_rate() -> None:

@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from gputel import metrics
 from gputel.web.errors import error_response, http_refusal
-from gputel.web.response_headers import GUARDED
+from gputel.web.headers.added import GUARDED
 
 log = logging.getLogger("gputel.web")
 

@@ -9,10 +9,10 @@ import pytest
 
 from gputel.config import AccessSettings
 from gputel.errors import ConfigError, Forbidden, Unauthorized
-from gputel.web import watched
-from gputel.web.access import Access
-from gputel.web.exposure import check_exposed, is_loopback
-from gputel.web.tokens import Scope, find, parse, token_file
+from gputel.web.access.access import Access
+from gputel.web.access.tokens import Scope, find, parse, token_file
+from gputel.web.server import watched
+from gputel.web.server.exposure import check_exposed, is_loopback
 
 READER, WRITER, ADMIN = "r" * 32, "w" * 32, "a" * 32
 LINES = [f"grafana read {READER}", "", "# who pushes", f"pusher read,write {WRITER}"]

@@ -7,7 +7,7 @@ from aiohttp.typedefs import Middleware
 
 from gputel.config import ApiSettings
 from gputel.web.errors import Handler
-from gputel.web.response_headers import add_headers
+from gputel.web.headers.added import add_headers
 
 _EXPOSED = (
     "ETag, Link, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "

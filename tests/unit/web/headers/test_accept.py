@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gputel.web import accept
+from gputel.web.headers import accept
 
 OFFERS = ("application/json", "text/csv", "application/x-ndjson")
 

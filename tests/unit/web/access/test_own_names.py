@@ -6,7 +6,7 @@ import pytest
 
 from gputel.config import resolve
 from gputel.errors import ConfigError
-from gputel.web.own_names import OwnNames
+from gputel.web.access.own_names import OwnNames
 
 MACHINE = socket.gethostname()
 FOREIGN = ["evil.example", "evil.example:8081", "localhost.evil.example", "127.0.0.1.evil.example"]

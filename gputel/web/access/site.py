@@ -14,8 +14,8 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from gputel.errors import BadRequest, Busy, CrossSite, UnsupportedMediaType
+from gputel.web.access.own_names import OwnNames
 from gputel.web.errors import Handler
-from gputel.web.own_names import OwnNames
 
 Welcome = Callable[[web.Request, str], bool]
 """Whether pages of an origin may send a request, although they are of another site."""

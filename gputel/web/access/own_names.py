@@ -12,7 +12,7 @@ import re
 import socket
 
 from gputel.errors import HostNotAllowed
-from gputel.web.exposure import is_loopback
+from gputel.web.server.exposure import is_loopback
 
 ANY = "*"
 

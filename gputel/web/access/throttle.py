@@ -12,9 +12,9 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from gputel.errors import TooManyRequests
-from gputel.web.access import ScopeOf
+from gputel.web.access.access import ScopeOf
 from gputel.web.errors import Handler
-from gputel.web.response_headers import SHOWN, add_headers
+from gputel.web.headers.added import SHOWN, add_headers
 
 _MOST_CLIENTS = 10_000
 

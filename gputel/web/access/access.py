@@ -11,12 +11,12 @@ from aiohttp.typedefs import Middleware
 
 from gputel.config import AccessSettings
 from gputel.errors import Forbidden, Unauthorized
+from gputel.web.access.own_names import OwnNames
+from gputel.web.access.tokens import Scope, Source, Token, find, parse, token_file
 from gputel.web.errors import Handler
-from gputel.web.open_connections import OpenConnections
-from gputel.web.own_names import OwnNames
-from gputel.web.response_headers import SHOWN
-from gputel.web.tls import Certificate
-from gputel.web.tokens import Scope, Source, Token, find, parse, token_file
+from gputel.web.headers.added import SHOWN
+from gputel.web.server.open_connections import OpenConnections
+from gputel.web.server.tls import Certificate
 
 ScopeOf = Callable[[web.Request], Scope | None]
 """What a request needs; None where everyone may ask."""

@@ -14,7 +14,7 @@ from gputel.config import AccessSettings
 from gputel.file_limit import file_limit
 
 if TYPE_CHECKING:
-    from gputel.web.connection import Connection
+    from gputel.web.server.connection import Connection
 
 log = logging.getLogger("gputel.web")
 

@@ -1,0 +1,1 @@
+"""Tokens, scopes and limits: who may ask what, and how often."""

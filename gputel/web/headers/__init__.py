@@ -1,0 +1,1 @@
+"""Request headers read, response headers written, as the HTTP standards have them."""

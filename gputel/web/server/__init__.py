@@ -1,0 +1,1 @@
+"""Sockets in, aiohttp applications served: listener, TLS, ports, exposure."""
