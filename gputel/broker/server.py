@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gputel.broker.admin import AdminHandlers
-from gputel.broker.consumers import Consumers
-from gputel.broker.consuming import ConsumeHandler
-from gputel.broker.exchange import route
-from gputel.broker.fast_path import HOT, fast_connections
-from gputel.broker.handlers import MessageHandlers
-from gputel.broker.intake import INTAKE, REPLIES, make_intake
-from gputel.broker.queue_admin import QueueHandlers
-from gputel.broker.queue_metrics import metrics_of
-from gputel.broker.queues import Queues
-from gputel.broker.stats import StatsHandlers
+from gputel.broker.fast.connection import HOT, fast_connections
+from gputel.broker.queues.consumers import Consumers
+from gputel.broker.queues.queues import Queues
+from gputel.broker.requests.consume import ConsumeHandler
+from gputel.broker.requests.dead_letters import AdminHandlers
+from gputel.broker.requests.exchange import route
+from gputel.broker.requests.intake import INTAKE, REPLIES, make_intake
+from gputel.broker.requests.messages import MessageHandlers
+from gputel.broker.requests.numbers import metrics_of
+from gputel.broker.requests.queues import QueueHandlers
+from gputel.broker.requests.stats import StatsHandlers
 from gputel.config import BrokerSettings
 from gputel.memory import keep_freed_memory
 from gputel.web.access.access import ACCESS, Access, access_middleware, scope_of_health
@@ -33,7 +33,7 @@ from gputel.web.server.connection import LEAST_BYTES_PER_S
 from gputel.web.server.listener import Listener, Patience, listen
 
 if TYPE_CHECKING:
-    from gputel.broker.durable import Durability
+    from gputel.broker.durable.durability import Durability
 
 log = logging.getLogger("gputel.broker")
 
@@ -158,7 +158,7 @@ def _durability(settings: BrokerSettings) -> AbstractAsyncContextManager[Durabil
     """Of ``--journal``; without it, its modules are not imported."""
     if settings.journal is None:
         return nullcontext()
-    from gputel.broker.durable import durability
+    from gputel.broker.durable.durability import durability
 
     return durability(settings)
 

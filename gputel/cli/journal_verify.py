@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from gputel.broker.declarations import BadDeclarations, Declarations
+from gputel.broker.durable.declarations import BadDeclarations, Declarations
 from gputel.cli.terminal import say
 from gputel.errors import UsageError
 from gputel.mq.journal.files import lock_directory, segments_in

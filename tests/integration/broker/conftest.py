@@ -12,8 +12,8 @@ import aiohttp
 import msgspec
 import pytest
 
+from gputel.broker.queues.waiting import WaitingQueue
 from gputel.broker.server import serve
-from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.mq.client import QueueClient
 from gputel.web.health import Health

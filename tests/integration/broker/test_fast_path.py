@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from gputel import metrics
-from gputel.broker import fast_path
-from gputel.broker.consumers import Consumers
-from gputel.broker.exchange import Answer
-from gputel.broker.queues import Queues
-from gputel.broker.request_head import MAX_HEAD_BYTES, parse_head
+from gputel.broker.fast import connection as fast_path
+from gputel.broker.fast.head import MAX_HEAD_BYTES, parse_head
+from gputel.broker.queues.consumers import Consumers
+from gputel.broker.queues.queues import Queues
+from gputel.broker.requests.exchange import Answer
 from gputel.broker.server import make_app
 from gputel.config import BrokerSettings
 from gputel.web.health import Health

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gputel.broker.declarations import FILE
+from gputel.broker.durable.declarations import FILE
 from gputel.cli.journal_verify import verify_command
 from gputel.mq.journal.files import JournalFiles, JournalInUse, segment_path
 from tests.integration.broker.conftest import Clock, Start

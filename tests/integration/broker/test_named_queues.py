@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gputel.broker.queues import declared_queues
+from gputel.broker.queues.queues import declared_queues
 from gputel.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gputel.broker.declarations import FILE, BadDeclarations
+from gputel.broker.durable.declarations import FILE, BadDeclarations
 
 
 async def put(broker, name: str, body: bytes = b"") -> tuple[int, dict]:

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from gputel import metrics
-from gputel.broker.declarations import Declarations
-from gputel.broker.journaled_queue import JournaledQueue, JournaledWaitingQueue
-from gputel.broker.total import Total
-from gputel.broker.waiting_queue import WaitingQueue
+from gputel.broker.durable.declarations import Declarations
+from gputel.broker.durable.queue import JournaledQueue, JournaledWaitingQueue
+from gputel.broker.queues.total import Total
+from gputel.broker.queues.waiting import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.mq.core.queue import MessageQueue
 from gputel.mq.journal.commits import JournalOptions

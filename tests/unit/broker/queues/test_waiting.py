@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gputel.broker.waiting_queue import WaitingQueue
+from gputel.broker.queues.waiting import WaitingQueue
 from gputel.errors import QueueClosed
 from gputel.mq.core.message import Message
 from gputel.mq.core.queue import MessageQueue, QueueLimits

@@ -8,8 +8,10 @@ from typing import Any
 
 from aiohttp import web
 
-from gputel.broker import query
-from gputel.broker.exchange import (
+from gputel.broker.queues.queues import Queues
+from gputel.broker.queues.waiting import WaitingQueue
+from gputel.broker.requests import arguments as query
+from gputel.broker.requests.exchange import (
     converted,
     read_items,
     reply,
@@ -17,8 +19,6 @@ from gputel.broker.exchange import (
     request_type,
     reserve,
 )
-from gputel.broker.queues import Queues
-from gputel.broker.waiting_queue import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import BadRequest
 from gputel.mq.core.message import Message

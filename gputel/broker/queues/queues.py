@@ -8,8 +8,8 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from gputel.broker.total import Total
-from gputel.broker.waiting_queue import WaitingQueue
+from gputel.broker.queues.total import Total
+from gputel.broker.queues.waiting import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import (
     BadRequest,
@@ -22,7 +22,7 @@ from gputel.errors import (
 from gputel.mq.core.queue import MessageQueue, QueueLimits
 
 if TYPE_CHECKING:
-    from gputel.broker.durable import Durability
+    from gputel.broker.durable.durability import Durability
     from gputel.mq.journal.journal import Journal
 
 DEFAULT = "default"

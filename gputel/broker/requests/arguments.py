@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
-from gputel.broker.queues import DEFAULT, NAME
+from gputel.broker.queues.queues import DEFAULT, NAME
 from gputel.errors import BadRequest
 from gputel.mq.wire.protocol import MAX_BYTES, MAX_LIST, MAX_TIMEOUT_S, MAX_WAIT_S, MIN_TIMEOUT_S
 

@@ -20,11 +20,11 @@ from typing import Any, cast
 from aiohttp import web
 
 from gputel import metrics
-from gputel.broker.eager import start
-from gputel.broker.exchange import Answer, Answering, take_room
-from gputel.broker.hot import HotRequest, refused, whole_reply
-from gputel.broker.intake import INTAKE, REPLIES
-from gputel.broker.request_head import MAX_HEAD_BYTES, Head, parse_head
+from gputel.broker.fast.eager import start
+from gputel.broker.fast.head import MAX_HEAD_BYTES, Head, parse_head
+from gputel.broker.fast.request import HotRequest, refused, whole_reply
+from gputel.broker.requests.exchange import Answer, Answering, take_room
+from gputel.broker.requests.intake import INTAKE, REPLIES
 from gputel.errors import RequestError
 from gputel.web.access.access import ACCESS, Access
 from gputel.web.access.own_names import OwnNames

@@ -16,9 +16,9 @@ from gputel import metrics
 from gputel.mq.core.counters import Counters, Latency
 
 if TYPE_CHECKING:
-    from gputel.broker.queues import Queues
-    from gputel.broker.total import Total
-    from gputel.broker.waiting_queue import WaitingQueue
+    from gputel.broker.queues.queues import Queues
+    from gputel.broker.queues.total import Total
+    from gputel.broker.queues.waiting import WaitingQueue
     from gputel.mq.journal.journal import Journal
 
 _COUNTED = [field.name for field in fields(Counters)]

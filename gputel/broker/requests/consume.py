@@ -7,9 +7,11 @@ from functools import partial
 
 from aiohttp import web
 
-from gputel.broker import query
-from gputel.broker.consumers import Consumers
-from gputel.broker.exchange import (
+from gputel.broker.queues.consumers import Consumers
+from gputel.broker.queues.queues import Queues
+from gputel.broker.queues.waiting import Act, WaitingQueue
+from gputel.broker.requests import arguments as query
+from gputel.broker.requests.exchange import (
     Answer,
     Answering,
     answer,
@@ -20,8 +22,6 @@ from gputel.broker.exchange import (
     request_type,
     reserve,
 )
-from gputel.broker.queues import Queues
-from gputel.broker.waiting_queue import Act, WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.errors import Busy, QueueClosed, RequestError
 from gputel.mq.core.message import Delivery

@@ -6,16 +6,16 @@ from typing import Any
 
 from aiohttp import web
 
-from gputel.broker import query
-from gputel.broker.exchange import converted, reply, reply_type, reserve
-from gputel.broker.queue_metrics import (
+from gputel.broker.queues.queues import DEFAULT, Queues
+from gputel.broker.requests import arguments as query
+from gputel.broker.requests.exchange import converted, reply, reply_type, reserve
+from gputel.broker.requests.numbers import (
     journal_numbers,
     latencies,
     latency_summary,
     queue_numbers,
     total_numbers,
 )
-from gputel.broker.queues import DEFAULT, Queues
 from gputel.config import BrokerSettings
 from gputel.mq.core.message import Message
 from gputel.mq.wire.encoding import encode, payload_text, shown_metadata

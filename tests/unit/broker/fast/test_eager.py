@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gputel.broker.eager import start
+from gputel.broker.fast.eager import start
 
 
 async def test_what_never_waits_is_done_at_once() -> None:

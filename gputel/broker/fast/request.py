@@ -10,8 +10,8 @@ from typing import Protocol, cast
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 
-from gputel.broker.exchange import Answer
-from gputel.broker.request_head import Head
+from gputel.broker.fast.head import Head
+from gputel.broker.requests.exchange import Answer
 from gputel.web.errors import refusal
 
 _ONE_WRITE_BYTES = 65_536

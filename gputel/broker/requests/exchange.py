@@ -11,7 +11,7 @@ from typing import ParamSpec, Protocol, TypeVar, cast
 
 from aiohttp import web
 
-from gputel.broker.intake import INTAKE, REPLIES, TOLD
+from gputel.broker.requests.intake import INTAKE, REPLIES, TOLD
 from gputel.config import BrokerSettings
 from gputel.errors import Busy
 from gputel.mq.wire.encoding import encode

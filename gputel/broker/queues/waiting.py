@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from gputel.broker.total import Total
-from gputel.broker.waiters import Consumer, Outcome, Publisher, resolve, wait_for
+from gputel.broker.queues.total import Total
+from gputel.broker.queues.waiters import Consumer, Outcome, Publisher, resolve, wait_for
 from gputel.errors import QueueClosed, QueueFull, RequestError
 from gputel.mq.core.message import Delivery, Message
 from gputel.mq.core.queue import MessageQueue

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gputel.broker.durable import durability
-from gputel.broker.queues import Queues
-from gputel.broker.waiting_queue import WaitingQueue
+from gputel.broker.durable.durability import durability
+from gputel.broker.queues.queues import Queues
+from gputel.broker.queues.waiting import WaitingQueue
 from gputel.config import BrokerSettings
 from gputel.mq.core.message import Delivery, Message
 from gputel.mq.journal.journal import Journal

@@ -7,10 +7,10 @@ from typing import Any
 from aiohttp import web
 from msgspec import UNSET
 
-from gputel.broker import query
-from gputel.broker.exchange import read_items, reply, request_type
-from gputel.broker.queues import Queues
-from gputel.broker.waiting_queue import WaitingQueue
+from gputel.broker.queues.queues import Queues
+from gputel.broker.queues.waiting import WaitingQueue
+from gputel.broker.requests import arguments as query
+from gputel.broker.requests.exchange import read_items, reply, request_type
 from gputel.config import BrokerSettings
 from gputel.errors import BadRequest
 from gputel.mq.wire.encoding import decode_options

@@ -7,10 +7,13 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from gputel.broker import query
-from gputel.broker.consumers import Consumers
-from gputel.broker.consuming import acking, item_results
-from gputel.broker.exchange import (
+from gputel.broker.queues.consumers import Consumers
+from gputel.broker.queues.queues import Queues
+from gputel.broker.queues.waiters import Outcome
+from gputel.broker.queues.waiting import Act
+from gputel.broker.requests import arguments as query
+from gputel.broker.requests.consume import acking, item_results
+from gputel.broker.requests.exchange import (
     Answer,
     Answering,
     answer,
@@ -19,9 +22,6 @@ from gputel.broker.exchange import (
     read_items,
     request_type,
 )
-from gputel.broker.queues import Queues
-from gputel.broker.waiters import Outcome
-from gputel.broker.waiting_queue import Act
 from gputel.config import BrokerSettings
 from gputel.errors import RequestError
 from gputel.mq.core.message import Message, State

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from gputel.broker.total import Total
-from gputel.broker.waiters import Outcome
-from gputel.broker.waiting_queue import WaitingQueue
+from gputel.broker.queues.total import Total
+from gputel.broker.queues.waiters import Outcome
+from gputel.broker.queues.waiting import WaitingQueue
 from gputel.errors import BadRequest
 from gputel.mq.core.message import NEVER, Delivery, Failure, Message, State
 from gputel.mq.core.queue import MessageQueue

@@ -1,0 +1,1 @@
+"""Queues whose messages outlive the broker."""

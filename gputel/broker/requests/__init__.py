@@ -1,0 +1,1 @@
+"""HTTP requests in, calls of a queue, replies out."""
