@@ -12,7 +12,7 @@ from gputel.api.prometheus_labels import prometheus_labels
 from gputel.api.schemas import GpuPath
 from gputel.api.schemas_inventory import GpuDetailSchema
 from gputel.model.dcgm_fields import field
-from gputel.promql.labels import NAME
+from gputel.promql.values.labels import NAME
 from gputel.store.read.inventory import newest_of_metrics, newest_series
 from gputel.store.read.selection import of_gpu
 

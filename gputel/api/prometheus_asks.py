@@ -15,9 +15,9 @@ from gputel.api.prometheus_series import SeriesSource, cache_bytes
 from gputel.config import ApiSettings
 from gputel.errors import BadExpression
 from gputel.model.dcgm_fields import field
-from gputel.promql.labels import NAME, Labels
-from gputel.promql.nodes import Selector
-from gputel.promql.parse import may_be_slow, parse_selector
+from gputel.promql.syntax.nodes import Selector
+from gputel.promql.syntax.parse import may_be_slow, parse_selector
+from gputel.promql.values.labels import NAME, Labels
 from gputel.store.limits import limits_of
 from gputel.store.read.reader import Reader
 from gputel.threads import READING

@@ -13,13 +13,13 @@ from gputel.api import prometheus_json
 from gputel.api.prometheus_params import Steps
 from gputel.api.prometheus_series import SeriesSource
 from gputel.errors import BadExpression
-from gputel.promql.bounds import Bounds
 from gputel.promql.evaluate import evaluate, range_samples
-from gputel.promql.nodes import Node, Selector, Subquery, Text, is_range, unwrapped
-from gputel.promql.parse import may_be_slow, parse
 from gputel.promql.reach import reaches, resolved
-from gputel.promql.samples import SeriesSamples
-from gputel.promql.vector import Int64, Value
+from gputel.promql.syntax.nodes import Node, Selector, Subquery, Text, is_range, unwrapped
+from gputel.promql.syntax.parse import may_be_slow, parse
+from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.samples import SeriesSamples
+from gputel.promql.values.vector import Int64, Value
 from gputel.store.limits import Limits
 from gputel.threads import EVALUATION, READING
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gputel.errors import ExpressionFailed
-from gputel.promql.labels import Labels
-from gputel.promql.samples import SeriesSamples
-from gputel.promql.vector import Float64, Int64, Scalar, String, Value, Vector
+from gputel.promql.values.labels import Labels
+from gputel.promql.values.samples import SeriesSamples
+from gputel.promql.values.vector import Float64, Int64, Scalar, String, Value, Vector
 
 _SAMPLES_AT_ONCE = 100_000
 # Made once: of a str, Arrow makes a scalar anew each time, and looks for pandas then.

@@ -12,7 +12,7 @@ from itertools import islice
 from sys import getsizeof, intern
 from types import MappingProxyType
 
-from gputel.promql.labels import NAME, Labels, from_mapping
+from gputel.promql.values.labels import NAME, Labels, from_mapping
 from gputel.store.read.records import SeriesLabels
 
 COLUMN_OF: Mapping[str, str] = MappingProxyType(

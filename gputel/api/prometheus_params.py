@@ -18,9 +18,9 @@ from multidict import MultiDict
 from gputel.api import times
 from gputel.api.prometheus_form import form
 from gputel.errors import BadExpression
-from gputel.promql.durations import parse_duration
-from gputel.promql.go_text import parse_float
-from gputel.promql.vector import Int64
+from gputel.promql.syntax.durations import parse_duration
+from gputel.promql.syntax.go_text import parse_float
+from gputel.promql.values.vector import Int64
 from gputel.store.blocks.samples import EPOCH
 
 MOST_STEPS = 11_000

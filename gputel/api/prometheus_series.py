@@ -17,11 +17,11 @@ from gputel.api.prometheus_labels import COLUMN_OF, labels_bytes, prometheus_lab
 from gputel.api.prometheus_params import EVER_US
 from gputel.config import ApiSettings
 from gputel.errors import ExpressionFailed
-from gputel.promql.labels import Labels
-from gputel.promql.matching import matches
-from gputel.promql.nodes import Matcher, MatchOp, Selector
 from gputel.promql.reach import Reach
-from gputel.promql.samples import SeriesSamples, collect
+from gputel.promql.syntax.matching import matches
+from gputel.promql.syntax.nodes import Matcher, MatchOp, Selector
+from gputel.promql.values.labels import Labels
+from gputel.promql.values.samples import SeriesSamples, collect
 from gputel.store.blocks.samples import Samples
 from gputel.store.byte_cache import ByteCache
 from gputel.store.limits import Limits

@@ -19,11 +19,11 @@ from gputel.api import prometheus_json as answers
 from gputel.api.prometheus_asks import Ask, Prometheus
 from gputel.api.prometheus_params import EVER_US, Parameters
 from gputel.errors import BadExpression
-from gputel.promql.labels import NAME
-from gputel.promql.nodes import Node
-from gputel.promql.parse import may_be_slow, parse, parse_selector
-from gputel.promql.pretty import pretty
 from gputel.promql.reach import selectors
+from gputel.promql.syntax.nodes import Node
+from gputel.promql.syntax.parse import may_be_slow, parse, parse_selector
+from gputel.promql.syntax.pretty import pretty
+from gputel.promql.values.labels import NAME
 from gputel.threads import EVALUATION, READING
 
 _STARTED = datetime.now(UTC)

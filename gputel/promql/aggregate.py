@@ -10,12 +10,12 @@ from collections.abc import Callable
 import numpy as np
 
 from gputel.errors import ExpressionFailed
-from gputel.promql import quantile
-from gputel.promql.bounds import Bounds
-from gputel.promql.labels import NAME, Labels, drop, keep
-from gputel.promql.nodes import Aggregate
-from gputel.promql.vector import Bools, Float64, Int64, Vector, empty
-from gputel.promql.windows import blocks
+from gputel.promql.functions import quantile
+from gputel.promql.syntax.nodes import Aggregate
+from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.labels import NAME, Labels, drop, keep
+from gputel.promql.values.vector import Bools, Float64, Int64, Vector, empty
+from gputel.promql.values.windows import blocks
 
 _K_LIMIT = 2.0**63
 _LARGEST = np.finfo(np.float64).max

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from gputel.errors import ExpressionFailed
-from gputel.promql.bounds import Bounds
-from gputel.promql.labels import NAME, Labels, drop, keep, shown, without_name
-from gputel.promql.nodes import Binary, Card, Matching
-from gputel.promql.operators import DROPS_NAME, SETS, compute
-from gputel.promql.vector import Bools, Float64, Int64, Scalar, Vector, empty, merged
+from gputel.promql.syntax.nodes import Binary, Card, Matching
+from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.labels import NAME, Labels, drop, keep, shown, without_name
+from gputel.promql.values.operators import DROPS_NAME, SETS, compute
+from gputel.promql.values.vector import Bools, Float64, Int64, Scalar, Vector, empty, merged
 
 _MANY_TO_ONE = (
     "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"

@@ -12,11 +12,11 @@ import numpy as np
 
 from gputel.promql.aggregate import aggregated
 from gputel.promql.binary import combined
-from gputel.promql.bounds import Bounds
-from gputel.promql.calls import CALLS, Arguments, absent_labels
-from gputel.promql.count_values import count_values
-from gputel.promql.labels import without_name
-from gputel.promql.nodes import (
+from gputel.promql.functions.calls import CALLS, Arguments, absent_labels
+from gputel.promql.functions.count_values import count_values
+from gputel.promql.functions.over_ranges import KEEPS_NAME, RANGE_FUNCTIONS, WITH_SCALARS
+from gputel.promql.reach import LOOKBACK_US, inner_steps, moments
+from gputel.promql.syntax.nodes import (
     Aggregate,
     Binary,
     Call,
@@ -30,11 +30,11 @@ from gputel.promql.nodes import (
     left_spine,
     unwrapped,
 )
-from gputel.promql.range_functions import KEEPS_NAME, RANGE_FUNCTIONS, WITH_SCALARS
-from gputel.promql.reach import LOOKBACK_US, inner_steps, moments
-from gputel.promql.samples import SeriesSamples, of_vector
-from gputel.promql.vector import Bools, Float64, Int64, Scalar, String, Value, Vector
-from gputel.promql.windows import blocks, newest, windows
+from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.labels import without_name
+from gputel.promql.values.samples import SeriesSamples, of_vector
+from gputel.promql.values.vector import Bools, Float64, Int64, Scalar, String, Value, Vector
+from gputel.promql.values.windows import blocks, newest, windows
 
 V = TypeVar("V", Scalar, Vector, String)
 

@@ -9,8 +9,7 @@ from functools import partial
 import numpy as np
 
 from gputel.errors import ExpressionFailed
-from gputel.promql.bounds import UNLIMITED
-from gputel.promql.nodes import (
+from gputel.promql.syntax.nodes import (
     Aggregate,
     Binary,
     Call,
@@ -22,7 +21,8 @@ from gputel.promql.nodes import (
     Unary,
     left_spine,
 )
-from gputel.promql.vector import Int64
+from gputel.promql.values.bounds import UNLIMITED
+from gputel.promql.values.vector import Int64
 
 LOOKBACK_US = 300_000_000
 """How old a series' newest sample may be and still be its value: 5 minutes, as in Prometheus."""

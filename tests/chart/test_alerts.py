@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gputel.promql.parse import parse
+from gputel.promql.syntax.parse import parse
 from tests.chart.conftest import RenderOf
 from tests.chart.metric_names import exported
 from tests.chart.renders import CHART, Render

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gputel.promql.bounds import Bounds
 from gputel.promql.evaluate import evaluate
-from gputel.promql.labels import Labels, from_mapping
-from gputel.promql.matching import matches
-from gputel.promql.parse import parse
 from gputel.promql.reach import reaches, resolved
-from gputel.promql.samples import collect
-from gputel.promql.vector import Scalar, String, Vector
+from gputel.promql.syntax.matching import matches
+from gputel.promql.syntax.parse import parse
+from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.labels import Labels, from_mapping
+from gputel.promql.values.samples import collect
+from gputel.promql.values.vector import Scalar, String, Vector
 
 SECOND = 1_000_000
 Points = Sequence[tuple[float, float]]

@@ -1,0 +1,1 @@
+"""The functions of PromQL: values in, values out."""

@@ -1,0 +1,127 @@
+"""Functions of instant vectors, scalars and texts, each from its arguments to its value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from gputel.promql.functions import elementwise as functions
+from gputel.promql.functions.dates import DATES
+from gputel.promql.functions.elementwise import ELEMENTWISE
+from gputel.promql.functions.histograms import histogram_quantile
+from gputel.promql.functions.relabel import label_join, label_replace
+from gputel.promql.syntax.nodes import MatchOp, Node, Selector
+from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.labels import NAME, Labels, without_name
+from gputel.promql.values.vector import Bools, Float64, Int64, Scalar, String, Value, Vector, empty
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a function is given: expressions, their values, the steps and the limits."""
+
+    nodes: Sequence[Node]
+    values: Sequence[Value]
+    steps_us: Int64
+    bounds: Bounds
+
+    def vector(self, place: int) -> Vector:
+        """The instant vector at this place."""
+        value = self.values[place]
+        assert isinstance(value, Vector), "the parser checks types"
+        return value
+
+    def scalar(self, place: int) -> Scalar:
+        """The scalar at this place."""
+        value = self.values[place]
+        assert isinstance(value, Scalar), "the parser checks types"
+        return value
+
+    def texts(self) -> list[str]:
+        """All strings, in order."""
+        return [value.value for value in self.values if isinstance(value, String)]
+
+
+def _elementwise(compute: Callable[[Float64], Float64], given: Arguments) -> Vector:
+    vector = given.vector(0)
+    return vector.mapped(without_name, compute(vector.values))
+
+
+def _date(part: Callable[[Float64], npt.NDArray[np.generic]], given: Arguments) -> Vector:
+    if not given.values:
+        # Whole seconds, cut towards zero as Go does.
+        seconds = np.trunc(given.steps_us / 1e6)
+        return functions.to_vector(Scalar(part(seconds).astype(np.float64)))
+    vector = given.vector(0)
+    return vector.mapped(without_name, part(vector.values).astype(np.float64))
+
+
+def _rounded(given: Arguments) -> Vector:
+    ones = Scalar(np.ones(len(given.steps_us)))
+    to = given.scalar(1) if len(given.values) > 1 else ones
+    return functions.rounded(given.vector(0), to)
+
+
+def _timestamp(given: Arguments) -> Vector:
+    """The time of each step: of what is no selector, no sample's own time is known."""
+    vector = given.vector(0)
+    times = np.broadcast_to(given.steps_us / 1e6, vector.values.shape)
+    return vector.mapped(without_name, times)
+
+
+def _absent(given: Arguments) -> Vector:
+    present = given.vector(0).present
+    nothing: Bools = np.logical_not(present.any(axis=0)).reshape(1, -1)
+    return Vector([absent_labels(given.nodes[0])], np.ones(nothing.shape), nothing)
+
+
+def absent_labels(node: Node) -> Labels:
+    """The labels that a selector asks for by ``=``, each once; none of other expressions."""
+    if not isinstance(node, Selector):
+        return ()
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    for matcher in node.matchers:
+        if matcher.name == NAME:
+            continue
+        if matcher.op is MatchOp.EQUAL and matcher.name not in seen:
+            found[matcher.name] = matcher.value
+            seen.add(matcher.name)
+        else:
+            found.pop(matcher.name, None)
+    return tuple(sorted(pair for pair in found.items() if pair[1]))
+
+
+def _of_native(given: Arguments) -> Vector:
+    """Of native histograms, which gputel has not, and so of no series."""
+    return empty(len(given.steps_us))
+
+
+CALLS: dict[str, Callable[[Arguments], Value]] = {
+    **{name: partial(_elementwise, compute) for name, compute in ELEMENTWISE.items()},
+    **{name: partial(_date, part) for name, part in DATES.items()},
+    "absent": _absent,
+    "clamp": lambda a: functions.clamped(a.vector(0), a.scalar(1), a.scalar(2)),
+    "clamp_max": lambda a: functions.clamped(a.vector(0), None, a.scalar(1)),
+    "clamp_min": lambda a: functions.clamped(a.vector(0), a.scalar(1), None),
+    "histogram_count": _of_native,
+    "histogram_fraction": _of_native,
+    "histogram_quantile": lambda a: histogram_quantile(
+        a.scalar(0).values, a.vector(1), a.bounds.check
+    ),
+    "histogram_sum": _of_native,
+    "label_join": lambda a: label_join(a.vector(0), *a.texts()),
+    "label_replace": lambda a: label_replace(a.vector(0), a.bounds.check, *a.texts()),
+    "pi": lambda a: Scalar(np.full(len(a.steps_us), np.pi)),
+    "round": _rounded,
+    "scalar": lambda a: functions.to_scalar(a.vector(0)),
+    "sort": lambda a: functions.ordered(a.vector(0), descending=False),
+    "sort_desc": lambda a: functions.ordered(a.vector(0), descending=True),
+    "time": lambda a: Scalar(a.steps_us / 1e6),
+    "timestamp": _timestamp,
+    "vector": lambda a: functions.to_vector(a.scalar(0)),
+}

@@ -1,0 +1,1 @@
+"""PromQL text in, a checked tree out, and back to text."""

@@ -1,0 +1,1 @@
+"""What an evaluation computes with: labels, vectors, samples, windows, and their bounds."""
