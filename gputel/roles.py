@@ -242,7 +242,7 @@ async def _streamer(process: Process) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _api(process: Process) -> AsyncIterator[None]:
-    from gputel.api.prometheus_series import cache_bytes
+    from gputel.api.prometheus.series import cache_bytes
     from gputel.api.push.pusher import Pusher
     from gputel.api.server import serve
     from gputel.store.grants import check_rights

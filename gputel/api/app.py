@@ -9,28 +9,28 @@ from typing import Any
 from aiohttp import web
 from aiohttp_apispec import validation_middleware
 
-from gputel.api.access import scope_of_request
-from gputel.api.fleet_telemetry import list_telemetry
-from gputel.api.gpu import get_gpu
-from gputel.api.gpus import list_gpus
-from gputel.api.hosts import list_host_gpus, list_hosts
-from gputel.api.keys import DOCUMENT, LIMITS, PROMETHEUS, PUSHER, READER, TAIL
-from gputel.api.latest import list_latest_telemetry
-from gputel.api.metrics import list_metrics
+from gputel.api.inventory.gpu import get_gpu
+from gputel.api.inventory.gpus import list_gpus
+from gputel.api.inventory.hosts import list_host_gpus, list_hosts
+from gputel.api.inventory.metrics import list_metrics
 from gputel.api.openapi import build_document
 from gputel.api.pages import add_page_routes
-from gputel.api.parser import Parser
-from gputel.api.prometheus import add_prometheus_routes
-from gputel.api.prometheus_asks import Prometheus
-from gputel.api.prometheus_refusals import prometheus_refusals
+from gputel.api.prometheus.asks import Prometheus
+from gputel.api.prometheus.refusals import prometheus_refusals
+from gputel.api.prometheus.routes import add_prometheus_routes
+from gputel.api.push.handler import push_telemetry
 from gputel.api.push.pusher import Pusher
 from gputel.api.service import add_service_routes
+from gputel.api.shared.access import scope_of_request
+from gputel.api.shared.keys import DOCUMENT, LIMITS, PROMETHEUS, PUSHER, READER, TAIL
+from gputel.api.shared.parser import Parser
+from gputel.api.shared.time_limit import lift_time_limit, time_limit_middleware
 from gputel.api.stream.handler import stream_telemetry
 from gputel.api.stream.tail import Tail
-from gputel.api.telemetry import list_gpu_telemetry
-from gputel.api.telemetry_push import push_telemetry
-from gputel.api.time_limit import lift_time_limit, time_limit_middleware
-from gputel.api.top import list_top
+from gputel.api.telemetry.fleet import list_telemetry
+from gputel.api.telemetry.gpu import list_gpu_telemetry
+from gputel.api.telemetry.latest import list_latest_telemetry
+from gputel.api.telemetry.top import list_top
 from gputel.config import ApiSettings
 from gputel.store.limits import limits_of
 from gputel.store.read.reader import Reader

@@ -18,9 +18,9 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 
 from gputel import __version__
-from gputel.api.access import scope_of
-from gputel.api.documented import LISTS
 from gputel.api.formats.media import MEDIA_TYPES, Format
+from gputel.api.shared.access import scope_of
+from gputel.api.shared.documented import LISTS
 from gputel.web.access.tokens import Scope
 
 JSON = "application/json"

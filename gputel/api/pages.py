@@ -7,8 +7,8 @@ import asyncio
 import msgspec
 from aiohttp import web
 
-from gputel.api.documented import answer, errors, operation
-from gputel.api.keys import DOCUMENT
+from gputel.api.shared.documented import answer, errors, operation
+from gputel.api.shared.keys import DOCUMENT
 from gputel.web import static_files
 
 PAGES = ("/", "/swagger")

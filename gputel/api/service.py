@@ -7,8 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
-from gputel.api.documented import answer, errors, operation
-from gputel.api.schemas import HealthSchema, ReadinessSchema
+from gputel.api.shared.documented import answer, errors, operation
+from gputel.api.shared.schemas import HealthSchema, ReadinessSchema
 from gputel.web.health import Health, add_health_routes
 
 Handler = Callable[..., Any]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from gputel.api import times
+from gputel.api.shared import times
 
 _DURATION = re.compile(r"(?:now-)?(\d{1,6})(s|m|h|d|w)", re.ASCII)
 _PARTS = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?)?", re.ASCII)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from gputel.api import times
+from gputel.api.shared import times
 from gputel.cli import api_client, query_completion, query_output
 from gputel.cli import query_options as options
 from gputel.cli import query_table as table

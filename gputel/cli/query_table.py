@@ -55,7 +55,7 @@ def ago(time: str) -> str:
 def _age_s(time: str) -> float:
     from datetime import UTC, datetime
 
-    from gputel.api import times
+    from gputel.api.shared import times
 
     return (datetime.now(UTC) - times.parse(time)).total_seconds()
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 import schemathesis
 from hypothesis import strategies as st
 
-from gputel.api import cursor, times
+from gputel.api.shared import times
+from gputel.api.telemetry import cursor
 from gputel.store.blocks.samples import micros
 from gputel.store.read.reader import EARLIEST, LATEST
 from gputel.store.read.time_order import Position

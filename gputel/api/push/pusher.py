@@ -11,11 +11,11 @@ from aiohttp import web
 
 from gputel import metrics
 from gputel.api.formats.media import Format
-from gputel.api.push.arrow_records import parse_arrow
+from gputel.api.push.arrow import parse_arrow
 from gputel.api.push.bodies import coding_of, format_of, make_intake, unpack
 from gputel.api.push.checks import check, check_days
-from gputel.api.push.csv_records import parse_csv
-from gputel.api.push.json_records import parse_json, parse_ndjson
+from gputel.api.push.csv import parse_csv
+from gputel.api.push.json import parse_json, parse_ndjson
 from gputel.api.push.records import Parsed, Reject
 from gputel.config import ApiSettings
 from gputel.errors import (

@@ -7,11 +7,11 @@ from contextlib import aclosing
 from aiohttp import web
 
 from gputel import metrics
-from gputel.api.access import check_token
-from gputel.api.documented import answer, errors, headers, operation, query
-from gputel.api.filters import SeriesFilters, selection
 from gputel.api.formats.streamed import break_off, write
-from gputel.api.keys import TAIL
+from gputel.api.shared.access import check_token
+from gputel.api.shared.documented import answer, errors, headers, operation, query
+from gputel.api.shared.filters import SeriesFilters, selection
+from gputel.api.shared.keys import TAIL
 from gputel.api.stream import events
 from gputel.api.stream.place import Place
 from gputel.api.stream.subscriber import Delivery, Gap, Lag, Subscriber

@@ -93,7 +93,7 @@ async def test_clients_that_leave_at_any_moment_put_nothing_in_the_log(
 async def test_a_form_that_does_not_come_is_not_waited_for(
     api: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gputel.api.prometheus_form._FORM_S", 0.2)
+    monkeypatch.setattr("gputel.api.prometheus.form._FORM_S", 0.2)
     form = "Content-Type: application/x-www-form-urlencoded"
     async with raw_to(api.port) as raw:
         await raw.send(request("/prometheus/api/v1/query", b"que", form, "Content-Length: 100"))

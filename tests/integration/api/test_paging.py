@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 from yarl import URL
 
-from gputel.api import cursor
+from gputel.api.telemetry import cursor
 from gputel.store.read.time_order import Position
 from tests.telemetry_rows import Labels, add_block, add_many, every
 

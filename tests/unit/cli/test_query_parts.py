@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gputel.api import times
+from gputel.api.shared import times
 from gputel.cli.api_client import objects
 from gputel.cli.moments import Moment
 from gputel.cli.query_options import default_api_url

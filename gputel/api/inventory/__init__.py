@@ -1,0 +1,1 @@
+"""What there is: GPUs, hosts, metrics."""

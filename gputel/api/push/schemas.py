@@ -1,0 +1,161 @@
+"""What a push of records holds, and what it is answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import RAISE, Schema, fields, validate
+
+from gputel.api.formats.media import Format
+from gputel.api.push.answer import MOST_TOLD
+from gputel.api.push.keys import KEY_LENGTH
+from gputel.api.shared.schemas import ErrorSchema, described
+from gputel.model.bounds import LABEL_CHARACTERS, RAW_BYTES
+
+_UUID = "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
+_METRIC = "DCGM_FI_DEV_GPU_UTIL"
+_ONE_LINE = r"^[^\u0000\r\n]*$"
+_NOT_BLANK = r"^[^\u0000\r\n]*[^\u0000\r\n\s][^\u0000\r\n]*$"
+
+
+def _name(description: str, example: str) -> fields.String:
+    return fields.String(
+        required=True,
+        validate=validate.Length(min=1, max=LABEL_CHARACTERS),
+        metadata=described(f"{description} Not blank.", example, pattern=_NOT_BLANK),
+    )
+
+
+def _label(description: str, example: str = "", most: int = LABEL_CHARACTERS) -> fields.String:
+    return fields.String(
+        validate=validate.Length(max=most),
+        metadata=described(f"{description} Default: ''.", example, pattern=_ONE_LINE),
+    )
+
+
+class PushedRecordSchema(Schema):
+    """A record to push; what ``GET`` answers is one."""
+
+    class Meta:
+        """Of marshmallow."""
+
+        unknown = RAISE
+
+    metric_name = _name("What was read.", _METRIC)
+    uuid = _name("What identifies the GPU.", _UUID)
+    value = fields.Float(required=True, metadata=described("The reading, a finite number.", 97))
+    timestamp = fields.DateTime(
+        allow_none=True,
+        metadata=described(
+            "When, in the years 2000 to 2099. Default: the time of the push.",
+            "2025-07-18T20:42:34Z",
+        ),
+    )
+    gpu_id = _label("The GPU's index on its host.", "0")
+    device = _label("Its device.", "nvidia0")
+    modelName = _label("Its model.", "NVIDIA H100 80GB HBM3")
+    hostname = _label("Its host.", "mtv5-dgx1-hgpu-031")
+    Hostname = _label("The same, as DCGM calls it; one of the two is enough.")
+    container = _label("Container that used it.")
+    pod = _label("Pod that used it.")
+    namespace = _label("Namespace of the pod.")
+    labels_raw = _label(
+        f"All labels as DCGM's exporter gave them, {RAW_BYTES:,} bytes of UTF-8 at most.",
+        'gpu="0",device="nvidia0"',
+        RAW_BYTES,
+    )
+
+
+class RejectSchema(Schema):
+    """A record that was not accepted."""
+
+    index = fields.Integer(
+        required=True,
+        metadata=described("Its place in the body, from 0; in CSV below the header.", 1),
+    )
+    reason = fields.String(
+        required=True, metadata=described("What is wrong with it.", "uuid is missing")
+    )
+
+
+class PushedSchema(Schema):
+    """What became of the records."""
+
+    accepted = fields.Integer(
+        required=True, metadata=described("Records that are in the queue now.", 2)
+    )
+    rejected_count = fields.Integer(required=True, metadata=described("Records that are not.", 1))
+    rejected = fields.List(
+        fields.Nested(RejectSchema),
+        required=True,
+        metadata=described(f"Which, and why; the first {MOST_TOLD}."),
+    )
+    message_id = fields.String(
+        metadata=described("The message that carries them; absent where there are none.")
+    )
+
+
+class PushRefusedSchema(ErrorSchema):
+    """Why nothing was accepted; of ``all_rejected``, with the records."""
+
+    rejected_count = fields.Integer(metadata=described("Records that were rejected."))
+    rejected = fields.List(
+        fields.Nested(RejectSchema), metadata=described(f"Which, and why; the first {MOST_TOLD}.")
+    )
+
+
+_RECORD = {"metric_name": _METRIC, "uuid": _UUID, "value": 97, "hostname": "host-1"}
+_CSV = f"timestamp,metric_name,uuid,value\n2026-03-01T12:00:00Z,{_METRIC},{_UUID},97\n"
+
+BODY: dict[str, Any] = {
+    "required": True,
+    "description": "Records, as Content-Type says; gzip or zstd by Content-Encoding.",
+    "content": {
+        Format.JSON.media_type: {
+            "schema": {
+                "type": "array",
+                "items": PushedRecordSchema,
+                "description": "Records. A single one is taken without the list as well.",
+            },
+            "example": [_RECORD],
+        },
+        Format.NDJSON.media_type: {
+            "schema": {"type": "string", "format": "ndjson", "description": "An object a line."},
+            "example": '{"metric_name": "M", "uuid": "GPU-1", "value": 1}\n',
+        },
+        Format.CSV.media_type: {
+            "schema": {
+                "type": "string",
+                "format": "csv",
+                "description": "A header and a record a line, as `gputel ingest` reads them. "
+                "`metric_name`, `uuid` and `value` have to be there.",
+            },
+            "example": _CSV,
+        },
+        Format.ARROW.media_type: {
+            "schema": {
+                "type": "string",
+                "format": "binary",
+                "description": "An IPC stream: text, or dictionaries of text, a timestamp and a "
+                "number for `value`.",
+            }
+        },
+    },
+}
+"""The request body, for the document."""
+
+KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A name for this push, visible ASCII. Sent again with the same body, it lands "
+    "once; with another body it is refused with 422.",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": KEY_LENGTH,
+        "pattern": "^[!-~]+$",
+        "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
+    },
+}
+"""The header that makes a push safe to repeat, for the document."""

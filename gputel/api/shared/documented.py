@@ -1,0 +1,101 @@
+"""How a handler is documented: aiohttp-apispec's decorators, with the errors that all share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from aiohttp_apispec import docs, match_info_schema, querystring_schema, response_schema
+from marshmallow import Schema
+
+from gputel.api.shared.schemas import ErrorSchema, NoQuery, QuerySchema
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+LISTS = "lists"
+"""Marks, in what is recorded of a handler, that it answers a list in any format."""
+
+_ERRORS = {
+    400: "A parameter is unknown or wrong; the message names it and shows a right one.",
+    404: "No record of what the path names has ever landed; the message says where to look.",
+    406: "`Accept` takes none of the formats that there are; the message lists them.",
+    503: "Postgres is away for now, or busy: try again after `Retry-After` seconds. With the code "
+    "`timeout`, the answer took too long to begin: ask for less.",
+}
+
+
+def operation(
+    operation_id: str,
+    tag: str,
+    summary: str,
+    description: str,
+    *,
+    produces: str = "application/json",
+) -> Callable[[Handler], Handler]:
+    """Name and describe the operation that a handler answers."""
+    decorate: Callable[[Handler], Handler] = docs(
+        operationId=operation_id,
+        tags=[tag],
+        summary=summary,
+        description=description,
+        produces=[produces],
+    )
+    return decorate
+
+
+def query(schema: type[QuerySchema] = NoQuery) -> Callable[[Handler], Handler]:
+    """Check the query parameters; the handler finds them in ``request["querystring"]``."""
+    decorate: Callable[[Handler], Handler] = querystring_schema(schema)
+    return decorate
+
+
+def path(schema: type[Schema]) -> Callable[[Handler], Handler]:
+    """Describe the parameters in the path; the handler finds them in ``request["match_info"]``."""
+    decorate: Callable[[Handler], Handler] = match_info_schema(schema)
+    return decorate
+
+
+def answer(
+    schema: Schema | dict[str, Any], status: int, description: str
+) -> Callable[[Handler], Handler]:
+    """Describe what the handler answers, by a schema of marshmallow or of OpenAPI."""
+    decorate: Callable[[Handler], Handler] = response_schema(
+        schema, status, description=description
+    )
+    return decorate
+
+
+def body(described: dict[str, Any]) -> Callable[[Handler], Handler]:
+    """Describe the body that the handler reads."""
+    decorate: Callable[[Handler], Handler] = docs(requestBody=described)
+    return decorate
+
+
+def headers(*described: dict[str, Any]) -> Callable[[Handler], Handler]:
+    """Describe headers that the handler reads."""
+    decorate: Callable[[Handler], Handler] = docs(parameters=list(described))
+    return decorate
+
+
+def listed(schema: type[Schema], description: str) -> Callable[[Handler], Handler]:
+    """Describe an answer that is a list of ``schema`` in the format asked for."""
+
+    def decorate(handler: Handler) -> Handler:
+        answer(schema(many=True), 200, description)(handler)
+        answer({}, 304, "`If-None-Match` has the `ETag` of this answer.")(handler)
+        handler.__apispec__[LISTS] = True  # type: ignore[attr-defined]
+        return handler
+
+    return decorate
+
+
+def errors(*statuses: int) -> Callable[[Handler], Handler]:
+    """Document refusals, all of one shape, beside the one for the unforeseen."""
+
+    def decorate(handler: Handler) -> Handler:
+        for status in statuses:
+            answer(ErrorSchema(), status, _ERRORS[status])(handler)
+        response_schema(ErrorSchema(), "default", description="Any other refusal.")(handler)
+        return handler
+
+    return decorate

@@ -1,0 +1,48 @@
+"""Turns what a schema refuses into gputel's own 400, in words that name the parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from aiohttp import web
+from marshmallow import Schema, ValidationError, fields
+from webargs.aiohttpparser import AIOHTTPParser
+
+from gputel.api.shared.schemas import UNKNOWN
+from gputel.errors import BadRequest
+
+_MANY = fields.List(fields.String)
+
+
+class Parser(AIOHTTPParser):
+    """What ``aiohttp_apispec.validation_middleware`` parses with; one an application."""
+
+    def pre_load(
+        self, location_data: Mapping[str, Any], *, schema: Schema, req: web.Request, location: str
+    ) -> Mapping[str, Any]:
+        """Refuse a parameter that was given twice: either answer would surprise someone."""
+        if location == "querystring":
+            for name in req.query:
+                field = schema.fields.get(name, _MANY)
+                if not isinstance(field, fields.List) and len(req.query.getall(name)) > 1:
+                    raise BadRequest(f"{name}: is given more than once; give it once")
+        return location_data
+
+    def handle_error(
+        self, error: ValidationError, req: web.Request, schema: Schema, **_kwargs: Any
+    ) -> NoReturn:
+        """Raise BadRequest with all that is wrong, one parameter after the other."""
+        messages: dict[str, dict[str, list[str]]] = error.messages_dict
+        found = []
+        for location in messages.values():
+            for name, texts in location.items():
+                found += [_describe(str(name), str(text), schema) for text in texts]
+        raise BadRequest("; ".join(found))
+
+
+def _describe(name: str, text: str, schema: Schema) -> str:
+    if text != UNKNOWN:
+        return f"{name}: {text}"
+    known = ", ".join(schema.fields)
+    return f"unknown query parameter {name!r}; this path takes {known or 'none'}"

@@ -1,0 +1,1 @@
+"""Records and values of GPUs, by time, by step, newest, largest."""
