@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from gputel import config
-from gputel.cli import ingest_job
-from gputel.cli.ingest import DEFAULTS
+from gputel.cli.ingest import job as ingest_job
+from gputel.cli.ingest.command import DEFAULTS
 from gputel.collector import worker
 from gputel.model import record_batch
 from gputel.mq.client import QueueClient

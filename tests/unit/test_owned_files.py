@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gputel.cli.export_file import whole_file
-from gputel.cli.ingest_rejects import Rejects
+from gputel.cli.ingest.rejects import Rejects
+from gputel.cli.query.export_file import whole_file
 from gputel.errors import SourceError, UsageError
 from gputel.mq.journal.files import JournalFiles, lock_directory
 from gputel.owned_files import open_file, open_output, opened_directory, read_small

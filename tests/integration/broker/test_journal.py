@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from gputel.broker.durable.declarations import FILE
-from gputel.cli.journal_verify import verify_command
+from gputel.cli.queue.verify import verify_command
 from gputel.mq.journal.files import JournalFiles, JournalInUse, segment_path
 from tests.integration.broker.conftest import Clock, Start
 

@@ -1,0 +1,1 @@
+"""``gputel db``: the database behind gputel."""

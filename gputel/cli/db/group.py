@@ -1,0 +1,111 @@
+"""``gputel db``: the database behind gputel."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from gputel import config
+from gputel.cli.options import settings_options
+from gputel.cli.terminal import say
+from gputel.config import CollectorSettings, Settings
+from gputel.store.grants import grant
+from gputel.store.migrations import migrate
+from gputel.store.open import open_dsn, open_store
+from gputel.store.pool import close_pool, open_pool, store_errors
+from gputel.store.postgres.shared import running_dsn
+
+_NOT_RETENTION = set(CollectorSettings.__dataclass_fields__) - {"retention"}
+_POLL_S = 0.5
+
+
+@click.group()
+def db() -> None:
+    """The database: where it is, how it is, and its schema."""
+
+
+@db.command()
+@settings_options("common", "postgres")
+def url(**flags: str | None) -> None:
+    """Print the DSN of the database, for psql: psql "$(gputel db url)"."""
+    settings = config.resolve(flags).settings
+    click.echo(settings.postgres.postgres_dsn or running_dsn(settings.common.data_dir))
+
+
+@db.command("migrate")
+@settings_options("common", "postgres")
+def migrate_command(**flags: str | None) -> None:
+    """Bring the schema up to date, and print what was applied."""
+    names = asyncio.run(_migrate(config.resolve(flags).settings))
+    for name in names:
+        say(f"applied {name}")
+    if not names:
+        say("the schema is up to date")
+
+
+async def _migrate(settings: Settings) -> list[str]:
+    async with open_dsn(settings) as dsn:
+        pool = await open_pool(dsn, settings.postgres)
+        try:
+            async with store_errors(), pool.acquire() as connection:
+                return await migrate(connection)
+        finally:
+            await close_pool(pool)
+
+
+@db.command("grant")
+@click.option("--role", required=True, metavar="NAME", help="The role, which has to exist.")
+@settings_options("common", "postgres")
+def grant_command(role: str, **flags: str | None) -> None:
+    """Give a Postgres role the rights that the api needs: it can change nothing that has landed.
+
+    Start the api with a DSN of this role. Grant again after an upgrade.
+    """
+    for statement in asyncio.run(_grant(config.resolve(flags).settings, role)):
+        click.echo(statement)
+
+
+async def _grant(settings: Settings, role: str) -> list[str]:
+    async with open_store(settings, make=False) as pool, pool.acquire() as connection:
+        return await grant(connection, role)
+
+
+@db.command()
+@settings_options("common", "postgres", "collector", skip=_NOT_RETENTION - {"rollup_retention"})
+def maintain(**flags: str | None) -> None:
+    """Make rollups, merge all blocks that can be, drop what is older than --retention; say so."""
+    asyncio.run(_maintain(config.resolve(flags).settings))
+
+
+async def _maintain(settings: Settings) -> None:
+    from gputel.cli.db.status import print_work
+    from gputel.store.upkeep.maintenance import Maintenance
+
+    async with open_store(settings, make=False) as pool:
+        kept = settings.collector.retention, settings.collector.rollup_retention
+        maintenance = Maintenance(pool, *kept)
+        told = False
+        while (work := await maintenance.run(everything=True)) is None:
+            if not told:
+                say("waiting: another gputel maintains this database", err=True)
+                told = True
+            await asyncio.sleep(_POLL_S)
+        print_work(work)
+
+
+@db.command()
+@click.option("--format", "shape", type=click.Choice(("table", "json")), default="table")
+@settings_options("common", "postgres", "collector", skip=_NOT_RETENTION)
+def status(shape: str, **flags: str | None) -> None:
+    """Show the days of the store: what is in them, what they take, what is still to be done."""
+    asyncio.run(_status(config.resolve(flags).settings, shape))
+
+
+async def _status(settings: Settings, shape: str) -> None:
+    from gputel.cli.db.status import print_status
+    from gputel.store.status import store_status
+
+    async with open_store(settings, make=False) as pool:
+        found = await store_status(pool, settings.collector.retention)
+    print_status(found, shape)

@@ -1,0 +1,1 @@
+"""``gputel ingest``: files in, a report of every row out."""

@@ -1,0 +1,85 @@
+"""``gputel ingest --follow``: files that grow, until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gputel.backoff import pause
+from gputel.cli.ingest.inputs import Input
+from gputel.cli.ingest.report import DeadChunk, Report, shown
+from gputel.cli.ingest.run import EXIT_FAILED, exit_code, roles_for
+from gputel.cli.terminal import say, tell
+from gputel.config import Settings
+from gputel.errors import SourceError
+from gputel.runtime import running
+
+if TYPE_CHECKING:
+    from gputel.roles import Process
+    from gputel.streamer.open_source import OpenSource
+
+_MODULES = ("gputel.cli.ingest.job", "gputel.streamer.following", "pyarrow.compute")
+_LOOK_S = 0.2
+
+
+async def follow_all(
+    inputs: Sequence[Input], rejects: Path | None, shape: str, settings: Settings, *, failed: bool
+) -> int:
+    """Follow files side by side until a signal comes; returns the exit code.
+
+    A file that can be followed no more does not keep the others from it.
+    """
+    reports: list[Report] = []
+
+    async def follow(process: Process, source: Input) -> None:
+        nonlocal failed
+        try:
+            await _follow(process, source, rejects or source.rejects_path, shape, reports)
+        except (SourceError, DeadChunk) as error:
+            tell(error.message)
+            failed = True
+
+    async with running(roles_for(settings), settings, _MODULES) as process:
+        await asyncio.gather(*(follow(process, source) for source in inputs))
+    return EXIT_FAILED if failed else exit_code(reports)
+
+
+async def _follow(
+    process: Process, source: Input, rejects: Path, shape: str, reports: list[Report]
+) -> None:
+    """Follow one name: the file that has it, then the next that gets it; tell of each."""
+    from gputel.cli.ingest.job import ingest_source
+    from gputel.streamer.following import Following
+
+    ended: set[str] = set()
+    waiting = False
+    while not process.stopping.is_set():
+        opened = await asyncio.to_thread(_open, process, source.path)
+        if opened is None or opened.stream_id in ended:
+            if opened is None and not waiting:
+                waiting = True
+                tell(f"waiting for rows in {source.name}")
+            await pause(_LOOK_S, process.stopping)
+            continue
+        report = await ingest_source(
+            process, opened, source.name, rejects, lambda _: None,
+            append=bool(ended), streamer=Following,
+        )  # fmt: skip
+        waiting = False
+        ended.add(opened.stream_id)
+        reports.append(report)
+        say(shown(report, shape, alone=True, followed=True))
+
+
+def _open(process: Process, path: Path) -> OpenSource | None:
+    from gputel.sources.dcgm.growing import open_growing
+    from gputel.streamer.open_source import OpenSource
+
+    settings = process.settings.streamer
+    csv = open_growing(path, settings.timestamps)
+    if csv is None:
+        return None
+    stream_id = settings.stream_id or csv.stream_id
+    return OpenSource(csv, csv, stream_id, csv.fingerprint, path.resolve())

@@ -1,0 +1,169 @@
+"""One file's ingest: a one-shot streamer, watched until its last row has landed."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gputel.backoff import pause
+from gputel.cli.ingest.rejects import Rejects
+from gputel.cli.ingest.report import DeadChunk, Report
+from gputel.errors import StoreUnavailable
+from gputel.roles import Process
+from gputel.store.write.streams import Lease, Progress, Streams
+from gputel.streamer.open_source import OpenSource, open_source
+from gputel.streamer.streamer import SourceChunk, Streamer
+
+_POLL_S = 0.1
+_EXAMPLES = 5  # rejects that the report itself shows
+_CHUNKS_KNOWN = 8192  # a chunk that is read again is one of the latest
+
+
+class Job:
+    """Watches a streamer: counts what it reads, keeps its rejects, notes what cannot land."""
+
+    def __init__(self, name: str, start: Progress, rejects: Rejects) -> None:
+        self._name = name
+        self._start = start
+        self._rejects = rejects
+        self._seen: set[int] = set()  # the first rows of chunks
+        self._rows_read = self._rows_rejected = 0
+        self.dead: Lease | None = None
+        self.examples: list[str] = []
+
+    def chunk_read(self, chunk: SourceChunk) -> None:
+        """Count a chunk once, however often it is read."""
+        if chunk.first_row in self._seen:
+            return
+        if len(self._seen) >= _CHUNKS_KNOWN:
+            self._seen = set(sorted(self._seen)[_CHUNKS_KNOWN // 2 :])
+        self._seen.add(chunk.first_row)
+        self._rows_read += chunk.row_count
+        self._rows_rejected += len(chunk.rejects)
+        if chunk.rejects:
+            self._rejects.write(self._name, chunk)
+            room = _EXAMPLES - len(self.examples)
+            self.examples += [
+                f"line {reject.line}"
+                + (f", column {reject.column}" if reject.column else "")
+                + f": {reject.reason}"
+                for reject in chunk.rejects[:room]
+            ]
+
+    def chunk_dead(self, lease: Lease) -> None:
+        """Remember a chunk that is among the dead letters."""
+        self.dead = lease
+
+    def fill(self, report: Report, progress: Progress) -> None:
+        """Bring the report up to date."""
+        rejected = progress.rejected_rows - self._start.rejected_rows
+        report.rejected_for_time = max(0, rejected - self._rows_rejected)
+        report.rows_read = self._rows_read
+        report.rows_rejected = self._rows_rejected + report.rejected_for_time
+        settled = progress.landed_rows - self._start.landed_rows
+        ours = min(settled, report.rows_read)  # another ingest of the file may run beside this one
+        report.rows_landed = max(0, ours - report.rows_rejected)
+        report.first_rejects = self.examples
+        report.rejected_before = self._start.rejected_rows
+        landed_before = self._start.landed_rows - self._start.rejected_rows
+        report.duplicates_dropped = landed_before + settled - ours
+        report.complete = progress.complete
+
+
+async def ingest_file(
+    process: Process,
+    path: Path,
+    name: str,
+    rejects_path: Path,
+    show: Callable[[Report], None],
+    *,
+    append: bool = False,
+    descriptor: int | None = None,
+) -> Report:
+    """Ingest one file, which people know by ``name``; see ``ingest_source``.
+
+    What has no path of its own is given by its ``descriptor``.
+    """
+    settings = dataclasses.replace(process.settings.streamer, csv=path, loop=False)
+    data_dir = process.settings.common.data_dir
+    opened = await asyncio.to_thread(open_source, settings, data_dir, descriptor)
+    return await ingest_source(process, opened, name, rejects_path, show, append=append)
+
+
+async def ingest_source(
+    process: Process,
+    opened: OpenSource,
+    name: str,
+    rejects_path: Path,
+    show: Callable[[Report], None],
+    *,
+    append: bool = False,
+    streamer: Callable[..., Streamer] = Streamer,
+) -> Report:
+    """Ingest one source, calling ``show`` with the growing report.
+
+    The rejects file is begun anew, unless ``append`` is set or the stream was begun before.
+
+    Returns when every row has landed, or been rejected, or the process was told to stop. Raises
+    SourceError for a file that cannot be read, DeadChunk for rows that can never land.
+    """
+    began = time.monotonic()
+    settings = dataclasses.replace(process.settings.streamer, loop=False)
+    known_as = str(opened.path) if opened.path.name == Path(name).name else name
+    streams = Streams(process.database, opened.stream_id, process.owner)
+    start = await streams.register(opened.fingerprint, known_as, looping=False)
+    report = Report(name, opened.stream_id)
+    rejects = Rejects(rejects_path, append=append or start.next_row > 0)
+    await asyncio.to_thread(rejects.check)
+    job = Job(known_as, start, rejects)
+    try:
+        async with process.queue_client() as client:
+            task = asyncio.ensure_future(
+                streamer(settings, client, streams, opened.source, job).run(process.stopping)
+            )
+            await _watch(task, process, streams, job, report, show)
+    finally:
+        report.rejects_file = rejects.close()
+    job.fill(report, await streams.progress())
+    report.damage = opened.csv.damage
+    report.seconds = time.monotonic() - began
+    return report
+
+
+async def _watch(
+    task: asyncio.Future[None],
+    process: Process,
+    streams: Streams,
+    job: Job,
+    report: Report,
+    show: Callable[[Report], None],
+) -> None:
+    began = time.monotonic()
+    try:
+        while not task.done() and not await _done_or_stopped(task, process):
+            if job.dead:
+                first, last = job.dead.first_row + 2, job.dead.first_row + job.dead.row_count + 1
+                raise DeadChunk(
+                    f"{report.file}: lines {first} to {last} cannot land: the broker holds them as "
+                    f"a dead letter, whose reason GET /dead-letters tells"
+                )
+            try:
+                job.fill(report, await streams.progress())
+            except StoreUnavailable:
+                continue
+            report.seconds = time.monotonic() - began
+            show(report)
+        _, late = await asyncio.wait((task,), timeout=process.remaining_s())
+        if not late:
+            task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+async def _done_or_stopped(task: asyncio.Future[None], process: Process) -> bool:
+    await asyncio.wait((task,), timeout=_POLL_S)
+    return task.done() or await pause(0, process.stopping)

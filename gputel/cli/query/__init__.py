@@ -1,0 +1,1 @@
+"""``gputel query``: questions to the API, answered as tables for people or data for programs."""

@@ -1,0 +1,123 @@
+"""``gputel query stream``: records as they land."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, TextIO
+
+import click
+
+from gputel.api.formats.shape import RECORD
+from gputel.cli.ask import table
+from gputel.cli.ask.events import Events
+from gputel.cli.query import options
+from gputel.cli.query.ask import in_flags
+from gputel.cli.query.safe_csv import is_requested, safe_cells
+from gputel.cli.terminal import printable_csv, shown_bytes, tell
+from gputel.printable import printable
+
+FORMATS = ("table", "ndjson", "csv")
+
+_WIDE_METRIC, _WIDE_VALUE, _WIDE_PLACE = 32, 12, 24
+_WIDE_LINE = 133
+
+
+@click.command("stream")
+@options.metric_filter()
+@options.gpu_filters()
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="End after N records. Default: never."
+)
+@options.api_url()
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    help="Shape of the records. Default: table on a terminal, ndjson otherwise.",
+)
+def stream_command(api_url: str, format_: str | None, limit: int | None, **wanted: Any) -> None:
+    """Follow records as they land, of all GPUs or of those that the filters leave; Ctrl-C ends it.
+
+    A connection that is lost is made again, and goes on where it was.
+    """
+    shape = format_ or ("table" if sys.stdout.isatty() else "ndjson")
+    with in_flags():
+        records = _records(Events(api_url, ("api", "v1", "stream"), wanted))
+        try:
+            _WRITERS[shape](islice(records, limit))
+        except BrokenPipeError:  # as of `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _records(events: Events) -> Iterator[bytes]:
+    for event in events:
+        if event.name == "message":
+            yield event.data
+        elif event.name == "lag":
+            dropped = json.loads(event.data)["dropped"]
+            _warn(f"this was too slow for {dropped} records, which are left out")
+        elif event.name == "gap":
+            _warn("some records are missing here: `gputel query telemetry` has them")
+
+
+def _warn(message: str) -> None:
+    sys.stdout.flush()
+    tell(message)
+
+
+def _ndjson(records: Iterator[bytes]) -> None:
+    out = sys.stdout.buffer
+    for line in shown_bytes((record + b"\n" for record in records), out, "ndjson"):
+        out.write(line)
+        out.flush()
+
+
+class _Escaping:
+    """A terminal that gets escapes for what is not printable."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    def write(self, line: str) -> int:
+        """Write a line."""
+        return self._terminal.write(printable_csv(line))
+
+
+def _csv(records: Iterator[bytes]) -> None:
+    """The columns of a DCGM export."""
+    writer = csv.writer(_Escaping(sys.stdout) if sys.stdout.isatty() else sys.stdout)
+    writer.writerow(RECORD.csv_header)
+    for record in map(json.loads, records):
+        cells = [record[name] for name in RECORD.names]
+        writer.writerow(safe_cells(cells) if is_requested() else cells)
+        sys.stdout.flush()
+
+
+def _table(records: Iterator[bytes]) -> None:
+    """A line a record, its columns as wide as most need; a narrow terminal gets no uuid."""
+    from rich.text import Text
+
+    console = table.console()
+    has_room = console.width >= _WIDE_LINE
+    for record in map(json.loads, records):
+        name, host = printable(record["metric_name"]), printable(record["hostname"])
+        line = Text.assemble(
+            (table.second(record["timestamp"]), "dim"),
+            f"  {name:<{_WIDE_METRIC}}",
+            (f"  {table.cell(record['value']):>{_WIDE_VALUE}}", "bold"),
+            f"  {host}/{printable(str(record['gpu_id']))}".ljust(_WIDE_PLACE),
+            (f"  {printable(record['uuid'])}" if has_room else "", "cyan"),
+        )
+        console.print(line, soft_wrap=True)
+
+
+_WRITERS: dict[str, Callable[[Iterator[bytes]], None]] = {
+    "table": _table,
+    "ndjson": _ndjson,
+    "csv": _csv,
+}

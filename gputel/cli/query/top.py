@@ -1,0 +1,47 @@
+"""``gputel query top METRIC``: the GPUs or hosts with the largest values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gputel.cli.ask import table
+from gputel.cli.ask.table import Column
+from gputel.cli.query import completion as query_completion
+from gputel.cli.query import options
+from gputel.cli.query.ask import Question
+from gputel.cli.terminal import say
+
+_COLUMNS = (
+    table.METRIC,
+    Column("rank", "rank", right=True, style="dim"),
+    Column("uuid", "uuid", whole=True, style="cyan"),
+    table.HOSTNAME,
+    table.VALUE,
+    table.MODEL,
+)
+
+
+@click.command("top")
+@click.argument("metric", metavar="METRIC", shell_complete=query_completion.metrics)
+@click.option("--by", type=click.Choice(("gpu", "host")), help="What is ranked. Default: gpu.")
+@click.option("--n", "n", type=click.IntRange(1, 1000), help="How many. Default: 10.")
+@options.aggregate(
+    "What is compared, of all records in the time. Default: avg.",
+    [name for name in options.AGGREGATES if name != "last"],
+)
+@options.order("Largest (desc) or smallest (asc) first. Default: desc.")
+@options.time_range()
+@options.gpu_filters()
+@options.common()
+def top_command(api_url: str, format_: str | None, **wanted: Any) -> None:
+    """Rank GPUs or hosts by METRIC, in the last hour unless --since says otherwise."""
+    Question(api_url, ("telemetry", "top"), wanted).print(format_, _show)
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        say("no records in the last hour or the time given: widen --since, e.g. --since 7d")
+        return
+    table.write_table(rows, _COLUMNS)

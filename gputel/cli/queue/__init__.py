@@ -1,0 +1,1 @@
+"""``gputel queue``: look into a broker's queues, and act on them."""
