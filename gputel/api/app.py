@@ -14,19 +14,19 @@ from gputel.api.inventory.gpus import list_gpus
 from gputel.api.inventory.hosts import list_host_gpus, list_hosts
 from gputel.api.inventory.metrics import list_metrics
 from gputel.api.openapi import build_document
-from gputel.api.pages import add_page_routes
-from gputel.api.prometheus.asks import Prometheus
+from gputel.api.pages import DOCUMENT, add_page_routes
+from gputel.api.prometheus.asks import PROMETHEUS, Prometheus
 from gputel.api.prometheus.refusals import prometheus_refusals
 from gputel.api.prometheus.routes import add_prometheus_routes
 from gputel.api.push.handler import push_telemetry
-from gputel.api.push.pusher import Pusher
+from gputel.api.push.pusher import PUSHER, Pusher
 from gputel.api.service import add_service_routes
 from gputel.api.shared.access import scope_of_request
-from gputel.api.shared.keys import DOCUMENT, LIMITS, PROMETHEUS, PUSHER, READER, TAIL
+from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.parser import Parser
 from gputel.api.shared.time_limit import lift_time_limit, time_limit_middleware
 from gputel.api.stream.handler import stream_telemetry
-from gputel.api.stream.tail import Tail
+from gputel.api.stream.tail import TAIL, Tail
 from gputel.api.telemetry.fleet import list_telemetry
 from gputel.api.telemetry.gpu import list_gpu_telemetry
 from gputel.api.telemetry.latest import list_latest_telemetry

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from gputel.api.shared.documented import answer, errors, operation
-from gputel.api.shared.keys import DOCUMENT
+from gputel.api.shared.paths import DOCUMENT_PATH
 from gputel.web import static_files
 
-PAGES = ("/", "/swagger")
-"""Paths that answer HTML to a browser; the document leaves them out."""
-
-DOCUMENT_PATH = "/openapi.json"
+DOCUMENT: web.AppKey[Callable[[], dict[str, Any]]] = web.AppKey("document")
+"""Makes the API's document when it is first asked for."""
 
 _SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js")
 

@@ -22,11 +22,11 @@ VARIABLE = "_GPUTEL_COMPLETE"  # set by a shell that completes a command line
 
 COMMANDS = {
     "run": "run:run_command",
-    "ingest": "ingest:ingest_command",
-    "query": "query:query",
+    "ingest": "ingest.command:ingest_command",
+    "query": "query.group:query",
     "simulate": "simulate:simulate_command",
-    "queue": "queue:queue",
-    "db": "db:db",
+    "queue": "queue.group:queue",
+    "db": "db.group:db",
     "healthcheck": "healthcheck:healthcheck_command",
     "roles": "run:roles_command",
     "config": "run:config_command",

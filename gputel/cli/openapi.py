@@ -12,7 +12,7 @@ def openapi_command() -> None:
     """Print the API's OpenAPI 3.0.3 document as JSON."""
     # Here, so that no other command waits for what only this one needs.
     from gputel.api.app import build_app
-    from gputel.api.shared.keys import DOCUMENT
+    from gputel.api.pages import DOCUMENT
     from gputel.web.health import Health
 
     document = build_app(None, Health())[DOCUMENT]()

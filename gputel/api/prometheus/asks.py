@@ -143,3 +143,6 @@ async def buildinfo(_prometheus: Prometheus, _given: Parameters, _request: web.R
             "goVersion": "",
         }
     )
+
+
+PROMETHEUS = web.AppKey("prometheus", Prometheus)

@@ -9,12 +9,10 @@ from aiohttp import web
 
 from gputel.api.prometheus import asks, status
 from gputel.api.prometheus import documented as documents
+from gputel.api.prometheus.asks import PROMETHEUS
 from gputel.api.prometheus.params import parameters
-from gputel.api.prometheus.refusals import ROOT
-from gputel.api.shared.keys import PROMETHEUS
+from gputel.api.shared.paths import PROMETHEUS_PATH
 from gputel.api.shared.time_limit import within
-
-PREFIX = f"{ROOT}/api/v1"
 
 
 def _handler(ask: asks.Ask) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -194,7 +192,7 @@ _OPERATIONS = (
 
 
 def add_prometheus_routes(app: web.Application) -> None:
-    """Add Prometheus' API, documented, under ROOT."""
+    """Add Prometheus' API, documented, under its path."""
     for each in _OPERATIONS:
         for method in ("GET", "POST") if each.by_form else ("GET",):
             form = method == "POST"
@@ -208,4 +206,4 @@ def add_prometheus_routes(app: web.Application) -> None:
                 form=form,
                 may_be_empty=each.may_be_empty,
             )(handler)
-            app.router.add_route(method, f"{PREFIX}/{each.path}", handler)
+            app.router.add_route(method, f"{PROMETHEUS_PATH}/{each.path}", handler)

@@ -6,9 +6,9 @@ from aiohttp import web
 
 from gputel.api.push.answer import answer_of
 from gputel.api.push.keys import key_of
+from gputel.api.push.pusher import PUSHER
 from gputel.api.push.schemas import BODY, KEY, PushedSchema, PushRefusedSchema
 from gputel.api.shared.documented import answer, body, errors, headers, operation, query
-from gputel.api.shared.keys import PUSHER
 from gputel.api.shared.schemas import ErrorSchema, NoQuery
 from gputel.errors import BrokerUnavailable
 

@@ -137,3 +137,6 @@ class Pusher:
             raise BrokerUnavailable(f"the broker takes no records now: {error.message}") from error
         except TimeoutError:
             raise BrokerUnavailable("the broker did not answer in time; try again") from None
+
+
+PUSHER = web.AppKey("pusher", Pusher)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gputel.api.pages import DOCUMENT_PATH, PAGES
-from gputel.api.prometheus.routes import PREFIX
+from gputel.api.shared.paths import DOCUMENT_PATH, PAGES, PROMETHEUS_PATH
 from gputel.web.access.access import ACCESS, HEALTH
 from gputel.web.access.tokens import Scope
 from gputel.web.static_files import STATIC
@@ -18,7 +17,7 @@ def scope_of(method: str, path: str) -> Scope | None:
     """What it needs; None where everyone may ask. A PromQL query is read, also where it is sent."""
     if path in _OPEN or path.startswith(STATIC):
         return None
-    asks = method in ("GET", "HEAD", "OPTIONS") or path.startswith(PREFIX)
+    asks = method in ("GET", "HEAD", "OPTIONS") or path.startswith(PROMETHEUS_PATH)
     return Scope.READ if asks else Scope.WRITE
 
 

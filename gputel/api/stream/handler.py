@@ -11,11 +11,10 @@ from gputel.api.formats.streamed import break_off, write
 from gputel.api.shared.access import check_token
 from gputel.api.shared.documented import answer, errors, headers, operation, query
 from gputel.api.shared.filters import SeriesFilters, selection
-from gputel.api.shared.keys import TAIL
 from gputel.api.stream import events
 from gputel.api.stream.place import Place
 from gputel.api.stream.subscriber import Delivery, Gap, Lag, Subscriber
-from gputel.api.stream.tail import Tail
+from gputel.api.stream.tail import TAIL, Tail
 from gputel.errors import GputelError
 from gputel.store.read.selection import Selection
 from gputel.store.write.landing import LandingsGone, Position

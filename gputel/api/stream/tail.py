@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from aiohttp import web
+
 from gputel import metrics
 from gputel.api.stream.events import RecordEvents
 from gputel.api.stream.place import Place
@@ -179,3 +181,6 @@ class Tail:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+TAIL = web.AppKey("tail", Tail)

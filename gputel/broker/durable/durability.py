@@ -42,7 +42,7 @@ class Durability:
         declared: Mapping[str, bool],
     ) -> None:
         self.journal = journal
-        self.declarations = declarations
+        self._declarations = declarations
         self.declared = declared
         self._recovered = recovered
 
@@ -53,6 +53,10 @@ class Durability:
         )
         journaled.keep_in(self.journal, name)
         return JournaledWaitingQueue(journaled, self.journal, total)
+
+    async def keep(self, declared: Callable[[], Mapping[str, bool]]) -> None:
+        """Write what ``declared`` gives, and wait until it is on the disk. Raises JournalFull."""
+        await self._declarations.keep(declared)
 
     async def restore(self, queue_of: Callable[[str], WaitingQueue]) -> None:
         """Put what was recovered into the queues, in its order."""

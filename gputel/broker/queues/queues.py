@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from gputel.broker.queues.total import Total
 from gputel.broker.queues.waiting import WaitingQueue
@@ -22,12 +22,29 @@ from gputel.errors import (
 from gputel.mq.core.queue import MessageQueue, QueueLimits
 
 if TYPE_CHECKING:
-    from gputel.broker.durable.durability import Durability
     from gputel.mq.journal.journal import Journal
 
 DEFAULT = "default"
 NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ORDERED = ":ordered"
+
+
+class Durable(Protocol):
+    """What lets queues outlive the broker: ``gputel.broker.durable.durability.Durability``."""
+
+    @property
+    def journal(self) -> Journal:
+        """Where their messages are kept."""
+
+    @property
+    def declared(self) -> Mapping[str, bool]:
+        """The queues that clients had declared, with whether each orders its keys."""
+
+    def make(self, name: str, queue: MessageQueue, total: Total | None = None) -> WaitingQueue:
+        """A waiting queue with the bounds of ``queue``, and of all together."""
+
+    async def keep(self, declared: Callable[[], Mapping[str, bool]]) -> None:
+        """Keep what ``declared`` gives for the next start. Raises JournalFull."""
 
 
 class Queues:
@@ -37,7 +54,7 @@ class Queues:
     holds nothing and nobody waits for it.
     """
 
-    def __init__(self, settings: BrokerSettings, durable: Durability | None = None) -> None:
+    def __init__(self, settings: BrokerSettings, durable: Durable | None = None) -> None:
         self._settings = settings
         self._durable = durable
         self.total = Total(most_bytes(settings), settings.requests_max_bytes // 2)
@@ -195,7 +212,7 @@ class Queues:
 
     async def _keep(self) -> None:
         if self._durable:
-            await self._durable.declarations.keep(
+            await self._durable.keep(
                 lambda: {
                     name: waiting.queue.ordered_keys
                     for name, waiting in self.items()

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from gputel.config import check_plain_url, check_token
+from gputel.config import check_plain_url, check_token, from_environment
 from gputel.errors import ApiError, UsageError
 from gputel.masking import mask, remember
 
@@ -24,6 +24,14 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 Item = str | int | Sequence[str] | None
 """What a parameter of a query may be."""
+
+
+def default_api_url() -> str:
+    """The API of this machine, on the port that it has by the environment.
+
+    Raises ConfigError when GPUTEL_API_PORT is no port.
+    """
+    return f"http://127.0.0.1:{from_environment('api_port')}"
 
 
 class ApiRefusal(ApiError):

@@ -45,11 +45,11 @@ def _begin_like(begun: str, names: list[str]) -> list[str]:
 
 
 def _names(context: click.Context, path: str, field: str, **wanted: Any) -> list[str]:
-    from gputel.cli.query.options import default_api_url
-
     given = context.params.get("api_url") or os.environ.get("GPUTEL_API_URL")
     try:
-        rows = api_client.rows(given or default_api_url(), ("api", "v1", path), wanted, _TIMEOUT_S)
+        rows = api_client.rows(
+            given or api_client.default_api_url(), ("api", "v1", path), wanted, _TIMEOUT_S
+        )
         return [str(row[field]) for row in rows]
     except Exception:  # whoever pressed Tab cannot read an error between what they type
         return []

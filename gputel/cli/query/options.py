@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from gputel import config
+from gputel.cli.ask.api import default_api_url
 from gputel.cli.moments import Moment
 from gputel.cli.query import completion as complete
 
@@ -30,14 +30,6 @@ def _all(*options: Decorator) -> Decorator:
         return command
 
     return decorate
-
-
-def default_api_url() -> str:
-    """The API of this machine, on the port that it has by the environment.
-
-    Raises ConfigError when GPUTEL_API_PORT is no port.
-    """
-    return f"http://127.0.0.1:{config.from_environment('api_port')}"
 
 
 def api_url() -> Decorator:

@@ -12,11 +12,11 @@ from aiohttp import web
 from openapi_spec_validator import validate
 
 from gputel.api.app import build_app
-from gputel.api.pages import PAGES
-from gputel.api.shared.keys import DOCUMENT
+from gputel.api.pages import DOCUMENT
+from gputel.api.shared.paths import PAGES
 from gputel.web.health import Health
 
-KEPT = Path(__file__).parents[4] / "docs" / "openapi.json"
+KEPT = Path(__file__).parents[3] / "docs" / "openapi.json"
 STATIC = "/static/{name}"
 
 

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gputel.api.shared import times
-from gputel.cli.ask.api import objects
+from gputel.cli.ask.api import default_api_url, objects
 from gputel.cli.ask.sparkline import BLOCKS, sparkline
 from gputel.cli.ask.table import age, cell
 from gputel.cli.moments import Moment
-from gputel.cli.query.options import default_api_url
 from gputel.errors import ConfigError
 
 
