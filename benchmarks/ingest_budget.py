@@ -18,10 +18,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from gputel import config
 from gputel.cli.ingest import job as ingest_job
 from gputel.cli.ingest.command import DEFAULTS
 from gputel.collector import worker
+from gputel.config.resolve import resolve
+from gputel.config.settings import Settings
 from gputel.model import record_batch
 from gputel.mq.client import QueueClient
 from gputel.runtime import run_loop, running
@@ -65,7 +66,7 @@ def measure(owner: Any, name: str, spent: Counter[str], label: str, *, clock: bo
     setattr(owner, name, waits if clock else works)
 
 
-async def ingest(path: Path, settings: config.Settings) -> tuple[float, float]:
+async def ingest(path: Path, settings: Settings) -> tuple[float, float]:
     async with running(["store", "broker", "collector"], settings) as process:
         began, cpu = time.perf_counter(), time.process_time()
         await ingest_job.ingest_file(process, path, str(path), Path("rejects"), lambda _: None)
@@ -87,7 +88,7 @@ def main() -> None:
             command = [sys.executable, "-m", "gputel", "simulate", "--rows", str(rows)]
             subprocess.run(command, stdout=out, check=True)
         given = {"data_dir": str(Path(directory) / "data"), "loop": False, "broker_port": 0}
-        settings = config.resolve(given, defaults=DEFAULTS).settings
+        settings = resolve(given, defaults=DEFAULTS).settings
         seconds, cpu = run_loop(ingest(path, settings))
     for title, steps in (("CPU", CPU), ("clock", CLOCK)):
         for label in steps:

@@ -25,7 +25,7 @@ import asyncpg
 import numpy as np
 import pyarrow as pa
 
-from gputel.config import PostgresSettings
+from gputel.config.settings import PostgresSettings
 from gputel.model.columns import LABEL_TYPE, LABELS, SCHEMA
 from gputel.sources.simulated.fleet import METRICS
 from gputel.sources.simulated.workload import Workload

@@ -18,7 +18,7 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
-from gputel.config import Settings
+from gputel.config.settings import Settings
 from gputel.errors import GputelError, UsageError
 from gputel.web.server.exposure import check_exposed
 from gputel.web.server.ports import check_ports

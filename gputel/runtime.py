@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from importlib import import_module
 from typing import Any, TypeVar
 
-from gputel.config import Settings
+from gputel.config.settings import Settings
 from gputel.errors import Stopped
 from gputel.file_limit import raise_file_limit
 from gputel.roles import Process, check_ports_of, in_start_order

@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from gputel.config import PostgresSettings
+from gputel.config.settings import PostgresSettings
 from gputel.mq.client import http as wire
 from gputel.runtime import loop_factory
 from gputel.store.migrations import migrate

@@ -31,7 +31,7 @@ from gputel.api.telemetry.fleet import list_telemetry
 from gputel.api.telemetry.gpu import list_gpu_telemetry
 from gputel.api.telemetry.latest import list_latest_telemetry
 from gputel.api.telemetry.top import list_top
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.store.limits import limits_of
 from gputel.store.read.reader import Reader
 from gputel.web.access.access import ACCESS, Access, access_middleware

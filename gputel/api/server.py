@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from gputel.api.app import build_app
 from gputel.api.push.pusher import Pusher
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.memory import keep_freed_memory
 from gputel.store.read.reader import Reader
 from gputel.web.access.access import Access

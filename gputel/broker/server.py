@@ -20,7 +20,7 @@ from gputel.broker.requests.messages import MessageHandlers
 from gputel.broker.requests.numbers import metrics_of
 from gputel.broker.requests.queues import QueueHandlers
 from gputel.broker.requests.stats import StatsHandlers
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.memory import keep_freed_memory
 from gputel.web.access.access import ACCESS, Access, access_middleware, scope_of_health
 from gputel.web.access.site import NAMES, site_middleware

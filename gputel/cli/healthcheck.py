@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from gputel import config
 from gputel.cli.options import settings_options
 from gputel.cli.terminal import say
+from gputel.config.resolve import resolve
 from gputel.errors import ApiError
 
 _TIMEOUT_S = 3.0
@@ -27,7 +27,7 @@ def healthcheck_command(ready: bool, **flags: Any) -> None:
 
     Of the ports of api, broker and health those are asked where someone listens: at least one.
     """
-    settings = config.resolve(flags).settings
+    settings = resolve(flags).settings
     path = "/readyz" if ready else "/healthz"
     host = _WILDCARDS.get(settings.common.host, settings.common.host)
     ports = [settings.api.api_port, settings.broker.broker_port, settings.common.health_port]

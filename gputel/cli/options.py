@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gputel import config
+from gputel.config.resolve import SettingSpec, specs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -17,13 +17,13 @@ def settings_options(
 ) -> Callable[[Command], Command]:
     """Add a flag for every setting of the named components; values arrive as text, or None.
 
-    ``defaults`` are those that the command gives to ``config.resolve``, for the help.
+    ``defaults`` are those that the command gives to ``resolve``, for the help.
 
-    The command passes them, by name, to ``config.resolve``, which is the only parser of settings.
+    The command passes them, by name, to ``resolve``, which is the only parser of settings.
     """
 
     def decorate(command: Command) -> Command:
-        for spec in reversed(config.specs()):
+        for spec in reversed(specs()):
             if spec.component in components and spec.name not in skip:
                 default = (defaults or {}).get(spec.name, spec.default)
                 command = _option(spec, default)(command)
@@ -32,7 +32,7 @@ def settings_options(
     return decorate
 
 
-def _option(spec: config.SettingSpec, value: Any) -> Callable[[Command], Command]:
+def _option(spec: SettingSpec, value: Any) -> Callable[[Command], Command]:
     default = "" if value is None else f"  [default: {spec.masked(value)}]"
     if spec.type is bool:
         names = f"{spec.flag}/--no-{spec.name.replace('_', '-')}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from gputel import config
+from gputel.config.resolve import SettingSpec, specs
 from gputel.metrics import DECLARED
 
 _TITLES = {
@@ -36,12 +36,12 @@ def configuration_page() -> str:
     ]
     for component, title in _TITLES.items():
         lines += [f"## {title}", "", "| flag | environment | default | |", "|---|---|---|---|"]
-        lines += [_setting(spec) for spec in config.specs() if spec.component == component]
+        lines += [_setting(spec) for spec in specs() if spec.component == component]
         lines.append("")
     return "\n".join(lines)
 
 
-def _setting(spec: config.SettingSpec) -> str:
+def _setting(spec: SettingSpec) -> str:
     default = "" if spec.default is None else f"`{spec.default}`"
     if spec.name == "data_dir":
         default = "the user data directory; `/var/lib/gputel` for root and where there is no home"

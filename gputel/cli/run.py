@@ -8,10 +8,10 @@ from typing import Any
 import click
 from rich.table import Table
 
-from gputel import config
 from gputel.cli.logs import configure_logs
 from gputel.cli.options import settings_options
 from gputel.cli.terminal import console
+from gputel.config.resolve import resolve, specs
 from gputel.memory import keep_memory_in_one_place
 from gputel.roles import ROLES, in_start_order, parse_roles
 from gputel.runtime import run_loop, run_until_stopped
@@ -32,7 +32,7 @@ COMPONENTS = ("common", "postgres", "broker", "streamer", "collector", "api", "a
 def run_command(roles: tuple[str, ...], **flags: Any) -> None:
     """Run one or more roles until SIGTERM or Ctrl-C, then drain and stop."""
     names = parse_roles(roles)
-    settings = config.resolve(flags).settings
+    settings = resolve(flags).settings
     configure_logs(settings.common)
     if names != ["api"]:  # whose exports are encoded in several threads at once
         keep_memory_in_one_place()
@@ -69,9 +69,9 @@ def _names(names: frozenset[str]) -> str:
 @settings_options(*COMPONENTS)
 def config_command(**flags: Any) -> None:
     """Show every setting, its value, and where it came from; secrets are masked."""
-    resolved = config.resolve(flags)
+    resolved = resolve(flags)
     table = Table("setting", "value", "from", "environment", box=None, pad_edge=False)
-    for spec in config.specs():
+    for spec in specs():
         value = getattr(getattr(resolved.settings, spec.component), spec.name)
         table.add_row(spec.flag, spec.masked(value), resolved.origins[spec.name].value, spec.env)
     console(width=None if console().is_terminal else 160).print(table)

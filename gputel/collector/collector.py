@@ -11,7 +11,7 @@ from gputel.backoff import pause
 from gputel.collector.shared import Lines, Shared, log
 from gputel.collector.upkeep import maintain, prune
 from gputel.collector.worker import Worker
-from gputel.config import CollectorSettings
+from gputel.config.settings import CollectorSettings
 from gputel.mq.client import QueueClient
 from gputel.outage import Outage
 from gputel.store.upkeep.maintenance import Maintenance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from gputel.config import CollectorSettings
+from gputel.config.settings import CollectorSettings
 from gputel.model.record_batch import PayloadLimits
 from gputel.mq.client import QueueClient
 from gputel.outage import Outage

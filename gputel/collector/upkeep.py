@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from gputel.backoff import pause
-from gputel.config import CollectorSettings
+from gputel.config.settings import CollectorSettings
 from gputel.errors import StoreError
 from gputel.failures import is_short, reason_of
 from gputel.store.upkeep.maintenance import Maintenance

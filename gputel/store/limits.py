@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.errors import QueryTooLarge
 
 _ANY_BYTES = 2**62

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from gputel.config import Settings
+from gputel.config.settings import Settings
 from gputel.store.migrations import migrate
 from gputel.store.pool import close_pool, open_pool, store_errors
 from gputel.store.postgres.shared import check_made, embedded_postgres

@@ -8,7 +8,7 @@ import time
 
 import asyncpg
 
-from gputel.config import PostgresSettings
+from gputel.config.settings import PostgresSettings
 from gputel.errors import ConfigError, DataRefused, StoreError, StoreUnavailable
 from gputel.failures import Cause, cause_of
 from gputel.masking import mask, mask_url

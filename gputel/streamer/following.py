@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from gputel.backoff import Backoff, pause
-from gputel.config import StreamerSettings
+from gputel.config.settings import StreamerSettings
 from gputel.errors import SourceError, StoreUnavailable
 from gputel.mq.client import QueueClient
 from gputel.sources.dcgm.growing import Fate

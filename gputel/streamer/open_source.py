@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gputel.config import StreamerSettings
+from gputel.config.settings import StreamerSettings
 from gputel.errors import SourceError
 from gputel.sources.dcgm.file import DcgmCsv
 from gputel.sources.dcgm.looping import LoopingSource

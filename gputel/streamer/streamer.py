@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from gputel import metrics
 from gputel.backoff import Backoff, pause
-from gputel.config import StreamerSettings
+from gputel.config.settings import StreamerSettings
 from gputel.errors import QueueClosed, StoreUnavailable
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.outage import Outage

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from gputel.broker.server import serve
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener, listen
 from tests.browser import BROWSER, Page, open_page

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from gputel.api.server import serve
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.web import static_files
 from gputel.web.health import Health

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gputel.config import specs
+from gputel.config.resolve import specs
 from tests.chart.renders import Render
 from tests.chart.tools import ROOT
 from tests.processes import Gputel, Processes, free_port

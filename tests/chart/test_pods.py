@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from gputel.config import specs
+from gputel.config.resolve import specs
 from gputel.roles import SELECTABLE
 from tests.chart.conftest import RenderOf
 from tests.chart.renders import Render

@@ -2,7 +2,7 @@
 
 import resource
 
-from gputel.config import AccessSettings
+from gputel.config.settings import AccessSettings
 from gputel.file_limit import file_limit, raise_file_limit
 from gputel.web.server.open_connections import OpenConnections
 

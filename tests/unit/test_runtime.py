@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from gputel.config import ApiSettings, BrokerSettings, CommonSettings, Settings
+from gputel.config.settings import ApiSettings, BrokerSettings, CommonSettings, Settings
 from gputel.errors import PortTaken, SourceError, Stopped, UsageError
 from gputel.roles import ROLES, Role, working
 from gputel.runtime import run_loop, run_until_stopped, running

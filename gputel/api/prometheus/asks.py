@@ -12,7 +12,7 @@ from gputel.api.prometheus import json as answers
 from gputel.api.prometheus.engine import Engine
 from gputel.api.prometheus.params import EVER_US, Parameters, now_us, steps
 from gputel.api.prometheus.series import SeriesSource, cache_bytes
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.errors import BadExpression
 from gputel.model.dcgm_fields import field
 from gputel.promql.syntax.nodes import Selector

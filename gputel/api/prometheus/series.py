@@ -15,7 +15,7 @@ import numpy as np
 
 from gputel.api.prometheus.labels import COLUMN_OF, labels_bytes, prometheus_labels
 from gputel.api.prometheus.params import EVER_US
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.errors import ExpressionFailed
 from gputel.promql.reach import Reach
 from gputel.promql.syntax.matching import matches

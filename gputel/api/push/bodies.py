@@ -8,7 +8,7 @@ import pyarrow as pa
 from aiohttp import web
 
 from gputel.api.formats.media import Format
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.errors import BadRequest, UnsupportedMediaType
 from gputel.web.server.intake import Intake, Told
 

@@ -17,7 +17,7 @@ from gputel.api.push.checks import check, check_days
 from gputel.api.push.csv import parse_csv
 from gputel.api.push.json import parse_json, parse_ndjson
 from gputel.api.push.records import Parsed, Reject
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.errors import (
     BrokerUnavailable,
     Busy,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from gputel.config import Duration
+from gputel.config.values import Duration
 
 EXAMPLE = "2025-07-18T20:42:34Z"
 RELATIVE = "^now(-[0-9]{1,8}[dhms])?$"

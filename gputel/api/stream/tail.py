@@ -14,7 +14,7 @@ from gputel import metrics
 from gputel.api.stream.events import RecordEvents
 from gputel.api.stream.place import Place
 from gputel.api.stream.subscriber import Batch, Delivery, Gap, Sieve, Subscriber
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.errors import StoreError, TooManyStreams
 from gputel.store.read.reader import Reader
 from gputel.store.read.selection import Selection

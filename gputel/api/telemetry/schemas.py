@@ -12,7 +12,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from gputel.api.shared.filters import SeriesFilters, Texts
 from gputel.api.shared.schemas import FormatQuery, Moment, RecordSchema, described
 from gputel.api.telemetry import cursor
-from gputel.config import Duration
+from gputel.config.values import Duration
 from gputel.store.read.time_order import Order, Position
 from gputel.store.rollup.buckets import Aggregate
 

@@ -15,7 +15,7 @@ from gputel.broker.durable.declarations import Declarations
 from gputel.broker.durable.queue import JournaledQueue, JournaledWaitingQueue
 from gputel.broker.queues.total import Total
 from gputel.broker.queues.waiting import WaitingQueue
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.mq.core.queue import MessageQueue
 from gputel.mq.journal.commits import JournalOptions
 from gputel.mq.journal.journal import Journal

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gputel.broker.queues.total import Total
 from gputel.broker.queues.waiting import WaitingQueue
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.errors import (
     BadRequest,
     ConfigError,

@@ -22,7 +22,7 @@ from gputel.broker.requests.exchange import (
     request_type,
     reserve,
 )
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.errors import Busy, QueueClosed, RequestError
 from gputel.mq.core.message import Delivery
 from gputel.mq.core.queue import MessageQueue

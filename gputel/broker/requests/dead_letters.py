@@ -19,7 +19,7 @@ from gputel.broker.requests.exchange import (
     request_type,
     reserve,
 )
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.errors import BadRequest
 from gputel.mq.core.message import Message
 from gputel.mq.core.queue import MessageQueue

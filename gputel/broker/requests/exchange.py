@@ -12,7 +12,7 @@ from typing import ParamSpec, Protocol, TypeVar, cast
 from aiohttp import web
 
 from gputel.broker.requests.intake import INTAKE, REPLIES, TOLD
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.errors import Busy
 from gputel.mq.wire.encoding import encode
 from gputel.mq.wire.protocol import JSON, MAX_ITEMS_BYTES, MSGPACK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.web.server.intake import Intake, Told
 
 INTAKE = web.AppKey("intake", Intake)

@@ -22,7 +22,7 @@ from gputel.broker.requests.exchange import (
     read_items,
     request_type,
 )
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.errors import RequestError
 from gputel.mq.core.message import Message, State
 from gputel.mq.core.queue import MessageQueue

@@ -11,7 +11,7 @@ from gputel.broker.queues.queues import Queues
 from gputel.broker.queues.waiting import WaitingQueue
 from gputel.broker.requests import arguments as query
 from gputel.broker.requests.exchange import read_items, reply, request_type
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.errors import BadRequest
 from gputel.mq.wire.encoding import decode_options
 

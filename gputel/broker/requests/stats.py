@@ -16,7 +16,7 @@ from gputel.broker.requests.numbers import (
     queue_numbers,
     total_numbers,
 )
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.mq.core.message import Message
 from gputel.mq.wire.encoding import encode, payload_text, shown_metadata
 from gputel.mq.wire.protocol import MAX_BYTES, MSGPACK

@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from gputel.config import check_plain_url, check_token, from_environment
+from gputel.config.resolve import from_environment
+from gputel.config.values import check_plain_url, check_token
 from gputel.errors import ApiError, UsageError
 from gputel.masking import mask, remember
 

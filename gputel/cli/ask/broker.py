@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import click
 
 from gputel.cli.ask.api import connection_to, token_header
-from gputel.config import check_broker_url
+from gputel.config.values import check_broker_url
 from gputel.errors import BadRequest, BrokerUnavailable, RequestError, UsageError
 from gputel.mq.client.addresses import are_several
 

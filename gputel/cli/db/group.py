@@ -6,10 +6,10 @@ import asyncio
 
 import click
 
-from gputel import config
 from gputel.cli.options import settings_options
 from gputel.cli.terminal import say
-from gputel.config import CollectorSettings, Settings
+from gputel.config.resolve import resolve
+from gputel.config.settings import CollectorSettings, Settings
 from gputel.store.grants import grant
 from gputel.store.migrations import migrate
 from gputel.store.open import open_dsn, open_store
@@ -29,7 +29,7 @@ def db() -> None:
 @settings_options("common", "postgres")
 def url(**flags: str | None) -> None:
     """Print the DSN of the database, for psql: psql "$(gputel db url)"."""
-    settings = config.resolve(flags).settings
+    settings = resolve(flags).settings
     click.echo(settings.postgres.postgres_dsn or running_dsn(settings.common.data_dir))
 
 
@@ -37,7 +37,7 @@ def url(**flags: str | None) -> None:
 @settings_options("common", "postgres")
 def migrate_command(**flags: str | None) -> None:
     """Bring the schema up to date, and print what was applied."""
-    names = asyncio.run(_migrate(config.resolve(flags).settings))
+    names = asyncio.run(_migrate(resolve(flags).settings))
     for name in names:
         say(f"applied {name}")
     if not names:
@@ -62,7 +62,7 @@ def grant_command(role: str, **flags: str | None) -> None:
 
     Start the api with a DSN of this role. Grant again after an upgrade.
     """
-    for statement in asyncio.run(_grant(config.resolve(flags).settings, role)):
+    for statement in asyncio.run(_grant(resolve(flags).settings, role)):
         click.echo(statement)
 
 
@@ -75,7 +75,7 @@ async def _grant(settings: Settings, role: str) -> list[str]:
 @settings_options("common", "postgres", "collector", skip=_NOT_RETENTION - {"rollup_retention"})
 def maintain(**flags: str | None) -> None:
     """Make rollups, merge all blocks that can be, drop what is older than --retention; say so."""
-    asyncio.run(_maintain(config.resolve(flags).settings))
+    asyncio.run(_maintain(resolve(flags).settings))
 
 
 async def _maintain(settings: Settings) -> None:
@@ -99,7 +99,7 @@ async def _maintain(settings: Settings) -> None:
 @settings_options("common", "postgres", "collector", skip=_NOT_RETENTION)
 def status(shape: str, **flags: str | None) -> None:
     """Show the days of the store: what is in them, what they take, what is still to be done."""
-    asyncio.run(_status(config.resolve(flags).settings, shape))
+    asyncio.run(_status(resolve(flags).settings, shape))
 
 
 async def _status(settings: Settings, shape: str) -> None:

@@ -8,17 +8,18 @@ from typing import Any
 
 import click
 
-from gputel import config
 from gputel.cli.ingest.inputs import STANDARD_INPUT, Input, find_inputs
 from gputel.cli.logs import configure_logs
 from gputel.cli.options import settings_options
 from gputel.cli.terminal import tell
+from gputel.config.resolve import resolve
+from gputel.config.settings import MIB
 from gputel.errors import Stopped, UsageError
 from gputel.memory import keep_memory_in_one_place
 from gputel.runtime import run_loop
 
 DEFAULTS = {"rate": 0.0, "timestamps": "source", "log_level": "warning", "chunk_lease_s": 10.0}
-DEFAULTS |= {"queue_max_bytes": 64 * config.MIB}
+DEFAULTS |= {"queue_max_bytes": 64 * MIB}
 _SKIP = ("host", "csv", "loop", "broker_port", "health_port", "chunk_interval_s")
 EXIT_STOPPED = 130
 
@@ -56,7 +57,7 @@ def ingest_command(
     """
     keep_memory_in_one_place()
     given = flags | {"host": "127.0.0.1", "loop": False, "broker_port": 0}
-    settings = config.resolve(given, defaults=DEFAULTS).settings
+    settings = resolve(given, defaults=DEFAULTS).settings
     configure_logs(settings.common)
     inputs, failed = _inputs(files, follow=follow)
     if len(inputs) > 1 and (rejects or settings.streamer.stream_id):

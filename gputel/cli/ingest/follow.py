@@ -12,7 +12,7 @@ from gputel.cli.ingest.inputs import Input
 from gputel.cli.ingest.report import DeadChunk, Report, shown
 from gputel.cli.ingest.run import EXIT_FAILED, exit_code, roles_for
 from gputel.cli.terminal import say, tell
-from gputel.config import Settings
+from gputel.config.settings import Settings
 from gputel.errors import SourceError
 from gputel.runtime import running
 

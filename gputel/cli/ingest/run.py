@@ -14,7 +14,7 @@ from gputel.cli.ingest.inputs import Input, spooled
 from gputel.cli.ingest.progress import progress
 from gputel.cli.ingest.report import DeadChunk, Report, shown, summary
 from gputel.cli.terminal import say, tell
-from gputel.config import Settings
+from gputel.config.settings import Settings
 from gputel.errors import SourceError
 from gputel.runtime import running
 

@@ -7,12 +7,12 @@ from urllib.parse import quote
 
 import click
 
-from gputel import config
 from gputel.cli.ask.broker import Broker, BrokerGroup
 from gputel.cli.queue.names import declare_queue, delete_queue, list_queues
 from gputel.cli.queue.stats import stats_table
 from gputel.cli.queue.verify import verify_command
 from gputel.cli.terminal import console, say_json
+from gputel.config.resolve import resolve
 
 
 @click.group("queue", cls=BrokerGroup)
@@ -21,7 +21,7 @@ from gputel.cli.terminal import console, say_json
 @click.pass_context
 def queue(context: click.Context, broker_url: str | None, queue: str) -> None:
     """Look into a broker's queues, and act on them."""
-    settings = config.resolve({"broker_url": broker_url}).settings
+    settings = resolve({"broker_url": broker_url}).settings
     context.obj = Broker(settings.broker_url, queue)
 
 

@@ -18,7 +18,7 @@ from itertools import chain
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from gputel.config import check_broker_url
+from gputel.config.values import check_broker_url
 from gputel.errors import GputelError, StaleLease, UnknownQueue
 from gputel.mq.client import addresses
 from gputel.mq.client.client import QueueClient

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from gputel.config import default_data_dir
+from gputel.config.settings import default_data_dir
 from gputel.errors import StoreError
 from gputel.owned_files import open_file, opened_directory
 from gputel.store.postgres.account import Account, check_reachable, give, server_account

@@ -9,7 +9,7 @@ from functools import cached_property
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from gputel.config import AccessSettings
+from gputel.config.settings import AccessSettings
 from gputel.errors import Forbidden, Unauthorized
 from gputel.web.access.own_names import OwnNames
 from gputel.web.access.tokens import Scope, Source, Token, find, parse, token_file

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.web.errors import Handler
 from gputel.web.headers.added import add_headers
 

@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
-from gputel.config import AccessSettings
+from gputel.config.settings import AccessSettings
 from gputel.errors import ConfigError
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gputel import metrics
-from gputel.config import AccessSettings
+from gputel.config.settings import AccessSettings
 from gputel.file_limit import file_limit
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from gputel.config import AccessSettings
+from gputel.config.settings import AccessSettings
 from gputel.errors import ConfigError
 from gputel.web.server.watched import Watched
 

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from gputel.api.server import serve
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.web.health import Health
 from tests.integration.api.test_paging import get

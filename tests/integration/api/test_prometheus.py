@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from gputel.api.server import serve
-from gputel.config import AccessSettings, ApiSettings
+from gputel.config.settings import AccessSettings, ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.store.write.writer import Arrival, Writer
 from gputel.web.access.access import Access

@@ -13,7 +13,7 @@ import pytest
 
 from gputel.api.prometheus.asks import MOST_SELECTORS
 from gputel.api.server import serve
-from gputel.config import MIB, ApiSettings
+from gputel.config.settings import MIB, ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.threads import EVALUATION, PUSHES, READING, Threads
 from gputel.web.health import Health

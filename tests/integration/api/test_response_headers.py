@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from gputel.api.server import serve
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.web.access.access import Access
 from gputel.web.access.tokens import parse

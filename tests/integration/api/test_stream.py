@@ -14,7 +14,8 @@ import asyncpg
 import pytest
 
 from gputel.api.server import serve
-from gputel.config import ApiSettings, Duration
+from gputel.config.settings import ApiSettings
+from gputel.config.values import Duration
 from gputel.store.read.reader import Reader
 from gputel.store.upkeep.maintenance import Maintenance
 from gputel.store.write.writer import Arrival, Writer

@@ -15,7 +15,7 @@ import pytest
 from gputel import metrics
 from gputel.api.server import serve
 from gputel.api.stream import tail
-from gputel.config import AccessSettings, ApiSettings, PostgresSettings
+from gputel.config.settings import AccessSettings, ApiSettings, PostgresSettings
 from gputel.store import queries
 from gputel.store.pool import close_pool, open_pool
 from gputel.store.read.reader import Reader

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from gputel.api.server import serve
-from gputel.config import AccessSettings, ApiSettings
+from gputel.config.settings import AccessSettings, ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.web.access.access import Access
 from gputel.web.health import Health

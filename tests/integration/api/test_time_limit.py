@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from gputel.api.server import serve
-from gputel.config import ApiSettings, PostgresSettings
+from gputel.config.settings import ApiSettings, PostgresSettings
 from gputel.store.pool import close_pool, open_pool
 from gputel.store.read.reader import Reader
 from gputel.web.health import Health

@@ -14,7 +14,7 @@ import pytest
 
 from gputel.broker.queues.waiting import WaitingQueue
 from gputel.broker.server import serve
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.mq.client import QueueClient
 from gputel.web.health import Health
 

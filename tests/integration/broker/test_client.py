@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gputel.broker.server import serve
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.errors import BrokerUnavailable, PayloadTooLarge, QueueFull
 from gputel.mq.client import ConsumeEnded, QueueClient
 from gputel.web.health import Health

@@ -12,7 +12,7 @@ from gputel.broker.queues.consumers import Consumers
 from gputel.broker.queues.queues import Queues
 from gputel.broker.requests.exchange import Answer
 from gputel.broker.server import make_app
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.web.health import Health
 from tests.integration.broker.conftest import until
 

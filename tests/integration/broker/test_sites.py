@@ -3,7 +3,7 @@
 import pytest
 
 from gputel.broker.server import serve
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.web.access.access import Access
 from gputel.web.health import Health
 from tests.raw_http import raw_to, request

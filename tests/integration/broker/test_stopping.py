@@ -6,7 +6,7 @@ import time
 import aiohttp
 
 from gputel.broker.server import serve
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.web.health import Health
 

@@ -14,7 +14,7 @@ import pytest
 
 from gputel.broker.server import serve
 from gputel.collector.collector import collect
-from gputel.config import BrokerSettings, CollectorSettings, StreamerSettings
+from gputel.config.settings import BrokerSettings, CollectorSettings, StreamerSettings
 from gputel.mq.client import QueueClient
 from gputel.outage import Outage
 from gputel.store.upkeep.maintenance import Maintenance

@@ -12,7 +12,7 @@ import aiohttp
 
 from gputel.api.push.pusher import Pusher
 from gputel.api.server import serve
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.mq.client import QueueClient
 from gputel.store.read.reader import Reader
 from gputel.store.write.admission import Admission

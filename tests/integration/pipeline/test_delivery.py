@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from gputel.collector import batch as batches
-from gputel.config import PostgresSettings
+from gputel.config.settings import PostgresSettings
 from gputel.model.checksum import sealed
 from gputel.model.record_batch import encode
 from gputel.mq.client import OutgoingMessage

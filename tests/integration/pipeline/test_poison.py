@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gputel.config import PostgresSettings
+from gputel.config.settings import PostgresSettings
 from gputel.model.checksum import sealed
 from gputel.model.record_batch import encode
 from gputel.mq.client import OutgoingMessage, QueueClient

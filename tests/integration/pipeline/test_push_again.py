@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from gputel.config import PostgresSettings
+from gputel.config.settings import PostgresSettings
 from gputel.store.pool import close_pool, open_pool
 from tests.integration.pipeline.conftest import Pipeline
 from tests.integration.pipeline.pushing import CSV, NDJSON, api_of, record

@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 
 from gputel.collector.upkeep import maintain
-from gputel.config import CollectorSettings
+from gputel.config.settings import CollectorSettings
 from gputel.store.upkeep.maintenance import Maintenance
 from tests.batches import NOON
 from tests.postgres_processes import eventually

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gputel.config import PostgresSettings
+from gputel.config.settings import PostgresSettings
 from gputel.errors import StoreUnavailable
 from gputel.store.pool import close_pool, open_pool, store_errors
 from gputel.store.postgres.account import server_account

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from gputel.api.server import serve
-from gputel.config import ApiSettings
+from gputel.config.settings import ApiSettings
 from gputel.errors import StoreError
 from gputel.store.grants import check_rights, grant
 from gputel.store.migrations import known_migrations, migrate

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from gputel.config import PostgresSettings
+from gputel.config.settings import PostgresSettings
 from gputel.errors import StoreUnavailable
 from gputel.store import sessions
 from gputel.store.pool import close_pool, open_pool, store_errors

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gputel.config import CommonSettings, PostgresSettings, Settings
+from gputel.config.settings import CommonSettings, PostgresSettings, Settings
 from gputel.errors import ConfigError, StoreError, StoreUnavailable
 from gputel.store import pool as pool_module
 from gputel.store.open import open_store

@@ -14,7 +14,7 @@ from itertools import count, product
 import asyncpg
 import pytest
 
-from gputel.config import PostgresSettings
+from gputel.config.settings import PostgresSettings
 from gputel.errors import StoreUnavailable
 from gputel.store.migrations import known_migrations, migrate
 from gputel.store.pool import close_pool, open_pool

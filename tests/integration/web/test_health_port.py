@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gputel.config import CommonSettings, Settings
+from gputel.config.settings import CommonSettings, Settings
 from gputel.roles import ROLES, Process
 from tests.processes import free_port
 from tests.raw_http import raw_to, request

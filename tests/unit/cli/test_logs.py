@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from gputel.cli.logs import configure_logs
-from gputel.config import CommonSettings
+from gputel.config.settings import CommonSettings
 
 ROLLED_BACK = "Resetting connection with an active transaction <asyncpg.connection.Connection>"
 

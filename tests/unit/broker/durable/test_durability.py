@@ -12,7 +12,7 @@ import pytest
 from gputel.broker.durable.durability import durability
 from gputel.broker.queues.queues import Queues
 from gputel.broker.queues.waiting import WaitingQueue
-from gputel.config import BrokerSettings
+from gputel.config.settings import BrokerSettings
 from gputel.mq.core.message import Delivery, Message
 from gputel.mq.journal.journal import Journal
 from gputel.mq.journal.recovery import recover

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from gputel.config import resolve
+from gputel.config.resolve import resolve
 from gputel.errors import ConfigError
 from gputel.web.access.own_names import OwnNames
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gputel.config import AccessSettings
+from gputel.config.settings import AccessSettings
 from gputel.errors import ConfigError, Forbidden, Unauthorized
 from gputel.web.access.access import Access
 from gputel.web.access.tokens import Scope, find, parse, token_file

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gputel import config
-from gputel.config import Origin, check_broker_url, resolve
+from gputel.config.resolve import Origin, from_environment, mistaken_service_links, resolve, specs
+from gputel.config.values import check_broker_url
 from gputel.errors import ConfigError
 
 
@@ -82,11 +82,11 @@ def test_service_links_of_kubernetes_are_no_settings_and_no_errors():
     resolved = resolve({}, SERVICE_LINKS)
     assert resolved.settings == resolve({}, {}).settings
     assert set(resolved.origins.values()) == {Origin.DEFAULT}
-    assert config.from_environment("api_port", SERVICE_LINKS) == 8080
+    assert from_environment("api_port", SERVICE_LINKS) == 8080
 
 
 def test_service_links_with_the_name_of_a_setting_are_listed():
-    assert config.mistaken_service_links(SERVICE_LINKS) == [
+    assert mistaken_service_links(SERVICE_LINKS) == [
         "GPUTEL_API_PORT=tcp://10.0.0.1:8080",
         "GPUTEL_BROKER_PORT=tcp://[fd00::1]:8081",
         "GPUTEL_HEALTH_PORT=udp://10.0.0.3:53",
@@ -131,9 +131,9 @@ def test_parsed_types_match_the_fields():
 
 
 def test_every_setting_has_help_and_a_name_of_its_own():
-    specs = config.specs()
-    assert all(spec.meta.help.endswith(".") for spec in specs)
-    assert len({spec.name for spec in specs}) == len(specs)
+    declared = specs()
+    assert all(spec.meta.help.endswith(".") for spec in declared)
+    assert len({spec.name for spec in declared}) == len(declared)
 
 
 @pytest.mark.parametrize(
