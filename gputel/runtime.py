@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 from gputel.config.settings import Settings
 from gputel.errors import Stopped
 from gputel.file_limit import raise_file_limit
-from gputel.roles import Process, check_ports_of, in_start_order
+from gputel.roles.process import Process
+from gputel.roles.registry import check_ports_of, in_start_order
 
 log = logging.getLogger("gputel")
 Result = TypeVar("Result")

@@ -13,7 +13,7 @@ from gputel.cli.options import settings_options
 from gputel.cli.terminal import console
 from gputel.config.resolve import resolve, specs
 from gputel.memory import keep_memory_in_one_place
-from gputel.roles import ROLES, in_start_order, parse_roles
+from gputel.roles.registry import ROLES, in_start_order, parse_roles
 from gputel.runtime import run_loop, run_until_stopped
 
 COMPONENTS = ("common", "postgres", "broker", "streamer", "collector", "api", "access")

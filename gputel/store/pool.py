@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import TypeAlias
 
 import asyncpg
 
@@ -102,7 +103,11 @@ def describe(error: BaseException) -> str:
     return f"{text} (SQLSTATE {error.sqlstate})" if error.sqlstate else text
 
 
-async def open_pool(dsn: str, settings: PostgresSettings) -> asyncpg.Pool:
+Pool: TypeAlias = asyncpg.Pool
+"""Connections to Postgres that a process shares."""
+
+
+async def open_pool(dsn: str, settings: PostgresSettings) -> Pool:
     """A pool of at most ``postgres_pool_size`` sessions in UTC, once the server takes connections.
 
     Waits up to ``postgres_wait_s`` for a server that is away or starting. Raises ConfigError for a
@@ -132,7 +137,7 @@ async def open_pool(dsn: str, settings: PostgresSettings) -> asyncpg.Pool:
         pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-async def _create_pool(dsn: str, size: int) -> asyncpg.Pool:
+async def _create_pool(dsn: str, size: int) -> Pool:
     return await asyncpg.create_pool(
         dsn,
         min_size=0,  # else asyncpg logs a traceback for each try while the server is away
@@ -145,7 +150,7 @@ async def _create_pool(dsn: str, size: int) -> asyncpg.Pool:
     )
 
 
-async def close_pool(pool: asyncpg.Pool) -> None:
+async def close_pool(pool: Pool) -> None:
     """Close the pool; sessions still in use after a few seconds are cut off."""
     try:
         await asyncio.wait_for(pool.close(), _CLOSE_TIMEOUT_S)

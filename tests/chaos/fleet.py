@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from itertools import chain
 
-from gputel.roles import parse_roles
+from gputel.roles.registry import parse_roles
 from tests.processes import Gputel, Processes, free_port, until
 
 MEMBERS = ("broker", *("streamer", "collector") * 3)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gputel.config.resolve import specs
-from gputel.roles import SELECTABLE
+from gputel.roles.registry import SELECTABLE
 from tests.chart.conftest import RenderOf
 from tests.chart.renders import Render
 

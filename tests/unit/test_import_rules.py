@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "runtime": COMMON | {"roles"},
 }
 ONLY_IN = {
-    "asyncpg": {"store", "roles"},  # roles: for the type of the pool that it passes on
+    "asyncpg": {"store"},
     "pyarrow": {"model", "sources", "store", "streamer", "promql", "api"},
     "click": {"cli"},
     "rich": {"cli"},

@@ -11,7 +11,8 @@ import pytest
 
 from gputel.config.settings import ApiSettings, BrokerSettings, CommonSettings, Settings
 from gputel.errors import PortTaken, SourceError, Stopped, UsageError
-from gputel.roles import ROLES, Role, working
+from gputel.roles.registry import ROLES, Role
+from gputel.roles.starts import working
 from gputel.runtime import run_loop, run_until_stopped, running
 
 

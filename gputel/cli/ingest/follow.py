@@ -17,7 +17,7 @@ from gputel.errors import SourceError
 from gputel.runtime import running
 
 if TYPE_CHECKING:
-    from gputel.roles import Process
+    from gputel.roles.process import Process
     from gputel.streamer.open_source import OpenSource
 
 _MODULES = ("gputel.cli.ingest.job", "gputel.streamer.following", "pyarrow.compute")

@@ -12,7 +12,7 @@ from gputel.backoff import pause
 from gputel.cli.ingest.rejects import Rejects
 from gputel.cli.ingest.report import DeadChunk, Report
 from gputel.errors import StoreUnavailable
-from gputel.roles import Process
+from gputel.roles.process import Process
 from gputel.store.write.streams import Lease, Progress, Streams
 from gputel.streamer.open_source import OpenSource, open_source
 from gputel.streamer.streamer import SourceChunk, Streamer

@@ -19,7 +19,7 @@ from gputel.errors import SourceError
 from gputel.runtime import running
 
 if TYPE_CHECKING:
-    from gputel.roles import Process
+    from gputel.roles.process import Process
 
 EXIT_FAILED, EXIT_REJECTS, EXIT_STOPPED = 1, 3, 130
 _MODULES = ("gputel.cli.ingest.job", "pyarrow.compute")

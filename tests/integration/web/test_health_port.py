@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gputel.config.settings import CommonSettings, Settings
-from gputel.roles import ROLES, Process
+from gputel.roles.process import Process
+from gputel.roles.registry import ROLES
 from tests.processes import free_port
 from tests.raw_http import raw_to, request
 

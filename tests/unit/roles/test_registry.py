@@ -3,7 +3,7 @@
 import pytest
 
 from gputel.errors import UsageError
-from gputel.roles import ROLES, in_start_order, parse_roles
+from gputel.roles.registry import ROLES, in_start_order, parse_roles
 
 
 def names(roles):

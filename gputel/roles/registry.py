@@ -1,0 +1,132 @@
+"""The registry of roles: what each needs, what it comes after, how it starts.
+
+Data, not branches: ``all`` is a role with needs and no code. A role ``needs`` others (they are
+started with it) and comes ``after`` others (order only, when both run). Roles stop in reverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from gputel.config.settings import Settings
+from gputel.errors import UsageError
+from gputel.roles import starts
+from gputel.roles.process import Process
+from gputel.web.server.exposure import check_exposed
+from gputel.web.server.ports import check_ports
+
+Start = Callable[[Process], AbstractAsyncContextManager[object]]
+
+
+@dataclass(frozen=True)
+class Role:
+    """One role: its name, what it does, and how it stands to the others.
+
+    ``modules`` are what its start imports: they are imported while the roles before it start.
+    ``port`` is the setting of the port that it listens on, with its component.
+    """
+
+    name: str
+    summary: str
+    start: Start | None = None
+    needs: frozenset[str] = frozenset()
+    after: frozenset[str] = frozenset()
+    internal: bool = False
+    modules: tuple[str, ...] = ()
+    port: tuple[str, str] | None = None
+
+
+_ALL = (
+    Role(
+        "health",
+        "health and metrics of a process without a server",
+        starts.health,
+        internal=True,
+        port=("common", "health_port"),
+    ),
+    Role("store", "Postgres: yours or the embedded one, migrated", starts.store, internal=True),
+    Role(
+        "broker",
+        "the message queue and its HTTP server",
+        starts.broker,
+        after=frozenset({"store"}),
+        modules=("gputel.broker.server",),
+        port=("broker", "broker_port"),
+    ),
+    Role(
+        "streamer",
+        "reads a source and publishes its rows in chunks",
+        starts.streamer,
+        needs=frozenset({"store", "health"}),
+        after=frozenset({"broker", "collector"}),
+        modules=("gputel.streamer.open_source", "gputel.streamer.streamer"),
+    ),
+    Role(
+        "collector",
+        "consumes messages and commits their rows",
+        starts.collector,
+        needs=frozenset({"store", "health"}),
+        after=frozenset({"broker"}),
+        modules=("gputel.store.write.writer", "gputel.collector.collector"),
+    ),
+    Role(
+        "api",
+        "answers questions over HTTP",
+        starts.api,
+        needs=frozenset({"store"}),
+        after=frozenset({"broker", "collector", "streamer"}),
+        modules=("gputel.api.server",),
+        port=("api", "api_port"),
+    ),
+    Role(
+        "all",
+        "the whole pipeline in one process",
+        needs=frozenset({"broker", "collector", "streamer", "api"}),
+    ),
+)
+ROLES: dict[str, Role] = {role.name: role for role in _ALL}
+SELECTABLE = [role.name for role in _ALL if not role.internal]
+
+
+def parse_roles(given: Iterable[str]) -> list[str]:
+    """Role names from repeated or comma-separated text. Raises UsageError naming a wrong one."""
+    names = [name.strip() for text in given for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in SELECTABLE:
+            raise UsageError(
+                f"--role: there is no role {name!r}; choose from {', '.join(SELECTABLE)}"
+            )
+    if not names:
+        raise UsageError(f"--role: name at least one of {', '.join(SELECTABLE)}")
+    return list(dict.fromkeys(names))
+
+
+async def check_ports_of(roles: Iterable[Role], settings: Settings) -> None:
+    """Raise now what would keep one of the roles from listening on its port later.
+
+    PortTaken, UsageError, or ConfigError where its port would be open to everyone.
+    """
+    ports = {}
+    for role in roles:
+        if role.port:
+            component, name = role.port
+            port = getattr(getattr(settings, component), name)
+            if port is not None:
+                ports["--" + name.replace("_", "-")] = port
+    await check_ports(settings.common.host, ports)
+    check_exposed(settings.common.host, settings.access, list(ports))
+
+
+def in_start_order(names: Iterable[str]) -> list[Role]:
+    """The roles named and all that they need, each after what it needs or comes after."""
+    wanted, waiting = set[str](), list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting += ROLES[name].needs
+    graph = {name: (ROLES[name].needs | ROLES[name].after) & wanted for name in sorted(wanted)}
+    return [ROLES[name] for name in TopologicalSorter(graph).static_order()]
