@@ -1,41 +1,106 @@
-"""The rooms import downward only, and each third-party package stays where it belongs."""
+"""Rooms import downward only, folders stay small, and other packages stay where they belong."""
+
+from __future__ import annotations
 
 import ast
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "gputel"
+MOST_MODULES = 16  # in a folder
 
-COMMON = {"config", "errors", "metrics", "backoff", "outage", "memory", "threads"}
-COMMON |= {"printable", "masking", "owned_files", "file_limit", "log_limits", "failures"}
-MAY_IMPORT = {
-    "model": {"errors", "failures"},
-    "mq": COMMON | {"model"},
-    "sources": COMMON | {"model"},
-    "store": COMMON | {"model"},
-    "promql": {"errors"},
-    "web": COMMON,
-    "broker": COMMON | {"model", "mq", "web"},
-    "streamer": COMMON | {"model", "mq", "sources", "store", "web"},
-    "collector": COMMON | {"model", "mq", "store", "web"},
-    "api": COMMON | {"model", "mq", "promql", "sources", "store", "web"},
-    "config": {"errors", "masking"},
-    "errors": set(),
-    "metrics": set(),
-    "backoff": set(),
-    "outage": {"errors"},
-    "failures": {"errors"},
-    "memory": set(),
-    "printable": set(),
-    "masking": set(),
-    "owned_files": set(),
-    "threads": set(),
-    "file_limit": set(),
-    "log_limits": {"masking", "printable"},
-    "roles": COMMON | {"mq", "store", "web", "broker", "streamer", "collector", "api"},
-    "runtime": COMMON | {"roles"},
+COMMON = {
+    "backoff": "",
+    "errors": "",
+    "failures": "errors",
+    "file_limit": "",
+    "log_limits": "masking printable",
+    "masking": "",
+    "memory": "",
+    "metrics": "",
+    "outage": "errors",
+    "owned_files": "",
+    "printable": "",
+    "threads": "",
+    "config": "errors masking",
 }
+"""Modules and folders that every room may import, and what each of them may."""
+
+MAY_IMPORT = {
+    "model": "",
+    "mq.core": "",
+    "mq.wire": "mq.core",
+    "mq.client": "mq.wire",
+    "mq.fleet": "mq.client mq.wire",
+    "mq": "mq.client mq.fleet",
+    "mq.journal": "",
+    "sources.bytes": "",
+    "sources.dcgm": "model sources.bytes",
+    "sources.simulated": "model",
+    "store": "store.blocks store.postgres",
+    "store.postgres": "",
+    "store.blocks": "",
+    "store.read": "model store store.blocks",
+    "store.write": "model store store.blocks store.read",
+    "store.rollup": "store store.blocks store.read",
+    "store.steps": "store store.blocks store.read store.rollup",
+    "store.upkeep": "store store.blocks store.rollup store.write",
+    "promql.values": "",
+    "promql.syntax": "promql.values",
+    "promql.functions": "promql.syntax promql.values",
+    "promql": "promql.functions promql.syntax promql.values",
+    "web": "web.headers",
+    "web.headers": "web",
+    "web.server": "web web.headers",
+    "web.access": "web web.headers web.server",
+    "broker.queues": "mq.core mq.journal",
+    "broker.durable": "broker.queues mq.core mq.journal mq.wire",
+    "broker.requests": "broker.queues mq.core mq.journal mq.wire web.headers web.server",
+    "broker.fast": "broker.requests web web.access web.server",
+    "broker": (
+        "broker.durable broker.fast broker.queues broker.requests web web.access web.headers "
+        "web.server"
+    ),
+    "streamer": "model mq.client sources.dcgm sources.simulated store.write",
+    "collector": "model mq.client mq.wire store.upkeep store.write",
+    "api.shared": "api.formats store store.read web web.access",
+    "api.formats": "store.blocks store.read web.headers",
+    "api.inventory": "api.formats api.prometheus api.shared model promql.values store store.read",
+    "api.telemetry": (
+        "api.formats api.shared store.blocks store.read store.rollup store.steps web.headers"
+    ),
+    "api.stream": "api.formats api.shared store.read store.write web",
+    "api.push": (
+        "api.formats api.shared model mq.client mq.wire sources.dcgm store.blocks store.write "
+        "web.server"
+    ),
+    "api.prometheus": (
+        "api.shared model promql promql.syntax promql.values store store.blocks store.read web"
+    ),
+    "api": (
+        "api.formats api.inventory api.prometheus api.push api.shared api.stream "
+        "api.telemetry store store.read web web.access web.headers web.server"
+    ),
+    "roles": (
+        "api api.prometheus api.push broker collector mq mq.client store store.read "
+        "store.upkeep store.write streamer web web.access web.headers web.server"
+    ),
+    "cli": "api api.shared roles runtime sources.dcgm sources.simulated web",
+    "cli.ask": "api.shared cli mq.client",
+    "cli.query": "api.formats api.shared cli cli.ask",
+    "cli.ingest": "cli roles runtime sources.bytes sources.dcgm store.write streamer",
+    "cli.queue": "broker.durable cli cli.ask mq.journal",
+    "cli.db": "cli store store.postgres store.upkeep",
+    "runtime": "roles",
+    "__main__": "cli",
+}
+"""Folders of a room, in the order in which they build on each other. "web" is web/*.py alone."""
+
 ONLY_IN = {
     "asyncpg": {"store"},
     "pyarrow": {"model", "sources", "store", "streamer", "promql", "api"},
@@ -47,46 +112,109 @@ ONLY_IN = {
     "marshmallow": {"api"},
     "prometheus_client": {"metrics", "broker"},
 }
-QUEUE_CORE = [path.stem for path in (PACKAGE / "mq" / "core").glob("*.py")]
+IMPURE = {"asyncio", "time", "threading", "socket", "aiohttp", "asyncpg", "msgspec", "uvloop"}
+PURE = ("mq.core", "promql", "promql.values", "promql.syntax", "promql.functions")
 
 
-def room_of(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """The module without the package's name: ``mq.core.queue``; a folder's own is the folder."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return parts[0]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path) -> set[str]:
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if name_of(path)}
+FOLDERS = {name_of(path) for path in PACKAGE.rglob("__init__.py")}
+
+
+def folder_of(module: str) -> str:
+    """The folder that a module is in; a module beside the rooms stands for itself."""
+    if module in FOLDERS:
+        return module
+    return module.rpartition(".")[0] or module
+
+
+@cache
+def imports_of(module: str) -> frozenset[str]:
+    """All that a module imports, by full name; of gputel the modules, without its name."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "gputel":
-                found |= {f"gputel.{alias.name}" for alias in node.names}
-            else:
-                found.add(node.module)
-    return found
+            named = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name[7:] in MODULES else node.module for name in named}
+    return frozenset(name.removeprefix("gputel.") for name in found)
 
 
-MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if room_of(path) in MAY_IMPORT]
+def ours(module: str) -> set[str]:
+    return {name for name in imports_of(module) if name in MODULES}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_room_imports_only_rooms_below_it(path: Path) -> None:
-    room = room_of(path)
-    used = {name.split(".")[1] for name in imports_of(path) if name.startswith("gputel.")}
-    assert used - {room} <= MAY_IMPORT[room] | {"__version__"}
+def everything_under(module: str) -> set[str]:
+    """The module, and all of gputel that it imports, directly or not."""
+    reached, waiting = set[str](), [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += ours(name)
+    return reached
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=str)
-def test_third_party_packages_stay_in_their_rooms(path: Path) -> None:
-    for name in imports_of(path):
+def circle_in(graph: dict[str, set[str]]) -> Iterable[str]:
+    """Raises CycleError, which names the circle, if there is one."""
+    return TopologicalSorter(graph).static_order()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_folder_imports_only_what_the_table_says(module: str) -> None:
+    folder = folder_of(module)
+    allowed = (COMMON | MAY_IMPORT).get(folder, "").split()
+    allowed += [] if folder in COMMON else COMMON
+    used = {folder_of(name) for name in ours(module)}
+    assert used - {folder} <= set(allowed)
+
+
+def test_the_table_allows_nothing_that_is_not_used() -> None:
+    used = {folder_of(module): set[str]() for module in MODULES}
+    for module in MODULES:
+        used[folder_of(module)] |= {folder_of(name) for name in ours(module)}
+    for folder, allowed in MAY_IMPORT.items():
+        assert set(allowed.split()) <= used[folder], folder
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    list(circle_in({module: ours(module) - {module} for module in MODULES}))
+
+
+def test_no_folders_import_each_other_in_a_circle() -> None:
+    def unit(module: str) -> str:
+        folder = folder_of(module)
+        return folder if "." in folder else module
+
+    graph: dict[str, set[str]] = {}
+    for module in MODULES:
+        graph.setdefault(unit(module), set()).update(
+            unit(name) for name in ours(module) if unit(name) != unit(module)
+        )
+    list(circle_in(graph))
+
+
+def test_no_folder_has_too_many_modules() -> None:
+    counts = Counter(path.parent for path in MODULES.values() if path.stem != "__init__")
+    assert {str(folder): n for folder, n in counts.items() if n > MOST_MODULES} == {}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_third_party_packages_stay_in_their_rooms(module: str) -> None:
+    for name in imports_of(module):
         top = name.split(".")[0]
         if top in ONLY_IN:
-            assert room_of(path) in ONLY_IN[top], f"{top} does not belong in {path}"
+            assert module.split(".")[0] in ONLY_IN[top], f"{top} does not belong in {module}"
 
 
-@pytest.mark.parametrize("name", QUEUE_CORE)
-def test_the_queue_core_knows_neither_asyncio_nor_time(name: str) -> None:
-    tops = {module.split(".")[0] for module in imports_of(PACKAGE / "mq" / "core" / f"{name}.py")}
-    assert not tops & {"asyncio", "time", "aiohttp", "msgspec", "threading"}
+@pytest.mark.parametrize("module", [name for name in MODULES if folder_of(name) in PURE])
+def test_queue_and_promql_know_no_clock_and_no_io_not_even_through_others(module: str) -> None:
+    for reached in everything_under(module):
+        tops = {name.split(".")[0] for name in imports_of(reached)}
+        assert not tops & IMPURE, reached
