@@ -37,7 +37,13 @@ class Gputel:
     async def connect(cls, port: int) -> Gputel:
         from gputel.mq.client import QueueClient
 
-        return cls(await QueueClient(f"http://127.0.0.1:{port}").__aenter__())
+        client = await QueueClient(f"http://127.0.0.1:{port}").__aenter__()
+        try:
+            await client.stats()  # a client connects with its first request
+        except BaseException:
+            await client.__aexit__(None, None, None)
+            raise
+        return cls(client)
 
     async def publish(self, payloads: Sequence[bytes]) -> None:
         from gputel.mq.client import OutgoingMessage
