@@ -12,9 +12,9 @@ from gputel.cli.options import settings_options
 from gputel.cli.terminal import say
 from gputel.config.resolve import resolve
 from gputel.errors import ApiError
+from gputel.web.server.hosts import own_address
 
 _TIMEOUT_S = 3.0
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked at, not listened on
 
 
 @click.command("healthcheck")
@@ -29,7 +29,7 @@ def healthcheck_command(ready: bool, **flags: Any) -> None:
     """
     settings = resolve(flags).settings
     path = "/readyz" if ready else "/healthz"
-    host = _WILDCARDS.get(settings.common.host, settings.common.host)
+    host = own_address(settings.common.host)
     ports = [settings.api.api_port, settings.broker.broker_port, settings.common.health_port]
     secure = settings.access.tls_cert is not None
     answers = {port: _ask(host, port, path, secure) for port in dict.fromkeys(ports) if port}

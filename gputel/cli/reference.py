@@ -29,8 +29,8 @@ def configuration_page() -> str:
         "",
         "Flags win over the environment, the environment wins over defaults. `gputel config` shows",
         "what a process would use and where each value came from. This page is made from",
-        "`gputel/config/settings.py` by `make docs`. A `GPUTEL_...` variable that is no setting is an",
-        "error. Service links that Kubernetes adds to pods (`GPUTEL_API_PORT=tcp://...`) are",
+        "`gputel/config/settings.py` by `make docs`. A `GPUTEL_...` variable that is no setting is",
+        "an error. Service links that Kubernetes adds to pods (`GPUTEL_API_PORT=tcp://...`) are",
         "ignored.",
         "",
     ]

@@ -59,7 +59,9 @@ class CommonSettings:
     data_dir: Path = _setting(
         default_data_dir, "Directory for the embedded Postgres and the sample data."
     )
-    host: str = _setting("127.0.0.1", "Address that the HTTP servers listen on.")
+    host: str = _setting(
+        "127.0.0.1", "Address that the HTTP servers listen on; several with commas, * for all."
+    )
     broker_url: str | None = _setting(
         None,
         "Broker to use, or several as URL,URL or dns+http://name:port. Default: the one in this "

@@ -116,8 +116,8 @@ async def check_ports_of(roles: Iterable[Role], settings: Settings) -> None:
             port = getattr(getattr(settings, component), name)
             if port is not None:
                 ports["--" + name.replace("_", "-")] = port
-    await check_ports(settings.common.host, ports)
-    check_exposed(settings.common.host, settings.access, list(ports))
+    host = settings.common.host
+    check_exposed(host, await check_ports(host, ports), settings.access)
 
 
 def in_start_order(names: Iterable[str]) -> list[Role]:

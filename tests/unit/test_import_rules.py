@@ -90,7 +90,7 @@ MAY_IMPORT = {
         "api api.prometheus api.push broker collector mq mq.client store store.read "
         "store.upkeep store.write streamer web web.access web.headers web.server"
     ),
-    "cli": "api api.shared roles runtime sources.dcgm sources.simulated web",
+    "cli": "api api.shared roles runtime sources.dcgm sources.simulated web web.server",
     "cli.ask": "api.shared cli mq.client",
     "cli.query": "api.formats api.shared cli cli.ask",
     "cli.ingest": "cli roles runtime sources.bytes sources.dcgm store.write streamer",

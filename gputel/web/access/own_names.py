@@ -13,6 +13,7 @@ import socket
 
 from gputel.errors import HostNotAllowed
 from gputel.web.server.exposure import is_loopback
+from gputel.web.server.hosts import addresses_of, hosts_of
 
 ANY = "*"
 
@@ -28,7 +29,7 @@ _SHOWN = 100
 class OwnNames:
     """The names of one server.
 
-    ``bound`` is the address that it listens on, ``allowed`` the names of the setting, with commas.
+    ``bound`` is ``--host``, ``allowed`` the names of the setting, with commas.
     ``guarded``: it asks for tokens, which no page of another site has, so that any name will do.
     """
 
@@ -36,9 +37,10 @@ class OwnNames:
         named = names_of(allowed)
         self._any = guarded or ANY in named
         self._named = named
-        self._loopback = is_loopback(bound)
+        self._loopback = all(map(is_loopback, addresses_of(bound)))
         machine = socket.gethostname().lower()
-        self._own = {"localhost", machine, machine.partition(".")[0], bound.strip("[]").lower()}
+        self._own = {"localhost", machine, machine.partition(".")[0]}
+        self._own |= {each.lower() for each in hosts_of(bound)}
         self._known: set[str] = set()
 
     def includes(self, host: str) -> bool:

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from gputel.config.settings import AccessSettings
 from gputel.errors import ConfigError
 
 
-def check_exposed(host: str, settings: AccessSettings, flags: Sequence[str]) -> None:
-    """Raise ConfigError where a server would let in everyone who reaches its network.
+def check_exposed(host: str, addresses: Iterable[str], settings: AccessSettings) -> None:
+    """Raise ConfigError if a server would let in everyone who reaches its network.
 
-    ``flags`` are those of the ports listened on; without any there is nothing to let in.
+    ``addresses`` are the IP addresses that its sockets were bound to, for ``host`` of the settings.
     """
     guarded = settings.token_file is not None or settings.tokens is not None
-    if flags and not guarded and not settings.insecure and not is_loopback(host):
+    if not guarded and not settings.insecure and not all(map(is_loopback, addresses)):
         raise ConfigError(
             f"--host: other machines reach {host}, and nothing asks them who they are: give "
             "tokens with --token-file, or let everyone in with --insecure"
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address; of a name, every address that it has."""
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches the IP address; False for what is none."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
-        pass
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return True  # nobody can listen there; whoever tries tells why
-    return all(ipaddress.ip_address(str(place[0])).is_loopback for *_, place in found)
+        return False

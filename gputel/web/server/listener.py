@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gputel.web.server.acceptor import Acceptor
 from gputel.web.server.connection import Connection
+from gputel.web.server.hosts import own_address
 from gputel.web.server.open_connections import OpenConnections
 from gputel.web.server.ports import bound_sockets, refusal
 from gputel.web.server.tls import Certificate
@@ -54,8 +55,8 @@ class Listener:
     @property
     def url(self) -> str:
         """The address for a client on this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
-        host = f"[{host}]" if ":" in host and host[0] != "[" else host
+        host = own_address(self.host)
+        host = f"[{host}]" if ":" in host else host
         return f"{self.scheme}://{host}:{self.port}"
 
 
