@@ -18,7 +18,7 @@ PROGRAM = """
 import asyncio, signal, sys
 from pathlib import Path
 from typing import Any
-from gputel.store.embedded import embedded_postgres
+from gputel.store.postgres.shared import embedded_postgres
 
 async def main():
     stop = asyncio.Event()
