@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gputel.model.names import RAW
+
 LABEL_CHARACTERS = 256
 """Most characters of a label; so it has at most 1,024 bytes."""
 
@@ -25,8 +27,6 @@ NAME_CHARACTERS = 256
 
 MESSAGE_ID_BYTES = 2048
 """Most bytes of a message's id in UTF-8: 512 characters, as a broker takes them."""
-
-RAW = "labels_raw"
 
 _CONTROL = "a line break or a NUL character"
 _CONTROLS = frozenset("\0\n\r")

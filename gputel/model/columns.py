@@ -20,4 +20,4 @@ SCHEMA = pa.schema(
     + [pa.field(name, LABEL_TYPE, nullable=False) for name in LABELS]
     + [pa.field(VALUE, pa.float64(), nullable=False)]
 )
-"""A record batch: timestamp in microseconds UTC, ten dictionary-encoded labels, a float64 value."""
+"""A record batch: timestamp in microseconds UTC, the labels dictionary-encoded, a float64 value."""

@@ -20,6 +20,7 @@ UInt64 = npt.NDArray[np.uint64]
 Int64 = npt.NDArray[np.int64]
 
 _CODE_LIMIT = 2**62
+_FIRST_LABELS = 10  # of the first schema
 _AT_ONCE = 4096  # texts that are Python's at a time: bounds memory
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LANE_SEEDS = (np.uint64(0xD6E8FEB86659FD93), np.uint64(0xA0761D6478BD642F))
@@ -120,7 +121,13 @@ def _mix(state: UInt64, value: UInt64, multiplier: np.uint64) -> UInt64:
 
 
 def digest(labels: tuple[str, ...]) -> bytes:
-    """The 128-bit name of a series in the store: BLAKE2b over its length-prefixed labels."""
+    """The 128-bit name of a series in the store: BLAKE2b over its length-prefixed labels.
+
+    Labels that were added to the first ones count only if the series has them, so that a new
+    label column gives no stored series another name.
+    """
+    while len(labels) > _FIRST_LABELS and not labels[-1]:
+        labels = labels[:-1]
     hasher = hashlib.blake2b(digest_size=16)
     for label in labels:
         raw = label.encode()

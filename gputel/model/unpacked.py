@@ -21,6 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.ipc
 
+from gputel.model.names import COLUMNS
+
 _LZ4 = 0x184D2204
 _SKIPPABLE, _SKIPPABLE_MASK = 0x184D2A50, 0xFFFFFFF0  # frames of either that are passed over
 _ZSTD_FIRST, _ZSTD_LAST = 0xFD2FB51E, 0xFD2FB528  # all versions of its format
@@ -28,7 +30,7 @@ _WORD = 8
 _TAILS = (b"\xb5\x2f\xfd", b"\x22\x4d\x18", b"\x2a\x4d\x18")  # all but the first byte of them
 _SMALL_BYTES = 32 * 1024
 _MOST_MESSAGES = 64  # in one stream: a schema, a dictionary for each label, the batch
-_BATCH_BUFFERS = 24  # of a record: validity and data of each column; several may be one place
+_BATCH_BUFFERS = 2 * len(COLUMNS)  # validity and data of each; several may be one place
 _DICTIONARY_BUFFERS = 3
 
 Words = npt.NDArray[np.int64]

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from gputel.config.settings import ApiSettings
 from gputel.errors import QueryTooLarge
+from gputel.model.names import FILTER_COLUMNS
+
+NARROWER = "narrow it by " + ", ".join(column.parameter for column in FILTER_COLUMNS)
+"""What to do about a query that is too large."""
 
 _ANY_BYTES = 2**62
 
@@ -31,7 +35,7 @@ class Limits:
         if count > self.max_series:
             raise QueryTooLarge(
                 f"the query selects more than {self.max_series} series, the limit "
-                "(--query-max-series): narrow it by metric, hostname, namespace, pod or uuid"
+                f"(--query-max-series): {NARROWER}"
             )
 
     def check_bytes(self, size: int) -> None:
@@ -39,7 +43,7 @@ class Limits:
         if size > self.max_bytes:
             raise QueryTooLarge(
                 f"the labels that the query selects have more than {self.max_bytes} bytes, the "
-                "limit (--query-max-bytes): narrow it by metric, hostname, namespace, pod or uuid"
+                f"limit (--query-max-bytes): {NARROWER}"
             )
 
     def check_samples(self, cost: int) -> None:
@@ -47,8 +51,8 @@ class Limits:
         if cost > self.max_samples:
             raise QueryTooLarge(
                 f"the query would read about {cost} samples, over the limit of {self.max_samples} "
-                "(--query-max-samples): take a shorter time, or a step of whole hours, or narrow "
-                "it by metric, hostname, namespace, pod or uuid"
+                "(--query-max-samples): take a shorter time, or a step of whole hours, or "
+                f"{NARROWER}"
             )
 
 

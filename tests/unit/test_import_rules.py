@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "sources.bytes": "",
     "sources.dcgm": "model sources.bytes",
     "sources.simulated": "model",
-    "store": "store.blocks store.postgres",
+    "store": "model store.blocks store.postgres",
     "store.postgres": "",
     "store.blocks": "",
     "store.read": "model store store.blocks",
@@ -68,11 +68,12 @@ MAY_IMPORT = {
     ),
     "streamer": "model mq.client sources.dcgm sources.simulated store.write",
     "collector": "model mq.client mq.wire store.upkeep store.write",
-    "api.shared": "api.formats store store.read web web.access",
-    "api.formats": "store.blocks store.read web.headers",
+    "api.shared": "api.formats model store store.read web web.access",
+    "api.formats": "model store.blocks store.read web.headers",
     "api.inventory": "api.formats api.prometheus api.shared model promql.values store store.read",
     "api.telemetry": (
-        "api.formats api.shared store.blocks store.read store.rollup store.steps web.headers"
+        "api.formats api.shared model store.blocks store.read store.rollup store.steps "
+        "web.headers"
     ),
     "api.stream": "api.formats api.shared store.read store.write web",
     "api.push": (
@@ -80,7 +81,8 @@ MAY_IMPORT = {
         "web.server"
     ),
     "api.prometheus": (
-        "api.shared model promql promql.syntax promql.values store store.blocks store.read web"
+        "api.shared model promql promql.syntax promql.values store store.blocks store.read "
+        "web"
     ),
     "api": (
         "api.formats api.inventory api.prometheus api.push api.shared api.stream "
@@ -91,8 +93,8 @@ MAY_IMPORT = {
         "store.upkeep store.write streamer web web.access web.headers web.server"
     ),
     "cli": "api api.shared roles runtime sources.dcgm sources.simulated web web.server",
-    "cli.ask": "api.shared cli mq.client",
-    "cli.query": "api.formats api.shared cli cli.ask",
+    "cli.ask": "api.shared cli model mq.client",
+    "cli.query": "api.formats api.shared cli cli.ask model",
     "cli.ingest": "cli roles runtime sources.bytes sources.dcgm store.write streamer",
     "cli.queue": "broker.durable cli cli.ask mq.journal",
     "cli.db": "cli store store.postgres store.upkeep",

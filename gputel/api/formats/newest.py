@@ -11,13 +11,13 @@ from marshmallow import Schema
 from gputel.api.formats.media import Format
 from gputel.api.formats.rows import encode_rows
 from gputel.api.formats.text import json_values, members, times
+from gputel.model.names import SHOWN_COLUMNS
 from gputel.store.read.known_series import Ordered
 from gputel.store.read.latest import Newest
 
 _ENCODER = msgspec.json.Encoder()
-_LABELS = ("metric_name", "uuid", "hostname", "modelName", "gpu_id", "device", "namespace", "pod",
-           "container")  # fmt: skip
-_TEXTS = attrgetter(*(name.replace("modelName", "model_name") for name in _LABELS))
+_LABELS = [column.api for column in SHOWN_COLUMNS]
+_TEXTS = attrgetter(*(column.name for column in SHOWN_COLUMNS))
 _REMEMBERED = 4  # orders of series, each as many bytes as its answers
 
 

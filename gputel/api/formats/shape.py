@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
+from gputel.model.names import AFTER_VALUE, BEFORE_VALUE, COLUMNS, LABELS
+
 Labels = Callable[[Any], Sequence[str]]
 
 
@@ -43,14 +45,12 @@ class Shape:
 
 
 RECORD = Shape(
-    ("metric_name", "gpu_id", "device", "uuid", "modelName", "hostname", "container", "pod",
-     "namespace"),
-    attrgetter("metric_name", "gpu_id", "device", "uuid", "model_name", "hostname", "container",
-               "pod", "namespace", "labels_raw"),
-    ("labels_raw",),
-    csv_names=(("hostname", "Hostname"),),
+    tuple(column.api for column in BEFORE_VALUE),
+    attrgetter(*LABELS),
+    tuple(column.api for column in AFTER_VALUE),
+    csv_names=tuple((column.api, column.csv) for column in COLUMNS),
     ids_last=True,
-)  # fmt: skip
+)
 """A record as it landed, with all labels: series are ``SeriesLabels``."""
 
 

@@ -12,21 +12,12 @@ from itertools import islice
 from sys import getsizeof, intern
 from types import MappingProxyType
 
-from gputel.promql.values.labels import NAME, Labels, from_mapping
+from gputel.model.names import LABEL_COLUMNS
+from gputel.promql.values.labels import Labels, from_mapping
 from gputel.store.read.records import SeriesLabels
 
 COLUMN_OF: Mapping[str, str] = MappingProxyType(
-    {
-        NAME: "metric_name",
-        "UUID": "uuid",
-        "Hostname": "hostname",
-        "container": "container",
-        "device": "device",
-        "gpu": "gpu_id",
-        "modelName": "model_name",
-        "namespace": "namespace",
-        "pod": "pod",
-    }
+    {column.prometheus: column.name for column in LABEL_COLUMNS if column.prometheus}
 )
 """The column that a label comes from, whatever ``labels_raw`` says."""
 

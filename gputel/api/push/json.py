@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 from gputel.api.push.json_elements import elements
 from gputel.api.push.records import FIELDS, Parsed, Reject, make_batch, times_of, too_many
 from gputel.errors import BadRequest
-from gputel.model.columns import LABELS, TIMESTAMP, VALUE
+from gputel.model.names import API_NAMES, LABEL_COLUMNS, LABELS, TIMESTAMP, VALUE
 from gputel.sources.dcgm.classify import Malformed, parse_time
 
 _SHOWN = 100
@@ -24,21 +25,25 @@ _NAMES |= {"array": "a list", "bool": "true or false", "null": "null"}
 _TYPE = re.compile(r"Expected `([a-z| ]+)`, got `([a-z]+)`")
 
 
-class _Record(msgspec.Struct, forbid_unknown_fields=True):
-    metric_name: str
-    uuid: str
-    value: float
-    timestamp: str | None = None
-    gpu_id: str = ""
-    device: str = ""
-    model_name: str = msgspec.field(name="modelName", default="")
-    hostname: str = ""
-    dcgm_hostname: str = msgspec.field(name="Hostname", default="")
-    container: str = ""
-    pod: str = ""
-    namespace: str = ""
-    labels_raw: str = ""
+_REQUIRED = [column for column in LABEL_COLUMNS if column.required]
+_OTHERS = [column for column in LABEL_COLUMNS if not column.required]
+_CSV_ALIASES = {
+    f"csv_{column.name}": column for column in LABEL_COLUMNS if column.csv != column.api
+}
+"""Fields of ``_Record`` for labels that DCGM's CSV calls by another name than the API."""
 
+_Record: Any = msgspec.defstruct(
+    "_Record",
+    [
+        *((column.name, str) for column in _REQUIRED),
+        (VALUE, float),
+        (TIMESTAMP, str | None, None),
+        *((column.name, str, "") for column in _OTHERS),
+        *((name, str, "") for name in _CSV_ALIASES),
+    ],
+    forbid_unknown_fields=True,
+    rename=API_NAMES | {name: column.csv for name, column in _CSV_ALIASES.items()},
+)
 
 _DECODER = msgspec.json.Decoder(_Record)
 
@@ -68,7 +73,7 @@ def _text(body: bytes) -> str:
 
 
 def _parse(texts: Iterator[tuple[int, str]], most: int, now_us: int) -> Parsed:
-    records: list[_Record] = []
+    records: list[Any] = []
     indices: list[int] = []
     times: list[int] = []
     rejects: list[Reject] = []
@@ -93,22 +98,25 @@ def _parse(texts: Iterator[tuple[int, str]], most: int, now_us: int) -> Parsed:
     return Parsed(make_batch(columns, len(records)), np.array(indices, np.int64), rejects)
 
 
-def _decode(text: str) -> _Record:
+def _decode(text: str) -> Any:
     try:
         record = _DECODER.decode(text)
     except msgspec.ValidationError as error:
         raise Malformed(_reason(str(error))) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Malformed(f"is not JSON: {_short(str(error))}") from None
-    if record.dcgm_hostname:
-        if record.hostname not in ("", record.dcgm_hostname):
-            raise Malformed("Hostname and hostname are two names of one field; give one of them")
-        record.hostname = record.dcgm_hostname
+    for alias, column in _CSV_ALIASES.items():
+        if label := getattr(record, alias):
+            if getattr(record, column.name) not in ("", label):
+                raise Malformed(
+                    f"{column.csv} and {column.api} are two names of one field; give one of them"
+                )
+            setattr(record, column.name, label)
     return record
 
 
-def _time(record: _Record, known_times: dict[str, int], now_us: int) -> int:
-    text = record.timestamp
+def _time(record: Any, known_times: dict[str, int], now_us: int) -> int:
+    text: str | None = record.timestamp
     if text is None:
         return now_us
     if text not in known_times:

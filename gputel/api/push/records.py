@@ -11,27 +11,14 @@ import pyarrow as pa
 
 from gputel.errors import PayloadTooLarge
 from gputel.model.columns import LABELS, SCHEMA, TIMESTAMP, TIMESTAMP_TYPE, VALUE
+from gputel.model.names import COLUMNS
 
 Int64 = npt.NDArray[np.int64]
 
-FIELDS = {
-    "timestamp": TIMESTAMP,
-    "metric_name": "metric_name",
-    "gpu_id": "gpu_id",
-    "device": "device",
-    "uuid": "uuid",
-    "modelName": "model_name",
-    "Hostname": "hostname",
-    "hostname": "hostname",
-    "container": "container",
-    "pod": "pod",
-    "namespace": "namespace",
-    "value": VALUE,
-    "labels_raw": "labels_raw",
-}
-"""A record's fields by the names of DCGM's CSV and of the API's answers, and gputel's own."""
+FIELDS = {name: column.name for column in COLUMNS for name in (column.csv, column.api)}
+"""A record's fields by the names of DCGM's CSV and of the API's answers: gputel's names."""
 
-REQUIRED = ("metric_name", "uuid", VALUE)
+REQUIRED = tuple(column.name for column in COLUMNS if column.required and column.name != TIMESTAMP)
 """What a record must have, by gputel's names."""
 
 

@@ -11,6 +11,7 @@ from gputel.api.push.answer import MOST_TOLD
 from gputel.api.push.keys import KEY_LENGTH
 from gputel.api.shared.schemas import ErrorSchema, described
 from gputel.model.bounds import LABEL_CHARACTERS, RAW_BYTES
+from gputel.model.names import LABEL_COLUMNS, RAW, Column
 
 _UUID = "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
 _METRIC = "DCGM_FI_DEV_GPU_UTIL"
@@ -18,18 +19,31 @@ _ONE_LINE = r"^[^\u0000\r\n]*$"
 _NOT_BLANK = r"^[^\u0000\r\n]*[^\u0000\r\n\s][^\u0000\r\n]*$"
 
 
-def _name(description: str, example: str) -> fields.String:
+def _required(column: Column) -> fields.String:
     return fields.String(
         required=True,
         validate=validate.Length(min=1, max=LABEL_CHARACTERS),
-        metadata=described(f"{description} Not blank.", example, pattern=_NOT_BLANK),
+        metadata=described(f"{column.about} Not blank.", column.example, pattern=_NOT_BLANK),
     )
 
 
-def _label(description: str, example: str = "", most: int = LABEL_CHARACTERS) -> fields.String:
+def _optional(column: Column) -> fields.String:
+    about, most = column.about, LABEL_CHARACTERS
+    if column.name == RAW:
+        about, most = f"{about} {RAW_BYTES:,} bytes of UTF-8 at most.", RAW_BYTES
     return fields.String(
         validate=validate.Length(max=most),
-        metadata=described(f"{description} Default: ''.", example, pattern=_ONE_LINE),
+        metadata=described(f"{about} Default: ''.", column.example, pattern=_ONE_LINE),
+    )
+
+
+def _csv_alias(column: Column) -> fields.String:
+    return fields.String(
+        validate=validate.Length(max=LABEL_CHARACTERS),
+        metadata=described(
+            f"The same as {column.api}, as DCGM calls it; one of the two is enough.",
+            pattern=_ONE_LINE,
+        ),
     )
 
 
@@ -41,8 +55,9 @@ class PushedRecordSchema(Schema):
 
         unknown = RAISE
 
-    metric_name = _name("What was read.", _METRIC)
-    uuid = _name("What identifies the GPU.", _UUID)
+    locals().update(  # a class body's names are the fields of the schema
+        {column.api: _required(column) for column in LABEL_COLUMNS if column.required}
+    )
     value = fields.Float(required=True, metadata=described("The reading, a finite number.", 97))
     timestamp = fields.DateTime(
         allow_none=True,
@@ -51,18 +66,9 @@ class PushedRecordSchema(Schema):
             "2025-07-18T20:42:34Z",
         ),
     )
-    gpu_id = _label("The GPU's index on its host.", "0")
-    device = _label("Its device.", "nvidia0")
-    modelName = _label("Its model.", "NVIDIA H100 80GB HBM3")
-    hostname = _label("Its host.", "mtv5-dgx1-hgpu-031")
-    Hostname = _label("The same, as DCGM calls it; one of the two is enough.")
-    container = _label("Container that used it.")
-    pod = _label("Pod that used it.")
-    namespace = _label("Namespace of the pod.")
-    labels_raw = _label(
-        f"All labels as DCGM's exporter gave them, {RAW_BYTES:,} bytes of UTF-8 at most.",
-        'gpu="0",device="nvidia0"',
-        RAW_BYTES,
+    locals().update(
+        {column.api: _optional(column) for column in LABEL_COLUMNS if not column.required}
+        | {column.csv: _csv_alias(column) for column in LABEL_COLUMNS if column.csv != column.api}
     )
 
 

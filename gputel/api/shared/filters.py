@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,14 +10,14 @@ from marshmallow import ValidationError, fields
 
 from gputel.api.shared import times
 from gputel.api.shared.schemas import FormatQuery, described
+from gputel.model.names import FILTER_COLUMNS, GPU_FILTER_COLUMNS, Match
 from gputel.store.read.reader import EARLIEST, LATEST
 from gputel.store.read.selection import Kind, Matcher, Selection, matching, starting
 
-_EXACT = {
-    "hostname": "hostname",
-    "modelName": "model_name",
-    "namespace": "namespace",
-    "pod": "pod",
+_MATCHERS: dict[Match, Callable[[str, Iterable[str]], Matcher]] = {
+    Match.EXACT: lambda label, texts: Matcher(label, Kind.IS, tuple(texts)),
+    Match.PREFIX: starting,
+    Match.PATTERN: matching,
 }
 
 
@@ -61,11 +61,14 @@ class Since(fields.Field[datetime]):
 class GpuFilters(FormatQuery):
     """Which GPUs, by their labels. All conditions hold at once; a repeated one means any of it."""
 
-    hostname = Texts("Only on this host. May be repeated: any of them.", "mtv5-dgx1-hgpu-031")
-    modelName = Texts("Only of this model. May be repeated.", "NVIDIA H100 80GB HBM3")
-    namespace = Texts("Only in this Kubernetes namespace. May be repeated.", "training")
-    pod = Texts("Only used by this pod. May be repeated.", "train-0")
-    uuid = Texts("Only GPUs whose uuid begins like this. May be repeated.", "GPU-5fd4f087")
+    locals().update(  # a class body's names are the fields of the schema
+        {
+            column.parameter: Texts(
+                f"{column.filter}. May be repeated: any of them.", column.example
+            )
+            for column in GPU_FILTER_COLUMNS
+        }
+    )
 
 
 class SeenGpuFilters(GpuFilters):
@@ -85,13 +88,10 @@ class SeriesFilters(GpuFilters):
 
 def selection(wanted: Mapping[str, Any]) -> Selection:
     """What the filters of a query select."""
-    matchers = [
-        Matcher(label, Kind.IS, tuple(wanted[name]))
-        for name, label in _EXACT.items()
-        if name in wanted
-    ]
-    if "uuid" in wanted:
-        matchers.append(starting("uuid", wanted["uuid"]))
-    if "metric" in wanted:
-        matchers.append(matching("metric_name", wanted["metric"]))
-    return Selection(tuple(matchers))
+    return Selection(
+        tuple(
+            _MATCHERS[column.match](column.name, wanted[column.parameter])
+            for column in FILTER_COLUMNS
+            if column.parameter in wanted
+        )
+    )

@@ -5,7 +5,7 @@ Requests are checked by these schemas; answers are described by them and encoded
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,18 +13,32 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from gputel.api.formats.media import Format
 from gputel.api.shared import times
+from gputel.model.names import AFTER_VALUE, BEFORE_VALUE, GPU_COLUMNS, UUID, Column
 
 UNKNOWN = "is unknown"
 """What a schema says of a parameter that it does not have."""
 
-_UUID = "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
-_METRIC = "DCGM_FI_DEV_GPU_UTIL"
+_UUID_EXAMPLE = next(column.example for column in GPU_COLUMNS if column.name == UUID)
 
 
 def described(description: str, example: object = None, **more: Any) -> dict[str, Any]:
     """The metadata of a field for the document."""
     given = {} if example is None else {"example": example}
     return {"description": description, **given, **more}
+
+
+def label_fields(columns: Iterable[Column]) -> dict[str, fields.String]:
+    """The fields of labels in an answer. A class body adds them to its names by ``locals()``."""
+    return {
+        column.api: fields.String(
+            required=True,
+            metadata=described(
+                column.about if column.required else f"{column.about} Empty if there is none.",
+                column.example,
+            ),
+        )
+        for column in columns
+    }
 
 
 class Moment(fields.DateTime):
@@ -75,22 +89,15 @@ class GpuPath(Schema):
     """The GPU that a path names."""
 
     uuid = fields.String(
-        required=True, metadata=described("The GPU's uuid, as `/api/v1/gpus` lists it.", _UUID)
+        required=True,
+        metadata=described("The GPU's uuid, as `/api/v1/gpus` lists it.", _UUID_EXAMPLE),
     )
 
 
 class GpuSchema(Schema):
     """One GPU, with the labels that it had when it was last seen."""
 
-    uuid = fields.String(required=True, metadata=described("What identifies the GPU.", _UUID))
-    device = fields.String(required=True, metadata=described("Its device on the host.", "nvidia0"))
-    modelName = fields.String(
-        required=True, metadata=described("Its model.", "NVIDIA H100 80GB HBM3")
-    )
-    hostname = fields.String(required=True, metadata=described("Its host.", "mtv5-dgx1-hgpu-031"))
-    gpu_id = fields.String(
-        required=True, metadata=described("Its index on the host; repeats across hosts.", "0")
-    )
+    locals().update(label_fields(GPU_COLUMNS))
     first_seen = fields.DateTime(
         required=True,
         metadata=described("Time of its oldest record landed.", "2025-07-18T20:42:34Z"),
@@ -107,27 +114,14 @@ class RecordSchema(Schema):
         required=True,
         metadata=described("When, UTC; microseconds only where not zero.", "2025-07-18T20:42:34Z"),
     )
-    metric_name = fields.String(required=True, metadata=described("What was read.", _METRIC))
-    gpu_id = fields.String(required=True, metadata=described("The GPU's index on its host.", "0"))
-    device = fields.String(required=True, metadata=described("Its device.", "nvidia0"))
-    uuid = fields.String(required=True, metadata=described("What identifies the GPU.", _UUID))
-    modelName = fields.String(
-        required=True, metadata=described("Its model.", "NVIDIA H100 80GB HBM3")
-    )
-    hostname = fields.String(required=True, metadata=described("Its host.", "mtv5-dgx1-hgpu-031"))
-    container = fields.String(required=True, metadata=described("Container that used it, or ''."))
-    pod = fields.String(required=True, metadata=described("Pod that used it, or ''."))
-    namespace = fields.String(required=True, metadata=described("Namespace of the pod, or ''."))
+    locals().update(label_fields(BEFORE_VALUE))
     value = fields.Float(
         required=True,
         allow_nan=True,
         allow_none=True,
         metadata=described("The reading; null where it was not a finite number.", 97),
     )
-    labels_raw = fields.String(
-        required=True,
-        metadata=described("All labels as DCGM's exporter gave them.", 'gpu="0",device="nvidia0"'),
-    )
+    locals().update(label_fields(AFTER_VALUE))
 
 
 class ErrorSchema(Schema):

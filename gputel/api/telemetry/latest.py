@@ -11,6 +11,7 @@ from gputel.api.shared.documented import errors, listed, operation, query
 from gputel.api.shared.filters import SeriesFilters, Since, selection
 from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.schemas import RecordSchema, described
+from gputel.model.names import SHOWN_COLUMNS
 from gputel.store.read.latest import latest
 from gputel.threads import READING
 
@@ -32,10 +33,7 @@ class LatestSchema(RecordSchema):
     class Meta:
         """Of marshmallow."""
 
-        fields = (
-            "timestamp", "age_s", "metric_name", "uuid", "hostname", "modelName", "gpu_id",
-            "device", "namespace", "pod", "container", "value",
-        )  # fmt: skip
+        fields = ("timestamp", "age_s", *(column.api for column in SHOWN_COLUMNS), "value")
 
     age_s = fields.Float(
         required=True,

@@ -13,15 +13,11 @@ from gputel.api.shared.filters import SeriesFilters, Texts
 from gputel.api.shared.schemas import FormatQuery, Moment, RecordSchema, described
 from gputel.api.telemetry import cursor
 from gputel.config.values import Duration
+from gputel.model.names import GROUP_COLUMNS
 from gputel.store.read.time_order import Order, Position
 from gputel.store.rollup.buckets import Aggregate
 
-LABEL_COLUMNS = {
-    "hostname": "hostname",
-    "modelName": "model_name",
-    "namespace": "namespace",
-    "pod": "pod",
-}
+LABEL_COLUMNS = {column.api: column.name for column in GROUP_COLUMNS}
 """What may be grouped by, and the column of ``series`` of each."""
 
 MOST_RECORDS = 1_000_000
@@ -224,8 +220,8 @@ class FleetTelemetryQuery(RecordsQuery, SeriesFilters):
 
     group_by = GroupBy(
         "Instead of one record for each series and span, one for all series of a metric with the "
-        "same values of these labels: hostname, modelName, namespace, pod or metric, repeated or "
-        "with commas between. Only together with `step`, and not with `agg=last`."
+        f"same values of these labels: {', '.join(LABEL_COLUMNS)} or metric, repeated or with "
+        "commas between. Only together with `step`, and not with `agg=last`."
     )
 
     @validates_schema

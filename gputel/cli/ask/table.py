@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gputel.cli import terminal
+from gputel.model import names
+from gputel.model.names import SHOWN_COLUMNS
 from gputel.printable import printable
 
 if TYPE_CHECKING:
@@ -78,14 +80,10 @@ class Column:
     style: str | Callable[[Any], str] = ""
 
 
-UUID = Column("uuid", "uuid", whole=True, shared=True, style="cyan")
-HOSTNAME = Column("hostname", "hostname", shared=True)
-MODEL = Column("modelName", "model", shared=True)
-GPU_ID = Column("gpu_id", "gpu", shared=True)
-METRIC = Column("metric_name", "metric", shared=True)
-NAMESPACE = Column("namespace", "namespace", shared=True)
-POD = Column("pod", "pod", shared=True)
-CONTAINER = Column("container", "container", shared=True)
+LABELS = {each.name: Column(each.api, each.title, shared=True) for each in SHOWN_COLUMNS}
+LABELS[names.UUID] = replace(LABELS[names.UUID], whole=True, style="cyan")
+UUID, METRIC = LABELS[names.UUID], LABELS[names.METRIC]
+HOSTNAME, MODEL, GPU_ID = (LABELS[name] for name in ("hostname", "model_name", "gpu_id"))
 VALUE = Column("value", "value", right=True, style="bold")
 TIME = Column("timestamp", "time (UTC)", second, whole=True)
 AGE = Column("age_s", "age", age, right=True, whole=True, style=age_style)

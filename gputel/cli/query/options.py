@@ -14,6 +14,7 @@ import click
 from gputel.cli.ask.api import default_api_url
 from gputel.cli.moments import Moment
 from gputel.cli.query import completion as complete
+from gputel.model.names import GPU_FILTER_COLUMNS, GROUP_COLUMNS
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -21,6 +22,13 @@ Decorator = Callable[[Command], Command]
 FORMATS = ("table", "json", "ndjson", "csv", "arrow", "parquet")
 BINARY = ("arrow", "parquet")
 AGGREGATES = ("avg", "min", "max", "last", "sum", "count", "p50", "p95", "p99", "rate")
+
+_COMPLETERS = {
+    "hostname": complete.hostnames,
+    "model_name": complete.models,
+    "uuid": complete.uuids,
+}
+_GROUPS = ", ".join(column.api for column in GROUP_COLUMNS)
 
 
 def _all(*options: Decorator) -> Decorator:
@@ -67,13 +75,16 @@ def _texts(
 def gpu_filters() -> Decorator:
     """Which GPUs, by their labels."""
     return _all(
-        _texts("--hostname", "hostname", "Only on this host; repeated: any of them.",
-               complete.hostnames),
-        _texts("--model", "modelName", "Only of this model.", complete.models),
-        _texts("--namespace", "namespace", "Only in this Kubernetes namespace."),
-        _texts("--pod", "pod", "Only used by this pod."),
-        _texts("--uuid", "uuid", "Only GPUs whose uuid begins like this.", complete.uuids),
-    )  # fmt: skip
+        *(
+            _texts(
+                f"--{column.title}",
+                column.parameter,
+                f"{column.filter}; repeated: any of them.",
+                _COMPLETERS.get(column.name),
+            )
+            for column in GPU_FILTER_COLUMNS
+        )
+    )
 
 
 def metric_filter() -> Decorator:
@@ -126,8 +137,8 @@ def records() -> Decorator:
             "group_by",
             multiple=True,
             metavar="LABEL",
-            help="One record a span for all GPUs of a hostname, modelName, namespace, pod or "
-            "metric; repeated, or with commas between.",
+            help=f"One record a span for all GPUs of a {_GROUPS} or metric; repeated, or with "
+            "commas between.",
         ),
         order("Newest (desc) or oldest (asc) first. Default: desc."),
     )

@@ -17,20 +17,22 @@ from gputel.cli.query.ask import Question
 from gputel.cli.query.uuid import whole_uuid
 from gputel.cli.terminal import say
 from gputel.errors import UsageError
+from gputel.model.names import GPU_FILTER_COLUMNS, METRIC, UUID
 
 TABLE_ROWS = 50
 """Records in a table when no limit is given."""
 
-_RECORDS = (
-    table.TIME, table.METRIC, table.VALUE, table.UUID, table.HOSTNAME, table.GPU_ID,
-    table.MODEL, table.NAMESPACE, table.POD, table.CONTAINER,
-)  # fmt: skip
-_LATEST = (
-    table.UUID, table.METRIC, table.HOSTNAME, table.VALUE, table.AGE, table.MODEL,
-    table.NAMESPACE, table.POD, table.CONTAINER,
-)  # fmt: skip
-_FLAGS = {"hostname": "--hostname", "modelName": "--model", "namespace": "--namespace"}
-_FLAGS |= {"pod": "--pod", "uuid": "--uuid", "group_by": "--group-by"}
+_OTHERS = tuple(
+    column
+    for name, column in table.LABELS.items()
+    if name not in (METRIC, UUID, "hostname", "gpu_id", "model_name", "device")
+)
+_RECORDS = (table.TIME, table.METRIC, table.VALUE, table.UUID, table.HOSTNAME, table.GPU_ID,
+            table.MODEL, *_OTHERS)  # fmt: skip
+_LATEST = (table.UUID, table.METRIC, table.HOSTNAME, table.VALUE, table.AGE, table.MODEL,
+           *_OTHERS)  # fmt: skip
+_FLAGS = {column.parameter: f"--{column.title}" for column in GPU_FILTER_COLUMNS}
+_FLAGS |= {"group_by": "--group-by"}
 
 
 @click.command("telemetry")

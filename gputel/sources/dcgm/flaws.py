@@ -8,10 +8,12 @@ import pyarrow as pa
 
 from gputel.model.bounds import label_flaws, text_of
 from gputel.model.columns import LABELS, NEWEST_US, OLDEST_US, TIMESTAMP, VALUE
+from gputel.model.names import LABEL_COLUMNS
 
 Flaw = tuple[str, str]
 """A column, by gputel's name, and what is wrong with its value."""
 
+_NEVER_BLANK = [column.name for column in LABEL_COLUMNS if column.required]
 _SPACE, _TILDE = b" ~"
 
 # dcgm_structs.h: DCGM_INT32_BLANK, DCGM_INT64_BLANK, DCGM_FP64_BLANK, each with its next three
@@ -32,7 +34,7 @@ def find_flaws(batch: pa.RecordBatch) -> dict[int, Flaw]:
     if len(times) and not OLDEST_US <= times.min() <= times.max() <= NEWEST_US:
         outside = (times < OLDEST_US) | (times > NEWEST_US)
         _note(flaws, TIMESTAMP, outside, "timestamp is not within the years 2000 to 2099")
-    for name in ("metric_name", "uuid"):
+    for name in _NEVER_BLANK:
         column = batch.column(name)
         blank = _blank_entries(column.dictionary)
         if blank:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gputel.errors import SourceError
-from gputel.model.names import CSV_NAMES, TIMESTAMP, VALUE
+from gputel.model.names import COLUMNS, CSV_NAMES
 from gputel.sources.bytes.stream import ByteStream
 
-REQUIRED = (TIMESTAMP, "metric_name", "uuid", VALUE)
+REQUIRED = tuple(column.name for column in COLUMNS if column.required)
 BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _SHOWN = 300

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gputel.model.columns import CSV_NAMES
+from gputel.model.names import AFTER_VALUE, BEFORE_VALUE, CSV_NAMES, LABEL_COLUMNS, RAW
 
 UInt64 = npt.NDArray[np.uint64]
 Int64 = npt.NDArray[np.int64]
@@ -82,34 +82,28 @@ def make_gpus(hosts: int, gpus: int, seed: int, *, pods: bool) -> list[Gpu]:
 
 def around_value(gpu: Gpu, metric: str) -> tuple[bytes, bytes]:
     """A line's text between timestamp and value, and behind the value, line feed included."""
-    before = (
-        metric,
-        str(gpu.index),
-        f"nvidia{gpu.index}",
-        gpu.uuid,
-        _MODEL,
-        gpu.host,
-        gpu.container,
-        gpu.pod,
-        gpu.namespace,
+    texts = {
+        "metric_name": metric,
+        "gpu_id": str(gpu.index),
+        "device": f"nvidia{gpu.index}",
+        "uuid": gpu.uuid,
+        "model_name": _MODEL,
+        "hostname": gpu.host,
+        "container": gpu.container,
+        "pod": gpu.pod,
+        "namespace": gpu.namespace,
+    }
+    exported = {
+        "DCGM_FI_DRIVER_VERSION": _DRIVER,
+        "instance": f"{gpu.host}:9400",
+        "job": "dgx_dcgm_exporter",
+    }
+    for column in LABEL_COLUMNS:
+        if column.prometheus and texts.get(column.name):
+            exported[column.prometheus] = texts[column.name]
+    texts[RAW] = ",".join(f'{name}=""{text}""' for name, text in sorted(exported.items()))
+    before, after = (
+        '","'.join(texts.get(column.name, "") for column in columns)
+        for columns in (BEFORE_VALUE, AFTER_VALUE)
     )
-    middle = '","' + '","'.join(before) + '","'
-    raw = ",".join(f'{name}=""{value}""' for name, value in _raw_labels(gpu, metric) if value)
-    return middle.encode(), f'","{raw}"\n'.encode()
-
-
-def _raw_labels(gpu: Gpu, metric: str) -> tuple[tuple[str, str], ...]:
-    return (
-        ("DCGM_FI_DRIVER_VERSION", _DRIVER),
-        ("Hostname", gpu.host),
-        ("UUID", gpu.uuid),
-        ("__name__", metric),
-        ("container", gpu.container),
-        ("device", f"nvidia{gpu.index}"),
-        ("gpu", str(gpu.index)),
-        ("instance", f"{gpu.host}:9400"),
-        ("job", "dgx_dcgm_exporter"),
-        ("modelName", _MODEL),
-        ("namespace", gpu.namespace),
-        ("pod", gpu.pod),
-    )
+    return f'","{before}","'.encode(), f'","{after}"\n'.encode()

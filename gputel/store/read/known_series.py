@@ -14,7 +14,7 @@ from gputel.store import queries
 from gputel.store.blocks.blocks import Int64
 from gputel.store.byte_cache import ByteCache
 from gputel.store.limits import ANY, Limits
-from gputel.store.read.records import SeriesLabels
+from gputel.store.read.records import SeriesLabels, memory_bytes
 
 CACHE_BYTES = 128 * 2**20
 """Most bytes of labels that are remembered, by default: those of some 100,000 usual series."""
@@ -66,8 +66,8 @@ class KnownSeries:
             for row in await connection.fetch(_SQL["labels"], piece):
                 labels = SeriesLabels(row[0], *map(intern, row[1:]))
                 found[row[0]] = labels
-                self._labels.put(row[0], labels, held := labels.held_bytes)
-                size += held
+                self._labels.put(row[0], labels, label_bytes := memory_bytes(labels))
+                size += label_bytes
             limits.check_bytes(size)
         return [found[each] for each in series_ids]
 
@@ -86,7 +86,7 @@ class KnownSeries:
             known = Ordered(
                 tuple(labels[each] for each in place), series_ids[place], np.array(place, np.int64)
             )
-            size = sum(each.held_bytes for each in labels) + 32 * len(labels)
+            size = sum(map(memory_bytes, labels)) + 32 * len(labels)
             self._orders.put(key, known, size)
         return known
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
-import msgspec
-
+from gputel.model.names import SHOWN_COLUMNS
 from gputel.store import queries
 from gputel.store.blocks.blocks import Float64, Int64
 from gputel.store.blocks.copy_format import PG_EPOCH_US
@@ -15,32 +16,37 @@ from gputel.store.blocks.samples import EPOCH, INTEGER, NUMBER, elements, micros
 from gputel.store.limits import ANY, Limits
 from gputel.store.read.known_series import Ordered
 from gputel.store.read.reader import Reader
+from gputel.store.read.records import struct_of
 from gputel.store.read.selection import EVERY, Selection
 
 LOOK_BACK = timedelta(minutes=5)
 """A series that is older than the newest sample of its GPU by more than this has ended."""
 
 _SQL = queries.load("latest")
+_TEXTS = attrgetter(*(column.name for column in SHOWN_COLUMNS))
 
 
-class Latest(msgspec.Struct, frozen=True, gc=False, rename={"model_name": "modelName"}):
-    """The newest record of a series. ``age_s`` is below zero where the clock that made it is ahead.
+if TYPE_CHECKING:
+    from gputel.store.read.records import Labelled
 
-    ``value`` is an int where it is whole, and may be NaN or infinite, which JSON shows as null.
-    """
+    class Latest(Labelled):
+        """The newest record of a series.
 
-    timestamp: datetime
-    age_s: float
-    metric_name: str
-    uuid: str
-    hostname: str
-    model_name: str
-    gpu_id: str
-    device: str
-    namespace: str
-    pod: str
-    container: str
-    value: float
+        ``age_s`` is below zero if the clock that made the record is ahead. ``value`` is an int
+        where it is whole, and may be NaN or infinite, which JSON shows as null.
+        """
+
+        timestamp: datetime
+        age_s: float
+        value: float
+
+else:
+    Latest = struct_of(
+        "Latest",
+        [("timestamp", datetime), ("age_s", float)]
+        + [(each.name, str) for each in SHOWN_COLUMNS]
+        + [("value", float)],
+    )
 
 
 @dataclass(frozen=True)
@@ -66,20 +72,7 @@ class Newest:
     def __iter__(self) -> Iterator[Latest]:
         columns = (self.ts.tolist(), self.age_s.tolist(), numbers(self.value))
         for series, us, age_s, value in zip(self.of.series, *columns, strict=True):
-            yield Latest(
-                EPOCH + timedelta(0, 0, us),
-                age_s,
-                series.metric_name,
-                series.uuid,
-                series.hostname,
-                series.model_name,
-                series.gpu_id,
-                series.device,
-                series.namespace,
-                series.pod,
-                series.container,
-                value,
-            )
+            yield Latest(EPOCH + timedelta(0, 0, us), age_s, *_TEXTS(series), value)
 
 
 async def latest(

@@ -1,95 +1,91 @@
-"""What the reader hands out: records, GPUs, and the labels that records of one series share."""
+"""What the reader hands out: records, GPUs, and the labels that records of one series share.
+
+The fields of these classes are made from the table of columns in ``model/names.py``. mypy does not
+see fields that are made, so it is told that any attribute of a row with labels is a text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
 from sys import getsizeof
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gputel.model.names import LABELS
+from gputel.model.names import (
+    API_NAMES,
+    BEFORE_VALUE,
+    COLUMNS,
+    GPU_COLUMNS,
+    LABELS,
+    TIMESTAMP,
+    VALUE,
+)
 from gputel.store.blocks.samples import EPOCH, Samples, numbers
 
-_TEXTS = attrgetter(*LABELS)
+label_texts = attrgetter(*LABELS)
+"""The label texts of a row that has all labels, in the order of LABELS."""
+
 _OBJECT_BYTES = 300  # of a SeriesLabels without its texts, and its place in a dict
+_TYPES = {TIMESTAMP: datetime, VALUE: float}
 
 
-class Record(msgspec.Struct, frozen=True, gc=False, rename={"model_name": "modelName"}):
-    """One reading: when, what, of which GPU under which labels, and its value.
-
-    ``timestamp`` is UTC. ``value`` is an int where it is whole, so that it prints as ``0``, and
-    may be NaN or infinite, which JSON shows as null.
-    """
-
-    timestamp: datetime
-    metric_name: str
-    gpu_id: str
-    device: str
-    uuid: str
-    model_name: str
-    hostname: str
-    container: str
-    pod: str
-    namespace: str
-    value: float
-    labels_raw: str
+def struct_of(name: str, fields: Iterable[tuple[str, type]], **namespace: Any) -> type[Any]:
+    """A frozen struct with these fields, whose JSON has the API's names."""
+    return msgspec.defstruct(
+        name, fields, frozen=True, gc=False, rename=API_NAMES, namespace=namespace
+    )
 
 
-class Gpu(msgspec.Struct, frozen=True, gc=False, rename={"model_name": "modelName"}):
-    """One GPU: its identity, its most recent labels, and when it was seen (UTC)."""
+if TYPE_CHECKING:
 
-    uuid: str
-    device: str
-    model_name: str
-    hostname: str
-    gpu_id: str
-    first_seen: datetime
-    last_seen: datetime
+    class Labelled:
+        """A row with labels: each is an attribute, by the column's name in the table."""
+
+        def __init__(self, *columns: Any) -> None: ...
+        def __getattr__(self, column: str) -> str: ...
+
+    class Record(Labelled):
+        """One reading: when, what, of which GPU under which labels, and its value.
+
+        ``timestamp`` is UTC. ``value`` is an int where it is whole, so that it prints as ``0``,
+        and may be NaN or infinite, which JSON shows as null.
+        """
+
+        timestamp: datetime
+        value: float
+
+    class Gpu(Labelled):
+        """One GPU: its identity, its most recent labels, and when it was seen (UTC)."""
+
+        first_seen: datetime
+        last_seen: datetime
+
+    class SeriesLabels(Labelled):
+        """The labels of one stored series."""
+
+        series_id: int
+
+else:
+    Record = struct_of("Record", [(each.name, _TYPES.get(each.name, str)) for each in COLUMNS])
+    Gpu = struct_of(
+        "Gpu",
+        [(each.name, str) for each in GPU_COLUMNS]
+        + [("first_seen", datetime), ("last_seen", datetime)],
+    )
+    SeriesLabels = struct_of(
+        "SeriesLabels",
+        [("series_id", int), *((name, str) for name in LABELS)],
+        __hash__=lambda labels: hash(labels.series_id),
+    )
 
 
-@dataclass(frozen=True)
-class SeriesLabels:
-    """The labels of one stored series."""
-
-    series_id: int
-    metric_name: str
-    gpu_id: str
-    device: str
-    uuid: str
-    model_name: str
-    hostname: str
-    container: str
-    pod: str
-    namespace: str
-    labels_raw: str
-
-    def __hash__(self) -> int:
-        return hash(self.series_id)
-
-    @property
-    def held_bytes(self) -> int:
-        """About how much memory these labels take, as if no other series shared their texts."""
-        return _OBJECT_BYTES + sum(map(getsizeof, _TEXTS(self)))
-
-    def record(self, timestamp: datetime, value: float) -> Record:
-        """The record of one sample of this series."""
-        return Record(
-            timestamp,
-            self.metric_name,
-            self.gpu_id,
-            self.device,
-            self.uuid,
-            self.model_name,
-            self.hostname,
-            self.container,
-            self.pod,
-            self.namespace,
-            value,
-            self.labels_raw,
-        )
+def memory_bytes(labels: SeriesLabels) -> int:
+    """About how much memory the labels take, as if no other series shared their texts."""
+    return _OBJECT_BYTES + sum(map(getsizeof, label_texts(labels)))
 
 
 @dataclass(frozen=True)
@@ -108,4 +104,6 @@ class Records:
     def __iter__(self) -> Iterator[Record]:
         ids, times = self.samples.series_id.tolist(), self.samples.ts.tolist()
         for series_id, us, value in zip(ids, times, numbers(self.samples.value), strict=True):
-            yield self.series[series_id].record(EPOCH + timedelta(0, 0, us), value)
+            texts = label_texts(self.series[series_id])
+            before, after = texts[: len(BEFORE_VALUE)], texts[len(BEFORE_VALUE) :]
+            yield Record(EPOCH + timedelta(0, 0, us), *before, value, *after)

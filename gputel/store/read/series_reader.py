@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import asyncpg
 import numpy as np
 
+from gputel.model.names import LABELS
 from gputel.store import queries
 from gputel.store.blocks.copy_format import PG_EPOCH_US
 from gputel.store.blocks.samples import (
@@ -25,12 +26,6 @@ from gputel.store.read.reader import EARLIEST, LATEST, Connection
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.selection import storable
 from gputel.threads import READING
-
-COLUMNS = frozenset(
-    {"metric_name", "gpu_id", "device", "uuid", "model_name", "hostname", "container", "pod"}
-    | {"namespace", "labels_raw"}
-)
-"""The labels that conditions may be on."""
 
 _SQL = queries.load("series_reader")
 _MARK = "/* conditions */"
@@ -50,11 +45,11 @@ async def series_where(
 ) -> AsyncGenerator[list[SeriesLabels], None]:
     """The series whose labels have one of the values allowed, some at a time, in order of id.
 
-    ``allowed`` is by label, one of COLUMNS. Only series of GPUs that were seen at some time from
+    ``allowed`` is by label, one of LABELS. Only series of GPUs that were seen at some time from
     ``first_us`` to ``last_us``, Unix microseconds, are given; the series itself need not have been.
     """
     values = [[text for text in texts if storable(text)] for texts in allowed.values()]
-    assert allowed.keys() <= COLUMNS
+    assert allowed.keys() <= set(LABELS)
     conditions = [
         f"AND s.{name} = ANY (${place}::text[])" for place, name in enumerate(allowed, start=3)
     ]

@@ -1,8 +1,7 @@
 -- What there is.
 
 -- name: newest_series
-SELECT s.series_id, s.metric_name, s.gpu_id, s.device, s.uuid, s.model_name, s.hostname,
-       s.container, s.pod, s.namespace, s.labels_raw
+SELECT s.series_id, /* s.labels */
 FROM gpu AS g JOIN series AS s USING (series_id)
 WHERE {where}
 

@@ -7,17 +7,16 @@
 WITH kept AS (
     SELECT min(day)::timestamp AT TIME ZONE 'UTC' AS since FROM sample_block_part
 ), found AS (
-    SELECT g.uuid, s.device, s.model_name, s.hostname, s.gpu_id,
+    SELECT /* s.labels of a GPU */,
            greatest(g.first_ts, kept.since) AS first_seen, g.last_ts AS last_seen, sized.bytes,
            sum(sized.bytes) OVER (ORDER BY g.uuid ROWS UNBOUNDED PRECEDING)::bigint AS so_far
     FROM gpu AS g JOIN series AS s USING (series_id) JOIN kept ON g.last_ts >= kept.since
     CROSS JOIN LATERAL (
-        SELECT 300 + octet_length(g.uuid) + octet_length(s.device) + octet_length(s.model_name)
-               + octet_length(s.hostname) + octet_length(s.gpu_id)
+        SELECT 300 + /* bytes of s.labels of a GPU */
     ) AS sized (bytes)
     WHERE g.last_ts >= $1 AND {where}
 )
-SELECT uuid, device, model_name, hostname, gpu_id, first_seen, last_seen, so_far
+SELECT /* labels of a GPU */, first_seen, last_seen, so_far
 FROM found
 WHERE so_far - bytes <= $3
 ORDER BY uuid
@@ -34,18 +33,14 @@ SELECT EXISTS (SELECT FROM gpu WHERE uuid = $1)
 -- name: series
 -- Of GPUs seen from $1 to $2; at most $3 of them. Once their labels have over $4 bytes
 -- together, no more follow: so_far of the last one tells.
-SELECT series_id, metric_name, gpu_id, device, uuid, model_name, hostname, container, pod,
-       namespace, labels_raw, so_far
+SELECT series_id, /* labels */, so_far
 FROM (
     SELECT s.*, sized.bytes, sum(sized.bytes) OVER (
                ORDER BY s.series_id ROWS UNBOUNDED PRECEDING
            )::bigint AS so_far
     FROM series AS s JOIN gpu AS g USING (uuid)
     CROSS JOIN LATERAL (
-        SELECT 300 + octet_length(s.metric_name) + octet_length(s.gpu_id) + octet_length(s.device)
-               + octet_length(s.uuid) + octet_length(s.model_name) + octet_length(s.hostname)
-               + octet_length(s.container) + octet_length(s.pod) + octet_length(s.namespace)
-               + octet_length(s.labels_raw)
+        SELECT 300 + /* bytes of s.labels */
     ) AS sized (bytes)
     WHERE g.last_ts >= $1 AND g.first_ts <= $2 AND {where}
 ) AS found

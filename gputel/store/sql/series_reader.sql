@@ -8,8 +8,7 @@ FROM series AS s JOIN gpu AS g USING (uuid)
 WHERE g.last_ts >= $1 AND g.first_ts <= $2 /* conditions */
 
 -- name: labels
-SELECT series_id, metric_name, gpu_id, device, uuid, model_name, hostname, container, pod,
-       namespace, labels_raw
+SELECT series_id, /* labels */
 FROM series WHERE series_id = ANY ($1::bigint[])
 
 -- name: blocks

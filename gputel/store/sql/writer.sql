@@ -35,10 +35,8 @@ DELETE FROM message_ledger WHERE landed_at < now() - make_interval(secs => $1)
 SELECT digest, series_id FROM series WHERE digest = ANY ($1::bytea[])
 
 -- name: add_series
-INSERT INTO series (digest, metric_name, gpu_id, device, uuid, model_name, hostname, container,
-                    pod, namespace, labels_raw)
-SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                     $7::text[], $8::text[], $9::text[], $10::text[], $11::text[]) AS s (digest)
+INSERT INTO series (digest, /* labels */)
+SELECT * FROM unnest($1::bytea[], /* arrays of labels from $2 */) AS s (digest)
 ORDER BY s.digest
 ON CONFLICT (digest) DO NOTHING
 RETURNING digest, series_id

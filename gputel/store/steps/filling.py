@@ -7,6 +7,7 @@ import numpy as np
 from gputel.errors import QueryTooLarge
 from gputel.store.blocks.blocks import positions
 from gputel.store.blocks.samples import Samples
+from gputel.store.limits import NARROWER
 
 MOST_FILLED = 1_000_000
 """Records of one filled answer, which is held as a whole."""
@@ -17,8 +18,7 @@ def check_filled(count: int) -> None:
     if count > MOST_FILLED:
         raise QueryTooLarge(
             f"with fill=null the query would answer more than {MOST_FILLED} records: take a "
-            "shorter time or a longer step, narrow it by metric, hostname, namespace, pod or uuid, "
-            "or leave fill out"
+            f"shorter time or a longer step, {NARROWER}, or leave fill out"
         )
 
 
