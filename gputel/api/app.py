@@ -9,8 +9,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp_apispec import validation_middleware
 
-from gputel.api.inventory.gpu import get_gpu
-from gputel.api.inventory.gpus import list_gpus
+from gputel.api.inventory.gpus import get_gpu, list_gpus
 from gputel.api.inventory.hosts import list_host_gpus, list_hosts
 from gputel.api.inventory.metrics import list_metrics
 from gputel.api.openapi import build_document
@@ -27,8 +26,7 @@ from gputel.api.shared.parser import Parser
 from gputel.api.shared.time_limit import lift_time_limit, time_limit_middleware
 from gputel.api.stream.handler import stream_telemetry
 from gputel.api.stream.tail import TAIL, Tail
-from gputel.api.telemetry.fleet import list_telemetry
-from gputel.api.telemetry.gpu import list_gpu_telemetry
+from gputel.api.telemetry.handlers import list_gpu_telemetry, list_telemetry
 from gputel.api.telemetry.latest import list_latest_telemetry
 from gputel.api.telemetry.top import list_top
 from gputel.config.settings import ApiSettings

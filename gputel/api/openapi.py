@@ -18,20 +18,17 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 
 from gputel import __version__
-from gputel.api.formats.media import MEDIA_TYPES, Format
+from gputel.api.formats.format import Format
 from gputel.api.shared.access import scope_of
 from gputel.api.shared.documented import LISTS
 from gputel.web.access.tokens import Scope
 
 JSON = "application/json"
-_TEXT = {"type": "string"}
-_BINARY = {"type": "string", "format": "binary"}
-# What JSON's schema cannot describe.
+# A schema of JSON describes no other format.
 _OTHER_SCHEMAS = {
-    Format.NDJSON.media_type: _TEXT,
-    Format.CSV.media_type: _TEXT,
-    Format.ARROW.media_type: _BINARY,
-    Format.PARQUET.media_type: _BINARY,
+    each.media_type: {"type": "string"} | ({} if each.is_text else {"format": "binary"})
+    for each in Format
+    if each is not Format.JSON
 }
 _LOCATIONS = {
     "querystring": "query",
@@ -122,7 +119,9 @@ def _operation(
             }
     if parameters:
         operation["parameters"] = sorted(parameters, key=lambda given: given["in"] != "path")
-    media_types = list(MEDIA_TYPES.values()) if LISTS in recorded else recorded["produces"]
+    media_types = (
+        [each.media_type for each in Format] if LISTS in recorded else recorded["produces"]
+    )
     responses = dict(recorded["responses"])
     if scope is not None:
         operation["security"] = [{"token": []}]

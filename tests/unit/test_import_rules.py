@@ -71,9 +71,7 @@ MAY_IMPORT = {
     "api.shared": "api.formats store store.read web web.access",
     "api.formats": "store.blocks store.read web.headers",
     "api.inventory": "api.formats api.prometheus api.shared model promql.values store store.read",
-    "api.telemetry": (
-        "api.formats api.shared store.blocks store.read store.rollup store.steps web.headers"
-    ),
+    "api.telemetry": ("api.formats api.shared store.blocks store.read store.rollup store.steps"),
     "api.stream": "api.formats api.shared store.read store.write web",
     "api.push": (
         "api.formats api.shared model mq.client mq.wire sources.dcgm store.blocks store.write "
@@ -90,7 +88,7 @@ MAY_IMPORT = {
         "api api.prometheus api.push broker collector mq mq.client store store.read "
         "store.upkeep store.write streamer web web.access web.headers web.server"
     ),
-    "cli": "api api.shared roles runtime sources.dcgm sources.simulated web",
+    "cli": "api api.formats api.shared roles runtime sources.dcgm sources.simulated web",
     "cli.ask": "api.shared cli mq.client",
     "cli.query": "api.formats api.shared cli cli.ask",
     "cli.ingest": "cli roles runtime sources.bytes sources.dcgm store.write streamer",

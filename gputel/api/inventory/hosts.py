@@ -5,20 +5,49 @@ from __future__ import annotations
 from datetime import datetime
 
 from aiohttp import web
+from marshmallow import Schema, fields
 
 from gputel.api.formats.answer import answer_rows
-from gputel.api.inventory.schemas import HostPath, HostSchema
 from gputel.api.shared.documented import errors, listed, operation, path, query
 from gputel.api.shared.filters import SeenGpuFilters, selection
 from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.nearest import did_you_mean
-from gputel.api.shared.schemas import FormatQuery, GpuSchema
+from gputel.api.shared.schemas import FormatQuery, GpuSchema, described
 from gputel.errors import NotFound
 from gputel.store.limits import Limits
 from gputel.store.read.inventory import Host, hosts_of
 from gputel.store.read.reader import Reader
 from gputel.store.read.records import Gpu
 from gputel.store.read.selection import EVERY, Kind, Matcher, Selection
+
+_TIME = "2025-07-18T20:42:36Z"
+
+
+class HostPath(Schema):
+    """The host that a path names."""
+
+    hostname = fields.String(
+        required=True,
+        metadata=described("The host, as `/api/v1/hosts` lists it.", "mtv5-dgx1-hgpu-031"),
+    )
+
+
+class HostSchema(Schema):
+    """A host, by the GPUs that were last seen on it."""
+
+    hostname = fields.String(required=True, metadata=described("Its name.", "mtv5-dgx1-hgpu-031"))
+    gpus = fields.Integer(required=True, metadata=described("How many GPUs it has.", 8))
+    models = fields.List(
+        fields.String(),
+        required=True,
+        metadata=described("Their models, each once.", ["NVIDIA H100 80GB HBM3"]),
+    )
+    first_seen = fields.DateTime(
+        required=True, metadata=described("Time of the oldest record of its GPUs.", _TIME)
+    )
+    last_seen = fields.DateTime(
+        required=True, metadata=described("Time of the newest record of its GPUs.", _TIME)
+    )
 
 
 @operation(

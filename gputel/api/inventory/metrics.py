@@ -6,16 +6,54 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from marshmallow import Schema, fields
 
 from gputel.api.formats.answer import answer_rows
-from gputel.api.inventory.schemas import MetricSchema
 from gputel.api.shared.documented import errors, listed, operation, query
 from gputel.api.shared.keys import LIMITS, READER
-from gputel.api.shared.schemas import FormatQuery
+from gputel.api.shared.schemas import FormatQuery, described
 from gputel.model.dcgm_fields import field
 from gputel.store.limits import Limits
 from gputel.store.read.inventory import metrics
 from gputel.store.read.reader import Reader
+
+_METRIC = "DCGM_FI_DEV_GPU_TEMP"
+_TIME = "2025-07-18T20:42:36Z"
+
+
+class MetricSchema(Schema):
+    """A metric, what it measures, and what is kept of it."""
+
+    metric_name = fields.String(required=True, metadata=described("Its name.", _METRIC))
+    unit = fields.String(
+        required=True, metadata=described("Of its values; '' if it has none or is unknown.", "C")
+    )
+    help = fields.String(
+        required=True,
+        metadata=described("What it measures; '' if unknown.", "Temperature of the GPU."),
+    )
+    type = fields.String(
+        required=True,
+        metadata=described("How values behave.", "gauge", enum=["gauge", "counter", "unknown"]),
+    )
+    series = fields.Integer(
+        required=True, metadata=described("How many series have records of it.", 247)
+    )
+    samples = fields.Integer(required=True, metadata=described("How many records of it.", 988000))
+    first_seen = fields.DateTime(
+        required=True, metadata=described("Time of the oldest block of records.", _TIME)
+    )
+    last_seen = fields.DateTime(required=True, metadata=described("Time of the newest.", _TIME))
+    min = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata=described(
+            "Smallest value in the newest 7 days of hourly rollups; null before there are any.", 21
+        ),
+    )
+    max = fields.Float(
+        required=True, allow_none=True, metadata=described("Likewise the largest.", 89)
+    )
 
 
 @operation(

@@ -7,7 +7,7 @@ import zlib
 import pyarrow as pa
 from aiohttp import web
 
-from gputel.api.formats.media import Format
+from gputel.api.formats.format import Format
 from gputel.config.settings import ApiSettings
 from gputel.errors import BadRequest, UnsupportedMediaType
 from gputel.web.server.intake import Intake, Told

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gputel import metrics
-from gputel.api.formats.media import Format
+from gputel.api.formats.format import Format
 from gputel.api.push.arrow import parse_arrow
 from gputel.api.push.bodies import coding_of, format_of, make_intake, unpack
 from gputel.api.push.checks import check, check_days

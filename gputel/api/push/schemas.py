@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, fields, validate
 
-from gputel.api.formats.media import Format
+from gputel.api.formats.format import Format
 from gputel.api.push.answer import MOST_TOLD
 from gputel.api.push.keys import KEY_LENGTH
 from gputel.api.shared.schemas import ErrorSchema, described

@@ -21,7 +21,7 @@ _EXACT = {
 }
 
 
-class Texts(fields.List[str]):
+class TextsField(fields.List[str]):
     """Texts of at least one character; a parameter that may be given again and again."""
 
     def __init__(self, description: str, example: str) -> None:
@@ -39,7 +39,7 @@ class Texts(fields.List[str]):
         return texts
 
 
-class Since(fields.Field[datetime]):
+class SinceField(fields.Field[datetime]):
     """A time, RFC 3339 or relative to now, within what the store can say; it rounds up."""
 
     def __init__(self, description: str) -> None:
@@ -61,23 +61,25 @@ class Since(fields.Field[datetime]):
 class GpuFilters(FormatQuery):
     """Which GPUs, by their labels. All conditions hold at once; a repeated one means any of it."""
 
-    hostname = Texts("Only on this host. May be repeated: any of them.", "mtv5-dgx1-hgpu-031")
-    modelName = Texts("Only of this model. May be repeated.", "NVIDIA H100 80GB HBM3")
-    namespace = Texts("Only in this Kubernetes namespace. May be repeated.", "training")
-    pod = Texts("Only used by this pod. May be repeated.", "train-0")
-    uuid = Texts("Only GPUs whose uuid begins like this. May be repeated.", "GPU-5fd4f087")
+    hostname = TextsField("Only on this host. May be repeated: any of them.", "mtv5-dgx1-hgpu-031")
+    modelName = TextsField("Only of this model. May be repeated.", "NVIDIA H100 80GB HBM3")
+    namespace = TextsField("Only in this Kubernetes namespace. May be repeated.", "training")
+    pod = TextsField("Only used by this pod. May be repeated.", "train-0")
+    uuid = TextsField("Only GPUs whose uuid begins like this. May be repeated.", "GPU-5fd4f087")
 
 
 class SeenGpuFilters(GpuFilters):
     """Which GPUs, by their labels and by when they were last seen."""
 
-    seen_since = Since("Only GPUs with a record of this time or later, RFC 3339 or like now-5m.")
+    seen_since = SinceField(
+        "Only GPUs with a record of this time or later, RFC 3339 or like now-5m."
+    )
 
 
 class SeriesFilters(GpuFilters):
     """Which series: those of such GPUs, of some metrics."""
 
-    metric = Texts(
+    metric = TextsField(
         "Only this metric; `*` stands for any text, `?` for one character. May be repeated.",
         "DCGM_FI_DEV_*_TEMP",
     )

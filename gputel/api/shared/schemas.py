@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from gputel.api.formats.media import Format
+from gputel.api.formats.format import Format
 from gputel.api.shared import times
 
 UNKNOWN = "is unknown"
@@ -27,7 +27,7 @@ def described(description: str, example: object = None, **more: Any) -> dict[str
     return {"description": description, **given, **more}
 
 
-class Moment(fields.DateTime):
+class TimeField(fields.DateTime):
     """A time, RFC 3339 or relative to now; a start rounds up to a microsecond, an end down."""
 
     def __init__(self, *, round_up: bool = False, **kwargs: Any) -> None:

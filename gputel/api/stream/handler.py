@@ -7,7 +7,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from gputel import metrics
-from gputel.api.formats.streamed import break_off, write
+from gputel.api.formats.transfer import break_off, write
 from gputel.api.shared.access import check_token
 from gputel.api.shared.documented import answer, errors, headers, operation, query
 from gputel.api.shared.filters import SeriesFilters, selection

@@ -9,9 +9,9 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from gputel.api.shared.filters import SeriesFilters, Texts
-from gputel.api.shared.schemas import FormatQuery, Moment, RecordSchema, described
-from gputel.api.telemetry import cursor
+from gputel.api.shared.filters import SeriesFilters, TextsField
+from gputel.api.shared.schemas import FormatQuery, RecordSchema, TimeField, described
+from gputel.api.telemetry.paging import decode_cursor
 from gputel.config.values import Duration
 from gputel.store.read.time_order import Order, Position
 from gputel.store.rollup.buckets import Aggregate
@@ -30,7 +30,7 @@ MOST_RECORDS = 1_000_000
 _COUNT = re.compile(r"\d{1,18}", re.ASCII)
 
 
-class Count(fields.Integer):
+class CountField(fields.Integer):
     """A whole number from 1 on, up to ``most``."""
 
     def __init__(self, description: str, example: int, most: int) -> None:
@@ -48,7 +48,7 @@ class Count(fields.Integer):
         return int(value)
 
 
-class Step(fields.Field[int]):
+class StepField(fields.Field[int]):
     """A time span; deserialised to microseconds."""
 
     def _deserialize(
@@ -65,7 +65,7 @@ class Step(fields.Field[int]):
         return step // timedelta(microseconds=1)
 
 
-class Agg(fields.Field[Aggregate]):
+class AggregateField(fields.Field[Aggregate]):
     """The name of an aggregate, but for some."""
 
     def __init__(self, description: str, but: tuple[Aggregate, ...] = ()) -> None:
@@ -81,7 +81,7 @@ class Agg(fields.Field[Aggregate]):
         return Aggregate(value)
 
 
-class Ordered(fields.Field[Order]):
+class OrderField(fields.Field[Order]):
     """The order of records in time."""
 
     def _deserialize(
@@ -93,19 +93,19 @@ class Ordered(fields.Field[Order]):
             raise ValidationError(f"{value!r} is neither asc nor desc") from None
 
 
-class Cursor(fields.Field[Position]):
+class CursorField(fields.Field[Position]):
     """Where a page begins."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Position:
         try:
-            return cursor.decode(value)
+            return decode_cursor(value)
         except ValueError as error:
             raise ValidationError(str(error)) from None
 
 
-class GroupBy(Texts):
+class GroupByField(TextsField):
     """Names of labels, repeated or between commas; deserialised to each of them once.
 
     Groups are always of one metric, so that ``metric`` adds nothing.
@@ -131,14 +131,14 @@ class GroupBy(Texts):
 class TimeQuery(FormatQuery):
     """A range of time."""
 
-    start_time = Moment(
+    start_time = TimeField(
         round_up=True,
         metadata=described(
             "Oldest time wanted, inclusive, RFC 3339 or like now-1h. Default: from the beginning.",
             "2025-07-18T20:42:34Z",
         ),
     )
-    end_time = Moment(
+    end_time = TimeField(
         metadata=described(
             "Newest time wanted, inclusive, RFC 3339 or like now-1h. Default: up to now and "
             "beyond.",
@@ -156,7 +156,7 @@ class TimeQuery(FormatQuery):
 class RecordsQuery(TimeQuery):
     """Which time, in which order, and whether as records or by step."""
 
-    order = Ordered(
+    order = OrderField(
         metadata=described(
             "Newest first (desc) or oldest first (asc). Default: desc.",
             "desc",
@@ -164,13 +164,13 @@ class RecordsQuery(TimeQuery):
             enum=[order.value for order in Order],
         )
     )
-    limit = Count(
+    limit = CountField(
         "Only this many records, the first in the order. If there are more, the header "
         '`Link: <...>; rel="next"` has the address of the next page. Default: all of them.',
         100,
         MOST_RECORDS,
     )
-    cursor = Cursor(
+    cursor = CursorField(
         metadata=described(
             "Where a page begins: the addresses in Link headers have it. It stays right while "
             "records land.",
@@ -178,7 +178,7 @@ class RecordsQuery(TimeQuery):
             format="gputel-cursor",
         )
     )
-    step = Step(
+    step = StepField(
         metadata=described(
             "Instead of records, one for each series and span of this length that has some: a "
             "number with s, m, h or d. Spans begin at multiples of it since 1970-01-01 UTC.",
@@ -187,7 +187,7 @@ class RecordsQuery(TimeQuery):
             pattern="^[1-9][0-9]{0,7}[dhms]$",
         )
     )
-    agg = Agg(
+    agg = AggregateField(
         "What `value` is of the records in a span: their average, smallest, largest, newest, "
         "sum, number, or a percentile; or `rate`, the increase a second of a counter, of spans "
         "with two records at least. Default: avg. Only together with `step`."
@@ -213,7 +213,7 @@ class RecordsQuery(TimeQuery):
 class GpuTelemetryQuery(RecordsQuery):
     """Which records of a GPU."""
 
-    metric = Texts(
+    metric = TextsField(
         "Only this metric; `*` stands for any text, `?` for one character. May be repeated.",
         "DCGM_FI_DEV_GPU_UTIL",
     )
@@ -222,7 +222,7 @@ class GpuTelemetryQuery(RecordsQuery):
 class FleetTelemetryQuery(RecordsQuery, SeriesFilters):
     """Which records of all GPUs."""
 
-    group_by = GroupBy(
+    group_by = GroupByField(
         "Instead of one record for each series and span, one for all series of a metric with the "
         "same values of these labels: hostname, modelName, namespace, pod or metric, repeated or "
         "with commas between. Only together with `step`, and not with `agg=last`."

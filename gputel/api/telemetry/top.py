@@ -14,7 +14,7 @@ from gputel.api.shared.documented import errors, listed, operation, query
 from gputel.api.shared.filters import GpuFilters, selection
 from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.schemas import GpuSchema, RecordSchema, described
-from gputel.api.telemetry.schemas import Agg, Count, Ordered, TimeQuery
+from gputel.api.telemetry.schemas import AggregateField, CountField, OrderField, TimeQuery
 from gputel.store.read.reader import EARLIEST, LATEST, Reader
 from gputel.store.read.telemetry import Asked
 from gputel.store.read.time_order import Order
@@ -24,7 +24,7 @@ from gputel.store.steps.top import By, Ranked, gpus_called, ranking
 _HOUR = timedelta(hours=1)
 
 
-class Metric(fields.String):
+class MetricField(fields.String):
     """The name of one metric."""
 
     def _deserialize(
@@ -40,7 +40,7 @@ class Metric(fields.String):
 class TopQuery(TimeQuery, GpuFilters):
     """What to rank, by which metric and time."""
 
-    metric = Metric(
+    metric = MetricField(
         required=True,
         error_messages={"required": "is missing; write it like metric=DCGM_FI_DEV_GPU_TEMP"},
         metadata=described(
@@ -49,8 +49,8 @@ class TopQuery(TimeQuery, GpuFilters):
             pattern="^[^*?]+$",
         ),
     )
-    n = Count("How many rows at most. Default: 10.", 10, 1000)
-    agg = Agg(
+    n = CountField("How many rows at most. Default: 10.", 10, 1000)
+    agg = AggregateField(
         "What is compared: the average, smallest or largest of all records in the time, their sum, "
         "number or a percentile; or the `rate` of a counter. Default: avg.",
         but=(Aggregate.LAST,),
@@ -59,7 +59,7 @@ class TopQuery(TimeQuery, GpuFilters):
         validate=validate.OneOf(list(By), error=f"{{input!r}} is none of {', '.join(By)}"),
         metadata=described("Whether GPUs or hosts are ranked. Default: gpu.", "gpu"),
     )
-    order = Ordered(
+    order = OrderField(
         metadata=described(
             "Largest first (desc) or smallest first (asc). Default: desc.",
             "desc",
