@@ -25,20 +25,25 @@ _TIME = "2025-07-18T20:42:36Z"
 class NewestSchema(Schema):
     """The newest value of a metric."""
 
-    metric_name = fields.String(required=True, metadata=described("What was read.", _METRIC))
+    metric_name = fields.String(
+        required=True, metadata=described("The name of the metric.", _METRIC)
+    )
     value = fields.Float(
         required=True,
         allow_nan=True,
         allow_none=True,
-        metadata=described("The reading; null where it was not a finite number.", 41),
+        metadata=described("The reading; null if it was not a finite number.", 41),
     )
-    timestamp = fields.DateTime(required=True, metadata=described("When, UTC.", _TIME))
+    timestamp = fields.DateTime(
+        required=True, metadata=described("The time of the reading, UTC.", _TIME)
+    )
     age_s = fields.Float(
         required=True,
-        metadata=described("How long ago that was, seconds; below 0 if its clock is ahead.", 4.217),
+        metadata=described("Seconds since then; below 0 if the clock of the host is ahead.", 4.217),
     )
     unit = fields.String(
-        required=True, metadata=described("Of the value; '' if it has none or is unknown.", "C")
+        required=True,
+        metadata=described("The unit of the value; '' if it has none or is unknown.", "C"),
     )
 
 
@@ -50,14 +55,14 @@ class GpuDetailSchema(GpuSchema):
         values=fields.String(),
         required=True,
         metadata=described(
-            "All labels of its newest record but the metric's name, as dcgm-exporter names them.",
+            "The labels of its newest record, without the metric, as dcgm-exporter names them.",
             {"UUID": "GPU-5fd4f087-86f3-7a43-b711-4771313afc50", "gpu": "0"},
         ),
     )
     metrics = fields.List(
         fields.Nested(NewestSchema),
         required=True,
-        metadata=described("The newest record of each metric in the last day of the GPU."),
+        metadata=described("The newest record of each metric in the last 24 hours of the GPU."),
     )
 
 
@@ -65,26 +70,25 @@ class GpuDetailSchema(GpuSchema):
     "list_gpus",
     "telemetry",
     "List the GPUs",
-    "Every GPU that has telemetry, one object a GPU, ordered by uuid. A GPU whose labels changed "
-    "over time (another host, another pod) is one object, with the labels it was last seen with; "
-    "filters look at those.",
+    "Every GPU that has telemetry, ordered by uuid. A GPU whose labels have changed (another host, "
+    "another pod) is one object with its latest labels, and the filters apply to these.",
 )
 @query(SeenGpuFilters)
-@listed(GpuSchema, "The GPUs; an empty list if none.")
+@listed(GpuSchema, "The GPUs; an empty list if there are none.")
 @errors(400, 406, 503)
 async def list_gpus(request: web.Request) -> web.Response:
-    """Answer the GPUs that the filters leave."""
-    wanted, app = request["querystring"], request.app
-    found = app[READER].gpus(selection(wanted), wanted.get("seen_since"), app[LIMITS])
-    return await answer_rows(request, found, GpuSchema)
+    """Answer the GPUs that match the filters."""
+    parameters, app = request["querystring"], request.app
+    gpus = app[READER].gpus(selection(parameters), parameters.get("seen_since"), app[LIMITS])
+    return await answer_rows(request, gpus, GpuSchema)
 
 
 @operation(
     "get_gpu",
     "telemetry",
     "Read a GPU",
-    "Its identity, all labels of its newest record, and the newest value of each metric that it "
-    "had in its last day.",
+    "Its identity, all labels of its newest record, and the newest value of each metric in the "
+    "last 24 hours of the GPU.",
 )
 @path(GpuPath)
 @query()
@@ -93,10 +97,10 @@ async def list_gpus(request: web.Request) -> web.Response:
 async def get_gpu(request: web.Request) -> web.Response:
     """Answer one GPU."""
     reader, uuid = request.app[READER], request["match_info"]["uuid"]
-    found, series = await reader.gpus(of_gpu(uuid)), await newest_series(reader, uuid)
-    if not found or series is None:
+    gpus, series = await reader.gpus(of_gpu(uuid)), await newest_series(reader, uuid)
+    if not gpus or series is None:
         raise await unknown_gpu(reader, uuid)
-    body = msgspec.to_builtins(found[0], builtin_types=())
+    body = msgspec.to_builtins(gpus[0], builtin_types=())
     body["labels"] = {name: text for name, text in prometheus_labels(series) if name != NAME}
     body["metrics"] = [
         {
@@ -106,6 +110,6 @@ async def get_gpu(request: web.Request) -> web.Response:
             "age_s": record.age_s,
             "unit": field(record.metric_name).unit,
         }
-        for record in await newest_of_metrics(reader, found[0], request.app[LIMITS])
+        for record in await newest_of_metrics(reader, gpus[0], request.app[LIMITS])
     ]
     return web.Response(body=msgspec.json.encode(body), content_type="application/json")

@@ -1,4 +1,4 @@
-"""``GET /api/v1/metrics``: the metrics, what they measure and what is kept of them."""
+"""``GET /api/v1/metrics``: the metrics, what they measure, and how many records they have."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ _TIME = "2025-07-18T20:42:36Z"
 
 
 class MetricSchema(Schema):
-    """A metric, what it measures, and what is kept of it."""
+    """A metric, what it measures, and how many records it has."""
 
     metric_name = fields.String(required=True, metadata=described("Its name.", _METRIC))
     unit = fields.String(
-        required=True, metadata=described("Of its values; '' if it has none or is unknown.", "C")
+        required=True,
+        metadata=described("The unit of its values; '' if it has none or is unknown.", "C"),
     )
     help = fields.String(
         required=True,
@@ -34,25 +35,32 @@ class MetricSchema(Schema):
     )
     type = fields.String(
         required=True,
-        metadata=described("How values behave.", "gauge", enum=["gauge", "counter", "unknown"]),
+        metadata=described("How its values behave.", "gauge", enum=["gauge", "counter", "unknown"]),
     )
     series = fields.Integer(
-        required=True, metadata=described("How many series have records of it.", 247)
+        required=True, metadata=described("The number of series of this metric.", 247)
     )
-    samples = fields.Integer(required=True, metadata=described("How many records of it.", 988000))
+    samples = fields.Integer(
+        required=True, metadata=described("The number of its records.", 988000)
+    )
     first_seen = fields.DateTime(
-        required=True, metadata=described("Time of the oldest block of records.", _TIME)
+        required=True, metadata=described("The time of its oldest block of records.", _TIME)
     )
-    last_seen = fields.DateTime(required=True, metadata=described("Time of the newest.", _TIME))
+    last_seen = fields.DateTime(
+        required=True, metadata=described("The time of its newest record.", _TIME)
+    )
     min = fields.Float(
         required=True,
         allow_none=True,
         metadata=described(
-            "Smallest value in the newest 7 days of hourly rollups; null before there are any.", 21
+            "The smallest value in the newest 7 days of hourly rollups; null without rollups.",
+            21,
         ),
     )
     max = fields.Float(
-        required=True, allow_none=True, metadata=described("Likewise the largest.", 89)
+        required=True,
+        allow_none=True,
+        metadata=described("The largest value in the same 7 days.", 89),
     )
 
 
@@ -60,12 +68,11 @@ class MetricSchema(Schema):
     "list_metrics",
     "telemetry",
     "List the metrics",
-    "Every metric that has records, ordered by name. `unit`, `help` and `type` are known of the "
-    "fields of DCGM. `min` and `max` come from hourly rollups, so that the newest hours may be "
-    "missing from them.",
+    "Every metric that has records, ordered by name. `unit`, `help` and `type` are known for the "
+    "fields of DCGM. `min` and `max` come from hourly rollups, which may lack the newest hours.",
 )
 @query(FormatQuery)
-@listed(MetricSchema, "The metrics; an empty list if none.")
+@listed(MetricSchema, "The metrics; an empty list if there are none.")
 @errors(400, 406, 503)
 async def list_metrics(request: web.Request) -> web.Response:
     """Answer every metric."""

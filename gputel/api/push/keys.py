@@ -1,4 +1,4 @@
-"""The header that names a push."""
+"""The header Idempotency-Key, which names a push."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _KEY = re.compile(rf"[!-~]{{1,{KEY_LENGTH}}}")
 
 
 def key_of(request: web.Request) -> str | None:
-    """The Idempotency-Key, None without one. Raises BadRequest for one that is none."""
-    given = request.headers.getall("Idempotency-Key", [])
-    if not given:
+    """The Idempotency-Key, or None. Raises BadRequest if it is not valid."""
+    keys = request.headers.getall("Idempotency-Key", [])
+    if not keys:
         return None
-    if len(given) > 1 or not _KEY.fullmatch(given[0].strip()):
+    if len(keys) > 1 or not _KEY.fullmatch(keys[0].strip()):
         raise BadRequest(
             f"Idempotency-Key: give one, of 1 to {KEY_LENGTH} visible ASCII characters, such as a "
             "UUID"
         )
-    return given[0].strip()
+    return keys[0].strip()

@@ -1,4 +1,4 @@
-"""What a push of records holds, and what it is answered."""
+"""Schemas of a push and of its answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, fields, validate
 
 from gputel.api.formats.format import Format
-from gputel.api.push.answer import MOST_TOLD
+from gputel.api.push.answer import MOST_REPORTED
 from gputel.api.push.keys import KEY_LENGTH
 from gputel.api.shared.schemas import ErrorSchema, described
 from gputel.model.bounds import LABEL_CHARACTERS, RAW_BYTES
@@ -34,33 +34,33 @@ def _label(description: str, example: str = "", most: int = LABEL_CHARACTERS) ->
 
 
 class PushedRecordSchema(Schema):
-    """A record to push; what ``GET`` answers is one."""
+    """A record to push. A record that ``GET`` answers may be pushed again."""
 
     class Meta:
-        """Of marshmallow."""
+        """Options of marshmallow."""
 
         unknown = RAISE
 
-    metric_name = _name("What was read.", _METRIC)
-    uuid = _name("What identifies the GPU.", _UUID)
+    metric_name = _name("The name of the metric.", _METRIC)
+    uuid = _name("The unique id of the GPU.", _UUID)
     value = fields.Float(required=True, metadata=described("The reading, a finite number.", 97))
     timestamp = fields.DateTime(
         allow_none=True,
         metadata=described(
-            "When, in the years 2000 to 2099. Default: the time of the push.",
+            "The time of the reading, in the years 2000 to 2099. Default: the time of the push.",
             "2025-07-18T20:42:34Z",
         ),
     )
-    gpu_id = _label("The GPU's index on its host.", "0")
+    gpu_id = _label("The index of the GPU on its host.", "0")
     device = _label("Its device.", "nvidia0")
     modelName = _label("Its model.", "NVIDIA H100 80GB HBM3")
     hostname = _label("Its host.", "mtv5-dgx1-hgpu-031")
-    Hostname = _label("The same, as DCGM calls it; one of the two is enough.")
-    container = _label("Container that used it.")
-    pod = _label("Pod that used it.")
-    namespace = _label("Namespace of the pod.")
+    Hostname = _label("The host, by the name that DCGM uses. Give one of the two.")
+    container = _label("The container that used it.")
+    pod = _label("The pod that used it.")
+    namespace = _label("The namespace of the pod.")
     labels_raw = _label(
-        f"All labels as DCGM's exporter gave them, {RAW_BYTES:,} bytes of UTF-8 at most.",
+        f"All labels as dcgm-exporter wrote them, at most {RAW_BYTES:,} bytes of UTF-8.",
         'gpu="0",device="nvidia0"',
         RAW_BYTES,
     )
@@ -71,36 +71,41 @@ class RejectSchema(Schema):
 
     index = fields.Integer(
         required=True,
-        metadata=described("Its place in the body, from 0; in CSV below the header.", 1),
+        metadata=described(
+            "Its index in the body, from 0; in CSV from the line after the header.", 1
+        ),
     )
     reason = fields.String(
-        required=True, metadata=described("What is wrong with it.", "uuid is missing")
+        required=True, metadata=described("What is wrong with the record.", "uuid is missing")
     )
 
 
 class PushedSchema(Schema):
-    """What became of the records."""
+    """The result of a push."""
 
     accepted = fields.Integer(
-        required=True, metadata=described("Records that are in the queue now.", 2)
+        required=True, metadata=described("The number of records that are in the queue now.", 2)
     )
-    rejected_count = fields.Integer(required=True, metadata=described("Records that are not.", 1))
+    rejected_count = fields.Integer(
+        required=True, metadata=described("The number of rejected records.", 1)
+    )
     rejected = fields.List(
         fields.Nested(RejectSchema),
         required=True,
-        metadata=described(f"Which, and why; the first {MOST_TOLD}."),
+        metadata=described(f"The rejected records and the reasons; at most {MOST_REPORTED}."),
     )
     message_id = fields.String(
-        metadata=described("The message that carries them; absent where there are none.")
+        metadata=described("The message with the accepted records; absent if there are none.")
     )
 
 
 class PushRefusedSchema(ErrorSchema):
-    """Why nothing was accepted; of ``all_rejected``, with the records."""
+    """Why nothing was accepted; with the rejected records if the code is ``all_rejected``."""
 
-    rejected_count = fields.Integer(metadata=described("Records that were rejected."))
+    rejected_count = fields.Integer(metadata=described("The number of rejected records."))
     rejected = fields.List(
-        fields.Nested(RejectSchema), metadata=described(f"Which, and why; the first {MOST_TOLD}.")
+        fields.Nested(RejectSchema),
+        metadata=described(f"The rejected records and the reasons; at most {MOST_REPORTED}."),
     )
 
 
@@ -109,26 +114,30 @@ _CSV = f"timestamp,metric_name,uuid,value\n2026-03-01T12:00:00Z,{_METRIC},{_UUID
 
 BODY: dict[str, Any] = {
     "required": True,
-    "description": "Records, as Content-Type says; gzip or zstd by Content-Encoding.",
+    "description": "Records in the format of Content-Type; Content-Encoding may be gzip or zstd.",
     "content": {
         Format.JSON.media_type: {
             "schema": {
                 "type": "array",
                 "items": PushedRecordSchema,
-                "description": "Records. A single one is taken without the list as well.",
+                "description": "Records. A single record may also be sent without the list.",
             },
             "example": [_RECORD],
         },
         Format.NDJSON.media_type: {
-            "schema": {"type": "string", "format": "ndjson", "description": "An object a line."},
+            "schema": {
+                "type": "string",
+                "format": "ndjson",
+                "description": "One object on each line.",
+            },
             "example": '{"metric_name": "M", "uuid": "GPU-1", "value": 1}\n',
         },
         Format.CSV.media_type: {
             "schema": {
                 "type": "string",
                 "format": "csv",
-                "description": "A header and a record a line, as `gputel ingest` reads them. "
-                "`metric_name`, `uuid` and `value` have to be there.",
+                "description": "A header, and one record on each line, as in `gputel ingest`. "
+                "`metric_name`, `uuid` and `value` are required.",
             },
             "example": _CSV,
         },
@@ -136,20 +145,20 @@ BODY: dict[str, Any] = {
             "schema": {
                 "type": "string",
                 "format": "binary",
-                "description": "An IPC stream: text, or dictionaries of text, a timestamp and a "
-                "number for `value`.",
+                "description": "An IPC stream: text or dictionaries of text, a timestamp, and "
+                "a number for `value`.",
             }
         },
     },
 }
-"""The request body, for the document."""
+"""The request body, for the OpenAPI document."""
 
 KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "A name for this push, visible ASCII. Sent again with the same body, it lands "
-    "once; with another body it is refused with 422.",
+    "description": "A name for this push, in visible ASCII. A push that is repeated with the same "
+    "key and body is stored once. The same key with another body is refused with 422.",
     "schema": {
         "type": "string",
         "minLength": 1,
@@ -158,4 +167,4 @@ KEY = {
         "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
     },
 }
-"""The header that makes a push safe to repeat, for the document."""
+"""The header that makes a push safe to repeat, for the OpenAPI document."""

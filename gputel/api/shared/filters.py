@@ -1,4 +1,4 @@
-"""The filters that lists share: by host, model, namespace, pod, uuid, metric and time last seen."""
+"""Filters that several lists share: host, model, namespace, pod, uuid, metric, time last seen."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _EXACT = {
 
 
 class TextsField(fields.List[str]):
-    """Texts of at least one character; a parameter that may be given again and again."""
+    """A parameter that may be repeated; each value has at least one character."""
 
     def __init__(self, description: str, example: str) -> None:
         element = fields.String(metadata={"minLength": 1})
-        # ``default`` of OpenAPI would be sent along by some clients: none is told.
+        # No ``default`` is documented: some clients would send it.
         super().__init__(element, metadata=described(description, [example], minItems=1))
         self._example = example
 
@@ -40,7 +40,7 @@ class TextsField(fields.List[str]):
 
 
 class SinceField(fields.Field[datetime]):
-    """A time, RFC 3339 or relative to now, within what the store can say; it rounds up."""
+    """A time, RFC 3339 or relative to now, rounded up; cut to the range of the store."""
 
     def __init__(self, description: str) -> None:
         alternatives = [
@@ -59,9 +59,14 @@ class SinceField(fields.Field[datetime]):
 
 
 class GpuFilters(FormatQuery):
-    """Which GPUs, by their labels. All conditions hold at once; a repeated one means any of it."""
+    """Filters of GPUs by their labels.
 
-    hostname = TextsField("Only on this host. May be repeated: any of them.", "mtv5-dgx1-hgpu-031")
+    A GPU has to match all filters. It matches a repeated filter if it matches one of its values.
+    """
+
+    hostname = TextsField(
+        "Only on this host. May be repeated for more hosts.", "mtv5-dgx1-hgpu-031"
+    )
     modelName = TextsField("Only of this model. May be repeated.", "NVIDIA H100 80GB HBM3")
     namespace = TextsField("Only in this Kubernetes namespace. May be repeated.", "training")
     pod = TextsField("Only used by this pod. May be repeated.", "train-0")
@@ -69,7 +74,7 @@ class GpuFilters(FormatQuery):
 
 
 class SeenGpuFilters(GpuFilters):
-    """Which GPUs, by their labels and by when they were last seen."""
+    """Filters of GPUs by their labels and by the time at which they were last seen."""
 
     seen_since = SinceField(
         "Only GPUs with a record of this time or later, RFC 3339 or like now-5m."
@@ -77,7 +82,7 @@ class SeenGpuFilters(GpuFilters):
 
 
 class SeriesFilters(GpuFilters):
-    """Which series: those of such GPUs, of some metrics."""
+    """Filters of series: by the labels of the GPU and by metric."""
 
     metric = TextsField(
         "Only this metric; `*` stands for any text, `?` for one character. May be repeated.",
@@ -85,15 +90,15 @@ class SeriesFilters(GpuFilters):
     )
 
 
-def selection(wanted: Mapping[str, Any]) -> Selection:
-    """What the filters of a query select."""
+def selection(parameters: Mapping[str, Any]) -> Selection:
+    """The selection that the filters in the query parameters make."""
     matchers = [
-        Matcher(label, Kind.IS, tuple(wanted[name]))
+        Matcher(label, Kind.IS, tuple(parameters[name]))
         for name, label in _EXACT.items()
-        if name in wanted
+        if name in parameters
     ]
-    if "uuid" in wanted:
-        matchers.append(starting("uuid", wanted["uuid"]))
-    if "metric" in wanted:
-        matchers.append(matching("metric_name", wanted["metric"]))
+    if "uuid" in parameters:
+        matchers.append(starting("uuid", parameters["uuid"]))
+    if "metric" in parameters:
+        matchers.append(matching("metric_name", parameters["metric"]))
     return Selection(tuple(matchers))

@@ -1,6 +1,6 @@
-"""What requests may say and what answers look like: marshmallow schemas with their documentation.
+"""Schemas of requests and answers, with their documentation.
 
-Requests are checked by these schemas; answers are described by them and encoded by msgspec.
+The schemas check requests. They only describe answers, which msgspec encodes.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from gputel.api.formats.format import Format
 from gputel.api.shared import times
 
 UNKNOWN = "is unknown"
-"""What a schema says of a parameter that it does not have."""
+"""The message of a schema about a parameter that it does not have."""
 
 _UUID = "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
 _METRIC = "DCGM_FI_DEV_GPU_UTIL"
 
 
 def described(description: str, example: object = None, **more: Any) -> dict[str, Any]:
-    """The metadata of a field for the document."""
-    given = {} if example is None else {"example": example}
-    return {"description": description, **given, **more}
+    """The metadata of a field for the OpenAPI document."""
+    examples = {} if example is None else {"example": example}
+    return {"description": description, **examples, **more}
 
 
 class TimeField(fields.DateTime):
-    """A time, RFC 3339 or relative to now; a start rounds up to a microsecond, an end down."""
+    """A time, RFC 3339 or relative to now, rounded down to a microsecond or up."""
 
     def __init__(self, *, round_up: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -44,12 +44,12 @@ class TimeField(fields.DateTime):
 
 
 class QuerySchema(Schema):
-    """A query that refuses what it does not know."""
+    """Query parameters; unknown ones are refused."""
 
     error_messages = {"unknown": UNKNOWN}  # noqa: RUF012, marshmallow's own declaration
 
     class Meta:
-        """Of marshmallow."""
+        """Options of marshmallow."""
 
         unknown = RAISE
 
@@ -64,15 +64,15 @@ class FormatQuery(QuerySchema):
     format = fields.String(
         validate=validate.OneOf(list(Format), error=f"{{input!r}} is none of {', '.join(Format)}"),
         metadata=described(
-            "How the list is written, whatever `Accept` says. Default: what `Accept` likes best, "
-            "else json.",
+            "The format of the list; it overrides `Accept`. Default: the format that `Accept` "
+            "prefers, else json.",
             "json",
         ),
     )
 
 
 class GpuPath(Schema):
-    """The GPU that a path names."""
+    """The GPU in the path."""
 
     uuid = fields.String(
         required=True, metadata=described("The GPU's uuid, as `/api/v1/gpus` lists it.", _UUID)
@@ -80,23 +80,24 @@ class GpuPath(Schema):
 
 
 class GpuSchema(Schema):
-    """One GPU, with the labels that it had when it was last seen."""
+    """One GPU, with the labels of the time when it was last seen."""
 
-    uuid = fields.String(required=True, metadata=described("What identifies the GPU.", _UUID))
+    uuid = fields.String(required=True, metadata=described("The unique id of the GPU.", _UUID))
     device = fields.String(required=True, metadata=described("Its device on the host.", "nvidia0"))
     modelName = fields.String(
         required=True, metadata=described("Its model.", "NVIDIA H100 80GB HBM3")
     )
     hostname = fields.String(required=True, metadata=described("Its host.", "mtv5-dgx1-hgpu-031"))
     gpu_id = fields.String(
-        required=True, metadata=described("Its index on the host; repeats across hosts.", "0")
+        required=True,
+        metadata=described("Its index on the host. GPUs of other hosts have the same index.", "0"),
     )
     first_seen = fields.DateTime(
         required=True,
-        metadata=described("Time of its oldest record landed.", "2025-07-18T20:42:34Z"),
+        metadata=described("The time of its oldest record.", "2025-07-18T20:42:34Z"),
     )
     last_seen = fields.DateTime(
-        required=True, metadata=described("Time of its newest record.", "2025-07-18T20:42:36Z")
+        required=True, metadata=described("The time of its newest record.", "2025-07-18T20:42:36Z")
     )
 
 
@@ -105,28 +106,35 @@ class RecordSchema(Schema):
 
     timestamp = fields.DateTime(
         required=True,
-        metadata=described("When, UTC; microseconds only where not zero.", "2025-07-18T20:42:34Z"),
+        metadata=described(
+            "The time of the reading, UTC; with a fraction only if it is not zero.",
+            "2025-07-18T20:42:34Z",
+        ),
     )
-    metric_name = fields.String(required=True, metadata=described("What was read.", _METRIC))
+    metric_name = fields.String(
+        required=True, metadata=described("The name of the metric.", _METRIC)
+    )
     gpu_id = fields.String(required=True, metadata=described("The GPU's index on its host.", "0"))
     device = fields.String(required=True, metadata=described("Its device.", "nvidia0"))
-    uuid = fields.String(required=True, metadata=described("What identifies the GPU.", _UUID))
+    uuid = fields.String(required=True, metadata=described("The unique id of the GPU.", _UUID))
     modelName = fields.String(
         required=True, metadata=described("Its model.", "NVIDIA H100 80GB HBM3")
     )
     hostname = fields.String(required=True, metadata=described("Its host.", "mtv5-dgx1-hgpu-031"))
-    container = fields.String(required=True, metadata=described("Container that used it, or ''."))
-    pod = fields.String(required=True, metadata=described("Pod that used it, or ''."))
-    namespace = fields.String(required=True, metadata=described("Namespace of the pod, or ''."))
+    container = fields.String(
+        required=True, metadata=described("The container that used it, or ''.")
+    )
+    pod = fields.String(required=True, metadata=described("The pod that used it, or ''."))
+    namespace = fields.String(required=True, metadata=described("The namespace of the pod, or ''."))
     value = fields.Float(
         required=True,
         allow_nan=True,
         allow_none=True,
-        metadata=described("The reading; null where it was not a finite number.", 97),
+        metadata=described("The reading; null if it was not a finite number.", 97),
     )
     labels_raw = fields.String(
         required=True,
-        metadata=described("All labels as DCGM's exporter gave them.", 'gpu="0",device="nvidia0"'),
+        metadata=described("All labels as dcgm-exporter wrote them.", 'gpu="0",device="nvidia0"'),
     )
 
 
@@ -134,25 +142,26 @@ class ErrorSchema(Schema):
     """Why a request was refused."""
 
     code = fields.String(
-        required=True, metadata=described("A word for programs; it does not change.", "not_found")
+        required=True,
+        metadata=described("The kind of error, for programs. It does not change.", "not_found"),
     )
     message = fields.String(
-        required=True, metadata=described("A line for people: what is wrong and what to do.")
+        required=True, metadata=described("A line for people: what is wrong, and what to do.")
     )
 
 
 class HealthSchema(Schema):
-    """That the process lives."""
+    """That the process runs."""
 
     status = fields.String(required=True, metadata=described("Always `ok`.", "ok"))
 
 
 class ReadinessSchema(Schema):
-    """Whether the process can do its work."""
+    """Whether the process is ready for work."""
 
     status = fields.String(required=True, metadata=described("`ready` or `not ready`.", "ready"))
     problems = fields.Dict(
         keys=fields.String(),
         values=fields.String(),
-        metadata=described("What is wrong, by part; only where something is."),
+        metadata=described("The problems by part of the process; absent if there are none."),
     )

@@ -18,7 +18,7 @@ _IN_THREAD_RECORDS = 5_000  # encoding fewer takes less time than starting a thr
 
 
 class LatestQuery(SeriesFilters):
-    """Which series, and how old their newest record may be."""
+    """Filters of series, and the greatest age of their newest record."""
 
     seen_since = SinceField(
         "Only series with a record at this time or later, RFC 3339 or like now-5m. Default: series "

@@ -1,4 +1,4 @@
-"""Ports of this machine: whether they can be listened on, and why not, for people."""
+"""Ports of this machine: whether a server can listen on them, and messages if it cannot."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from gputel.errors import PortTaken, UsageError
 
 
 async def check_ports(host: str, ports: Mapping[str, int]) -> None:
-    """Bind every port for a moment; ``ports`` has them by the flag that chose them, 0 for any.
+    """Bind every port for a moment, so that a process can fail early.
 
-    Raises PortTaken or UsageError, naming the flag. For a process to fail before it has begun.
+    ``ports`` has the ports by the flags that set them; 0 means any port. Raises PortTaken or
+    UsageError with the name of the flag.
     """
     flags: dict[int, str] = {}
     for flag, port in ports.items():
@@ -35,7 +36,7 @@ async def _check(host: str, port: int) -> None:
 async def bound_sockets(host: str, port: int) -> list[socket.socket]:
     """A socket for each address of the host, bound to the port, not yet listening.
 
-    Raises OSError where one of them cannot be.
+    Raises OSError if one of them cannot be bound.
     """
     loop = asyncio.get_running_loop()
     kind, passive = socket.SOCK_STREAM, socket.AI_PASSIVE
@@ -55,7 +56,7 @@ async def bound_sockets(host: str, port: int) -> list[socket.socket]:
 
 
 def refusal(error: OSError, host: str, port: int, flag: str) -> UsageError:
-    """The PortTaken or other UsageError for a port that cannot be listened on."""
+    """The PortTaken or other UsageError if a server cannot listen on a port."""
     if error.errno == errno.EADDRINUSE:
         return PortTaken(
             f"port {port} on {host} is taken by another process: "
@@ -67,7 +68,7 @@ def refusal(error: OSError, host: str, port: int, flag: str) -> UsageError:
         )
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return UsageError(
-            f"--host: {host} is no address of this machine: 127.0.0.1 is for this machine alone, "
+            f"--host: {host} is no address of this machine: 127.0.0.1 is for this machine only, "
             "0.0.0.0 for all of its networks"
         )
     return UsageError(f"cannot listen on {host}:{port} ({flag}, --host): {error.strerror}")
