@@ -7,10 +7,14 @@ from typing import Any
 from marshmallow import RAISE, Schema, fields, validate
 
 from gputel.api.formats.format import Format
-from gputel.api.push.answer import MOST_REPORTED
-from gputel.api.push.keys import KEY_LENGTH
 from gputel.api.shared.schemas import ErrorSchema, described
 from gputel.model.bounds import LABEL_CHARACTERS, RAW_BYTES
+
+KEY_LENGTH = 255
+"""The most characters of an Idempotency-Key."""
+
+MOST_REPORTED = 1000
+"""The most rejected records that an answer lists. ``rejected_count`` counts all of them."""
 
 _UUID = "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
 _METRIC = "DCGM_FI_DEV_GPU_UTIL"
