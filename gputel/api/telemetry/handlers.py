@@ -92,6 +92,7 @@ async def _answer_telemetry(
             return web.Response(headers=preferences.headers())
         link: dict[str, str] = {}
         if limit is not None:
+            await pieces.aclose()  # the page is in memory: give the session of Postgres back
             first, end = cut_page(first, limit, parameters.get("cursor"), groups is not None)
             link = next_page(request, end) if end is not None else link
         shape = RECORD if groups is None else grouped(["metric_name", *groups])
