@@ -1,4 +1,4 @@
-"""The API as an aiohttp application: its routes, and what every request passes through."""
+"""The API as an aiohttp application: its routes and its middlewares."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 from aiohttp import web
 from aiohttp_apispec import validation_middleware
 
-from gputel.api.inventory.gpu import get_gpu
-from gputel.api.inventory.gpus import list_gpus
+from gputel.api.inventory.gpus import get_gpu, list_gpus
 from gputel.api.inventory.hosts import list_host_gpus, list_hosts
 from gputel.api.inventory.metrics import list_metrics
 from gputel.api.openapi import build_document
 from gputel.api.pages import DOCUMENT, add_page_routes
-from gputel.api.prometheus.asks import PROMETHEUS, Prometheus
+from gputel.api.prometheus.endpoints import PROMETHEUS, Prometheus
 from gputel.api.prometheus.refusals import prometheus_refusals
 from gputel.api.prometheus.routes import add_prometheus_routes
 from gputel.api.push.handler import push_telemetry
@@ -27,20 +26,19 @@ from gputel.api.shared.parser import Parser
 from gputel.api.shared.time_limit import lift_time_limit, time_limit_middleware
 from gputel.api.stream.handler import stream_telemetry
 from gputel.api.stream.tail import TAIL, Tail
-from gputel.api.telemetry.fleet import list_telemetry
-from gputel.api.telemetry.gpu import list_gpu_telemetry
+from gputel.api.telemetry.handlers import list_gpu_telemetry, list_telemetry
 from gputel.api.telemetry.latest import list_latest_telemetry
 from gputel.api.telemetry.top import list_top
 from gputel.config.settings import ApiSettings
 from gputel.store.limits import limits_of
 from gputel.store.read.reader import Reader
 from gputel.web.access.access import ACCESS, Access, access_middleware
-from gputel.web.access.site import Welcome, site_middleware
+from gputel.web.access.site import IsAllowedOrigin, site_middleware
 from gputel.web.access.throttle import Throttle, throttle_middleware
 from gputel.web.access.tokens import Scope
 from gputel.web.errors import error_middleware
 from gputel.web.headers.added import guard_response, set_headers
-from gputel.web.headers.cors import ANY, cors_middleware, origins_of
+from gputel.web.headers.cors import ANY, allowed_origins, cors_middleware
 from gputel.web.health import Health
 from gputel.web.request_metrics import request_metrics
 
@@ -53,9 +51,10 @@ def build_app(
     pusher: Pusher | None = None,
     host: str = "127.0.0.1",
 ) -> web.Application:
-    """The application; without a reader it only describes itself, as ``gputel openapi`` needs.
+    """Make the application, which is served on the address ``host``.
 
-    Without a pusher it takes no records. ``host`` is the address that it is served on.
+    Without a reader it can only describe itself, which is enough for ``gputel openapi``. Without a
+    pusher it takes no records.
     """
     settings = settings or ApiSettings()
     throttle = Throttle(settings.rate_limit, settings.rate_burst, settings.concurrency_limit)
@@ -63,10 +62,10 @@ def build_app(
     app = web.Application(
         middlewares=[
             request_metrics("api"),
-            cors_middleware(origins_of(settings)),
+            cors_middleware(allowed_origins(settings)),
             error_middleware,
             prometheus_refusals,
-            site_middleware(access.names(host), _welcome(settings, access)),
+            site_middleware(access.names(host), _cross_origin(settings, access)),
             access_middleware(access, scope_of_request),
             throttle_middleware(throttle, scope_of_request),
             validation_middleware,
@@ -76,7 +75,7 @@ def build_app(
     app.on_response_prepare.append(set_headers)
     app.on_response_prepare.append(guard_response)
     app.on_response_prepare.append(lift_time_limit)
-    # The two keys that aiohttp_apispec.validation_middleware reads.
+    # aiohttp_apispec.validation_middleware reads these two keys.
     app["_apispec_parser"] = Parser()
     app["_apispec_request_data_name"] = "data"
     app[ACCESS] = access
@@ -88,7 +87,7 @@ def build_app(
         app.on_shutdown.append(_end_streams)
     if pusher is not None:
         app[PUSHER] = pusher
-    # Names hold what they like: without a pattern of its own, aiohttp takes no braces in one.
+    # Names may contain braces. Without a pattern of ours, aiohttp accepts none.
     app.router.add_get("/api/v1/gpus", list_gpus)
     app.router.add_get("/api/v1/gpus/{uuid:[^/]+}", get_gpu)
     app.router.add_get("/api/v1/gpus/{uuid:[^/]+}/telemetry", list_gpu_telemetry)
@@ -108,20 +107,20 @@ def build_app(
     return app
 
 
-def _welcome(settings: ApiSettings, access: Access) -> Welcome:
-    """Pages of which origins may send what is no GET, as ``--cors-origins`` has it.
+def _cross_origin(settings: ApiSettings, access: Access) -> IsAllowedOrigin:
+    """Which origins may send other methods than GET, according to ``--cors-origins``.
 
-    Those of a named origin; those of any, under ``*``, only what they could read as well, unless
-    a token is asked for.
+    An origin in the list may. If the list has ``*``, every origin may send requests that only
+    read; if the server needs a token, it may send all requests.
     """
-    origins = origins_of(settings)
+    origins = allowed_origins(settings)
 
-    def welcome(request: web.Request, origin: str) -> bool:
+    def is_allowed(request: web.Request, origin: str) -> bool:
         if origin in origins:
             return True
         return ANY in origins and (access.guarded or scope_of_request(request) is Scope.READ)
 
-    return welcome
+    return is_allowed
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -1,8 +1,8 @@
-"""The OpenAPI 3.0.3 document of an application, from what aiohttp-apispec's decorators recorded.
+"""The OpenAPI 3.0.3 document of an application, from the records of aiohttp-apispec's decorators.
 
 The decorators leave ``__apispec__`` on each handler: parameters, request schemas with their
-location, responses by status, and whatever ``docs`` was given. It is read here and never written,
-so that any number of applications in one process give the same document.
+location, responses by status, and the arguments of ``docs``. This module reads it and never writes
+it, so that several applications in one process give the same document.
 
 Format: https://spec.openapis.org/oas/v3.0.3
 """
@@ -18,20 +18,17 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 
 from gputel import __version__
-from gputel.api.formats.media import MEDIA_TYPES, Format
+from gputel.api.formats.format import Format
 from gputel.api.shared.access import scope_of
 from gputel.api.shared.documented import LISTS
 from gputel.web.access.tokens import Scope
 
 JSON = "application/json"
-_TEXT = {"type": "string"}
-_BINARY = {"type": "string", "format": "binary"}
-# What JSON's schema cannot describe.
+# A schema of JSON describes no other format.
 _OTHER_SCHEMAS = {
-    Format.NDJSON.media_type: _TEXT,
-    Format.CSV.media_type: _TEXT,
-    Format.ARROW.media_type: _BINARY,
-    Format.PARQUET.media_type: _BINARY,
+    each.media_type: {"type": "string"} | ({} if each.is_text else {"format": "binary"})
+    for each in Format
+    if each is not Format.JSON
 }
 _LOCATIONS = {
     "querystring": "query",
@@ -43,25 +40,25 @@ _LOCATIONS = {
 }
 _COPIED = ("operationId", "tags", "summary", "description", "deprecated", "security", "requestBody")
 _TAGS = [
-    {"name": "telemetry", "description": "GPUs and what was measured on them."},
-    {"name": "prometheus", "description": "What Grafana asks, as Prometheus answers it."},
+    {"name": "telemetry", "description": "GPUs and their telemetry."},
+    {"name": "prometheus", "description": "The part of Prometheus' API that Grafana uses."},
     {"name": "service", "description": "The state of this process."},
 ]
 _TOKEN = {
     "type": "http",
     "scheme": "bearer",
-    "description": "A token of the server's `--token-file`. A server without one asks for none.",
+    "description": "A token in the server's `--token-file`. A server without that file needs none.",
 }
 _REFUSALS = {
-    "401": "No token was shown where the server asks for one, or one that it does not know.",
-    "403": "The token does not allow this: it needs the scope `{scope}`. With the code "
-    "`host_not_allowed` or `cross_site`, a web page of another site may have asked.",
-    "429": "The client asks more than it may: try again after `Retry-After` seconds.",
+    "401": "The request has no token although the server needs one, or an unknown token.",
+    "403": "The token lacks the scope `{scope}`. With the code `host_not_allowed` or `cross_site`, "
+    "the request may come from a web page of another site.",
+    "429": "The client sends too many requests: try again after `Retry-After` seconds.",
 }
 _DESCRIPTION = (
-    "GPU telemetry as gputel collected it. Times are RFC 3339; a `+` in a query may be written as "
-    "it is or as `%2B`. Every refusal is a JSON object with a `code` for programs and a `message` "
-    "for people; under `/prometheus` it is as Prometheus writes it."
+    "GPU telemetry that gputel collected. Times are RFC 3339; a `+` in a query may also be written "
+    "as `%2B`. Every refusal is a JSON object with a `code` for programs and a `message` for "
+    "people. Under `/prometheus`, refusals have the form that Prometheus uses."
 )
 
 
@@ -92,7 +89,7 @@ def build_document(app: web.Application) -> dict[str, Any]:
 
 
 def documented_routes(app: web.Application) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Path template, method and recorded documentation of each route; HEAD follows from GET."""
+    """Path template, method and documentation of each route. HEAD is left out: it follows GET."""
     for route in app.router.routes():
         recorded = getattr(route.handler, "__apispec__", None)
         if recorded is not None and route.method != "HEAD" and route.resource is not None:
@@ -107,7 +104,7 @@ def _schema_name(schema: Any) -> str:
 def _operation(
     recorded: Mapping[str, Any], plugin: MarshmallowPlugin, scope: Scope | None
 ) -> dict[str, Any]:
-    assert plugin.converter is not None  # it is there once the plugin is part of a document
+    assert plugin.converter is not None  # the plugin has one since it is part of a document
     operation = {key: copy.deepcopy(recorded[key]) for key in _COPIED if key in recorded}
     parameters = list(recorded["parameters"])
     for entry in recorded["schemas"]:
@@ -121,14 +118,16 @@ def _operation(
                 "content": {JSON: {"schema": entry["schema"]}},
             }
     if parameters:
-        operation["parameters"] = sorted(parameters, key=lambda given: given["in"] != "path")
-    media_types = list(MEDIA_TYPES.values()) if LISTS in recorded else recorded["produces"]
+        operation["parameters"] = sorted(parameters, key=lambda each: each["in"] != "path")
+    media_types = (
+        [each.media_type for each in Format] if LISTS in recorded else recorded["produces"]
+    )
     responses = dict(recorded["responses"])
     if scope is not None:
         operation["security"] = [{"token": []}]
         for status, meaning in _REFUSALS.items():
             described = meaning.format(scope=scope)
-            schema = responses["default"]["schema"]  # as of all that the operation refuses
+            schema = responses["default"]["schema"]  # all refusals of an operation have one schema
             responses[status] = {"description": described, "schema": schema}
     operation["responses"] = {
         status: _response(status, response, media_types)

@@ -14,7 +14,7 @@ from gputel.api.shared.paths import DOCUMENT_PATH
 from gputel.web import static_files
 
 DOCUMENT: web.AppKey[Callable[[], dict[str, Any]]] = web.AppKey("document")
-"""Makes the API's document when it is first asked for."""
+"""Makes the OpenAPI document when it is first requested."""
 
 _SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js")
 
@@ -28,12 +28,12 @@ def add_page_routes(app: web.Application) -> None:
 
 
 async def landing(_request: web.Request) -> web.FileResponse:
-    """What a browser sees first: where things are."""
+    """The first page, with links to the others."""
     return static_files.page("landing.html")
 
 
 async def swagger(_request: web.Request) -> web.FileResponse:
-    """Swagger UI; where its files are missing, how to fetch them."""
+    """Swagger UI, or how to fetch its files if they are missing."""
     if all(static_files.vendored(f"swagger-ui/{name}") for name in _SWAGGER_UI):
         return static_files.page("swagger.html")
     return static_files.page("swagger-missing.html")
@@ -45,7 +45,7 @@ async def swagger(_request: web.Request) -> web.FileResponse:
 @answer({"type": "object"}, 200, "The document.")
 @errors()
 async def openapi_document(request: web.Request) -> web.Response:
-    """Answer the document of this application."""
+    """Answer the OpenAPI document of this application."""
     document = await asyncio.to_thread(request.app[DOCUMENT])
     body = msgspec.json.encode(document)
     return web.Response(body=body, content_type="application/json")

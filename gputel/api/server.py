@@ -1,4 +1,4 @@
-"""The api role: serve the API until told to stop."""
+"""The api role: serve the API until the context ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gputel.web.access.access import Access
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener, Patience, listen
 
-_STALL_S = 60.0  # without a byte taken of an answer; a slow client gets it, however long it takes
+_STALL_S = 60.0  # a client that takes no byte for this long is cut off; a slow one is not
 
 
 @asynccontextmanager
@@ -26,10 +26,10 @@ async def serve(
     access: Access | None = None,
     pusher: Pusher | None = None,
 ) -> AsyncIterator[Listener]:
-    """Answer questions on ``api_port``; the process is ready only while Postgres answers.
+    """Serve the API on ``api_port``. The process is ready only while Postgres answers.
 
-    Without ``access`` everyone is let in, without a pusher no records are taken. Handlers unpack
-    the bodies that they read. Raises PortTaken or UsageError where it cannot listen.
+    Without ``access`` every client is allowed; without a pusher no records are taken. Handlers
+    unpack the bodies that they read. Raises PortTaken or UsageError if it cannot listen.
     """
     keep_freed_memory()
     health.add("postgres", reader.check)

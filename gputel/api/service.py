@@ -1,4 +1,4 @@
-"""The documentation of ``/healthz``, ``/readyz`` and ``/metrics``, which every role answers."""
+"""Documentation of ``/healthz``, ``/readyz`` and ``/metrics``, which every role serves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Handler = Callable[..., Any]
 
 
 def add_service_routes(app: web.Application, health: Health) -> None:
-    """Add the three routes, documented; their handlers are made anew for each application."""
+    """Add the three routes with their documentation. Each application has handlers of its own."""
     add_health_routes(app, health)
     document = {"/healthz": _healthz, "/readyz": _readyz, "/metrics": _metrics}
     for route in app.router.routes():
@@ -26,10 +26,10 @@ def add_service_routes(app: web.Application, health: Health) -> None:
 
 
 def _healthz(handler: Handler) -> None:
-    operation("get_health", "service", "Is it alive?", "Answers as long as the process lives.")(
+    operation("get_health", "service", "Is it alive?", "Answers as long as the process runs.")(
         handler
     )
-    answer(HealthSchema(), 200, "It lives.")(handler)
+    answer(HealthSchema(), 200, "It runs.")(handler)
     errors()(handler)
 
 
@@ -38,10 +38,10 @@ def _readyz(handler: Handler) -> None:
         "get_readiness",
         "service",
         "Is it ready?",
-        "Whether the process can do its work, and if not, what is wrong.",
+        "Whether the process can do its work, and what is wrong if it cannot.",
     )(handler)
     answer(ReadinessSchema(), 200, "It is ready.")(handler)
-    answer(ReadinessSchema(), 503, "It is not, and why.")(handler)
+    answer(ReadinessSchema(), 503, "It is not ready, and why.")(handler)
     errors()(handler)
 
 

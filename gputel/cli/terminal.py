@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from gputel.api.formats.format import Format
 from gputel.masking import mask
 from gputel.printable import json_text, printable, printable_json, printable_lines
 
@@ -57,7 +58,7 @@ def shown_bytes(pieces: Iterable[bytes], out: BinaryIO, format_: str) -> Iterabl
 
     A terminal gets JSON that means the same, and CSV with escapes for what is not printable.
     """
-    if format_ not in ("json", "ndjson", "csv") or not out.isatty():
+    if not Format(format_).is_text or not out.isatty():
         return pieces
     return _escaped(pieces, is_json=format_ != "csv")
 

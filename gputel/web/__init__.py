@@ -1,1 +1,1 @@
-"""What every HTTP server of gputel shares: listening, health, errors, static files."""
+"""The parts that all HTTP servers of gputel share: listening, health, errors, static files."""

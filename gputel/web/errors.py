@@ -21,20 +21,20 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def error_response(
     status: int, code: str, message: str, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """One refusal, its message shortened; a 503 asks the client to come back in a second."""
+    """One refusal, with a shortened message. A 503 asks the client to try again in a second."""
     headers = {"Retry-After": "1"} if status == 503 else headers
     body = msgspec.json.encode({"code": code, "message": shortened(message)})
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
 def shortened(message: str) -> str:
-    """A message whose very long words, as values are that were sent, are cut."""
+    """The message with very long words cut off: they are values that a client sent."""
     return _LONG_WORD.sub(r"\1…\2", message)
 
 
 @web.middleware
 async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer errors as JSON. What gputel did not foresee is logged whole and answered as a 500."""
+    """Answer errors as JSON. An unexpected one is logged with its traceback and answered as 500."""
     try:
         return await handler(request)
     except Exception as error:
@@ -42,7 +42,7 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
 
 
 def refusal(request: web.Request, error: Exception) -> web.Response:
-    """The answer to what a handler raised; what is no refusal but a redirect is raised again."""
+    """The answer to an error that a handler raised. A redirect is raised again."""
     if isinstance(error, GputelError):
         return error_response(error.status, error.code, error.message, error.headers)
     if isinstance(error, web.HTTPException):
@@ -52,11 +52,13 @@ def refusal(request: web.Request, error: Exception) -> web.Response:
     log.error(
         "unexpected error while answering %s %s", request.method, request.path, exc_info=error
     )
-    return error_response(500, "internal", "unexpected error; the server's log has it whole")
+    return error_response(
+        500, "internal", "unexpected error; the log of the server has the details"
+    )
 
 
 def http_refusal(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
-    """What aiohttp refused, in the shape of all errors."""
+    """A refusal by aiohttp, in the form of all errors."""
     code = (error.reason or "error").lower().replace(" ", "_")
     response = error_response(error.status, code, http_message(request, error))
     if "Allow" in error.headers:
@@ -65,7 +67,7 @@ def http_refusal(request: web.BaseRequest, error: web.HTTPException) -> web.Resp
 
 
 def http_message(request: web.BaseRequest, error: web.HTTPException) -> str:
-    """What aiohttp refused, as a line that says what is wrong."""
+    """A message for a refusal by aiohttp."""
     if error.status == 404:
         return f"there is nothing at {request.path}"
     if error.status == 405:

@@ -1,4 +1,4 @@
-"""``/healthz`` (the process lives), ``/readyz`` (it can do its work) and ``/metrics``."""
+"""``/healthz`` (the process runs), ``/readyz`` (it can do its work) and ``/metrics``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp import web
 from gputel import metrics
 
 Check = Callable[[], Awaitable[str | None]]
-"""Returns None when all is well, else what is wrong, in words."""
+"""Returns None if there is no problem, else a description of the problem."""
 
 _CHECK_TIMEOUT_S = 3.0
 
@@ -27,8 +27,8 @@ class Health:
         self._checks[name] = check
 
     async def problems(self) -> dict[str, str]:
-        """What is wrong now, by check; empty when the process is ready. Takes 3 seconds at most."""
-        checks = dict(self._checks)  # of which a process that starts adds more meanwhile
+        """The problems by check; empty if the process is ready. Takes 3 seconds at most."""
+        checks = dict(self._checks)  # a copy: a process that starts adds more checks meanwhile
         results = await asyncio.gather(*map(self._run, checks.values()))
         return {
             name: result for name, result in zip(checks, results, strict=True) if result is not None

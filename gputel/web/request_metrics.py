@@ -1,4 +1,4 @@
-"""Counts and times every request, by role, route and status."""
+"""Counts every request and measures its time, by role, route and status."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _BEGUN = web.RequestKey("begun", tuple[float, int])
 
 
 def note_begun(request: web.Request, status: int) -> None:
-    """Time a request until now alone, as its answer goes on for as long as the client likes."""
+    """Measure a request only until now: its answer lasts as long as the client wants."""
     request[_BEGUN] = time.perf_counter(), status
 
 
 def request_metrics(role: str) -> Middleware:
-    """A middleware that keeps ``metrics.HTTP``; put it first, outside the errors.
+    """A middleware that updates ``metrics.HTTP``. It has to be the first of the middlewares.
 
-    A route is told by its pattern, so ids in paths make no series. A client that leaves before
-    its reply counts with status 499, but for one that has ``note_begun``.
+    The label for the route is its pattern, so ids in paths make no new series. If a client leaves
+    before its reply, the status is 499, unless ``note_begun`` was called.
     """
 
     @web.middleware

@@ -1,4 +1,4 @@
-"""Files of the package itself, served from this server and from nowhere else."""
+"""Static files, which are all files of this package."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gputel.web.headers.added import GUARDED
 STATIC = "/static/"
 DIRECTORY = Path(__file__).resolve().parent / "static"
 
-# Pages load nothing from other sites and run no script of their own text; Swagger UI sets styles
-# and draws its icons from data: URLs.
+# Pages load nothing from other sites and have no inline scripts. Swagger UI has inline styles, and
+# icons in data: URLs.
 _PAGE_HEADERS = {
     **GUARDED,
     "Content-Security-Policy": (
@@ -33,7 +33,7 @@ async def _static_file(request: web.Request) -> web.FileResponse:
     try:
         path = (DIRECTORY / name).resolve()
         is_there = path.is_relative_to(DIRECTORY) and path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # not a valid file name
         is_there = False
     if not is_there:
         raise web.HTTPNotFound
@@ -46,5 +46,5 @@ def page(name: str) -> web.FileResponse:
 
 
 def vendored(name: str) -> bool:
-    """Whether a fetched asset, ``swagger-ui/swagger-ui.css``, is there."""
+    """Whether a fetched asset such as ``swagger-ui/swagger-ui.css`` is there."""
     return (DIRECTORY / "vendor" / name).is_file()

@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import strategies as st
 
 from gputel.api.shared import times
-from gputel.api.telemetry import cursor
+from gputel.api.telemetry.paging import encode_cursor
 from gputel.store.blocks.samples import micros
 from gputel.store.read.reader import EARLIEST, LATEST
 from gputel.store.read.time_order import Position
@@ -23,7 +23,7 @@ from gputel.store.read.time_order import Position
 schemathesis.openapi.format(
     "gputel-cursor",
     st.builds(
-        lambda *place: cursor.encode(Position(*place)),
+        lambda *place: encode_cursor(Position(*place)),
         st.integers(micros(EARLIEST), micros(LATEST)),
         st.integers(-(2**63), 2**63 - 1),
         st.floats(),

@@ -72,8 +72,7 @@ MAY_IMPORT = {
     "api.formats": "model store.blocks store.read web.headers",
     "api.inventory": "api.formats api.prometheus api.shared model promql.values store store.read",
     "api.telemetry": (
-        "api.formats api.shared model store.blocks store.read store.rollup store.steps "
-        "web.headers"
+        "api.formats api.shared model store.blocks store.read store.rollup store.steps"
     ),
     "api.stream": "api.formats api.shared store.read store.write web",
     "api.push": (
@@ -81,8 +80,7 @@ MAY_IMPORT = {
         "web.server"
     ),
     "api.prometheus": (
-        "api.shared model promql promql.syntax promql.values store store.blocks store.read "
-        "web"
+        "api.shared model promql promql.syntax promql.values store store.blocks store.read web"
     ),
     "api": (
         "api.formats api.inventory api.prometheus api.push api.shared api.stream "
@@ -92,7 +90,7 @@ MAY_IMPORT = {
         "api api.prometheus api.push broker collector mq mq.client store store.read "
         "store.upkeep store.write streamer web web.access web.headers web.server"
     ),
-    "cli": "api api.shared roles runtime sources.dcgm sources.simulated web web.server",
+    "cli": "api api.formats api.shared roles runtime sources.dcgm sources.simulated web web.server",
     "cli.ask": "api.shared cli model mq.client",
     "cli.query": "api.formats api.shared cli cli.ask model",
     "cli.ingest": "cli roles runtime sources.bytes sources.dcgm store.write streamer",

@@ -1,1 +1,1 @@
-"""Lists of records come in, as columns or as rows; the bytes of the format asked for go out."""
+"""Lists of records or rows, encoded in the format that a request prefers."""

@@ -1,7 +1,7 @@
-"""Records to Arrow's IPC stream and to Parquet, without a loop over records.
+"""Records as an Arrow IPC stream and as Parquet, without a loop over records.
 
-Labels are dictionary-encoded: a record holds a number for each. Where a piece brings series that
-the dictionaries lack, they grow, and the stream replaces them.
+Labels are dictionary-encoded: a record holds a number for each label. When a piece brings new
+series, the dictionaries grow, and the stream replaces the old ones.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from gputel.store.read.records import Records
 
 TIME = pa.timestamp("us", tz="UTC")
 TEXT = pa.dictionary(pa.int32(), pa.string())
-_ROW_GROUP = 131_072  # records held until they are written together
+_ROW_GROUP = 131_072  # records that are collected and written together
 
 
 class BytesOut:
-    """A file that only grows, whose bytes are taken away as they come."""
+    """A file that is only written to, whose bytes are taken away while it grows."""
 
     closed = False
 
@@ -31,36 +31,36 @@ class BytesOut:
         self._size = 0
 
     def write(self, data: Any) -> int:
-        """Take bytes, or a buffer of them."""
+        """Add bytes, or a buffer of them."""
         self._parts.append(bytes(data))
         self._size += len(self._parts[-1])
         return len(self._parts[-1])
 
     def tell(self) -> int:
-        """How many bytes were ever written."""
+        """The number of bytes written since the beginning."""
         return self._size
 
     def flush(self) -> None:
-        """Nothing waits here."""
+        """Do nothing: nothing is buffered here."""
 
     def close(self) -> None:
-        """What was written can still be taken."""
+        """Do nothing: the bytes can still be taken."""
 
     def take(self) -> bytes:
-        """What was written since the last time."""
+        """Take the bytes written since the last call."""
         parts, self._parts = self._parts, []
         return b"".join(parts)
 
 
 class _Writer(Protocol):
-    """Of pyarrow."""
+    """A writer of pyarrow."""
 
     def write_batch(self, batch: pa.RecordBatch) -> None: ...
     def close(self) -> None: ...
 
 
 class ColumnarRecords:
-    """What Arrow and Parquet share; make one for each answer."""
+    """The part that Arrow and Parquet share. Make one for each answer."""
 
     def __init__(self, shape: Shape = RECORD) -> None:
         self._dictionaries = _Dictionaries(shape)
@@ -70,11 +70,11 @@ class ColumnarRecords:
         self._writer = self._open(self._out, self._schema)
 
     def start(self) -> bytes:
-        """The schema, where it comes first."""
+        """The beginning of the answer, which has the schema in some formats."""
         return self._out.take()
 
     def add(self, records: Records) -> bytes:
-        """The next records, at least one; what can be written by now, maybe nothing."""
+        """Encode more records, at least one. The bytes may come with a later call."""
         self._write(self._batch(records))
         return self._out.take()
 
@@ -98,7 +98,7 @@ class ColumnarRecords:
 
 
 class ArrowRecords(ColumnarRecords):
-    """An IPC stream, one batch a piece."""
+    """An IPC stream with one batch for each piece."""
 
     def _open(self, out: BytesOut, schema: pa.Schema) -> _Writer:
         writer: _Writer = ipc.new_stream(pa.PythonFile(out, "w"), schema)
@@ -106,11 +106,11 @@ class ArrowRecords(ColumnarRecords):
 
 
 class ParquetRecords(ColumnarRecords):
-    """A Parquet file; row groups are written as they fill."""
+    """A Parquet file. A row group is written when it is full."""
 
     def __init__(self, shape: Shape = RECORD) -> None:
         super().__init__(shape)
-        self._held: list[pa.RecordBatch] = []
+        self._pending: list[pa.RecordBatch] = []
         self._count = 0
 
     def end(self) -> bytes:
@@ -125,20 +125,20 @@ class ParquetRecords(ColumnarRecords):
         return writer
 
     def _write(self, batch: pa.RecordBatch) -> None:
-        self._held.append(batch)
+        self._pending.append(batch)
         self._count += len(batch)
         if self._count >= _ROW_GROUP:
             self._write_group()
 
     def _write_group(self) -> None:
-        if self._held:
-            table = pa.Table.from_batches(self._held).unify_dictionaries().combine_chunks()
+        if self._pending:
+            table = pa.Table.from_batches(self._pending).unify_dictionaries().combine_chunks()
             self._writer.write_batch(table.to_batches()[0])
-        self._held, self._count = [], 0
+        self._pending, self._count = [], 0
 
 
 class _Dictionaries:
-    """The labels of the series met so far: their texts once, and a row of numbers a series."""
+    """The labels of the series so far: each text once, and numbers of texts for each series."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
@@ -149,19 +149,21 @@ class _Dictionaries:
         self._columns: list[tuple[np.ndarray[Any, Any], pa.Array]] = []
 
     def columns(self, records: Records) -> dict[str, pa.Array]:
-        """The label columns of records."""
-        wanted = records.samples.series_id
-        places = np.searchsorted(self._ids, wanted)
-        if len(self._ids) == 0 or not np.array_equal(self._ids.take(places, mode="clip"), wanted):
-            self._meet(records)
-            places = np.searchsorted(self._ids, wanted)
+        """The columns of labels of these records."""
+        series_id = records.samples.series_id
+        positions = np.searchsorted(self._ids, series_id)
+        if len(self._ids) == 0 or not np.array_equal(
+            self._ids.take(positions, mode="clip"), series_id
+        ):
+            self._add_series(records)
+            positions = np.searchsorted(self._ids, series_id)
         return {
-            name: pa.DictionaryArray.from_arrays(pa.array(codes[places]), texts, safe=False)
+            name: pa.DictionaryArray.from_arrays(pa.array(codes[positions]), texts, safe=False)
             for name, (codes, texts) in zip(self._shape.label_names, self._columns, strict=True)
         }
 
-    def _meet(self, records: Records) -> None:
-        """Number the labels of all series given, so that they need not grow with each piece."""
+    def _add_series(self, records: Records) -> None:
+        """Add all series of the records, so that the dictionaries seldom have to grow."""
         known = set(self._known)
         for series_id, series in records.series.items():
             if series_id not in known:

@@ -1,4 +1,4 @@
-"""The newest records of a fleet to each format; to JSON by columns, as it is asked for often."""
+"""The newest records of a fleet in each format. JSON is made by columns: dashboards ask for it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from operator import attrgetter
 import msgspec
 from marshmallow import Schema
 
-from gputel.api.formats.media import Format
-from gputel.api.formats.rows import encode_rows
+from gputel.api.formats.format import Format
 from gputel.api.formats.text import json_values, members, times
 from gputel.model.names import SHOWN_COLUMNS
 from gputel.store.read.known_series import Ordered
@@ -18,16 +17,16 @@ from gputel.store.read.latest import Newest
 _ENCODER = msgspec.json.Encoder()
 _LABELS = [column.api for column in SHOWN_COLUMNS]
 _TEXTS = attrgetter(*(column.name for column in SHOWN_COLUMNS))
-_REMEMBERED = 4  # orders of series, each as many bytes as its answers
+_REMEMBERED = 4  # lists of series, each of which takes as many bytes as its answer
 
 
 def encode_newest(newest: Newest, schema: type[Schema], chosen: Format) -> bytes:
-    """The whole answer. Blocks."""
-    return _json(newest) if chosen is Format.JSON else encode_rows(list(newest), schema, chosen)
+    """The complete answer. Blocks."""
+    return _json(newest) if chosen is Format.JSON else chosen.encode_rows(list(newest), schema)
 
 
 def _json(newest: Newest) -> bytes:
-    """The bytes that msgspec gives of the same records one by one."""
+    """The same bytes as msgspec gives for the records one by one."""
     if not len(newest):
         return b"[]"
     parts = [b'},{"timestamp":"'] * (6 * len(newest))
@@ -42,5 +41,5 @@ def _json(newest: Newest) -> bytes:
 
 @lru_cache(_REMEMBERED)
 def _labels(of: Ordered) -> list[bytes]:
-    """What is the same in all records of each series."""
+    """The part of a record that is the same in all records of its series."""
     return [members(_LABELS, _TEXTS(series)) + b',"value":' for series in of.series]

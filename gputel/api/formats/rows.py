@@ -1,8 +1,11 @@
-"""Small lists of rows, dicts or structs, to each format; a marshmallow schema names the columns."""
+"""Small lists of rows in each format. A row is a dict or a struct; a schema names the columns.
+
+A row lacks a field that has no value. All of this blocks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +15,6 @@ from marshmallow import Schema, fields
 from pyarrow import ipc, parquet
 
 from gputel.api.formats.columnar import TEXT, TIME
-from gputel.api.formats.media import Format
 from gputel.api.formats.text import csv_line
 
 _JSON = msgspec.json.Encoder()
@@ -24,23 +26,21 @@ _TYPES: tuple[tuple[type[fields.Field[Any]], pa.DataType], ...] = (
     (fields.List, pa.list_(pa.string())),
     (fields.String, TEXT),
 )
-_BETWEEN = ";"  # of the texts of a list in CSV
+_BETWEEN = ";"  # separates the texts of a list in CSV
 
 
-def encode_rows(rows: Sequence[Any], schema: type[Schema], chosen: Format) -> bytes:
-    """The whole answer; a row lacks what it has no value for. Blocks."""
-    return _ENCODERS[chosen](rows, schema)
-
-
-def _json(rows: Sequence[Any], _schema: type[Schema]) -> bytes:
+def encode_json(rows: Sequence[Any], _schema: type[Schema]) -> bytes:
+    """One list of objects."""
     return _JSON.encode(rows)
 
 
-def _ndjson(rows: Sequence[Any], _schema: type[Schema]) -> bytes:
+def encode_ndjson(rows: Sequence[Any], _schema: type[Schema]) -> bytes:
+    """One object a line."""
     return _JSON.encode_lines(rows)
 
 
-def _csv(rows: Sequence[Any], schema: type[Schema]) -> bytes:
+def encode_csv(rows: Sequence[Any], schema: type[Schema]) -> bytes:
+    """A line with the names of the columns, then one line a row."""
     names = list(schema().fields)
     lines = [csv_line(names)]
     lines += [csv_line([_cell(row.get(name)) for name in names]) for row in _dicts(rows)]
@@ -53,24 +53,26 @@ def _cell(value: Any) -> Any:
     return _BETWEEN.join(value) if isinstance(value, list | tuple) else value
 
 
-def _arrow(rows: Sequence[Any], schema: type[Schema]) -> bytes:
+def encode_arrow(rows: Sequence[Any], schema: type[Schema]) -> bytes:
+    """An Arrow IPC stream."""
     table, out = _table(rows, schema), pa.BufferOutputStream()
     with ipc.new_stream(out, table.schema) as writer:
         writer.write_table(table)
     return bytes(out.getvalue())
 
 
-def _parquet(rows: Sequence[Any], schema: type[Schema]) -> bytes:
+def encode_parquet(rows: Sequence[Any], schema: type[Schema]) -> bytes:
+    """A Parquet file."""
     out = pa.BufferOutputStream()
     parquet.write_table(_table(rows, schema), out, compression="zstd")
     return bytes(out.getvalue())
 
 
 def _table(rows: Sequence[Any], schema: type[Schema]) -> pa.Table:
-    found = list(_dicts(rows))
+    records = list(_dicts(rows))
     types = {name: _type(name, field) for name, field in schema().fields.items()}
     columns = [
-        pa.array([row.get(name) for row in found], type=kind) for name, kind in types.items()
+        pa.array([row.get(name) for row in records], type=kind) for name, kind in types.items()
     ]
     return pa.table(columns, schema=pa.schema(list(types.items())))
 
@@ -83,14 +85,5 @@ def _type(name: str, field: fields.Field[Any]) -> pa.DataType:
 
 
 def _dicts(rows: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = msgspec.to_builtins(rows, builtin_types=(datetime,))
-    return found
-
-
-_ENCODERS: dict[Format, Callable[[Sequence[Any], type[Schema]], bytes]] = {
-    Format.JSON: _json,
-    Format.NDJSON: _ndjson,
-    Format.CSV: _csv,
-    Format.ARROW: _arrow,
-    Format.PARQUET: _parquet,
-}
+    dicts: list[Mapping[str, Any]] = msgspec.to_builtins(rows, builtin_types=(datetime,))
+    return dicts

@@ -1,4 +1,4 @@
-"""What a record says: its time, its value, and the labels that it shares with its series."""
+"""The fields of a record: its time, its value, and the labels of its series."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Labels = Callable[[Any], Sequence[str]]
 
 @dataclass(frozen=True)
 class Shape:
-    """The names of a record's fields: ``timestamp``, some labels, ``value``, the other labels.
+    """The fields of a record in order: ``timestamp``, some labels, ``value``, the other labels.
 
-    ``labels`` gives the texts of a series (what ``Records.series`` holds) for all label names in
-    order. ``csv_names`` replaces names in CSV. ``ids_last``: an id has these labels for ever, so
-    that an entity tag need not look at them.
+    ``labels`` gives the labels of a series of ``Records.series``, in the order of ``label_names``.
+    ``csv_names`` has the names that differ in CSV. ``ids_last`` says that the labels of a series id
+    never change, so that an entity tag can leave them out.
     """
 
     before_value: tuple[str, ...]
@@ -29,17 +29,17 @@ class Shape:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every field in order."""
+        """The names of all fields in order."""
         return ("timestamp", *self.before_value, "value", *self.after_value)
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The fields that ``labels`` gives."""
+        """The names of the labels in order."""
         return (*self.before_value, *self.after_value)
 
     @property
     def csv_header(self) -> list[str]:
-        """The names of the columns of CSV."""
+        """The names of the columns in CSV."""
         renamed = dict(self.csv_names)
         return [renamed.get(name, name) for name in self.names]
 
@@ -51,9 +51,9 @@ RECORD = Shape(
     csv_names=tuple((column.api, column.csv) for column in COLUMNS),
     ids_last=True,
 )
-"""A record as it landed, with all labels: series are ``SeriesLabels``."""
+"""A stored record with all its labels. Its series are ``SeriesLabels``."""
 
 
 def grouped(names: Sequence[str]) -> Shape:
-    """Records of groups: series are sequences of the texts of ``names``, in order."""
+    """Records of groups. A series is a sequence of the labels in ``names``."""
     return Shape(tuple(names), tuple)

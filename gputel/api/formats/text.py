@@ -1,4 +1,4 @@
-"""Records to JSON, NDJSON and CSV, column by column: labels of a series are encoded once."""
+"""Records as JSON, NDJSON and CSV, column by column: labels of a series are encoded once."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _NOT_FINITE = {"nan": b"nan", "inf": b"inf", "-inf": b"-inf"}
 
 
 class _Cut(NamedTuple):
-    """The text of one series' records, but for the time and the value between."""
+    """The parts of a record that are the same in all records of a series."""
 
     before_value: bytes
     after_value: bytes
 
 
 class TextRecords:
-    """What the text formats share: a record is its time, labels, value and other labels.
+    """The part that the text formats share: a record is its time, labels, value and other labels.
 
-    It remembers the encoded labels of each series that it has met: make one for each answer.
+    It keeps the encoded labels of each series. Make one for each answer.
     """
 
-    opening = b""  # of the answer
+    opening = b""  # the beginning of the answer
     separator = b""  # between records
-    closing = b""  # of the answer
-    begin = b""  # of a record
+    closing = b""  # the end of the answer
+    begin = b""  # the beginning of a record
 
     def __init__(self, shape: Shape = RECORD) -> None:
         self._shape = shape
@@ -47,7 +47,7 @@ class TextRecords:
 
     @property
     def series_met(self) -> int:
-        """Of how many series it remembers the labels."""
+        """The number of series whose labels it keeps."""
         return len(self._before)
 
     def start(self) -> bytes:
@@ -55,14 +55,14 @@ class TextRecords:
         return self.opening
 
     def add(self, records: Records) -> bytes:
-        """The next records, at least one."""
+        """Encode more records, at least one."""
         samples = records.samples
         ids = samples.series_id.tolist()
         for series_id in set(ids).difference(self._before):
             cut = self._cut(self._shape.labels(records.series[series_id]))
             self._before[series_id] = cut.before_value
             self._after[series_id] = cut.after_value + self.separator + self.begin
-        # The columns between each other; a record begins where the one before it ends.
+        # The columns are interleaved. The end of a record includes the beginning of the next.
         parts = [b""] * (4 * len(ids))
         parts[0::4] = times(samples.ts)
         parts[1::4] = map(self._before.__getitem__, ids)
@@ -85,20 +85,20 @@ class TextRecords:
 
 
 class JsonRecords(TextRecords):
-    """One array: the bytes that msgspec gives of the same records one by one."""
+    """One array: the same bytes as msgspec gives for the records one by one."""
 
     opening, separator, closing = b"[", b",", b"]\n"
     begin = b'{"timestamp":"'
 
     def _cut(self, labels: Sequence[str]) -> _Cut:
-        place = len(self._shape.before_value)
-        before = members(self._shape.before_value, labels[:place])
-        after = members(self._shape.after_value, labels[place:])
+        count = len(self._shape.before_value)
+        before = members(self._shape.before_value, labels[:count])
+        after = members(self._shape.after_value, labels[count:])
         return _Cut(b'Z"' + before + b',"value":', after + b"}")
 
 
 class NdjsonRecords(JsonRecords):
-    """One object a line."""
+    """One object on each line."""
 
     opening = separator = closing = b""
 
@@ -108,7 +108,7 @@ class NdjsonRecords(JsonRecords):
 
 
 class CsvRecords(TextRecords):
-    """A line of names, then one a record, as RFC 4180 has it: quoted where it must be.
+    """A line of names, then one line for each record, as RFC 4180 says.
 
     A value that is not finite is nan, inf or -inf.
     """
@@ -118,20 +118,20 @@ class CsvRecords(TextRecords):
         return csv_line(self._shape.csv_header)
 
     def _cut(self, labels: Sequence[str]) -> _Cut:
-        place = len(self._shape.before_value)
-        before = csv_line(["", *labels[:place], ""]).removesuffix(b"\r\n")
-        after = csv_line(["", *labels[place:]]) if self._shape.after_value else b"\r\n"
+        count = len(self._shape.before_value)
+        before = csv_line(["", *labels[:count], ""]).removesuffix(b"\r\n")
+        after = csv_line(["", *labels[count:]]) if self._shape.after_value else b"\r\n"
         return _Cut(b"Z" + before, after)
 
     def _values(self, values: Float64) -> list[bytes]:
-        found = json_values(values)
-        for place in np.flatnonzero(~np.isfinite(values)).tolist():
-            found[place] = _NOT_FINITE[str(values[place])]
-        return found
+        texts = json_values(values)
+        for position in np.flatnonzero(~np.isfinite(values)).tolist():
+            texts[position] = _NOT_FINITE[str(values[position])]
+        return texts
 
 
 def times(ts: Int64) -> list[bytes]:
-    """RFC 3339 of Unix microseconds, but for the Z; of equal times in a row only one is made."""
+    """Unix microseconds as RFC 3339 without the Z. Equal times in a row are encoded once."""
     first = np.empty(len(ts), np.bool_)
     first[:1] = True
     np.not_equal(ts[1:], ts[:-1], out=first[1:])
@@ -144,7 +144,7 @@ def times(ts: Int64) -> list[bytes]:
 
 
 def json_values(values: Float64) -> list[bytes]:
-    """Numbers as JSON: whole ones without a fraction, null for what is not finite."""
+    """Numbers as JSON: integers without a fraction, null for a value that is not finite."""
     return _ENCODER.encode(numbers(values))[1:-1].split(b",")
 
 
@@ -156,7 +156,7 @@ def csv_line(fields: Sequence[Any]) -> bytes:
 
 
 def members(names: Sequence[str], labels: Sequence[str]) -> bytes:
-    """The labels as JSON has them within a record: ``,"name":"label"`` of each."""
+    """The labels as members of a JSON object: ``,"name":"label"`` for each."""
     return b"".join(
         b"," + _ENCODER.encode(name) + b":" + _ENCODER.encode(label)
         for name, label in zip(names, labels, strict=True)

@@ -1,1 +1,1 @@
-"""What there is: GPUs, hosts, metrics."""
+"""Lists of GPUs, hosts and metrics."""

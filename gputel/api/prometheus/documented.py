@@ -1,7 +1,7 @@
-"""How the handlers of Prometheus' API are documented: its parameters, its one shape of answers.
+"""Documentation of the handlers of Prometheus' API: parameters, and the form of all answers.
 
-Parameters are taken leniently, as Prometheus does: what is unknown is ignored, for Grafana sends
-more than there is. So they are described here and not checked by a schema.
+Unknown parameters are ignored, as by Prometheus: Grafana sends more than the API has. So the
+parameters are described here and not checked by a schema.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Described = dict[str, Any]
 
 _REFUSALS = {
     400: "A parameter or the expression is wrong; `bad_data`.",
-    422: "The series that there are do not allow it, or it is over a limit; `execution`.",
-    503: "Postgres is away, `unavailable`, or the query took too long, `timeout`.",
+    422: "The expression fails on these series, or it is over a limit; `execution`.",
+    503: "Postgres is not available, `unavailable`, or the query took too long, `timeout`.",
 }
 
 
@@ -30,9 +30,11 @@ class PrometheusErrorSchema(Schema):
     """Why Prometheus' API refused a request."""
 
     status = fields.String(required=True, metadata=described("Always `error`.", "error"))
-    errorType = fields.String(required=True, metadata=described("A word for programs.", "bad_data"))
+    errorType = fields.String(
+        required=True, metadata=described("The kind of error, for programs.", "bad_data")
+    )
     error = fields.String(
-        required=True, metadata=described("A line for people: what is wrong and what to do.")
+        required=True, metadata=described("A line for people: what is wrong, and what to do.")
     )
 
 
@@ -51,20 +53,24 @@ def parameter(name: str, description: str, example: str, *, required: bool = Fal
 QUERY = parameter(
     "query", "The PromQL expression.", "avg by (Hostname) (DCGM_FI_DEV_GPU_UTIL)", required=True
 )
-TIME = parameter("time", "When; Unix seconds or RFC 3339. Default: now.", "2025-07-18T20:42:34Z")
+TIME = parameter(
+    "time", "The time; Unix seconds or RFC 3339. Default: now.", "2025-07-18T20:42:34Z"
+)
 START = parameter("start", "The first time; Unix seconds or RFC 3339.", "2025-07-18T20:00:00Z")
 END = parameter("end", "The last time, inclusive.", "2025-07-18T21:00:00Z")
-STEP = parameter("step", "From one time to the next: seconds, or like `30s`.", "30s", required=True)
-TIMEOUT = parameter("timeout", "Most time to take; no longer than `--query-timeout-s`.", "10s")
+STEP = parameter(
+    "step", "The span between two times: seconds, or like `30s`.", "30s", required=True
+)
+TIMEOUT = parameter("timeout", "The time limit; at most `--query-timeout-s`.", "10s")
 MATCH = parameter("match[]", "A series selector.", "DCGM_FI_DEV_GPU_UTIL") | {
     "schema": {"type": "array", "items": {"type": "string"}},
     "example": ["DCGM_FI_DEV_GPU_UTIL"],
     "description": "Series selectors; repeatable.",
 }
 METRIC = parameter("metric", "Only this metric.", "DCGM_FI_DEV_GPU_UTIL")
-LIMIT = parameter("limit", "At most so many.", "100")
+LIMIT = parameter("limit", "The most entries of the answer.", "100")
 TYPE = parameter("type", "`alert` or `record`.", "alert")
-LABEL = parameter("name", "The label's name.", "Hostname", required=True) | {"in": "path"}
+LABEL = parameter("name", "The name of the label.", "Hostname", required=True) | {"in": "path"}
 
 
 def documented(
@@ -77,17 +83,17 @@ def documented(
     form: bool = False,
     may_be_empty: bool = False,
 ) -> Callable[[Handler], Handler]:
-    """Describe a handler: parameters in the query, or with ``form`` in a form."""
+    """Describe a handler whose parameters are in the query, or with ``form`` in a form."""
 
     def decorate(handler: Handler) -> Handler:
         operation(operation_id, "prometheus", summary, description)(handler)
         inside = [each for each in parameters if not form or each["in"] == "path"]
-        told: Described = {"parameters": inside, "responses": _responses(data)}
+        documentation: Described = {"parameters": inside, "responses": _responses(data)}
         if may_be_empty:
-            told["responses"]["204"] = {"description": "There is nothing to look for."}
+            documentation["responses"]["204"] = {"description": "The expression reads no series."}
         if form:
-            told["requestBody"] = _form(parameters)
-        docs(produces=["application/json"], **told)(handler)
+            documentation["requestBody"] = _form(parameters)
+        docs(produces=["application/json"], **documentation)(handler)
         return handler
 
     return decorate
@@ -114,8 +120,8 @@ def _responses(data: Described) -> Described:
         "required": ["status", "data"],
         "properties": {"status": {"type": "string", "enum": ["success"]}, "data": data},
     }
-    found: Described = {"200": {"description": "The answer.", "schema": success}}
+    responses: Described = {"200": {"description": "The answer.", "schema": success}}
     for status, description in _REFUSALS.items():
-        found[str(status)] = {"description": description, "schema": PrometheusErrorSchema()}
-    found["default"] = {"description": "Any other refusal.", "schema": PrometheusErrorSchema()}
-    return found
+        responses[str(status)] = {"description": description, "schema": PrometheusErrorSchema()}
+    responses["default"] = {"description": "Any other refusal.", "schema": PrometheusErrorSchema()}
+    return responses

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gputel.api.prometheus import json as prometheus_json
-from gputel.api.prometheus.params import Steps
+from gputel.api.prometheus.params import RangeSteps
 from gputel.api.prometheus.series import SeriesSource
 from gputel.errors import BadExpression
 from gputel.promql.evaluate import evaluate, range_samples
@@ -26,7 +26,7 @@ from gputel.threads import EVALUATION, READING
 
 @dataclass(frozen=True)
 class _Work:
-    """An expression, its steps, its limits, and whether the answer is still wanted."""
+    """An expression, its steps, its limits, and whether it has to stop."""
 
     node: Node
     steps_us: Int64
@@ -34,14 +34,14 @@ class _Work:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
-        """Raise TimeoutError if nobody waits for the answer any more."""
+        """Raise TimeoutError if the request has ended."""
         if self.stop.is_set():
             raise TimeoutError
 
     @property
-    def answer(self) -> prometheus_json.Answer:
+    def answer(self) -> prometheus_json.ResultWriter:
         """A new answer, with no pieces yet."""
-        return prometheus_json.Answer(self.limits.max_bytes, self.check)
+        return prometheus_json.ResultWriter(self.limits.max_bytes, self.check)
 
     def value(self, samples: Mapping[Selector, SeriesSamples]) -> Value:
         """The value of the expression."""
@@ -50,7 +50,7 @@ class _Work:
     def samples(
         self, node: Selector | Subquery, samples: Mapping[Selector, SeriesSamples]
     ) -> SeriesSamples:
-        """The samples of a range vector, which is the whole expression."""
+        """The samples if the complete expression is a range vector."""
         return range_samples(node, self.steps_us, samples, self._bounds)
 
     @property
@@ -59,7 +59,7 @@ class _Work:
 
 
 class Engine:
-    """Evaluates expressions over the store; a few at a time, so that memory stays bounded."""
+    """Evaluates expressions over the store. Only a few run at a time, to bound memory."""
 
     def __init__(self, source: SeriesSource, limits: Limits) -> None:
         self._source = source
@@ -67,12 +67,12 @@ class Engine:
         self._turns = asyncio.Semaphore(EVALUATION.most)
 
     async def instant(self, text: str, at_us: int) -> bytes:
-        """The answer at one instant; raw samples, where the expression is a range vector."""
+        """The answer at one instant; raw samples if the expression is a range vector."""
         node = resolved(await READING.run_if(may_be_slow(text), parse, text), at_us, at_us)
         work = _Work(node, np.array([at_us], np.int64), self._limits)
         return await self._answer(work, _instant)
 
-    async def range(self, text: str, steps: Steps) -> bytes:
+    async def range(self, text: str, steps: RangeSteps) -> bytes:
         """The answer at each of the steps."""
         node = await READING.run_if(may_be_slow(text), parse, text)
         inside = unwrapped(node)
@@ -92,10 +92,10 @@ class Engine:
         await self._turns.acquire()
         thread: asyncio.Future[bytes] | None = None
         try:
-            wanted = reaches(work.node, work.steps_us, self._limits.max_samples)
-            samples = await self._source.samples(wanted)
+            ranges = reaches(work.node, work.steps_us, self._limits.max_samples)
+            samples = await self._source.samples(ranges)
             thread = EVALUATION.start(answer, work, samples)
-            # A thread cannot be cancelled: it ends at its next look at the work.
+            # A thread cannot be cancelled: it ends at its next call of ``check``.
             return await asyncio.shield(thread)
         finally:
             work.stop.set()
@@ -105,10 +105,10 @@ class Engine:
                 thread.add_done_callback(self._release)
 
     def _release(self, thread: asyncio.Future[bytes]) -> None:
-        """Give the turn of a query to the next one: its thread has ended, and let go its memory."""
+        """Let the next query run: the thread has ended, and its memory is free."""
         self._turns.release()
         if not thread.cancelled():
-            thread.exception()  # nobody waits for it
+            thread.exception()  # without this, asyncio logs an error that was never retrieved
 
 
 def _instant(work: _Work, samples: Mapping[Selector, SeriesSamples]) -> bytes:

@@ -22,16 +22,16 @@ _FORM_S = 15.0
 
 
 async def form(request: web.Request) -> MultiDict[str]:
-    """The fields of the form, none if the body is no form.
+    """The fields of the form; none if the body is no form.
 
-    Raises BadExpression for a form that is compressed, is not UTF-8 or has too many fields, and
-    TooSlow for one that does not come.
+    Raises BadExpression if the form is compressed, is not UTF-8 or has too many fields, and
+    TooSlow if it does not come in time.
     """
-    found: MultiDict[str] = MultiDict()
+    fields: MultiDict[str] = MultiDict()
     if request.method != "POST" or request.content_type not in (FORM, MULTIPART):
-        return found
+        return fields
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise BadExpression("Content-Encoding: a form is read as it is; send it uncompressed")
+        raise BadExpression("Content-Encoding: a form must not be compressed; send it uncompressed")
     try:
         async with asyncio.timeout(_FORM_S):
             body = await request.read()
@@ -47,8 +47,8 @@ async def form(request: web.Request) -> MultiDict[str]:
         except UnicodeEncodeError:
             shown = name.encode(errors="replace").decode()
             raise BadExpression(f'invalid parameter "{shown}": it is not UTF-8') from None
-        found.add(name, value)
-    return found
+        fields.add(name, value)
+    return fields
 
 
 def _url_encoded(body: bytes) -> list[tuple[str, str]]:
@@ -66,13 +66,13 @@ def _url_encoded(body: bytes) -> list[tuple[str, str]]:
 def _multipart(body: bytes, content_type: str) -> list[tuple[str, str]]:
     head = f"Content-Type: {content_type}\r\n\r\n".encode()
     message = BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-    found: list[tuple[str, str]] = []
+    fields: list[tuple[str, str]] = []
     for part in message.iter_parts():
         name = part.get_param("name", header="content-disposition")
         content = part.get_payload(decode=True)
-        # A file is no field.
+        # A file is not a field.
         if isinstance(name, str) and isinstance(content, bytes) and part.get_filename() is None:
-            found.append((name, content.decode(errors="surrogateescape")))
-        if len(found) > _MOST_FIELDS:
+            fields.append((name, content.decode(errors="surrogateescape")))
+        if len(fields) > _MOST_FIELDS:
             raise BadExpression(f"the form has more than {_MOST_FIELDS} fields")
-    return found
+    return fields

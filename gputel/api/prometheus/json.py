@@ -19,19 +19,19 @@ from gputel.promql.values.samples import SeriesSamples
 from gputel.promql.values.vector import Float64, Int64, Scalar, String, Value, Vector
 
 _SAMPLES_AT_ONCE = 100_000
-# Made once: of a str, Arrow makes a scalar anew each time, and looks for pandas then.
+# Made once: from a str, Arrow makes a new scalar each time, and looks for pandas then.
 _OPENED, _BETWEEN, _QUOTED, _CLOSED, _NONE = map(pa.scalar, ("[", ',"', '"', '"],', ""))
 
 
 def success(data: Any) -> bytes:
-    """Any answer that is not samples."""
+    """An answer without samples."""
     return msgspec.json.encode({"status": "success", "data": data})
 
 
-class Answer:
-    """The pieces of an answer that is made whole, up to ``max_bytes`` of them.
+class ResultWriter:
+    """Collects the pieces of an answer, up to ``max_bytes``.
 
-    ``check`` is called for each piece and may raise to end the work.
+    ``check`` is called for each piece and may raise an error to end the work.
     """
 
     def __init__(self, max_bytes: int, check: Callable[[], None]) -> None:
@@ -40,7 +40,7 @@ class Answer:
         self._size = 0
 
     def add(self, part: bytes) -> None:
-        """The next piece. Raises ExpressionFailed if it is too much."""
+        """Add a piece. Raises ExpressionFailed if the answer gets too large."""
         self._check()
         self._size += len(part) + 1
         if self._size > self._max_bytes:
@@ -48,11 +48,11 @@ class Answer:
         self._parts.append(part)
 
     def result(self, kind: str) -> bytes:
-        """The whole answer."""
+        """The complete answer."""
         head = b'{"status":"success","data":{"resultType":"%s","result":[' % kind.encode()
         if not self._parts:
             return head + b"]}}"
-        # Joined once: a copy of it may have hundreds of megabytes.
+        # Joined only once: a copy may have hundreds of megabytes.
         self._parts[0] = head + self._parts[0]
         self._parts[-1] += b"]}}"
         return b",".join(self._parts)
@@ -71,7 +71,7 @@ def error(kind: str, message: str) -> bytes:
     return msgspec.json.encode({"status": "error", "errorType": kind, "error": message})
 
 
-def instant(value: Value, at_us: int, answer: Answer) -> bytes:
+def instant(value: Value, at_us: int, answer: ResultWriter) -> bytes:
     """The answer to an instant query: a vector, a scalar or a string."""
     at = np.array([at_us], np.int64)
     if isinstance(value, String):
@@ -87,7 +87,7 @@ def instant(value: Value, at_us: int, answer: Answer) -> bytes:
     return answer.result("vector")
 
 
-def matrix(value: Value, steps_us: Int64, answer: Answer) -> bytes:
+def matrix(value: Value, steps_us: Int64, answer: ResultWriter) -> bytes:
     """The answer to a range query, series sorted by their labels."""
     if isinstance(value, Scalar):
         there = np.ones((1, len(steps_us)), np.bool_)
@@ -101,8 +101,8 @@ def matrix(value: Value, steps_us: Int64, answer: Answer) -> bytes:
     return answer.result("matrix")
 
 
-def raw(samples: SeriesSamples, answer: Answer) -> bytes:
-    """The answer that is samples as they are; one series at least is written at a time."""
+def raw(samples: SeriesSamples, answer: ResultWriter) -> bytes:
+    """The answer with raw samples, written at least one series at a time."""
     first = 0
     while first < len(samples):
         most = int(samples.bounds[first]) + _SAMPLES_AT_ONCE
@@ -127,14 +127,14 @@ def _series(rows: Vector, steps_us: Int64) -> Iterable[bytes]:
 
 
 def _parts(labels: Sequence[Labels], bounds: Int64, joined: pa.StringArray) -> Iterable[bytes]:
-    """Each series with its samples; one that has none is left out."""
+    """Each series with its samples. A series without samples is left out."""
     if not len(joined):
         return
     data, offsets = joined.buffers()[2], np.frombuffer(joined.buffers()[1], np.int32)
     for number, each in enumerate(labels):
         low, high = bounds[number], bounds[number + 1]
         if low < high:
-            # The comma behind the last sample stays out.
+            # The comma behind the last sample is left out.
             samples = bytes(memoryview(data)[offsets[low] : offsets[high] - 1])
             metric = msgspec.json.encode(dict(each))
             yield b'{"metric":%s,"values":[%s]}' % (metric, samples)
@@ -159,7 +159,7 @@ def _seconds(times_us: Int64) -> pa.StringArray:
 
 
 def _numbers(values: Float64) -> pa.StringArray:
-    """Numbers in the fewest digits that tell them apart; NaN, +Inf and -Inf by name."""
+    """Numbers in the fewest digits that are exact; NaN, +Inf and -Inf by name."""
     texts = pc.cast(pa.array(values), pa.string())
     finite = np.isfinite(values)
     if not finite.all():

@@ -1,7 +1,7 @@
-"""The labels of a stored series as dcgm-exporter names them, and where a matcher looks for them.
+"""The labels of a stored series by the names of dcgm-exporter, and the columns they come from.
 
-``labels_raw`` holds all labels that the exporter gave, in the text that Prometheus writes. Those
-that have no column of their own come from there: ``instance``, ``job``, the driver's version.
+``labels_raw`` has all labels that the exporter wrote, in Prometheus' text format. Labels without a
+column of their own come from there: ``instance``, ``job``, the version of the driver.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from gputel.store.read.records import SeriesLabels
 COLUMN_OF: Mapping[str, str] = MappingProxyType(
     {column.prometheus: column.name for column in LABEL_COLUMNS if column.prometheus}
 )
-"""The column that a label comes from, whatever ``labels_raw`` says."""
+"""The columns of labels. They override ``labels_raw``."""
 
 MOST_RAW_LABELS = 128
-"""Labels that are taken from ``labels_raw``, the first ones in it."""
+"""The most labels that are read from ``labels_raw``."""
 
 _PAIR = re.compile(
     r'(?<![A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_]*+)="((?:[^"\\]|\\.)*+)(?:"|\Z)',
@@ -33,17 +33,17 @@ _PAIR_BYTES = 72
 
 
 def prometheus_labels(series: SeriesLabels) -> Labels:
-    """The labels of the series; those that are empty are left out."""
-    found: dict[str, str] = {}
+    """The labels of the series. Empty ones are left out."""
+    labels: dict[str, str] = {}
     for match in islice(_PAIR.finditer(series.labels_raw), MOST_RAW_LABELS):
         if match.end(2) < match.end():  # its closing quote is there
-            found[intern(match[1])] = _unescaped(match[2])
-    found |= {name: getattr(series, column) for name, column in COLUMN_OF.items()}
-    return from_mapping(found)
+            labels[intern(match[1])] = _unescaped(match[2])
+    labels |= {name: getattr(series, column) for name, column in COLUMN_OF.items()}
+    return from_mapping(labels)
 
 
 def labels_bytes(labels: Labels) -> int:
-    """About how much memory the labels take beside those of their stored series."""
+    """The approximate memory of the labels, without the texts of their stored series."""
     own = (pair for pair in labels if pair[0] not in COLUMN_OF)
     texts = sum(getsizeof(name) + getsizeof(text) for name, text in own)
     return texts + _PAIR_BYTES * (1 + len(labels))

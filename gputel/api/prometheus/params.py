@@ -1,4 +1,4 @@
-"""The parameters of Prometheus' HTTP API, from the query and from a form, as it takes them.
+"""The parameters of Prometheus' HTTP API, from the query and from a form.
 
 Format: https://prometheus.io/docs/prometheus/latest/querying/api/
 """
@@ -27,38 +27,38 @@ MOST_STEPS = 11_000
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 EVER_US = 2**61
-"""The furthest time from 1970, either way, that a request can name; Unix microseconds."""
+"""The latest time that a request can have, and, negative, the earliest; Unix microseconds."""
 
 _BOUNDARIES = {
     "-292273086-05-16T16:47:06Z": -EVER_US,
     "292277025-08-18T07:12:54.999999999Z": EVER_US,
 }
-"""The least and the greatest time, as Prometheus' clients write them."""
+"""The earliest and the latest time, as clients of Prometheus write them."""
 
 _MOST_S = EVER_US / 1e6
 _MOST_SPAN_S = 2**63 / 1e9
 
 
 class Parameters:
-    """What a request says, each by its name; of one that is given twice the first counts."""
+    """The parameters of a request by name. The first value of a repeated parameter counts."""
 
-    def __init__(self, given: MultiDict[str]) -> None:
-        self._given = given
+    def __init__(self, values: MultiDict[str]) -> None:
+        self._values = values
 
     def text(self, name: str) -> str:
-        """A text that must be there."""
-        value = self._given.get(name, "")
+        """The text of a required parameter."""
+        value = self._values.get(name, "")
         if not value:
             raise BadExpression(f'invalid parameter "{name}": it is missing')
         return value
 
     def texts(self, name: str) -> list[str]:
         """All texts of this name."""
-        return list(self._given.getall(name, []))
+        return list(self._values.getall(name, []))
 
-    def whole(self, name: str) -> int | None:
-        """A whole number; None if it is missing or blank."""
-        value = self._given.get(name, "")
+    def integer(self, name: str) -> int | None:
+        """An integer; None if it is missing or blank."""
+        value = self._values.get(name, "")
         if not value:
             return None
         if not _WHOLE.fullmatch(value):
@@ -68,22 +68,22 @@ class Parameters:
     def moment(self, name: str, default: int | None = None) -> int:
         """Unix microseconds of a time in Unix seconds or RFC 3339.
 
-        A time that is missing or blank is the default, if there is one.
+        If the time is missing or blank, it is the default, if there is one.
         """
-        value = self._given.get(name, "")
+        value = self._values.get(name, "")
         if not value and default is not None:
             return default
-        found = _moment(value)
-        if found is None:
+        moment_us = _moment(value)
+        if moment_us is None:
             raise BadExpression(
                 f'invalid parameter "{name}": cannot parse {value!r} to a valid timestamp; '
                 f"write Unix seconds, or a time like {times.EXAMPLE}"
             )
-        return found
+        return moment_us
 
     def span(self, name: str) -> int | None:
-        """Microseconds of a span in seconds or as Prometheus writes it; None if it is blank."""
-        value = self._given.get(name, "")
+        """Microseconds of a span in seconds or in Prometheus' form; None if missing or blank."""
+        value = self._values.get(name, "")
         if not value:
             return None
         seconds = _span(value)
@@ -97,18 +97,18 @@ class Parameters:
 
 
 async def parameters(request: web.Request) -> Parameters:
-    """Those of the form, if there is one, then those of the query.
+    """The parameters in the form, if there is one, and then those in the query.
 
-    Raises BadExpression for a form that cannot be read, TooSlow for one that does not come.
+    Raises BadExpression if the form cannot be read, TooSlow if it does not come in time.
     """
-    given = await form(request)
-    given.extend(request.query)
-    return Parameters(given)
+    values = await form(request)
+    values.extend(request.query)
+    return Parameters(values)
 
 
 @dataclass(frozen=True)
-class Steps:
-    """The times of a range query, Unix microseconds: the last step may lie before the end."""
+class RangeSteps:
+    """The times of a range query, Unix microseconds. The last step may be before the end."""
 
     start_us: int
     end_us: int
@@ -116,13 +116,13 @@ class Steps:
 
     @property
     def moments(self) -> Int64:
-        """Every step."""
+        """The time of every step."""
         return np.arange(self.start_us, self.end_us + 1, self.step_us, dtype=np.int64)
 
 
-def steps(given: Parameters) -> Steps:
-    """The steps that a range query asks for."""
-    start, end, step = given.moment("start"), given.moment("end"), given.span("step")
+def steps(parameters: Parameters) -> RangeSteps:
+    """The steps in the parameters of a range query."""
+    start, end, step = parameters.moment("start"), parameters.moment("end"), parameters.span("step")
     if end < start:
         raise BadExpression('invalid parameter "end": end timestamp must not be before start time')
     if step is None or step <= 0:
@@ -135,7 +135,7 @@ def steps(given: Parameters) -> Steps:
             f"exceeded maximum resolution of {MOST_STEPS:,} points per timeseries. Try decreasing "
             "the query resolution (?step=XX)"
         )
-    return Steps(start, end, step)
+    return RangeSteps(start, end, step)
 
 
 def now_us() -> int:
@@ -167,7 +167,7 @@ def _span(text: str) -> float | None:
 
 
 def _seconds(text: str) -> float | None:
-    """A finite number; None if the text is something else."""
+    """A finite number; None if the text is none."""
     try:
         seconds = parse_float(text)
     except ValueError:

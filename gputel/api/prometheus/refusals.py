@@ -1,4 +1,4 @@
-"""Refusals of all that is under ``/prometheus``, in the shape that Prometheus' clients read.
+"""Refusals of requests under ``/prometheus``, in the form that clients of Prometheus read.
 
 Format: https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview
 """
@@ -20,7 +20,7 @@ ROOT = "/prometheus"
 
 @web.middleware
 async def prometheus_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer errors under ROOT in Prometheus' shape; put it outside of whatever may refuse."""
+    """Answer errors under ROOT in Prometheus' form. Put it before all that may refuse a request."""
     if request.path != ROOT and not request.path.startswith(f"{ROOT}/"):
         return await handler(request)
     if "//" in request.path:
@@ -32,9 +32,9 @@ async def prometheus_refusals(request: web.Request, handler: Handler) -> web.Str
 
 
 def _without_empty_parts(request: web.Request) -> web.Response:
-    """Send the client to the path that it means, with its method and its body.
+    """Redirect to the path without empty parts, with the same method and body.
 
-    The address is relative, so that it holds behind a proxy that takes a part of the path away.
+    The address is relative, so it is right behind a proxy that removes a part of the path.
     """
     parts = request.raw_path.partition("?")
     rest = parts[0][len(ROOT) + 1 :]
@@ -44,8 +44,12 @@ def _without_empty_parts(request: web.Request) -> web.Response:
 
 
 def _refusal(request: web.Request, error: Exception) -> web.Response:
-    """What went wrong; what was not foreseen is logged whole."""
-    status, kind, message = 500, "internal", "unexpected error; the server's log has it whole"
+    """The answer to an error. An unexpected error is logged with its traceback."""
+    status, kind, message = (
+        500,
+        "internal",
+        "unexpected error; the log of the server has the details",
+    )
     headers: dict[str, str] = {}
     if isinstance(error, RequestError):
         kind = "bad_data" if isinstance(error, BadRequest) else error.code

@@ -1,4 +1,4 @@
-"""``/prometheus/api/v1/*``: the part of Prometheus' HTTP API that Grafana asks for."""
+"""``/prometheus/api/v1/*``: the part of Prometheus' HTTP API that Grafana uses."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from gputel.api.prometheus import asks, status
 from gputel.api.prometheus import documented as documents
-from gputel.api.prometheus.asks import PROMETHEUS
+from gputel.api.prometheus import endpoints, status
+from gputel.api.prometheus.endpoints import PROMETHEUS
 from gputel.api.prometheus.params import parameters
 from gputel.api.shared.paths import PROMETHEUS_PATH
 from gputel.api.shared.time_limit import within
 
 
-def _handler(ask: asks.Ask) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _handler(
+    endpoint: endpoints.Endpoint,
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handler(request: web.Request) -> web.StreamResponse:
-        given, prometheus = await parameters(request), request.app[PROMETHEUS]
-        answer = ask(prometheus, given, request)
-        body = await within(prometheus.timeout_s(given), request, answer)
+        values, prometheus = await parameters(request), request.app[PROMETHEUS]
+        answer = endpoint(prometheus, values, request)
+        body = await within(prometheus.timeout_s(values), request, answer)
         if not body:
             return web.Response(status=204)
         return web.Response(body=body, content_type="application/json")
@@ -41,9 +43,11 @@ _LABEL_SETS = {
     "items": {"type": "object", "additionalProperties": {"type": "string"}},
 }
 _PROMQL = "PromQL as Prometheus 2.42 answers it: docs/prometheus.md says what differs."
-_DISCOVERY = "As Prometheus answers it, so that Grafana can complete names and fill variables."
-_NONE = "gputel has none, and answers as a Prometheus that has none, so that Grafana is content."
-_SERVER = "What Prometheus tells of itself, as far as it has a meaning here."
+_DISCOVERY = (
+    "The same answer as from Prometheus, so that Grafana can complete names and fill variables."
+)
+_NONE = "gputel has none, and answers like a Prometheus that has none, because Grafana asks."
+_SERVER = "What Prometheus reports about itself, as far as it has a meaning here."
 _OBJECT = {"type": "object"}
 _LIST: documents.Described = {"type": "array", "items": {}}
 _RANGE = (documents.START, documents.END)
@@ -55,7 +59,7 @@ class Operation(NamedTuple):
 
     path: str
     name: str
-    ask: asks.Ask
+    endpoint: endpoints.Endpoint
     summary: str
     description: str
     parameters: tuple[documents.Described, ...]
@@ -68,7 +72,7 @@ _OPERATIONS = (
     Operation(
         "query",
         "query",
-        asks.query,
+        endpoints.query,
         "Evaluate PromQL at one time",
         _PROMQL,
         (documents.QUERY, documents.TIME, documents.TIMEOUT),
@@ -78,7 +82,7 @@ _OPERATIONS = (
     Operation(
         "query_range",
         "query_range",
-        asks.query_range,
+        endpoints.query_range,
         "Evaluate PromQL at steps from one time to another",
         _PROMQL,
         (
@@ -93,8 +97,8 @@ _OPERATIONS = (
     Operation(
         "series",
         "series",
-        asks.series,
-        "List the series that match",
+        endpoints.series,
+        "List the matching series",
         _DISCOVERY,
         ({**documents.MATCH, "required": True}, *_RANGE),
         _LABEL_SETS,
@@ -103,7 +107,7 @@ _OPERATIONS = (
     Operation(
         "labels",
         "labels",
-        asks.labels,
+        endpoints.labels,
         "List the names of labels",
         _DISCOVERY,
         _MATCHING,
@@ -113,7 +117,7 @@ _OPERATIONS = (
     Operation(
         "label/{name}/values",
         "label_values",
-        asks.label_values,
+        endpoints.label_values,
         "List the values of a label",
         _DISCOVERY,
         (documents.LABEL, *_MATCHING),
@@ -122,7 +126,7 @@ _OPERATIONS = (
     Operation(
         "metadata",
         "metadata",
-        asks.metadata,
+        endpoints.metadata,
         "Describe the metrics",
         _DISCOVERY,
         (documents.METRIC, documents.LIMIT),
@@ -144,14 +148,14 @@ _OPERATIONS = (
         "format_query",
         status.format_query,
         "Write PromQL in Prometheus' layout",
-        "The expression, split over lines where it is long.",
+        "The expression, in several lines if it is long.",
         (documents.QUERY,),
         {"type": "string"},
         by_form=True,
     ),
     *(
-        Operation(path, path.replace("/", "_"), ask, summary, description, parameters, data)
-        for path, ask, summary, description, parameters, data in (
+        Operation(path, path.replace("/", "_"), endpoint, summary, description, parameters, data)
+        for path, endpoint, summary, description, parameters, data in (
             (
                 "rules",
                 status.rules,
@@ -172,18 +176,32 @@ _OPERATIONS = (
                 _LIST,
             ),
             ("scrape_pools", status.scrape_pools, "List scrape pools: none", _NONE, (), _OBJECT),
-            ("status/config", status.config, "Tell the intervals", _SERVER, (), _OBJECT),
-            ("status/flags", status.flags, "Tell the limits of queries", _SERVER, (), _OBJECT),
-            ("status/runtimeinfo", status.runtimeinfo, "Tell of the process", _SERVER, (), _OBJECT),
+            ("status/config", status.config, "Show the intervals", _SERVER, (), _OBJECT),
+            ("status/flags", status.flags, "Show the limits of queries", _SERVER, (), _OBJECT),
+            (
+                "status/runtimeinfo",
+                status.runtimeinfo,
+                "Show data of the process",
+                _SERVER,
+                (),
+                _OBJECT,
+            ),
             ("status/tsdb", status.tsdb, "Count series by labels", _SERVER, (), _OBJECT),
-            ("status/walreplay", status.walreplay, "Tell of a replay: none", _SERVER, (), _OBJECT),
+            (
+                "status/walreplay",
+                status.walreplay,
+                "Show a replay: there is none",
+                _SERVER,
+                (),
+                _OBJECT,
+            ),
         )
     ),
     Operation(
         "status/buildinfo",
         "buildinfo",
-        asks.buildinfo,
-        "Tell the release of Prometheus that this stands for",
+        endpoints.buildinfo,
+        "Show the release of Prometheus whose answers these are",
         _DISCOVERY,
         (),
         {"type": "object", "additionalProperties": {"type": "string"}},
@@ -196,7 +214,7 @@ def add_prometheus_routes(app: web.Application) -> None:
     for each in _OPERATIONS:
         for method in ("GET", "POST") if each.by_form else ("GET",):
             form = method == "POST"
-            handler = _handler(each.ask)
+            handler = _handler(each.endpoint)
             documents.documented(
                 f"prometheus_{each.name}{'_by_form' if form else ''}",
                 each.summary,

@@ -33,7 +33,7 @@ from gputel.threads import READING
 
 _CACHES = 3  # stored labels, orders of them, Prometheus' labels
 
-_IN_THREAD_SERIES = 300  # fewer are looked at sooner than a thread is told to
+_IN_THREAD_SERIES = 300  # checking fewer takes less time than starting a thread
 _IN_THREAD_SAMPLES = 10_000
 _LITERALS = re.compile(r"[\w :@/-]+(?:\|[\w :@/-]+)*", re.ASCII)
 
@@ -44,8 +44,8 @@ def cache_bytes(settings: ApiSettings) -> int:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Stored series, in order of id, and the labels of each in Prometheus' terms."""
+class LabelledSeries:
+    """Stored series in order of id, each with its labels by the names of Prometheus."""
 
     series_ids: list[int] = field(default_factory=list)
     labels: list[Labels] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Found:
 
 
 class SeriesSource:
-    """Answers selectors from the store, refusing what is over the limits."""
+    """Reads the series and samples of selectors, within the limits."""
 
     def __init__(self, reader: Reader, limits: Limits, cache_bytes: int) -> None:
         self._reader = reader
@@ -61,23 +61,23 @@ class SeriesSource:
         self._known: ByteCache[int, Labels] = ByteCache(cache_bytes, CACHED_LABELS_BYTES)
 
     async def samples(self, reaches: Sequence[Reach]) -> dict[Selector, SeriesSamples]:
-        """What each selector of an expression reads. Raises ExpressionFailed over a limit."""
+        """The samples of each selector of an expression. Raises ExpressionFailed over a limit."""
         read: dict[Selector, SeriesSamples] = {}
         tally = _Tally(self._limits)
         async with self._reader.snapshot() as connection:
             for reach in reaches:
-                found = await self._found(connection, reach, tally)
+                series = await self._matching(connection, reach, tally)
                 samples = await samples_of(
-                    connection, found.series_ids, reach.first_us, reach.last_us, tally.add_samples
+                    connection, series.series_ids, reach.first_us, reach.last_us, tally.add_samples
                 )
                 many = len(samples) > _IN_THREAD_SAMPLES
-                read[reach.selector] = await READING.run_if(many, _collect, found, samples)
+                read[reach.selector] = await READING.run_if(many, _collect, series, samples)
         return read
 
     async def labels(
         self, selectors: Iterable[Selector], first_us: int, last_us: int
     ) -> AsyncGenerator[list[Labels], None]:
-        """The labels of the series that any of the selectors takes, some at a time."""
+        """The labels of the series that match any of the selectors, some at a time."""
         async with self._reader.snapshot() as connection:
             for selector in selectors:
                 async with aclosing(
@@ -89,15 +89,15 @@ class SeriesSource:
     async def distinct(
         self, selectors: Iterable[Selector], first_us: int, last_us: int
     ) -> set[Labels]:
-        """The same at once, each once. Raises ExpressionFailed over a limit."""
-        found: set[Labels] = set()
+        """The distinct labels of the same series. Raises ExpressionFailed over a limit."""
+        distinct: set[Labels] = set()
         tally = _Tally(self._limits)
         async with aclosing(self.labels(selectors, first_us, last_us)) as pieces:
             async for piece in pieces:
-                fresh = {*piece} - found
+                fresh = {*piece} - distinct
                 tally.add_series(len(fresh), sum(map(labels_bytes, fresh)))
-                found |= fresh
-        return found
+                distinct |= fresh
+        return distinct
 
     async def texts(
         self,
@@ -106,54 +106,56 @@ class SeriesSource:
         last_us: int,
         pick: Callable[[Labels], Iterable[str]],
     ) -> list[str]:
-        """What ``pick`` takes of the labels of each series, each text once, sorted.
+        """The distinct texts that ``pick`` takes from the labels of the series, sorted.
 
         Raises ExpressionFailed over the limit of bytes.
         """
-        found: set[str] = set()
+        texts: set[str] = set()
         tally = _Tally(self._limits)
         async with aclosing(self.labels(selectors, first_us, last_us)) as pieces:
             async for piece in pieces:
-                fresh = {text for labels in piece for text in pick(labels)} - found
+                fresh = {text for labels in piece for text in pick(labels)} - texts
                 tally.add_bytes(sum(map(getsizeof, fresh)))
-                found |= fresh
-        return sorted(found)
+                texts |= fresh
+        return sorted(texts)
 
     async def pairs(self) -> tuple[int, Counter[tuple[str, str]]]:
-        """How many series there are, and how many of them have each pair of label and value.
+        """The number of series, and how many of them have each pair of label and value.
 
         Raises ExpressionFailed over the limit of bytes.
         """
-        count, found = 0, Counter[tuple[str, str]]()
+        count, pairs = 0, Counter[tuple[str, str]]()
         tally = _Tally(self._limits)
         async with aclosing(self.labels([Selector(())], -EVER_US, EVER_US)) as pieces:
             async for piece in pieces:
                 count += len(piece)
-                known = len(found)
-                await READING.run(found.update, chain.from_iterable(piece))
-                tally.add_bytes(sum(getsizeof(pair[1]) for pair in islice(found, known, None)))
-        return count, found
+                known = len(pairs)
+                await READING.run(pairs.update, chain.from_iterable(piece))
+                tally.add_bytes(sum(getsizeof(pair[1]) for pair in islice(pairs, known, None)))
+        return count, pairs
 
-    async def _found(self, connection: Connection, reach: Reach, tally: _Tally) -> Found:
-        found = Found()
+    async def _matching(
+        self, connection: Connection, reach: Reach, tally: _Tally
+    ) -> LabelledSeries:
+        series = LabelledSeries()
         matchers = reach.selector.matchers
         pieces = self._each(connection, matchers, reach.first_us, reach.last_us)
         async with aclosing(pieces):
             async for piece in pieces:
                 tally.add_series(len(piece.labels), piece.labels_bytes)
-                found.series_ids.extend(piece.series_ids)
-                found.labels.extend(piece.labels)
-        return found
+                series.series_ids.extend(piece.series_ids)
+                series.labels.extend(piece.labels)
+        return series
 
     async def _each(
         self, connection: Connection, matchers: Sequence[Matcher], first_us: int, last_us: int
-    ) -> AsyncGenerator[Found, None]:
-        """The series that all matchers take, some at a time, in order of id."""
+    ) -> AsyncGenerator[LabelledSeries, None]:
+        """The series that match all matchers, some at a time, in order of id."""
         allowed, rest = _in_store(matchers)
         stop = Event()
-        found = series_where(connection, self._reader.known, allowed, first_us, last_us)
+        stored = series_where(connection, self._reader.known, allowed, first_us, last_us)
         try:
-            async with aclosing(found) as pieces:
+            async with aclosing(stored) as pieces:
                 async for piece in pieces:
                     many = len(piece) > _IN_THREAD_SERIES or any(each.is_regex for each in rest)
                     yield await READING.run_if(many, self._taken, rest, piece, stop)
@@ -162,7 +164,7 @@ class SeriesSource:
 
     def _taken(
         self, matchers: Sequence[Matcher], series: Sequence[SeriesLabels], stop: Event
-    ) -> Found:
+    ) -> LabelledSeries:
         sized = [self._labels(each) for each in series]
         labels = [each for each, _ in sized]
         taken = np.ones(len(labels), np.bool_)
@@ -170,11 +172,11 @@ class SeriesSource:
         for matcher in matchers:
             texts = [each.get(matcher.name, "") for each in values]
             taken &= matches(matcher, texts, stop.is_set)
-        places = np.flatnonzero(taken).tolist()
-        return Found(
-            [series[place].series_id for place in places],
-            [labels[place] for place in places],
-            sum(sized[place][1] for place in places),
+        positions = np.flatnonzero(taken).tolist()
+        return LabelledSeries(
+            [series[position].series_id for position in positions],
+            [labels[position] for position in positions],
+            sum(sized[position][1] for position in positions),
         )
 
     def _labels(self, series: SeriesLabels) -> tuple[Labels, int]:
@@ -187,14 +189,14 @@ class SeriesSource:
 
 
 class _Tally:
-    """What one query has read so far. Raises ExpressionFailed over a limit."""
+    """Counts what one query has read. Its methods raise ExpressionFailed over a limit."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._series = self._samples = self._bytes = 0
 
     def add_series(self, count: int, size: int) -> None:
-        """More series, whose labels have so many bytes."""
+        """Count series whose labels have ``size`` bytes."""
         self._series += count
         if self._series > self._limits.max_series:
             raise ExpressionFailed(
@@ -204,7 +206,7 @@ class _Tally:
         self.add_bytes(size)
 
     def add_samples(self, count: int) -> None:
-        """More samples."""
+        """Count samples."""
         self._samples += count
         if self._samples > self._limits.max_samples:
             raise ExpressionFailed(
@@ -214,7 +216,7 @@ class _Tally:
             )
 
     def add_bytes(self, count: int) -> None:
-        """More bytes of labels."""
+        """Count bytes of labels."""
         self._bytes += count
         if self._bytes > self._limits.max_bytes:
             raise ExpressionFailed(
@@ -224,7 +226,7 @@ class _Tally:
 
 
 def _in_store(matchers: Sequence[Matcher]) -> tuple[dict[str, list[str]], list[Matcher]]:
-    """Values by column that Postgres can look for, and the matchers that are left."""
+    """The values by column that Postgres can search for, and the other matchers."""
     allowed: dict[str, list[str]] = {}
     rest: list[Matcher] = []
     for matcher in matchers:
@@ -237,7 +239,7 @@ def _in_store(matchers: Sequence[Matcher]) -> tuple[dict[str, list[str]], list[M
 
 
 def _literals(matcher: Matcher) -> list[str] | None:
-    """The values that it takes, where they can be told, as of ``a|b``."""
+    """The values that it matches, if it lists them, as ``a|b`` does; else None."""
     if matcher.op is MatchOp.EQUAL:
         return [matcher.value]
     if matcher.op is MatchOp.RE and _LITERALS.fullmatch(matcher.value):
@@ -245,6 +247,6 @@ def _literals(matcher: Matcher) -> list[str] | None:
     return None
 
 
-def _collect(found: Found, samples: Samples) -> SeriesSamples:
-    starts = np.searchsorted(samples.series_id, np.array(found.series_ids, np.int64))
-    return collect(found.labels, np.append(starts, len(samples)), samples.ts, samples.value)
+def _collect(series: LabelledSeries, samples: Samples) -> SeriesSamples:
+    starts = np.searchsorted(samples.series_id, np.array(series.series_ids, np.int64))
+    return collect(series.labels, np.append(starts, len(samples)), samples.ts, samples.value)

@@ -1,6 +1,6 @@
-"""What Prometheus' API tells of the server itself: no rules, alerts, targets or exemplars here.
+"""The endpoints of Prometheus' API about the server itself; no rules, alerts, targets, exemplars.
 
-Grafana and other clients ask for these, and expect an empty answer of a server that has none.
+Grafana and other clients ask for these, and expect an empty answer from a server that has none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from gputel.api.prometheus import json as answers
-from gputel.api.prometheus.asks import Ask, Prometheus
+from gputel.api.prometheus.endpoints import Endpoint, Prometheus
 from gputel.api.prometheus.params import EVER_US, Parameters
 from gputel.errors import BadExpression
 from gputel.promql.reach import selectors
@@ -31,11 +31,11 @@ _MOST_LISTED = 10
 _YAML = "global:\n  scrape_interval: 1m\n  scrape_timeout: 10s\n  evaluation_interval: 1m\n"
 
 
-def constant(data: Any) -> Ask:
+def constant(data: Any) -> Endpoint:
     """An answer that is always the same."""
     body = answers.success(data)
 
-    async def ask(_prometheus: Prometheus, _given: Parameters, _request: web.Request) -> bytes:
+    async def ask(_prometheus: Prometheus, _parameters: Parameters, _request: web.Request) -> bytes:
         return body
 
     return ask
@@ -49,46 +49,52 @@ walreplay = constant({"min": 0, "max": 0, "current": 0})
 config = constant({"yaml": _YAML})
 
 
-async def rules(_prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
+async def rules(_prometheus: Prometheus, parameters: Parameters, _request: web.Request) -> bytes:
     """No groups of rules."""
-    kind = (given.texts("type") or [""])[0].lower()
+    kind = (parameters.texts("type") or [""])[0].lower()
     if kind not in ("", "alert", "record"):
         raise BadExpression(f'invalid parameter "type": not supported value "{kind}"')
     return answers.success({"groups": []})
 
 
 async def target_metadata(
-    _prometheus: Prometheus, given: Parameters, _request: web.Request
+    _prometheus: Prometheus, parameters: Parameters, _request: web.Request
 ) -> bytes:
     """No metadata of targets."""
-    given.whole("limit")
-    if match := (given.texts("match_target") or [""])[0]:
+    parameters.integer("limit")
+    if match := (parameters.texts("match_target") or [""])[0]:
         parse_selector(match)
     return answers.success([])
 
 
-async def exemplars(_prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
-    """No exemplars, of an expression that must be one; nothing at all if it reads no series."""
-    first, last = given.moment("start", -EVER_US), given.moment("end", EVER_US)
+async def exemplars(
+    _prometheus: Prometheus, parameters: Parameters, _request: web.Request
+) -> bytes:
+    """No exemplars, for a valid expression; an empty body if it reads no series."""
+    first, last = parameters.moment("start", -EVER_US), parameters.moment("end", EVER_US)
     if last < first:
         raise BadExpression("end timestamp must not be before start timestamp")
-    node = await _parsed(given)
+    node = await _expression(parameters)
     return answers.success([]) if next(selectors(node), None) else b""
 
 
-async def format_query(_prometheus: Prometheus, given: Parameters, _request: web.Request) -> bytes:
+async def format_query(
+    _prometheus: Prometheus, parameters: Parameters, _request: web.Request
+) -> bytes:
     """The expression in Prometheus' layout."""
-    node = await _parsed(given)
+    node = await _expression(parameters)
     return answers.success(await READING.run_if(True, pretty, node))
 
 
-async def _parsed(given: Parameters) -> Node:
-    text = given.text("query")
+async def _expression(parameters: Parameters) -> Node:
+    text = parameters.text("query")
     return await READING.run_if(may_be_slow(text), parse, text)
 
 
-async def runtimeinfo(_prometheus: Prometheus, _given: Parameters, _request: web.Request) -> bytes:
-    """When the process started, and its processors."""
+async def runtimeinfo(
+    _prometheus: Prometheus, _parameters: Parameters, _request: web.Request
+) -> bytes:
+    """The start time of the process, and the number of processors."""
     started = _STARTED.strftime("%Y-%m-%dT%H:%M:%SZ")
     return answers.success(
         {
@@ -106,8 +112,8 @@ async def runtimeinfo(_prometheus: Prometheus, _given: Parameters, _request: web
     )
 
 
-async def flags(prometheus: Prometheus, _given: Parameters, _request: web.Request) -> bytes:
-    """The limits of queries, by the names of Prometheus' flags."""
+async def flags(prometheus: Prometheus, _parameters: Parameters, _request: web.Request) -> bytes:
+    """The limits of queries, by the names of the flags of Prometheus."""
     return answers.success(
         {
             "query.lookback-delta": "5m",
@@ -118,8 +124,8 @@ async def flags(prometheus: Prometheus, _given: Parameters, _request: web.Reques
     )
 
 
-async def tsdb(prometheus: Prometheus, _given: Parameters, _request: web.Request) -> bytes:
-    """How many series there are, by metric and by label: the ten that have the most."""
+async def tsdb(prometheus: Prometheus, _parameters: Parameters, _request: web.Request) -> bytes:
+    """The number of series by metric and by label; the ten largest of each."""
     count, pairs = await prometheus.source.pairs()
     metrics = {value: number for (name, value), number in pairs.items() if name == NAME}
     names: Counter[str] = Counter(name for name, _ in pairs)
@@ -147,5 +153,5 @@ async def tsdb(prometheus: Prometheus, _given: Parameters, _request: web.Request
 
 
 def _listed(counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    found = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_MOST_LISTED]
-    return [{"name": name, "value": count} for name, count in found]
+    largest = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_MOST_LISTED]
+    return [{"name": name, "value": count} for name, count in largest]

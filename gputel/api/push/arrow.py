@@ -1,4 +1,4 @@
-"""Records as an Arrow IPC stream, as the API answers it or as another program wrote it."""
+"""Records in an Arrow IPC stream, from the API itself or from another program."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 import pyarrow as pa
 
 from gputel.api.push.arrow_stream import batches
-from gputel.api.push.records import FIELDS, REQUIRED, Parsed, make_batch, times_of, too_many
+from gputel.api.push.records import FIELDS, REQUIRED, ParsedPush, make_batch, times_of, too_many
 from gputel.errors import BadRequest
 from gputel.model.columns import TIMESTAMP, TIMESTAMP_TYPE, VALUE
 
 _MOST_BATCHES = 1024
 
 
-def parse_arrow(body: bytes, most: int, now_us: int) -> Parsed:
-    """The rows of all batches; those without a time are of ``now_us``.
+def parse_arrow(body: bytes, most: int, now_us: int) -> ParsedPush:
+    """The rows of all batches. A row without a time gets the time ``now_us``.
 
-    Raises BadRequest for what is no such stream, is compressed or has other columns,
-    PayloadTooLarge for more than ``most`` rows.
+    Raises BadRequest if it is no such stream, is compressed or has unknown columns, and
+    PayloadTooLarge if it has more than ``most`` rows.
     """
     try:
         table = _read(body, most)
@@ -31,27 +31,27 @@ def parse_arrow(body: bytes, most: int, now_us: int) -> Parsed:
     if TIMESTAMP not in columns:
         columns[TIMESTAMP] = times_of(np.full(rows, now_us, np.int64))
     columns[TIMESTAMP] = columns[TIMESTAMP].fill_null(pa.scalar(now_us).cast(TIMESTAMP_TYPE))
-    return Parsed(make_batch(columns, rows), np.arange(rows, dtype=np.int64), [])
+    return ParsedPush(make_batch(columns, rows), np.arange(rows, dtype=np.int64), [])
 
 
 def _read(body: bytes, most: int) -> pa.Table:
-    found: list[pa.RecordBatch] = []
+    read: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches(body, _check):
         rows += batch.num_rows
         if rows > most:
             raise too_many(most)
-        if len(found) == _MOST_BATCHES:
+        if len(read) == _MOST_BATCHES:
             raise BadRequest(f"the body has over {_MOST_BATCHES} batches; write larger ones")
         batch.validate(full=True)
-        found.append(batch)
-    if not found:
+        read.append(batch)
+    if not read:
         return pa.table({TIMESTAMP: times_of([]), VALUE: pa.array([], pa.float64())})
-    return pa.Table.from_batches(found).unify_dictionaries().combine_chunks()
+    return pa.Table.from_batches(read).unify_dictionaries().combine_chunks()
 
 
 def _check(schema: pa.Schema) -> None:
-    """Raise BadRequest unless each column is one of a record's, and of a type that it may have."""
+    """Raise BadRequest for an unknown or missing column, or one of the wrong type."""
     for name in REQUIRED:
         if name not in schema.names:
             raise BadRequest(f"the body has no column {name}")
@@ -89,13 +89,15 @@ def _column(name: str, table: pa.Table) -> pa.Array:
     array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
     if FIELDS[name] == VALUE:
         return array.cast(pa.float64(), safe=False)
-    if FIELDS[name] == TIMESTAMP:  # nanoseconds are cut; seconds may be beyond microseconds
+    if (
+        FIELDS[name] == TIMESTAMP
+    ):  # nanoseconds are cut off; seconds may be out of range in microseconds
         return array.cast(TIMESTAMP_TYPE, safe=array.type.unit != "ns")
     return _labels(array)
 
 
 def _labels(array: pa.Array) -> pa.DictionaryArray:
-    """Text as a dictionary, never written out; null is empty."""
+    """Text as a dictionary, which is never expanded. Null becomes empty text."""
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
     texts = array.dictionary.cast(pa.string()).fill_null("")

@@ -1,11 +1,11 @@
 """The batches of an Arrow IPC stream, which has to be uncompressed.
 
-Compressed, some kilobytes stand for gigabytes, which Arrow unpacks as it reads. Whether a stream is
-compressed is for Arrow alone to say, as it has had more than one way to write that. So the stream
-is read twice, first with zeros in place of the bodies of its messages. Buffers that are not
-compressed are not copied: each of them lies within the stream, whatever is in it. A buffer that is
-compressed begins with its size once it is unpacked, which is 0 then, and zeros are no data of any
-codec. So what is compressed fails, or lies elsewhere, and nothing has been unpacked.
+A few compressed kilobytes can stand for gigabytes, and Arrow unpacks them while it reads. Only
+Arrow can say whether a stream is compressed, as its format has had several ways to write that. So
+the stream is read twice, first with zeros instead of the bodies of its messages. Arrow does not
+copy a buffer that is not compressed: the buffer lies within the stream. A compressed buffer begins
+with its unpacked size, which is 0 now, and zeros are no valid data of any codec. So Arrow fails at
+a compressed buffer, or puts it elsewhere in memory, and has unpacked nothing.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import pyarrow as pa
 Check = Callable[[pa.Schema], None]
 COMPRESSED = (
     "it is compressed, in the other byte order, or has deltas of dictionaries; write it without "
-    "(the whole body may be compressed, as Content-Encoding says)"
+    "(you may compress the complete body, and say so in Content-Encoding)"
 )
 
 
 def batches(body: bytes, check: Check) -> Iterator[pa.RecordBatch]:
-    """The batches, whose buffers all lie within ``body``; ``check`` is given the schema first.
+    """The batches, whose buffers all lie within ``body``. Calls ``check`` with the schema first.
 
-    Raises ArrowException, OSError or ValueError for what is no stream, or is compressed.
+    Raises ArrowException, OSError or ValueError if it is no stream or compressed.
     """
     blank = pa.py_buffer(b"".join(_blank(body)))
     try:
         for batch in _read(blank, check):
             _check_within(batch, blank)
-    except OSError as error:  # of a codec: the zeros are no data
+    except OSError as error:  # from a codec, for which the zeros are no data
         raise ValueError(COMPRESSED) from error
     yield from _read(pa.py_buffer(body), check)
 
@@ -42,7 +42,7 @@ def _read(stream: pa.Buffer, check: Check) -> Iterator[pa.RecordBatch]:
 
 
 def _blank(body: bytes) -> Iterator[bytes]:
-    """The messages of a stream, with zeros in place of their bodies."""
+    """The messages of a stream, with zeros instead of their bodies."""
     for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(body)):
         data = message.serialize().to_pybytes()
         size = 0 if message.body is None else message.body.size

@@ -1,11 +1,11 @@
-"""Which parsed records are taken: those that the collector will land."""
+"""Checks of parsed records: the collector stores only those that pass."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
 
-from gputel.api.push.records import Parsed, Reject
+from gputel.api.push.records import ParsedPush, RejectedRecord
 from gputel.errors import BadRequest
 from gputel.model.bounds import without_oversized
 from gputel.model.columns import SCHEMA, TIMESTAMP
@@ -14,34 +14,34 @@ from gputel.store.blocks.blocks import DAY_US
 from gputel.store.write.admission import Window
 
 
-def check_days(parsed: Parsed, most: int) -> None:
-    """Raise BadRequest if the records are of more than ``most`` days, each of which is a table."""
+def check_days(parsed: ParsedPush, most: int) -> None:
+    """Raise BadRequest if the records fall on more than ``most`` days: each day is a table."""
     times = parsed.batch.column(TIMESTAMP).view(pa.int64()).to_numpy()
     days = len(np.unique(times // DAY_US))
     if days > most:
         raise BadRequest(
             f"the body has records of {days} days (UTC); at most {most} may be in one push "
-            "(--push-max-days of the api): send those of some days at a time"
+            "(--push-max-days of the api): send fewer days at a time"
         )
 
 
-def check(parsed: Parsed, window: Window) -> Parsed:
-    """The records of ``parsed`` that may land, and the rejects in order; holds the CPU."""
+def check(parsed: ParsedPush, window: Window) -> ParsedPush:
+    """The records that may be stored, and the rejected ones in order. Uses the CPU and blocks."""
     batch = parsed.batch
     if not batch.num_rows:
-        return Parsed(batch, parsed.indices, sorted(parsed.rejects))
+        return ParsedPush(batch, parsed.indices, sorted(parsed.rejects))
     reasons = {row: reason for row, (_, reason) in find_flaws(batch).items()}
     _check_times(batch, window, reasons)
     if not reasons:
-        return Parsed(without_oversized(batch), parsed.indices, sorted(parsed.rejects))
+        return ParsedPush(without_oversized(batch), parsed.indices, sorted(parsed.rejects))
     keep = np.ones(batch.num_rows, np.bool_)
     keep[list(reasons)] = False
     good = batch.filter(pa.array(keep))
-    found = [Reject(int(parsed.indices[row]), reason) for row, reason in reasons.items()]
-    return Parsed(
+    rejected = [RejectedRecord(int(parsed.indices[row]), reason) for row, reason in reasons.items()]
+    return ParsedPush(
         without_oversized(pa.RecordBatch.from_arrays(good.columns, schema=SCHEMA)),
         parsed.indices[keep],
-        sorted(parsed.rejects + found),
+        sorted(parsed.rejects + rejected),
     )
 
 

@@ -1,4 +1,4 @@
-"""Records in CSV, as DCGM writes it: parsed as ``gputel ingest`` parses files."""
+"""Records in CSV in the form of DCGM, parsed in the same way as by ``gputel ingest``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gputel.api.push.records import FIELDS, REQUIRED, Int64, Parsed, Reject, too_many
+from gputel.api.push.records import FIELDS, REQUIRED, Int64, ParsedPush, RejectedRecord, too_many
 from gputel.errors import BadRequest, SourceError
 from gputel.sources.dcgm.chunk import concatenate
 from gputel.sources.dcgm.header import HEADER_LIMIT, Layout, parse_header
@@ -19,10 +19,11 @@ from gputel.sources.dcgm.strict import blank_lines
 _LF = 10
 
 
-def parse_csv(body: bytes, most: int, now_us: int) -> Parsed:
-    """Lines below a header; blank ones count, and are passed over. Without a time: of ``now_us``.
+def parse_csv(body: bytes, most: int, now_us: int) -> ParsedPush:
+    """The lines below a header. A record without a time gets the time ``now_us``.
 
-    Raises BadRequest for a header that is wrong, PayloadTooLarge for more than ``most`` lines.
+    Blank lines are ignored, but counted in the indices. Raises BadRequest if the header is wrong,
+    PayloadTooLarge if there are more than ``most`` lines.
     """
     start = body.find(b"\n") + 1 or len(body)
     layout = _layout(body[:start])
@@ -33,13 +34,13 @@ def parse_csv(body: bytes, most: int, now_us: int) -> Parsed:
     if len(ends) > most:
         raise too_many(most)
     if not len(ends):
-        return Parsed(concatenate([]), np.empty(0, np.int64), [])
+        return ParsedPush(concatenate([]), np.empty(0, np.int64), [])
     parsed = list(PieceParser(layout, now_us).parse(Piece(0, buffer, start, ends)))
-    return Parsed(
+    return ParsedPush(
         concatenate([part.batch for part in parsed]),
         np.concatenate([_indices(part) for part in parsed]),
         [
-            Reject(part.piece.first_line + index, problem.reason)
+            RejectedRecord(part.piece.first_line + index, problem.reason)
             for part in parsed
             for index, problem in part.problems
         ],
@@ -64,7 +65,7 @@ def _layout(line: bytes) -> Layout:
 
 
 def _indices(part: ParsedPiece) -> Int64:
-    """Which lines the rows of the batch are."""
+    """The line numbers of the rows of the batch."""
     good = ~blank_lines(part.piece)
     good[[index for index, _ in part.problems]] = False
     return np.flatnonzero(good) + part.piece.first_line

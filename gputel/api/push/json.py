@@ -1,4 +1,4 @@
-"""Records in JSON: a list of objects, one object, or an object a line."""
+"""Records in JSON: a list of objects, one object, or one object on each line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from gputel.api.push.json_elements import elements
-from gputel.api.push.records import FIELDS, Parsed, Reject, make_batch, times_of, too_many
+from gputel.api.push.records import (
+    FIELDS,
+    ParsedPush,
+    RejectedRecord,
+    make_batch,
+    times_of,
+    too_many,
+)
 from gputel.errors import BadRequest
 from gputel.model.names import API_NAMES, LABEL_COLUMNS, LABELS, TIMESTAMP, VALUE
 from gputel.sources.dcgm.classify import Malformed, parse_time
@@ -48,16 +55,19 @@ _Record: Any = msgspec.defstruct(
 _DECODER = msgspec.json.Decoder(_Record)
 
 
-def parse_json(body: bytes, most: int, now_us: int) -> Parsed:
-    """A list of records, or one; those without a time are of ``now_us``.
+def parse_json(body: bytes, most: int, now_us: int) -> ParsedPush:
+    """A list of records, or one record. A record without a time gets the time ``now_us``.
 
-    Raises BadRequest for what is not JSON, PayloadTooLarge for more than ``most`` records.
+    Raises BadRequest if it is not JSON, PayloadTooLarge if it has more than ``most`` records.
     """
     return _parse(enumerate(elements(_text(body))), most, now_us)
 
 
-def parse_ndjson(body: bytes, most: int, now_us: int) -> Parsed:
-    """A record a line; blank lines count, and are passed over. Raises as ``parse_json``."""
+def parse_ndjson(body: bytes, most: int, now_us: int) -> ParsedPush:
+    """One record on each line. Blank lines are ignored, but counted in the indices.
+
+    Raises the same errors as ``parse_json``.
+    """
     text = _text(body)
     if text.count("\n") > most:
         raise too_many(most)
@@ -72,11 +82,11 @@ def _text(body: bytes) -> str:
         raise BadRequest("the body is not UTF-8 text") from None
 
 
-def _parse(texts: Iterator[tuple[int, str]], most: int, now_us: int) -> Parsed:
+def _parse(texts: Iterator[tuple[int, str]], most: int, now_us: int) -> ParsedPush:
     records: list[Any] = []
     indices: list[int] = []
     times: list[int] = []
-    rejects: list[Reject] = []
+    rejects: list[RejectedRecord] = []
     known_times: dict[str, int] = {}
     for index, text in texts:
         if len(indices) + len(rejects) == most:
@@ -85,7 +95,7 @@ def _parse(texts: Iterator[tuple[int, str]], most: int, now_us: int) -> Parsed:
             record = _decode(text)
             times.append(_time(record, known_times, now_us))
         except Malformed as problem:
-            rejects.append(Reject(index, problem.reason))
+            rejects.append(RejectedRecord(index, problem.reason))
         else:
             records.append(record)
             indices.append(index)
@@ -95,7 +105,7 @@ def _parse(texts: Iterator[tuple[int, str]], most: int, now_us: int) -> Parsed:
     }
     columns[TIMESTAMP] = times_of(times)
     columns[VALUE] = pa.array([r.value for r in records], pa.float64())
-    return Parsed(make_batch(columns, len(records)), np.array(indices, np.int64), rejects)
+    return ParsedPush(make_batch(columns, len(records)), np.array(indices, np.int64), rejects)
 
 
 def _decode(text: str) -> Any:
@@ -125,20 +135,20 @@ def _time(record: Any, known_times: dict[str, int], now_us: int) -> int:
 
 
 def _reason(text: str) -> str:
-    """What msgspec says, in words that name the field."""
+    """The message of msgspec in other words, with the name of the field."""
     if unknown := _UNKNOWN.match(text):
         return f"unknown field {_short(unknown[1])!r}; a record has {', '.join(FIELDS)}"
     if missing := _MISSING.match(text):
         return f"{missing[1]} is missing"
-    place = _PLACE.search(text)
-    name = place[1] if place else ""
-    said = text[: place.start()] if place else text
-    if said == "Number out of range":
-        said = "is out of range"
-    elif types := _TYPE.match(said):
-        wanted, got = (_NAMES.get(each.split(" ")[0], each) for each in types.groups())
-        said = f"is {got} instead of {wanted}"
-    return _short(f"{name} {said}" if name else f"a record {said}")
+    position = _PLACE.search(text)
+    name = position[1] if position else ""
+    problem_text = text[: position.start()] if position else text
+    if problem_text == "Number out of range":
+        problem_text = "is out of range"
+    elif types := _TYPE.match(problem_text):
+        expected, got = (_NAMES.get(each.split(" ")[0], each) for each in types.groups())
+        problem_text = f"is {got} instead of {expected}"
+    return _short(f"{name} {problem_text}" if name else f"a record {problem_text}")
 
 
 def _short(text: str) -> str:

@@ -1,7 +1,7 @@
-"""The elements of a JSON text, one by one, without building what they hold.
+"""The texts of the elements of a JSON list, one by one, without parsing them into objects.
 
-A body of some megabytes may be a list of millions of numbers, or nested as deep: cutting it into
-the texts of its elements takes no more memory than the largest of them.
+A body of some megabytes may be a list of millions of numbers, or be nested millions of levels deep.
+Cutting it into the texts of its elements takes no more memory than the largest element.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from collections.abc import Iterator
 
 from gputel.errors import BadRequest
 
-_TRIED = (4096, 64 * 1024, 1024 * 1024)  # characters, for the end of what is nested
+_TRIED = (
+    4096,
+    64 * 1024,
+    1024 * 1024,
+)  # characters in which the end of a nested element is looked for
 _BLANK = re.compile(r"[ \t\n\r]*+")
 _TEXT = r'"(?:[^"\\]|\\.)*+"'
 _FLAT = re.compile(rf'\{{(?:[^"{{}}\[\]]|{_TEXT})*+\}}|{_TEXT}|[^\s,:"{{}}\[\]]++', re.DOTALL)
@@ -20,10 +24,10 @@ _ANY = json.JSONDecoder()
 
 
 def elements(text: str) -> Iterator[str]:
-    """The texts of a list's elements, or the whole text where it is no list.
+    """The texts of the elements of a list; the complete text if it is no list.
 
-    Raises BadRequest at the place where the text is not JSON. What is within one that is not
-    nested is not looked at.
+    Raises BadRequest at the first element that is not JSON. The content of an element without
+    nested objects or lists is not checked.
     """
     at = _skip(text, 0)
     if not text.startswith("[", at):
@@ -42,10 +46,10 @@ def elements(text: str) -> Iterator[str]:
                 break
             at = _skip(text, at + 1)
         if not text.startswith("]", at):
-            raise _not_json(index, "neither a comma nor the end of the list is behind the last one")
+            raise _not_json(index, "a comma or the end of the list is missing after the last one")
         at = _skip(text, at + 1)
     if at < len(text):
-        raise BadRequest("the body is not JSON: there is more behind its end")
+        raise BadRequest("the body is not JSON: there is more text after its end")
 
 
 def _skip(text: str, at: int) -> int:

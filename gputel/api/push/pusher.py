@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gputel import metrics
-from gputel.api.formats.media import Format
+from gputel.api.formats.format import Format
 from gputel.api.push.arrow import parse_arrow
 from gputel.api.push.bodies import coding_of, format_of, make_intake, unpack
 from gputel.api.push.checks import check, check_days
 from gputel.api.push.csv import parse_csv
 from gputel.api.push.json import parse_json, parse_ndjson
-from gputel.api.push.records import Parsed, Reject
+from gputel.api.push.records import ParsedPush, RejectedRecord
 from gputel.config.settings import ApiSettings
 from gputel.errors import (
     BrokerUnavailable,
@@ -44,22 +44,22 @@ _PASSED_ON = (QueueFull, JournalFull, Busy, PayloadTooLarge)
 
 @dataclass(frozen=True)
 class Pushed:
-    """What became of the records of a push; without any accepted, there is no message."""
+    """The result of a push. There is no message if no record was accepted."""
 
     accepted: int
-    rejects: list[Reject]
+    rejects: list[RejectedRecord]
     message_id: str | None = None
 
 
 @dataclass(frozen=True)
-class _Message:
+class _PreparedPush:
     payload: bytes
-    checked: Parsed
+    checked: ParsedPush
     digest: bytes  # of the body
 
 
 class Pusher:
-    """Takes pushes; one for an API."""
+    """Takes pushes. An API has one."""
 
     def __init__(
         self, queue: QueueClient, keys: PushKeys, settings: ApiSettings, admission: Admission
@@ -71,14 +71,14 @@ class Pusher:
         self._intake = make_intake(settings)
 
     async def push(self, request: web.Request, key: str | None) -> Pushed:
-        """Publish the good records of the body, as one message whose id follows from ``key``.
+        """Publish the good records of the body in one message, whose id comes from ``key``.
 
-        Raises UnsupportedMediaType, BadRequest, PayloadTooLarge, TooSlow and Busy for the body;
-        IdempotencyKeyReused; QueueFull, JournalFull and BrokerUnavailable for the queue; with a
-        key StoreUnavailable for Postgres.
+        Raises UnsupportedMediaType, BadRequest, PayloadTooLarge, TooSlow and Busy because of the
+        body; IdempotencyKeyReused; QueueFull, JournalFull and BrokerUnavailable because of the
+        queue; and, if there is a key, StoreUnavailable.
         """
         kind, coding = format_of(request), coding_of(request)
-        body = await self._intake.whole(request, self._settings.push_max_bytes)
+        body = await self._intake.receive(request, self._settings.push_max_bytes)
         message = await PUSHES.run(self._message, body, kind, coding)
         checked = message.checked
         accepted = checked.batch.num_rows
@@ -92,16 +92,16 @@ class Pusher:
         metrics.API_PUSHED_RECORDS.labels(result="accepted").inc(accepted)
         return Pushed(accepted, checked.rejects, message_id)
 
-    def _message(self, packed: bytes, kind: Format, coding: str) -> _Message:
+    def _message(self, packed: bytes, kind: Format, coding: str) -> _PreparedPush:
         body = unpack(packed, coding, self._settings.push_max_bytes)
         checked = check(self._parse(body, kind), self._admission.now())
         check_days(checked, self._settings.push_max_days)
         digest = hashlib.blake2b(kind.encode() + b"\n", digest_size=16)
         digest.update(body)
         payload = record_batch.encode(checked.batch) if checked.batch.num_rows else b""
-        return _Message(payload, checked, digest.digest())
+        return _PreparedPush(payload, checked, digest.digest())
 
-    def _parse(self, body: bytes, kind: Format) -> Parsed:
+    def _parse(self, body: bytes, kind: Format) -> ParsedPush:
         most, now_us = self._settings.push_max_records, time.time_ns() // 1000
         if kind is Format.JSON:
             return parse_json(body, most, now_us)
@@ -122,8 +122,8 @@ class Pusher:
             raise StoreUnavailable("Postgres did not answer in time; try again") from None
         if known != digest:
             raise IdempotencyKeyReused(
-                f"Idempotency-Key: {key!r} came with another body before; give each body a key of "
-                "its own"
+                f"Idempotency-Key: {key!r} was used with another body before; give each body a key "
+                "of its own"
             )
         return f"push/{name.hexdigest()}"
 
@@ -133,7 +133,7 @@ class Pusher:
                 await self._queue.publish([message], _WAIT_S)
         except _PASSED_ON:
             raise
-        except RequestError as error:  # it is about the broker, or our way to it
+        except RequestError as error:  # an error of the broker or of the connection to it
             raise BrokerUnavailable(f"the broker takes no records now: {error.message}") from error
         except TimeoutError:
             raise BrokerUnavailable("the broker did not answer in time; try again") from None

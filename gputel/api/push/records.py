@@ -1,4 +1,4 @@
-"""What every format of a push is parsed to: columns, and the records that are none."""
+"""The result of parsing a push in any format: columns of records, and rejected records."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ REQUIRED = tuple(column.name for column in COLUMNS if column.required and column
 
 
 @dataclass(frozen=True, order=True)
-class Reject:
-    """A record that is not taken: its place in the request, from 0, and why."""
+class RejectedRecord:
+    """A record that is not accepted: its index in the request, from 0, and the reason."""
 
     index: int
     reason: str
 
 
 @dataclass(frozen=True)
-class Parsed:
-    """Records in columns. ``batch`` is of SCHEMA, with nulls for a blank time or value.
+class ParsedPush:
+    """Records in columns. ``batch`` has SCHEMA, and nulls for a blank time or value.
 
-    ``indices`` has the place of each of its rows in the request.
+    ``indices`` has the index in the request for each row of the batch.
     """
 
     batch: pa.RecordBatch
     indices: Int64
-    rejects: list[Reject]
+    rejects: list[RejectedRecord]
 
 
 def make_batch(columns: Mapping[str, pa.Array], rows: int) -> pa.RecordBatch:
-    """A batch of SCHEMA; labels that are not there are empty."""
+    """A batch with SCHEMA. Missing labels are empty."""
     empty = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([""]))
     labels = [columns.get(name, empty) for name in LABELS]
     return pa.RecordBatch.from_arrays([columns[TIMESTAMP], *labels, columns[VALUE]], schema=SCHEMA)
@@ -55,7 +55,7 @@ def times_of(times_us: object) -> pa.Array:
 
 
 def too_many(most: int) -> PayloadTooLarge:
-    """The refusal of a push of more than ``most`` records."""
+    """The refusal of a push with more than ``most`` records."""
     return PayloadTooLarge(
         f"the body has over {most} records (--push-max-records of the api): send less at once"
     )

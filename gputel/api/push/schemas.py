@@ -1,4 +1,4 @@
-"""What a push of records holds, and what it is answered."""
+"""Schemas of a push and of its answer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, fields, validate
 
-from gputel.api.formats.media import Format
-from gputel.api.push.answer import MOST_TOLD
-from gputel.api.push.keys import KEY_LENGTH
+from gputel.api.formats.format import Format
 from gputel.api.shared.schemas import ErrorSchema, described
 from gputel.model.bounds import LABEL_CHARACTERS, RAW_BYTES
 from gputel.model.names import LABEL_COLUMNS, RAW, Column
+
+KEY_LENGTH = 255
+"""The most characters of an Idempotency-Key."""
+
+MOST_REPORTED = 1000
+"""The most rejected records that an answer lists. ``rejected_count`` counts all of them."""
 
 _UUID = "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
 _METRIC = "DCGM_FI_DEV_GPU_UTIL"
@@ -48,10 +52,10 @@ def _csv_alias(column: Column) -> fields.String:
 
 
 class PushedRecordSchema(Schema):
-    """A record to push; what ``GET`` answers is one."""
+    """A record to push. A record that ``GET`` answers may be pushed again."""
 
     class Meta:
-        """Of marshmallow."""
+        """Options of marshmallow."""
 
         unknown = RAISE
 
@@ -62,7 +66,7 @@ class PushedRecordSchema(Schema):
     timestamp = fields.DateTime(
         allow_none=True,
         metadata=described(
-            "When, in the years 2000 to 2099. Default: the time of the push.",
+            "The time of the reading, in the years 2000 to 2099. Default: the time of the push.",
             "2025-07-18T20:42:34Z",
         ),
     )
@@ -77,36 +81,41 @@ class RejectSchema(Schema):
 
     index = fields.Integer(
         required=True,
-        metadata=described("Its place in the body, from 0; in CSV below the header.", 1),
+        metadata=described(
+            "Its index in the body, from 0; in CSV from the line after the header.", 1
+        ),
     )
     reason = fields.String(
-        required=True, metadata=described("What is wrong with it.", "uuid is missing")
+        required=True, metadata=described("What is wrong with the record.", "uuid is missing")
     )
 
 
 class PushedSchema(Schema):
-    """What became of the records."""
+    """The result of a push."""
 
     accepted = fields.Integer(
-        required=True, metadata=described("Records that are in the queue now.", 2)
+        required=True, metadata=described("The number of records that are in the queue now.", 2)
     )
-    rejected_count = fields.Integer(required=True, metadata=described("Records that are not.", 1))
+    rejected_count = fields.Integer(
+        required=True, metadata=described("The number of rejected records.", 1)
+    )
     rejected = fields.List(
         fields.Nested(RejectSchema),
         required=True,
-        metadata=described(f"Which, and why; the first {MOST_TOLD}."),
+        metadata=described(f"The rejected records and the reasons; at most {MOST_REPORTED}."),
     )
     message_id = fields.String(
-        metadata=described("The message that carries them; absent where there are none.")
+        metadata=described("The message with the accepted records; absent if there are none.")
     )
 
 
 class PushRefusedSchema(ErrorSchema):
-    """Why nothing was accepted; of ``all_rejected``, with the records."""
+    """Why nothing was accepted; with the rejected records if the code is ``all_rejected``."""
 
-    rejected_count = fields.Integer(metadata=described("Records that were rejected."))
+    rejected_count = fields.Integer(metadata=described("The number of rejected records."))
     rejected = fields.List(
-        fields.Nested(RejectSchema), metadata=described(f"Which, and why; the first {MOST_TOLD}.")
+        fields.Nested(RejectSchema),
+        metadata=described(f"The rejected records and the reasons; at most {MOST_REPORTED}."),
     )
 
 
@@ -115,26 +124,30 @@ _CSV = f"timestamp,metric_name,uuid,value\n2026-03-01T12:00:00Z,{_METRIC},{_UUID
 
 BODY: dict[str, Any] = {
     "required": True,
-    "description": "Records, as Content-Type says; gzip or zstd by Content-Encoding.",
+    "description": "Records in the format of Content-Type; Content-Encoding may be gzip or zstd.",
     "content": {
         Format.JSON.media_type: {
             "schema": {
                 "type": "array",
                 "items": PushedRecordSchema,
-                "description": "Records. A single one is taken without the list as well.",
+                "description": "Records. A single record may also be sent without the list.",
             },
             "example": [_RECORD],
         },
         Format.NDJSON.media_type: {
-            "schema": {"type": "string", "format": "ndjson", "description": "An object a line."},
+            "schema": {
+                "type": "string",
+                "format": "ndjson",
+                "description": "One object on each line.",
+            },
             "example": '{"metric_name": "M", "uuid": "GPU-1", "value": 1}\n',
         },
         Format.CSV.media_type: {
             "schema": {
                 "type": "string",
                 "format": "csv",
-                "description": "A header and a record a line, as `gputel ingest` reads them. "
-                "`metric_name`, `uuid` and `value` have to be there.",
+                "description": "A header, and one record on each line, as in `gputel ingest`. "
+                "`metric_name`, `uuid` and `value` are required.",
             },
             "example": _CSV,
         },
@@ -142,20 +155,20 @@ BODY: dict[str, Any] = {
             "schema": {
                 "type": "string",
                 "format": "binary",
-                "description": "An IPC stream: text, or dictionaries of text, a timestamp and a "
-                "number for `value`.",
+                "description": "An IPC stream: text or dictionaries of text, a timestamp, and "
+                "a number for `value`.",
             }
         },
     },
 }
-"""The request body, for the document."""
+"""The request body, for the OpenAPI document."""
 
 KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "A name for this push, visible ASCII. Sent again with the same body, it lands "
-    "once; with another body it is refused with 422.",
+    "description": "A name for this push, in visible ASCII. A push that is repeated with the same "
+    "key and body is stored once. The same key with another body is refused with 422.",
     "schema": {
         "type": "string",
         "minLength": 1,
@@ -164,4 +177,4 @@ KEY = {
         "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
     },
 }
-"""The header that makes a push safe to repeat, for the document."""
+"""The header that makes a push safe to repeat, for the OpenAPI document."""

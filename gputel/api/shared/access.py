@@ -1,4 +1,4 @@
-"""What a request to the API needs of a token."""
+"""Which scope the token of a request needs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from gputel.web.access.tokens import Scope
 from gputel.web.static_files import STATIC
 
 _OPEN = HEALTH | {*PAGES, DOCUMENT_PATH}
-"""What a browser loads before somebody can give it a token; nothing of it was measured."""
+"""Paths that a browser loads before it can have a token. They show no telemetry."""
 
 
 def scope_of(method: str, path: str) -> Scope | None:
-    """What it needs; None where everyone may ask. A PromQL query is read, also where it is sent."""
+    """The scope that a request needs; None if it needs no token.
+
+    A PromQL query reads, even if it comes in a POST.
+    """
     if path in _OPEN or path.startswith(STATIC):
         return None
     asks = method in ("GET", "HEAD", "OPTIONS") or path.startswith(PROMETHEUS_PATH)
@@ -22,12 +25,12 @@ def scope_of(method: str, path: str) -> Scope | None:
 
 
 def scope_of_request(request: web.Request) -> Scope | None:
-    """The same of a request."""
+    """The scope that this request needs; None if it needs no token."""
     return scope_of(request.method, request.path)
 
 
 def check_token(request: web.Request) -> None:
-    """Whether a request that is being answered still may be. Raises Unauthorized or Forbidden."""
+    """Check the token again while an answer is sent. Raises Unauthorized or Forbidden."""
     scope = scope_of_request(request)
     if scope is not None:
         request.app[ACCESS].check(request.headers.get("Authorization"), scope)

@@ -1,4 +1,4 @@
-"""How a handler is documented: aiohttp-apispec's decorators, with the errors that all share."""
+"""Decorators that document a handler, on top of aiohttp-apispec's."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gputel.api.shared.schemas import ErrorSchema, NoQuery, QuerySchema
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 LISTS = "lists"
-"""Marks, in what is recorded of a handler, that it answers a list in any format."""
+"""The mark of a handler that answers a list in any format."""
 
 _ERRORS = {
-    400: "A parameter is unknown or wrong; the message names it and shows a right one.",
-    404: "No record of what the path names has ever landed; the message says where to look.",
-    406: "`Accept` takes none of the formats that there are; the message lists them.",
-    503: "Postgres is away for now, or busy: try again after `Retry-After` seconds. With the code "
+    400: "A parameter is unknown or wrong. The message names it and shows a valid one.",
+    404: "There is no record of what the path names. The message says where to look.",
+    406: "`Accept` allows none of the formats. The message lists them.",
+    503: "Postgres is unavailable or busy: try again after `Retry-After` seconds. With the code "
     "`timeout`, the answer took too long to begin: ask for less.",
 }
 
@@ -58,7 +58,7 @@ def path(schema: type[Schema]) -> Callable[[Handler], Handler]:
 def answer(
     schema: Schema | dict[str, Any], status: int, description: str
 ) -> Callable[[Handler], Handler]:
-    """Describe what the handler answers, by a schema of marshmallow or of OpenAPI."""
+    """Describe an answer of the handler by a schema of marshmallow or of OpenAPI."""
     decorate: Callable[[Handler], Handler] = response_schema(
         schema, status, description=description
     )
@@ -78,7 +78,7 @@ def headers(*described: dict[str, Any]) -> Callable[[Handler], Handler]:
 
 
 def listed(schema: type[Schema], description: str) -> Callable[[Handler], Handler]:
-    """Describe an answer that is a list of ``schema`` in the format asked for."""
+    """Describe an answer that is a list of ``schema`` in the requested format."""
 
     def decorate(handler: Handler) -> Handler:
         answer(schema(many=True), 200, description)(handler)
@@ -90,7 +90,7 @@ def listed(schema: type[Schema], description: str) -> Callable[[Handler], Handle
 
 
 def errors(*statuses: int) -> Callable[[Handler], Handler]:
-    """Document refusals, all of one shape, beside the one for the unforeseen."""
+    """Document refusals of these statuses, and the one for any other error."""
 
     def decorate(handler: Handler) -> Handler:
         for status in statuses:

@@ -1,4 +1,4 @@
-"""The filters that lists share: by host, model, namespace, pod, uuid, metric and time last seen."""
+"""Filters that several lists share: host, model, namespace, pod, uuid, metric, time last seen."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MATCHERS: dict[Match, Callable[[str, Iterable[str]], Matcher]] = {
 }
 
 
-class Texts(fields.List[str]):
-    """Texts of at least one character; a parameter that may be given again and again."""
+class TextsField(fields.List[str]):
+    """A parameter that may be repeated; each value has at least one character."""
 
     def __init__(self, description: str, example: str) -> None:
         element = fields.String(metadata={"minLength": 1})
-        # ``default`` of OpenAPI would be sent along by some clients: none is told.
+        # No ``default`` is documented: some clients would send it.
         super().__init__(element, metadata=described(description, [example], minItems=1))
         self._example = example
 
@@ -39,8 +39,8 @@ class Texts(fields.List[str]):
         return texts
 
 
-class Since(fields.Field[datetime]):
-    """A time, RFC 3339 or relative to now, within what the store can say; it rounds up."""
+class SinceField(fields.Field[datetime]):
+    """A time, RFC 3339 or relative to now, rounded up; cut to the range of the store."""
 
     def __init__(self, description: str) -> None:
         alternatives = [
@@ -59,11 +59,14 @@ class Since(fields.Field[datetime]):
 
 
 class GpuFilters(FormatQuery):
-    """Which GPUs, by their labels. All conditions hold at once; a repeated one means any of it."""
+    """Filters of GPUs by their labels.
+
+    A GPU has to match all filters. It matches a repeated filter if it matches one of its values.
+    """
 
     locals().update(  # a class body's names are the fields of the schema
         {
-            column.parameter: Texts(
+            column.parameter: TextsField(
                 f"{column.filter}. May be repeated: any of them.", column.example
             )
             for column in GPU_FILTER_COLUMNS
@@ -72,26 +75,28 @@ class GpuFilters(FormatQuery):
 
 
 class SeenGpuFilters(GpuFilters):
-    """Which GPUs, by their labels and by when they were last seen."""
+    """Filters of GPUs by their labels and by the time at which they were last seen."""
 
-    seen_since = Since("Only GPUs with a record of this time or later, RFC 3339 or like now-5m.")
+    seen_since = SinceField(
+        "Only GPUs with a record of this time or later, RFC 3339 or like now-5m."
+    )
 
 
 class SeriesFilters(GpuFilters):
-    """Which series: those of such GPUs, of some metrics."""
+    """Filters of series: by the labels of the GPU and by metric."""
 
-    metric = Texts(
+    metric = TextsField(
         "Only this metric; `*` stands for any text, `?` for one character. May be repeated.",
         "DCGM_FI_DEV_*_TEMP",
     )
 
 
-def selection(wanted: Mapping[str, Any]) -> Selection:
-    """What the filters of a query select."""
+def selection(parameters: Mapping[str, Any]) -> Selection:
+    """The selection that the filters in the query parameters make."""
     return Selection(
         tuple(
-            _MATCHERS[column.match](column.name, wanted[column.parameter])
+            _MATCHERS[column.match](column.name, parameters[column.parameter])
             for column in FILTER_COLUMNS
-            if column.parameter in wanted
+            if column.parameter in parameters
         )
     )

@@ -1,4 +1,4 @@
-"""What the application holds for most of its handlers; other keys stand beside their owners."""
+"""Application keys that most handlers use. Other keys stand beside the classes they hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names like the one that was not found."""
+"""Suggestions for a name that was not found."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _LONGEST = 200
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
-    """A known name that begins with this one, or is like it, or None.
+    """A known name that begins with ``name`` or is similar to it; None if there is none.
 
-    ``known`` is sorted; only those next to it in order are compared.
+    ``known`` is sorted, and only its names close to the position of ``name`` are compared.
     """
-    place = bisect_left(known, name)
-    if known[place:] and known[place].startswith(name):
-        return known[place]
-    beside = known[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS]
-    found = get_close_matches(name[:_LONGEST], beside, n=1)
-    return found[0] if found else None
+    position = bisect_left(known, name)
+    if known[position:] and known[position].startswith(name):
+        return known[position]
+    beside = known[max(0, position - _NEIGHBOURS) : position + _NEIGHBOURS]
+    similar = get_close_matches(name[:_LONGEST], beside, n=1)
+    return similar[0] if similar else None
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """What stands between a refusal and where to look: a question, if something is like it."""
-    found = nearest(name, known)
-    return f": did you mean {found}? " if found else "; "
+    """The part of a message between the refusal and the advice; it may suggest a name."""
+    similar = nearest(name, known)
+    return f": did you mean {similar}? " if similar else "; "
 
 
 async def unknown_gpu(reader: Reader, uuid: str) -> NotFound:
-    """The refusal of a GPU of which nothing has landed; it names the nearest that is known."""
+    """The refusal of a GPU without any record. It suggests the most similar GPU."""
     known = await reader.uuids_near(uuid, _NEIGHBOURS)
     return NotFound(
         f"no telemetry of GPU {uuid!r} has landed{did_you_mean(uuid, known)}"

@@ -1,4 +1,4 @@
-"""Turns what a schema refuses into gputel's own 400, in words that name the parameter."""
+"""Turns the errors of a schema into a 400 whose message names the parameter."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MANY = fields.List(fields.String)
 
 
 class Parser(AIOHTTPParser):
-    """What ``aiohttp_apispec.validation_middleware`` parses with; one an application."""
+    """The parser that ``aiohttp_apispec.validation_middleware`` uses; one for an application."""
 
     def pre_load(
         self, location_data: Mapping[str, Any], *, schema: Schema, req: web.Request, location: str
     ) -> Mapping[str, Any]:
-        """Refuse a parameter that was given twice: either answer would surprise someone."""
+        """Refuse a parameter that is repeated but may not be: it is unclear which value counts."""
         if location == "querystring":
             for name in req.query:
                 field = schema.fields.get(name, _MANY)
@@ -32,13 +32,13 @@ class Parser(AIOHTTPParser):
     def handle_error(
         self, error: ValidationError, req: web.Request, schema: Schema, **_kwargs: Any
     ) -> NoReturn:
-        """Raise BadRequest with all that is wrong, one parameter after the other."""
+        """Raise BadRequest with the problems of all parameters."""
         messages: dict[str, dict[str, list[str]]] = error.messages_dict
-        found = []
+        problems = []
         for location in messages.values():
             for name, texts in location.items():
-                found += [_describe(str(name), str(text), schema) for text in texts]
-        raise BadRequest("; ".join(found))
+                problems += [_describe(str(name), str(text), schema) for text in texts]
+        raise BadRequest("; ".join(problems))
 
 
 def _describe(name: str, text: str, schema: Schema) -> str:

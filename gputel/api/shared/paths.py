@@ -1,7 +1,7 @@
-"""Paths that more than their handlers need to know."""
+"""Paths that other modules than those of their handlers use."""
 
 PAGES = ("/", "/swagger")
-"""Paths that answer HTML to a browser; the document leaves them out."""
+"""Paths that answer HTML pages. The OpenAPI document leaves them out."""
 
 DOCUMENT_PATH = "/openapi.json"
 PROMETHEUS_PATH = "/prometheus/api/v1"

@@ -1,6 +1,6 @@
-"""What requests may say and what answers look like: marshmallow schemas with their documentation.
+"""Schemas of requests and answers, with their documentation.
 
-Requests are checked by these schemas; answers are described by them and encoded by msgspec.
+The schemas check requests. They only describe answers, which msgspec encodes.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from gputel.api.formats.media import Format
+from gputel.api.formats.format import Format
 from gputel.api.shared import times
 from gputel.model.names import AFTER_VALUE, BEFORE_VALUE, GPU_COLUMNS, UUID, Column
 
 UNKNOWN = "is unknown"
-"""What a schema says of a parameter that it does not have."""
+"""The message of a schema about a parameter that it does not have."""
 
 _UUID_EXAMPLE = next(column.example for column in GPU_COLUMNS if column.name == UUID)
 
 
 def described(description: str, example: object = None, **more: Any) -> dict[str, Any]:
-    """The metadata of a field for the document."""
-    given = {} if example is None else {"example": example}
-    return {"description": description, **given, **more}
+    """The metadata of a field for the OpenAPI document."""
+    examples = {} if example is None else {"example": example}
+    return {"description": description, **examples, **more}
 
 
 def label_fields(columns: Iterable[Column]) -> dict[str, fields.String]:
@@ -41,8 +41,8 @@ def label_fields(columns: Iterable[Column]) -> dict[str, fields.String]:
     }
 
 
-class Moment(fields.DateTime):
-    """A time, RFC 3339 or relative to now; a start rounds up to a microsecond, an end down."""
+class TimeField(fields.DateTime):
+    """A time, RFC 3339 or relative to now, rounded down to a microsecond or up."""
 
     def __init__(self, *, round_up: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -58,12 +58,12 @@ class Moment(fields.DateTime):
 
 
 class QuerySchema(Schema):
-    """A query that refuses what it does not know."""
+    """Query parameters; unknown ones are refused."""
 
     error_messages = {"unknown": UNKNOWN}  # noqa: RUF012, marshmallow's own declaration
 
     class Meta:
-        """Of marshmallow."""
+        """Options of marshmallow."""
 
         unknown = RAISE
 
@@ -78,15 +78,15 @@ class FormatQuery(QuerySchema):
     format = fields.String(
         validate=validate.OneOf(list(Format), error=f"{{input!r}} is none of {', '.join(Format)}"),
         metadata=described(
-            "How the list is written, whatever `Accept` says. Default: what `Accept` likes best, "
-            "else json.",
+            "The format of the list; it overrides `Accept`. Default: the format that `Accept` "
+            "prefers, else json.",
             "json",
         ),
     )
 
 
 class GpuPath(Schema):
-    """The GPU that a path names."""
+    """The GPU in the path."""
 
     uuid = fields.String(
         required=True,
@@ -95,15 +95,15 @@ class GpuPath(Schema):
 
 
 class GpuSchema(Schema):
-    """One GPU, with the labels that it had when it was last seen."""
+    """One GPU, with the labels of the time when it was last seen."""
 
     locals().update(label_fields(GPU_COLUMNS))
     first_seen = fields.DateTime(
         required=True,
-        metadata=described("Time of its oldest record landed.", "2025-07-18T20:42:34Z"),
+        metadata=described("The time of its oldest record.", "2025-07-18T20:42:34Z"),
     )
     last_seen = fields.DateTime(
-        required=True, metadata=described("Time of its newest record.", "2025-07-18T20:42:36Z")
+        required=True, metadata=described("The time of its newest record.", "2025-07-18T20:42:36Z")
     )
 
 
@@ -112,14 +112,17 @@ class RecordSchema(Schema):
 
     timestamp = fields.DateTime(
         required=True,
-        metadata=described("When, UTC; microseconds only where not zero.", "2025-07-18T20:42:34Z"),
+        metadata=described(
+            "The time of the reading, UTC; with a fraction only if it is not zero.",
+            "2025-07-18T20:42:34Z",
+        ),
     )
     locals().update(label_fields(BEFORE_VALUE))
     value = fields.Float(
         required=True,
         allow_nan=True,
         allow_none=True,
-        metadata=described("The reading; null where it was not a finite number.", 97),
+        metadata=described("The reading; null if it was not a finite number.", 97),
     )
     locals().update(label_fields(AFTER_VALUE))
 
@@ -128,25 +131,26 @@ class ErrorSchema(Schema):
     """Why a request was refused."""
 
     code = fields.String(
-        required=True, metadata=described("A word for programs; it does not change.", "not_found")
+        required=True,
+        metadata=described("The kind of error, for programs. It does not change.", "not_found"),
     )
     message = fields.String(
-        required=True, metadata=described("A line for people: what is wrong and what to do.")
+        required=True, metadata=described("A line for people: what is wrong, and what to do.")
     )
 
 
 class HealthSchema(Schema):
-    """That the process lives."""
+    """That the process runs."""
 
     status = fields.String(required=True, metadata=described("Always `ok`.", "ok"))
 
 
 class ReadinessSchema(Schema):
-    """Whether the process can do its work."""
+    """Whether the process is ready for work."""
 
     status = fields.String(required=True, metadata=described("`ready` or `not ready`.", "ready"))
     problems = fields.Dict(
         keys=fields.String(),
         values=fields.String(),
-        metadata=described("What is wrong, by part; only where something is."),
+        metadata=described("The problems by part of the process; absent if there are none."),
     )

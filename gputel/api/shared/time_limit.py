@@ -1,7 +1,7 @@
-"""How long a query may take until its answer begins: ``--query-timeout-s``.
+"""The time limit of queries, ``--query-timeout-s``: how long an answer may take to begin.
 
-What waits for Postgres inside is cancelled, and its statement with it. An answer that has begun to
-be sent is not cut off: it ends when it is whole, or when its client takes no more of it.
+A query over the limit is cancelled, and its statement in Postgres with it. An answer that has
+begun is not cut off: it ends when it is complete, or when its client stops taking it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Answer = TypeVar("Answer")
 
 
 async def within(seconds: float, request: web.Request, work: Awaitable[Answer]) -> Answer:
-    """What the work for a request gives, held to the limit until the answer begins.
+    """Do the work for a request, within the limit until the answer begins.
 
-    Work that is cancelled, as it is when the client leaves, is waited for: but not for ever, since
-    a Postgres behind a dead network does not confirm that a statement ended. Raises QueryTimedOut
-    where it takes longer, or raises a TimeoutError itself.
+    If the work is cancelled, for example because the client left, this waits for its end. It does
+    not wait for ever: behind a dead network Postgres never confirms that a statement ended. Raises
+    QueryTimedOut if the work takes longer than ``seconds`` or raises a TimeoutError.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -47,7 +47,7 @@ async def within(seconds: float, request: web.Request, work: Awaitable[Answer]) 
 
 
 def time_limit_middleware(seconds: float) -> Middleware:
-    """Hold every GET of a path of ``QUERIES`` to the limit, until its answer begins."""
+    """A middleware that limits each GET under ``QUERIES`` until its answer begins."""
 
     @web.middleware
     async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -60,9 +60,9 @@ def time_limit_middleware(seconds: float) -> Middleware:
 
 
 async def lift_time_limit(request: web.Request, _response: web.StreamResponse) -> None:
-    """Let an answer that begins take its time: for ``Application.on_response_prepare``.
+    """End the limit of a request whose answer begins; for ``Application.on_response_prepare``.
 
-    Raises TimeoutError where the request is about to be refused.
+    Raises TimeoutError if the request is over the limit and about to be refused.
     """
     deadline = request.get(_DEADLINE)
     if deadline is not None:

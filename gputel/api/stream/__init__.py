@@ -1,1 +1,1 @@
-"""The live stream: what lands, sent on as server-sent events."""
+"""The live stream: new records as server-sent events."""

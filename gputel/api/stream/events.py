@@ -7,48 +7,51 @@ from collections.abc import Iterator
 import msgspec
 
 from gputel.api.formats.text import NdjsonRecords
-from gputel.api.stream.place import Place
-from gputel.api.stream.subscriber import Delivery, Lag
+from gputel.api.stream.position import StreamPosition
+from gputel.api.stream.subscriber import ClientRecords, Lag
 from gputel.store.read.records import Records
 from gputel.store.write.landing import Position
 
 RETRY = b"retry: 2000\n\n"
-"""How long a client that was cut off waits until it comes back, milliseconds."""
+"""Milliseconds that a client waits before it connects again."""
 
-_AT_ONCE = 500  # records, as encoding them holds the event loop
-_MOST_MET = 50_000
+_AT_ONCE = 500  # records encoded in one go, as encoding blocks the event loop
+_MOST_SERIES = 50_000
 
 
 class RecordEvents:
-    """Records as events; it remembers the encoded labels of series, for all clients."""
+    """Encodes records as events. Keeps the encoded labels of series, for all clients."""
 
     def __init__(self) -> None:
         self._lines = NdjsonRecords()
 
-    def of(self, delivery: Delivery) -> Iterator[bytes]:
-        """An event a record, some at a time: its id, and the record as JSON."""
-        places = delivery.places()
+    def of(self, delivery: ClientRecords) -> Iterator[bytes]:
+        """One event for each record, some at a time. It has an id, and the record as JSON."""
+        positions = delivery.positions()
         records = delivery.records
         for start in range(0, len(records), _AT_ONCE):
-            if self._lines.series_met > _MOST_MET:
+            if self._lines.series_met > _MOST_SERIES:
                 self._lines = NdjsonRecords()
             piece = Records(records.samples.take(slice(start, start + _AT_ONCE)), records.series)
             lines = self._lines.add(piece).splitlines()
             yield b"".join(
-                b"id: %b\ndata: %b\n\n" % (str(place).encode(), line)
-                for line, place in zip(lines, places, strict=False)
+                b"id: %b\ndata: %b\n\n" % (str(position).encode(), line)
+                for line, position in zip(lines, positions, strict=False)
             )
 
 
 def lag(event: Lag) -> bytes:
-    """The client was too slow for so many records."""
+    """An event that says how many records the client lost because it was too slow."""
     return _named("lag", {"dropped": event.dropped})
 
 
 def heartbeat(position: Position | None) -> bytes:
-    """Nothing that a client is told of, but perhaps for the id to come back with."""
-    known = b"" if position is None else b"id: %b\n" % str(Place(position)).encode()
-    return known + b": the stream is alive\n\n"
+    """Bytes that keep the connection alive, and that a client shows to nobody.
+
+    With a position they also set the id that the client sends when it connects again.
+    """
+    event_id = b"" if position is None else b"id: %b\n" % str(StreamPosition(position)).encode()
+    return event_id + b": the stream is alive\n\n"
 
 
 def _named(name: str, content: object) -> bytes:
@@ -62,4 +65,4 @@ GAP = _named(
         "last one from /api/v1/telemetry"
     },
 )
-"""Some records are missing here."""
+"""An event that says that records may be missing at this point."""

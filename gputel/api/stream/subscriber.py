@@ -1,4 +1,4 @@
-"""One client of the stream: what it has not taken yet, within bounds."""
+"""One client of the stream: its bounded queue of records."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gputel.api.stream.place import Place
+from gputel.api.stream.position import StreamPosition
 from gputel.store.read.records import Records
 from gputel.store.read.selection import Selection
 from gputel.store.write.landing import Position, Window
 from gputel.threads import READING
 
-_MOST_KNOWN = 50_000
-_AT_ONCE = 1000  # series that a thread looks at
+_MOST_SERIES = 50_000
+_AT_ONCE = 1000  # series that a thread checks in one go
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class LandedBatch:
     """Some records of a window, and whether they are the last of it."""
 
     window: Window
@@ -30,39 +30,40 @@ class Batch:
 
 
 class Gap:
-    """Some records were not kept, and do not come."""
+    """Some records were not kept and cannot be sent."""
 
 
 @dataclass(frozen=True)
 class Lag:
-    """Records that came while the client was slow, and were dropped."""
+    """Some records were dropped because the client was too slow."""
 
     dropped: int
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """Records for a client: the first of them is record ``first`` of its window, from 0."""
+class ClientRecords:
+    """Records for one client. ``first`` is the index of the first one within its window, from 0."""
 
-    batch: Batch
+    batch: LandedBatch
     records: Records
     first: int
 
-    def places(self) -> Iterator[Place]:
-        """Where the client is after each record."""
+    def positions(self) -> Iterator[StreamPosition]:
+        """The position of the client after each record."""
         window, count = self.batch.window, len(self.records)
-        place = Place(window.after, window.until.snapshot)
+        position = StreamPosition(window.after, window.until.snapshot)
         for passed in range(self.first + 1, self.first + count):
-            yield replace(place, passed=passed)
+            yield replace(position, passed=passed)
         if count:
-            whole = Place(window.until)
-            yield whole if self.batch.is_last else replace(place, passed=self.first + count)
+            end = StreamPosition(window.until)
+            yield end if self.batch.is_last else replace(position, passed=self.first + count)
 
 
-class Sieve:
-    """Chooses the records of selected series, and counts those of a window.
+class RecordFilter:
+    """Selects the records that match the filters of a client, and counts them in each window.
 
-    Batches come to ``deliver`` in order, each once ``learn`` has met its series.
+    Call ``select`` with the batches in order. Before that, ``knows`` has to be true for a batch, or
+    ``learn`` has to be called for it.
     """
 
     def __init__(self, selection: Selection) -> None:
@@ -72,32 +73,32 @@ class Sieve:
         self._passed = 0
 
     def knows(self, records: Records) -> bool:
-        """Whether it has met all series of these records."""
+        """Whether it is known for all series of these records if they match."""
         return not self._selection.matchers or records.series.keys() <= self._chosen.keys()
 
     async def learn(self, records: Records) -> None:
-        """Meet their series: in a thread, as patterns can take long."""
-        if len(self._chosen) > _MOST_KNOWN:
+        """Find out which of their series match; in a thread, as patterns can take long."""
+        if len(self._chosen) > _MOST_SERIES:
             self._chosen = {}
         new = [labels for each, labels in records.series.items() if each not in self._chosen]
         for start in range(0, len(new), _AT_ONCE):
             piece = new[start : start + _AT_ONCE]
-            held = await READING.run(self._selection.holds, piece)
+            matches = await READING.run(self._selection.holds, piece)
             ids = (labels.series_id for labels in piece)
-            self._chosen |= zip(ids, held.tolist(), strict=True)
+            self._chosen |= zip(ids, matches.tolist(), strict=True)
 
-    def deliver(self, batch: Batch, skip: int = 0) -> Delivery:
-        """What the client gets of a batch, without the first ``skip`` records of its window."""
-        records = self._select(batch.records)
+    def select(self, batch: LandedBatch, skip: int = 0) -> ClientRecords:
+        """The records of a batch for the client, without the first ``skip`` of the window."""
+        records = self._matching(batch.records)
         if batch.window is not self._window:
             self._window, self._passed = batch.window, 0
         first, self._passed = self._passed, self._passed + len(records)
         if first < skip:
             records = Records(records.samples.take(slice(skip - first, None)), records.series)
             first = self._passed - len(records)
-        return Delivery(batch, records, first)
+        return ClientRecords(batch, records, first)
 
-    def _select(self, records: Records) -> Records:
+    def _matching(self, records: Records) -> Records:
         if not self._selection.matchers:
             return records
         chosen = [each for each in records.series if self._chosen[each]]
@@ -107,49 +108,49 @@ class Sieve:
 
 
 class Subscriber:
-    """A queue of at most ``most`` records, or one batch: the oldest batches make room for new ones.
+    """A queue of at most ``most`` records, or of one batch. A new batch drops the oldest ones.
 
-    ``start`` is the position after which it is told of everything, if ``whole``: else what was
-    landing at that time may be missing.
+    It gets all records after the position ``start`` if ``is_complete`` is true. If it is false,
+    records that were being stored at that time may be missing.
     """
 
-    def __init__(self, selection: Selection, most: int, start: Position, whole: bool) -> None:
+    def __init__(self, selection: Selection, most: int, start: Position, is_complete: bool) -> None:
         self.start = start
-        self.whole = whole
+        self.is_complete = is_complete
         self._reached: Position | None = start
-        self._sieve = Sieve(selection)
+        self._filter = RecordFilter(selection)
         self.closed = False
         self._most = most
-        self._items: deque[Batch | Gap] = deque()
-        self._held = 0
+        self._items: deque[LandedBatch | Gap] = deque()
+        self._queued = 0
         self._dropped = 0
         self._news = asyncio.Event()
 
-    def offer(self, item: Batch | Gap) -> None:
-        """Put it last."""
+    def offer(self, item: LandedBatch | Gap) -> None:
+        """Add to the end of the queue."""
         self._reached = None
         self._items.append(item)
-        if isinstance(item, Batch):
-            self._held += len(item.records)
+        if isinstance(item, LandedBatch):
+            self._queued += len(item.records)
             self._make_room()
         self._news.set()
 
     def reach(self, position: Position) -> None:
-        """All up to this position has been offered."""
+        """Note that all records up to this position have been offered."""
         self._reached = position
 
     @property
     def position(self) -> Position | None:
-        """Up to where all has been taken; None in the midst of what landed at once."""
+        """The position up to which the client has taken all; None within one window."""
         return None if self._items or self._dropped else self._reached
 
     def close(self) -> None:
-        """No more will come."""
+        """End the queue: nothing more will be offered."""
         self.closed = True
         self._news.set()
 
-    async def take(self, wait_s: float) -> Delivery | Lag | Gap | None:
-        """What comes next for the client; None where nothing does for ``wait_s``, or no more."""
+    async def take(self, wait_s: float) -> ClientRecords | Lag | Gap | None:
+        """The next item for the client; None after ``wait_s`` without one, or if it is closed."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + wait_s
         while not self.closed:
@@ -166,18 +167,18 @@ class Subscriber:
                 return None
         return None
 
-    async def _first(self) -> Delivery | Gap | None:
-        """The first item; None where the client gets nothing of it, or has to look once more."""
+    async def _first(self) -> ClientRecords | Gap | None:
+        """The first item; None if it has nothing for the client, or the caller has to try again."""
         item = self._items[0]
-        if isinstance(item, Batch):
-            if not self._sieve.knows(item.records):
-                await self._sieve.learn(item.records)
+        if isinstance(item, LandedBatch):
+            if not self._filter.knows(item.records):
+                await self._filter.learn(item.records)
                 return None
-            self._held -= len(item.records)
+            self._queued -= len(item.records)
         self._items.popleft()
         if isinstance(item, Gap):
             return item
-        delivery = self._sieve.deliver(item)
+        delivery = self._filter.select(item)
         return delivery if len(delivery.records) else None
 
     async def _has_news(self, deadline: float) -> bool:
@@ -188,13 +189,14 @@ class Subscriber:
         return self._news.is_set()
 
     def _make_room(self) -> None:
-        while self._held > self._most:
-            oldest = next(item for item in self._items if isinstance(item, Batch))
+        while self._queued > self._most:
+            oldest = next(item for item in self._items if isinstance(item, LandedBatch))
             if oldest is self._items[-1]:
                 return
-            if not self._sieve.knows(oldest.records):
-                self.close()  # as only a thread could tell what is lost: the client comes back
+            if not self._filter.knows(oldest.records):
+                # Only a thread could say how many records are lost. The client connects again.
+                self.close()
                 return
             self._items.remove(oldest)
-            self._held -= len(oldest.records)
-            self._dropped += len(self._sieve.deliver(oldest).records)
+            self._queued -= len(oldest.records)
+            self._dropped += len(self._filter.select(oldest).records)

@@ -1,4 +1,4 @@
-"""The one reader of what lands in a process, and its subscribers."""
+"""The one reader of new records in a process, and its subscribers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from aiohttp import web
 
 from gputel import metrics
 from gputel.api.stream.events import RecordEvents
-from gputel.api.stream.place import Place
-from gputel.api.stream.subscriber import Batch, Delivery, Gap, Sieve, Subscriber
+from gputel.api.stream.position import StreamPosition
+from gputel.api.stream.subscriber import ClientRecords, Gap, LandedBatch, RecordFilter, Subscriber
 from gputel.config.settings import ApiSettings
 from gputel.errors import StoreError, TooManyStreams
 from gputel.store.read.reader import Reader
@@ -30,37 +30,37 @@ _CLOSE_S = 2.0
 
 
 class Tail:
-    """Looks for landings while it has subscribers, and hands each to all of them."""
+    """Looks for new records while it has subscribers, and offers them to all subscribers."""
 
     def __init__(self, reader: Reader, settings: ApiSettings) -> None:
         self.heartbeat_s = settings.stream_heartbeat_s
         self.events = RecordEvents()
         self._landings = Landings(reader, settings.stream_replay, settings.stream_replay_max_bytes)
         self._most_lag = settings.stream_max_lag
-        self._places = settings.stream_max_clients
+        self._free = settings.stream_max_clients
         self._subscribers: set[Subscriber] = set()
         self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._position: Position | None = None
-        self._whole = False
+        self._is_complete = False
         self._demanded_at = 0.0
         self._closed = False
 
-        # The window that is being handed out, and how many of its batches have been.
+        # The window that is being handed out, and the number of its batches that are handed out.
         self._window: Window | None = None
         self._handed = 0
 
     @asynccontextmanager
     async def subscribe(self, selection: Selection) -> AsyncIterator[Subscriber]:
-        """Be told of what lands from now on.
+        """A subscriber for the records that are stored from now on.
 
-        Raises TooManyStreams where as many are open as may be, StoreError where the store is away.
+        Raises TooManyStreams if the limit is reached, StoreError if the store is not available.
         """
-        if self._places <= 0:
+        if self._free <= 0:
             raise TooManyStreams(
-                "as many streams are open as may be: close one, or raise --stream-max-clients"
+                "the limit of open streams is reached: close one, or raise --stream-max-clients"
             )
-        self._places -= 1
+        self._free -= 1
         try:
             subscriber = await self._joined(selection)
             with metrics.API_STREAM_CLIENTS.track_inprogress():
@@ -69,13 +69,13 @@ class Tail:
                 finally:
                     self._subscribers.discard(subscriber)
         finally:
-            self._places += 1
+            self._free += 1
 
     async def _joined(self, selection: Selection) -> Subscriber:
-        # So that it starts after all that its client has got so far, from whichever process.
+        # The start has to be after all that the client has got so far, from any process.
         await self._look()
         assert self._position is not None
-        subscriber = Subscriber(selection, self._most_lag, self._position, self._whole)
+        subscriber = Subscriber(selection, self._most_lag, self._position, self._is_complete)
         self._subscribers.add(subscriber)
         if self._closed:
             subscriber.close()
@@ -84,7 +84,7 @@ class Tail:
         return subscriber
 
     async def close(self) -> None:
-        """End all streams; a Postgres that does not answer is not waited for."""
+        """End all streams, without waiting for a Postgres that does not answer."""
         self._closed = True
         for subscriber in self._subscribers:
             subscriber.close()
@@ -93,30 +93,30 @@ class Tail:
             await asyncio.wait({self._task}, timeout=_CLOSE_S)
 
     async def replay(
-        self, place: Place, selection: Selection, until: Position
-    ) -> AsyncGenerator[Delivery, None]:
-        """What landed after a place and up to a position. Raises LandingsGone, as ``Landings``."""
-        sieve = Sieve(selection)
-        steps = [(place.position, until, 0)]
-        if place.until is not None:
-            middle = replace(place.position, snapshot=place.until)
-            steps = [(place.position, middle, place.passed), (middle, until, 0)]
+        self, position: StreamPosition, selection: Selection, until: Position
+    ) -> AsyncGenerator[ClientRecords, None]:
+        """Yield what landed after ``position`` and up to ``until``. Raises LandingsGone."""
+        records_filter = RecordFilter(selection)
+        steps = [(position.position, until, 0)]
+        if position.until is not None:
+            middle = replace(position.position, snapshot=position.until)
+            steps = [(position.position, middle, position.passed), (middle, until, 0)]
         for after, before, passed in steps:
             window = await self._landings.between(after, before)
             for number, parts in enumerate(window.batches, 1):
                 records = await self._landings.read(parts)
-                batch = Batch(window, records, is_last=number == len(window.batches))
-                if not sieve.knows(records):
-                    await sieve.learn(records)
-                yield sieve.deliver(batch, passed)
+                batch = LandedBatch(window, records, is_last=number == len(window.batches))
+                if not records_filter.knows(records):
+                    await records_filter.learn(records)
+                yield records_filter.select(batch, passed)
 
     async def _begin(self) -> None:
-        """Set the position once what lands is kept, but for what takes long to commit."""
+        """Set the position when new records are kept; do not wait for very long transactions."""
         deadline = self._now() + _BEGIN_S
         while True:
-            found = await self._landings.position(await self._demand())
-            if found is not None and (found[1] or self._closed or self._now() > deadline):
-                self._position, self._whole = found
+            start = await self._landings.position(await self._demand())
+            if start is not None and (start[1] or self._closed or self._now() > deadline):
+                self._position, self._is_complete = start
                 return
             await asyncio.sleep(_POLL_S)
 
@@ -126,7 +126,7 @@ class Tail:
         return epoch
 
     async def _run(self) -> None:
-        """Until the last subscriber has gone."""
+        """Look again and again until the last subscriber has left."""
         away = False
         try:
             while self._subscribers:
@@ -139,14 +139,14 @@ class Tail:
                     away = True
                 await asyncio.sleep(_AWAY_S if away else _POLL_S)
         except Exception:
-            log.exception("the live stream ends by an error that was not foreseen")
+            log.exception("the live stream ends because of an unexpected error")
         finally:
             self._task = self._position = self._window = None
             for subscriber in self._subscribers:
                 subscriber.close()
 
     async def _look(self) -> None:
-        """Hand out what has landed. What is broken off is gone on with by the next look."""
+        """Hand out new records. If this is interrupted, the next call goes on."""
         async with self._looking:
             if self._position is None:
                 await self._begin()
@@ -172,10 +172,10 @@ class Tail:
         while self._handed < len(window.batches):
             records = await self._landings.read(window.batches[self._handed])
             self._handed += 1
-            batch = Batch(window, records, is_last=self._handed == len(window.batches))
+            batch = LandedBatch(window, records, is_last=self._handed == len(window.batches))
             for subscriber in self._subscribers:
                 subscriber.offer(batch)
-        self._window, self._position, self._whole = None, window.until, window.whole
+        self._window, self._position, self._is_complete = None, window.until, window.whole
         for subscriber in self._subscribers:
             subscriber.reach(window.until)
 

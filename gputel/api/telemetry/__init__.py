@@ -1,1 +1,1 @@
-"""Records and values of GPUs, by time, by step, newest, largest."""
+"""Records of GPUs: by time, by step, the newest, the largest."""

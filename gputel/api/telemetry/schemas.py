@@ -1,4 +1,4 @@
-"""What requests for telemetry may say."""
+"""Schemas of requests for telemetry."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from gputel.api.shared.filters import SeriesFilters, Texts
-from gputel.api.shared.schemas import FormatQuery, Moment, RecordSchema, described
-from gputel.api.telemetry import cursor
+from gputel.api.shared.filters import SeriesFilters, TextsField
+from gputel.api.shared.schemas import FormatQuery, RecordSchema, TimeField, described
+from gputel.api.telemetry.paging import decode_cursor
 from gputel.config.values import Duration
 from gputel.model.names import GROUP_COLUMNS
 from gputel.store.read.time_order import Order, Position
@@ -21,13 +21,13 @@ LABEL_COLUMNS = {column.api: column.name for column in GROUP_COLUMNS}
 """What may be grouped by, and the column of ``series`` of each."""
 
 MOST_RECORDS = 1_000_000
-"""Of one page, as they are held until it is known whether there is another."""
+"""The largest page. A page is in memory until it is known whether another follows."""
 
 _COUNT = re.compile(r"\d{1,18}", re.ASCII)
 
 
-class Count(fields.Integer):
-    """A whole number from 1 on, up to ``most``."""
+class CountField(fields.Integer):
+    """An integer from 1 to ``most``."""
 
     def __init__(self, description: str, example: int, most: int) -> None:
         super().__init__(metadata=described(description, example, minimum=1, maximum=most))
@@ -44,8 +44,8 @@ class Count(fields.Integer):
         return int(value)
 
 
-class Step(fields.Field[int]):
-    """A time span; deserialised to microseconds."""
+class StepField(fields.Field[int]):
+    """A time span, which becomes a number of microseconds."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -61,8 +61,8 @@ class Step(fields.Field[int]):
         return step // timedelta(microseconds=1)
 
 
-class Agg(fields.Field[Aggregate]):
-    """The name of an aggregate, but for some."""
+class AggregateField(fields.Field[Aggregate]):
+    """The name of an aggregate, without those in ``but``."""
 
     def __init__(self, description: str, but: tuple[Aggregate, ...] = ()) -> None:
         self._allowed = [each for each in Aggregate if each not in but]
@@ -77,7 +77,7 @@ class Agg(fields.Field[Aggregate]):
         return Aggregate(value)
 
 
-class Ordered(fields.Field[Order]):
+class OrderField(fields.Field[Order]):
     """The order of records in time."""
 
     def _deserialize(
@@ -89,22 +89,22 @@ class Ordered(fields.Field[Order]):
             raise ValidationError(f"{value!r} is neither asc nor desc") from None
 
 
-class Cursor(fields.Field[Position]):
-    """Where a page begins."""
+class CursorField(fields.Field[Position]):
+    """The position at which a page begins."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Position:
         try:
-            return cursor.decode(value)
+            return decode_cursor(value)
         except ValueError as error:
             raise ValidationError(str(error)) from None
 
 
-class GroupBy(Texts):
-    """Names of labels, repeated or between commas; deserialised to each of them once.
+class GroupByField(TextsField):
+    """Names of labels, repeated or separated by commas; each is taken once.
 
-    Groups are always of one metric, so that ``metric`` adds nothing.
+    A group always has one metric, so ``metric`` is accepted and adds nothing.
     """
 
     def __init__(self, description: str) -> None:
@@ -127,17 +127,16 @@ class GroupBy(Texts):
 class TimeQuery(FormatQuery):
     """A range of time."""
 
-    start_time = Moment(
+    start_time = TimeField(
         round_up=True,
         metadata=described(
-            "Oldest time wanted, inclusive, RFC 3339 or like now-1h. Default: from the beginning.",
+            "The oldest time, inclusive, RFC 3339 or like now-1h. Default: no limit.",
             "2025-07-18T20:42:34Z",
         ),
     )
-    end_time = Moment(
+    end_time = TimeField(
         metadata=described(
-            "Newest time wanted, inclusive, RFC 3339 or like now-1h. Default: up to now and "
-            "beyond.",
+            "The newest time, inclusive, RFC 3339 or like now-1h. Default: no limit.",
             "2099-12-31T23:59:59Z",
         )
     )
@@ -150,9 +149,9 @@ class TimeQuery(FormatQuery):
 
 
 class RecordsQuery(TimeQuery):
-    """Which time, in which order, and whether as records or by step."""
+    """The range of time, the order, the page, and the step."""
 
-    order = Ordered(
+    order = OrderField(
         metadata=described(
             "Newest first (desc) or oldest first (asc). Default: desc.",
             "desc",
@@ -160,41 +159,41 @@ class RecordsQuery(TimeQuery):
             enum=[order.value for order in Order],
         )
     )
-    limit = Count(
-        "Only this many records, the first in the order. If there are more, the header "
-        '`Link: <...>; rel="next"` has the address of the next page. Default: all of them.',
+    limit = CountField(
+        "At most this many records, the first in the order. If there are more, the header "
+        '`Link: <...>; rel="next"` has the address of the next page. Default: all records.',
         100,
         MOST_RECORDS,
     )
-    cursor = Cursor(
+    cursor = CursorField(
         metadata=described(
-            "Where a page begins: the addresses in Link headers have it. It stays right while "
-            "records land.",
+            "The position at which a page begins, from the address in a Link header. It stays "
+            "valid while new records land.",
             type="string",
             format="gputel-cursor",
         )
     )
-    step = Step(
+    step = StepField(
         metadata=described(
-            "Instead of records, one for each series and span of this length that has some: a "
-            "number with s, m, h or d. Spans begin at multiples of it since 1970-01-01 UTC.",
+            "Answer one record for each series and span of this length that has records: a number "
+            "with s, m, h or d. Spans begin at multiples of this length since 1970-01-01 UTC.",
             "5m",
             type="string",
             pattern="^[1-9][0-9]{0,7}[dhms]$",
         )
     )
-    agg = Agg(
-        "What `value` is of the records in a span: their average, smallest, largest, newest, "
-        "sum, number, or a percentile; or `rate`, the increase a second of a counter, of spans "
-        "with two records at least. Default: avg. Only together with `step`."
+    agg = AggregateField(
+        "How `value` comes from the records in a span: their average, smallest, largest, newest, "
+        "sum, number, or a percentile; or `rate`, the increase of a counter per second in spans "
+        "with at least two records. Default: avg. Only together with `step`."
     )
 
     fill = fields.String(
         validate=validate.OneOf(["null"], error="{input!r} is not null"),
         metadata=described(
-            "`null` answers a record with the value null for each span without records between the "
-            "first and the last of a series. Default: such spans are left out. Only together with "
-            "`step`.",
+            "With `null`, a span without records between the first and the last span of a series "
+            "gets a record with the value null. Default: such spans are left out. Only together "
+            "with `step`.",
             "null",
         ),
     )
@@ -207,21 +206,21 @@ class RecordsQuery(TimeQuery):
 
 
 class GpuTelemetryQuery(RecordsQuery):
-    """Which records of a GPU."""
+    """Parameters for the records of one GPU."""
 
-    metric = Texts(
+    metric = TextsField(
         "Only this metric; `*` stands for any text, `?` for one character. May be repeated.",
         "DCGM_FI_DEV_GPU_UTIL",
     )
 
 
 class FleetTelemetryQuery(RecordsQuery, SeriesFilters):
-    """Which records of all GPUs."""
+    """Parameters for the records of many GPUs."""
 
-    group_by = GroupBy(
-        "Instead of one record for each series and span, one for all series of a metric with the "
-        f"same values of these labels: {', '.join(LABEL_COLUMNS)} or metric, repeated or with "
-        "commas between. Only together with `step`, and not with `agg=last`."
+    group_by = GroupByField(
+        "Answer one record for all series of a metric that have the same values of these labels: "
+        f"{', '.join(LABEL_COLUMNS)} or metric, repeated or separated by commas. Only "
+        "together with `step`, and not with `agg=last`."
     )
 
     @validates_schema
@@ -239,7 +238,7 @@ class FleetTelemetryQuery(RecordsQuery, SeriesFilters):
 
 
 class FleetRecordSchema(RecordSchema):
-    """A record, or with `group_by` the value of a group: no labels but those it is grouped by."""
+    """A record; with `group_by` the value of a group, with only the labels of the group."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -14,7 +14,7 @@ from gputel.api.shared.documented import errors, listed, operation, query
 from gputel.api.shared.filters import GpuFilters, selection
 from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.schemas import GpuSchema, RecordSchema, described
-from gputel.api.telemetry.schemas import Agg, Count, Ordered, TimeQuery
+from gputel.api.telemetry.schemas import AggregateField, CountField, OrderField, TimeQuery
 from gputel.store.read.reader import EARLIEST, LATEST, Reader
 from gputel.store.read.telemetry import Asked
 from gputel.store.read.time_order import Order
@@ -24,7 +24,7 @@ from gputel.store.steps.top import By, Ranked, gpus_called, ranking
 _HOUR = timedelta(hours=1)
 
 
-class Metric(fields.String):
+class MetricField(fields.String):
     """The name of one metric."""
 
     def _deserialize(
@@ -38,28 +38,28 @@ class Metric(fields.String):
 
 
 class TopQuery(TimeQuery, GpuFilters):
-    """What to rank, by which metric and time."""
+    """What is ranked: the metric, the time, the aggregate."""
 
-    metric = Metric(
+    metric = MetricField(
         required=True,
         error_messages={"required": "is missing; write it like metric=DCGM_FI_DEV_GPU_TEMP"},
         metadata=described(
-            "The metric, without patterns: values of several do not compare.",
+            "The metric, without patterns: values of different metrics cannot be compared.",
             "DCGM_FI_DEV_GPU_TEMP",
             pattern="^[^*?]+$",
         ),
     )
-    n = Count("How many rows at most. Default: 10.", 10, 1000)
-    agg = Agg(
-        "What is compared: the average, smallest or largest of all records in the time, their sum, "
-        "number or a percentile; or the `rate` of a counter. Default: avg.",
+    n = CountField("The most rows of the answer. Default: 10.", 10, 1000)
+    agg = AggregateField(
+        "The value that is compared: the average, smallest or largest of all records in the time, "
+        "their sum, number or a percentile; or the `rate` of a counter. Default: avg.",
         but=(Aggregate.LAST,),
     )
     by = fields.String(
         validate=validate.OneOf(list(By), error=f"{{input!r}} is none of {', '.join(By)}"),
         metadata=described("Whether GPUs or hosts are ranked. Default: gpu.", "gpu"),
     )
-    order = Ordered(
+    order = OrderField(
         metadata=described(
             "Largest first (desc) or smallest first (asc). Default: desc.",
             "desc",
@@ -72,20 +72,22 @@ class TopQuery(TimeQuery, GpuFilters):
 class HostRankSchema(Schema):
     """One host of a ranking."""
 
-    rank = fields.Integer(required=True, metadata=described("From 1 on.", 1))
+    rank = fields.Integer(required=True, metadata=described("The rank, from 1.", 1))
     hostname, metric_name, value = (
         RecordSchema._declared_fields[name] for name in ("hostname", "metric_name", "value")
     )
 
 
 class RankSchema(Schema):
-    """One GPU of a ranking, with the labels that it was last seen with; or one host."""
+    """One GPU of a ranking with its latest labels, or one host."""
 
-    rank = fields.Integer(required=True, metadata=described("From 1 on.", 1))
-    uuid = fields.String(metadata=described("What identifies the GPU; not of a host."))
+    rank = fields.Integer(required=True, metadata=described("The rank, from 1.", 1))
+    uuid = fields.String(metadata=described("The unique id of the GPU; absent for a host."))
     hostname = GpuSchema._declared_fields["hostname"]
-    modelName = fields.String(metadata=described("The GPU's model; not of a host."))
-    gpu_id = fields.String(metadata=described("Its index on the host; not of a host."))
+    modelName = fields.String(metadata=described("The model of the GPU; absent for a host."))
+    gpu_id = fields.String(
+        metadata=described("The index of the GPU on its host; absent for a host.")
+    )
     metric_name, value = (RecordSchema._declared_fields[name] for name in ("metric_name", "value"))
 
 
@@ -93,9 +95,9 @@ class RankSchema(Schema):
     "list_top",
     "telemetry",
     "Rank GPUs or hosts",
-    "The GPUs, or hosts, with the largest (or smallest) value of a metric from `start_time` to "
-    "`end_time`: by default the ten largest averages of the last hour. Equal values are in order "
-    "of name; those of no number come last.",
+    "The GPUs or hosts with the largest (or smallest) value of a metric from `start_time` to "
+    "`end_time`. The default is the ten largest averages of the last hour. Equal values are in "
+    "order of name; values that are not numbers come last.",
 )
 @query(TopQuery)
 @listed(RankSchema, "The ranking; an empty list if there are no records.")
@@ -108,19 +110,21 @@ async def list_top(request: web.Request) -> web.Response:
 
 
 async def _rows(request: web.Request, by: By) -> list[dict[str, Any]]:
-    wanted, reader = request["querystring"], request.app[READER]
-    end = wanted.get("end_time", LATEST)
+    parameters, reader = request["querystring"], request.app[READER]
+    end = parameters.get("end_time", LATEST)
     since = max(min(end, datetime.now(UTC)), EARLIEST + _HOUR) - _HOUR
-    metric: str = wanted["metric"]
-    found = await ranking(
+    metric: str = parameters["metric"]
+    ranked = await ranking(
         reader,
-        Asked(selection({**wanted, "metric": [metric]}), wanted.get("start_time", since), end),
-        wanted.get("agg", Aggregate.AVG),
+        Asked(
+            selection({**parameters, "metric": [metric]}), parameters.get("start_time", since), end
+        ),
+        parameters.get("agg", Aggregate.AVG),
         by,
-        wanted.get("order", Order.NEWEST_FIRST) is Order.NEWEST_FIRST,
+        parameters.get("order", Order.NEWEST_FIRST) is Order.NEWEST_FIRST,
         request.app[LIMITS],
     )
-    best = found[: wanted.get("n", 10)]
+    best = ranked[: parameters.get("n", 10)]
     if by is By.HOST:
         return [
             {"rank": rank, "hostname": each.name, "metric_name": metric, "value": each.value}

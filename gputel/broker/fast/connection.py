@@ -1,6 +1,6 @@
 """The hot requests, read and answered without aiohttp's parser, router and writer.
 
-A connection is still aiohttp's, as ``Connection`` bounds it; this looks at the bytes first. A
+A connection is still aiohttp's, as ``ServerConnection`` bounds it; this looks at the bytes first. A
 hot request (POST to one of a few paths, with nothing unusual in its head) is read here and given to
 the very handler that the route has; its reply is written here. Everything else goes to aiohttp
 untouched: once something is not wholly understood, or slow to come, all the rest of its connection.
@@ -30,8 +30,8 @@ from gputel.web.access.access import ACCESS, Access
 from gputel.web.access.own_names import OwnNames
 from gputel.web.access.site import NAMES
 from gputel.web.access.tokens import Scope
-from gputel.web.server.connection import Connection
-from gputel.web.server.intake import SMALL_BYTES, Intake
+from gputel.web.server.connection import ServerConnection
+from gputel.web.server.intake import SMALL_BYTES, BodyIntake
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is aiohttp's
 _MAX_WAITING_BYTES = 64 * 1024  # of requests that were sent before the reply to an earlier one
@@ -52,7 +52,7 @@ def fast_connections(app: web.Application) -> Callable[[web.Server], FastPath]:
     return connection
 
 
-class FastPath(Connection):
+class FastPath(ServerConnection):
     """One connection."""
 
     __slots__ = (
@@ -76,8 +76,8 @@ class FastPath(Connection):
     def __init__(
         self,
         routes: Mapping[str, Answering],
-        intake: Intake,
-        replies: Intake,
+        intake: BodyIntake,
+        replies: BodyIntake,
         access: Access,
         names: OwnNames,
         *args: Any,

@@ -11,13 +11,13 @@ from typing import ParamSpec, Protocol, TypeVar, cast
 
 from aiohttp import web
 
-from gputel.broker.requests.intake import INTAKE, REPLIES, TOLD
+from gputel.broker.requests.intake import BOUNDS, INTAKE, REPLIES
 from gputel.config.settings import BrokerSettings
 from gputel.errors import Busy
 from gputel.mq.wire.encoding import encode
 from gputel.mq.wire.protocol import JSON, MAX_ITEMS_BYTES, MSGPACK
 from gputel.web.headers.added import NO_SNIFF
-from gputel.web.server.intake import SMALL_BYTES, Intake
+from gputel.web.server.intake import SMALL_BYTES, BodyIntake
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,12 +55,12 @@ async def read_items(request: web.Request, settings: BrokerSettings) -> bytes:
 
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
-    """The whole body. Raises PayloadTooLarge as early as that is known, else as Intake does."""
+    """The whole body. Raises PayloadTooLarge as early as that is known, else as BodyIntake does."""
     if getattr(request, "content", None) is not None:
-        return await request.app[INTAKE].whole(request, max_bytes)
+        return await request.app[INTAKE].receive(request, max_bytes)
     body = await request.read()  # the fast path has it already
     if len(body) > max_bytes:
-        raise TOLD.too_large(max_bytes)
+        raise BOUNDS.too_large(max_bytes)
     return body
 
 
@@ -78,7 +78,7 @@ def reserve(request: web.Request, size: int) -> None:
     task.add_done_callback(lambda _: replies.leave(size))
 
 
-def take_room(replies: Intake, size: int) -> None:
+def take_room(replies: BodyIntake, size: int) -> None:
     """Take room for a reply, until ``leave``. Raises Busy."""
     if not replies.take(size):
         raise Busy(

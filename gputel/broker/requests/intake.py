@@ -5,20 +5,20 @@ from __future__ import annotations
 from aiohttp import web
 
 from gputel.config.settings import BrokerSettings
-from gputel.web.server.intake import Intake, Told
+from gputel.web.server.intake import BodyIntake, BoundNames
 
-INTAKE = web.AppKey("intake", Intake)
+INTAKE = web.AppKey("intake", BodyIntake)
 
-REPLIES = web.AppKey("replies", Intake)
+REPLIES = web.AppKey("replies", BodyIntake)
 """Room for large replies until they are written."""
 
-TOLD = Told(
+BOUNDS = BoundNames(
     "--message-max-bytes of the broker, and 16 MiB without payloads",
     "--requests-max-bytes of the broker",
     "--receive-timeout-s of the broker",
 )
 
 
-def make_intake(settings: BrokerSettings) -> Intake:
+def make_intake(settings: BrokerSettings) -> BodyIntake:
     """Room as the settings say."""
-    return Intake(settings.requests_max_bytes, settings.receive_timeout_s, TOLD)
+    return BodyIntake(settings.requests_max_bytes, settings.receive_timeout_s, BOUNDS)

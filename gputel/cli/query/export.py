@@ -18,7 +18,7 @@ from gputel.cli.terminal import say
 from gputel.errors import UsageError
 from gputel.printable import printable
 
-_FORMATS = tuple(name for name in options.FORMATS if name != "table")
+_ENDINGS = " ".join(f".{name}" for name in options.API_FORMATS)
 
 
 @click.command("export")
@@ -29,8 +29,8 @@ _FORMATS = tuple(name for name in options.FORMATS if name != "table")
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(_FORMATS),
-    help="Default: what the end of FILE says, .json .ndjson .csv .arrow .parquet; else json.",
+    type=click.Choice(options.API_FORMATS),
+    help=f"Default: what the end of FILE says, {_ENDINGS}; else json.",
 )
 def export_command(file: str | None, api_url: str, format_: str | None, **wanted: Any) -> None:
     """Write all records that are selected to FILE; to standard output for -, and in a pipe.
@@ -77,9 +77,9 @@ def _format_of_output(format_: str | None, *, asked: bool) -> str:
 def _format_of(file: str, format_: str | None) -> str:
     """The format asked for, else that of the file's name; raises UsageError where it has none."""
     found = format_ or Path(file).suffix[1:].lower()
-    if found not in _FORMATS:
+    if found not in options.API_FORMATS:
         raise UsageError(
             f"{file}: its name does not say the format; end it in one of "
-            f"{' '.join('.' + name for name in _FORMATS)}, or give --format"
+            f"{_ENDINGS}, or give --format"
         )
     return found

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from gputel.api.formats.format import Format
 from gputel.cli.ask.api import default_api_url
 from gputel.cli.moments import Moment
 from gputel.cli.query import completion as complete
@@ -19,8 +20,9 @@ from gputel.model.names import GPU_FILTER_COLUMNS, GROUP_COLUMNS
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
-FORMATS = ("table", "json", "ndjson", "csv", "arrow", "parquet")
-BINARY = ("arrow", "parquet")
+API_FORMATS = tuple(each.value for each in Format)
+FORMATS = ("table", *API_FORMATS)
+BINARY = tuple(each.value for each in Format if not each.is_text)
 AGGREGATES = ("avg", "min", "max", "last", "sum", "count", "p50", "p95", "p99", "rate")
 
 _COMPLETERS = {

@@ -1,4 +1,4 @@
-"""Who may ask a server what: bearer tokens with scopes, and no open door by accident."""
+"""Access to a server: bearer tokens with scopes."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from aiohttp.typedefs import Middleware
 from gputel.config.settings import AccessSettings
 from gputel.errors import Forbidden, Unauthorized
 from gputel.web.access.own_names import OwnNames
-from gputel.web.access.tokens import Scope, Source, Token, find, parse, token_file
+from gputel.web.access.tokens import AccessToken, Scope, TokenSource, find, parse, token_file
 from gputel.web.errors import Handler
 from gputel.web.headers.added import SHOWN
 from gputel.web.server.open_connections import OpenConnections
 from gputel.web.server.tls import Certificate
 
 ScopeOf = Callable[[web.Request], Scope | None]
-"""What a request needs; None where everyone may ask."""
+"""The scope that a request needs; None if it needs no token."""
 
 HEALTH = frozenset({"/healthz", "/readyz"})
-"""Paths that orchestrators ask, who have no token; they tell nothing of what is measured."""
+"""Paths that orchestrators call without a token. They show no telemetry."""
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
 class Access:
-    """Whom the servers of a process let in, and how many at once; their certificate for TLS.
+    """The tokens, the limit of connections and the TLS certificate of the servers of a process.
 
-    Without a source of tokens everyone is.
+    Without a source of tokens, every client has access.
     """
 
     def __init__(
         self,
-        source: Source | None = None,
+        source: TokenSource | None = None,
         certificate: Certificate | None = None,
         allowed_hosts: str = "",
         open_connections: OpenConnections | None = None,
@@ -47,43 +47,43 @@ class Access:
 
     @classmethod
     def of(cls, settings: AccessSettings, kept_files: int = 0) -> Access:
-        """As the settings have it, with so many files kept from connections.
+        """The access that the settings define. ``kept_files`` files are not for connections.
 
-        Raises ConfigError for files that are wrong.
+        Raises ConfigError if a file of tokens or a certificate is wrong.
         """
         certificate = Certificate.of(settings)
-        sources: list[Source] = []
+        sources: list[TokenSource] = []
         if settings.token_file is not None:
             sources.append(token_file(settings.token_file))
         if settings.tokens is not None:
-            given = parse(settings.tokens.replace(";", "\n").splitlines(), "--tokens")
-            sources.append(lambda: given)
+            named_tokens = parse(settings.tokens.replace(";", "\n").splitlines(), "--tokens")
+            sources.append(lambda: named_tokens)
         tokens = (lambda: [token for source in sources for token in source()]) if sources else None
         counted = OpenConnections.of(settings, kept_files)
         return cls(tokens, certificate, settings.allowed_hosts or "", counted)
 
     @property
     def guarded(self) -> bool:
-        """Whether a token is asked for."""
+        """Whether requests need a token."""
         return self._source is not None
 
     def names(self, bound: str) -> OwnNames:
-        """By which names a server that listens on an address may be called."""
+        """The names of a server that listens on the address ``bound``."""
         return OwnNames(bound, self._allowed_hosts, self.guarded)
 
     @cached_property
     def own_token(self) -> str:
-        """A token of this process, with which it uses its own servers; known to nobody else."""
+        """The secret token with which this process uses its own servers."""
         return secrets.token_urlsafe(32)
 
     @cached_property
-    def _own(self) -> Token:
-        return Token.of("this process", [Scope.READ, Scope.WRITE], self.own_token)
+    def _own(self) -> AccessToken:
+        return AccessToken.of("this process", [Scope.READ, Scope.WRITE], self.own_token)
 
-    def check(self, authorization: str | None, scope: Scope) -> Token | None:
-        """The token of an ``Authorization`` header, if it allows the scope; None where all may.
+    def check(self, authorization: str | None, scope: Scope) -> AccessToken | None:
+        """The token in an ``Authorization`` header; None if the server needs no token.
 
-        Raises Unauthorized without a token that is known, Forbidden when it does not allow that.
+        Raises Unauthorized if the token is missing or unknown, Forbidden if it lacks the scope.
         """
         if self._source is None:
             return None
@@ -96,7 +96,7 @@ class Access:
         token = find([*self._source(), self._own], text.strip())
         if kind.lower() != "bearer" or token is None:
             raise Unauthorized(
-                "the token is not known here: send `Authorization: Bearer TOKEN` with one of the "
+                "the token is unknown: send `Authorization: Bearer TOKEN` with one of the "
                 "server's --token-file"
             )
         if scope not in token.scopes:
@@ -105,21 +105,21 @@ class Access:
 
 
 ACCESS = web.AppKey("access", Access)
-"""Whom an application lets in."""
+"""The access to an application."""
 
 
 def scope_by_method(request: web.Request) -> Scope:
-    """What a request needs where nothing else is said: to read, or to change things."""
+    """The default scope of a request: read, or admin if it may change something."""
     return Scope.READ if request.method in _SAFE else Scope.ADMIN
 
 
 def scope_of_health(request: web.Request) -> Scope | None:
-    """What a request needs of a server that tells of the process alone."""
+    """The scope that a request needs on a server that has only health and metrics."""
     return None if request.path in HEALTH else scope_by_method(request)
 
 
 def access_middleware(access: Access, scope_of: ScopeOf) -> Middleware:
-    """A middleware that lets requests through as ``access`` says; put it inside the errors."""
+    """A middleware that checks the token of a request. Put it after the error middleware."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -1,8 +1,8 @@
-"""The names by which a server may be called.
+"""The names of a server, which it accepts in the header ``Host``.
 
-A page of any site can make its own name point at this machine (DNS rebinding), and is then, to the
-browser, of one origin with the server. The name is still in ``Host``: a server that asks for no
-token answers only to names that no such page can have.
+A web page can make the name of its own site point at this machine (DNS rebinding). The browser then
+treats page and server as one origin. But ``Host`` still has the name of that site. So a server that
+needs no token accepts only names that no such site can have.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ANY = "*"
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[\w.~%-]+)?\]|[A-Za-z0-9._-]+)(?::\d{0,5})?", re.ASCII)
 _LOCAL = ("localhost", ".localhost")
-# Names that no public DNS has, so that nobody outside can let them point anywhere.
+# Names that public DNS cannot have, so nobody outside can point them at this machine.
 _PRIVATE = (".localhost", ".local", ".internal", ".svc", ".home.arpa")
 _MOST_KNOWN = 1000
 _LONGEST = 300  # a name has 253 characters at most
@@ -29,8 +29,9 @@ _SHOWN = 100
 class OwnNames:
     """The names of one server.
 
-    ``bound`` is ``--host``, ``allowed`` the names of the setting, with commas.
-    ``guarded``: it asks for tokens, which no page of another site has, so that any name will do.
+    ``bound`` is ``--host``. ``allowed`` has the names of the setting, with
+    commas. A ``guarded`` server needs tokens, which pages of other sites do not have, so it accepts
+    all names.
     """
 
     def __init__(self, bound: str = "127.0.0.1", allowed: str = "", guarded: bool = False) -> None:
@@ -55,7 +56,7 @@ class OwnNames:
         return True
 
     def names(self, host: str) -> bool:
-        """Whether the setting has the name in a ``Host`` header or an origin."""
+        """Whether the name in a ``Host`` header or an origin is one of the setting."""
         name = name_in(host)
         return name is not None and _matches(name, self._named)
 
@@ -64,14 +65,14 @@ class OwnNames:
         if not self.includes(host):
             shown = name_in(host) or host
             raise HostNotAllowed(
-                f"Host: {shown[:_SHOWN]!r} is no name of this server, which asks for no tokens: "
-                "use localhost or its address, or give the name to --allowed-hosts"
+                f"Host: {shown[:_SHOWN]!r} is no name of this server, which needs no tokens: "
+                "use localhost or its address, or add the name to --allowed-hosts"
             )
 
     def _is_own(self, name: str) -> bool:
         address = _address(name)
         if address is not None:
-            # Pages of other sites come by names: an address in Host is the one that was reached.
+            # A page of another site comes by a name. An address in Host is that of this server.
             return not self._loopback or address.is_loopback or address.is_unspecified
         if name in self._own or name.endswith(_LOCAL[1]) or _matches(name, self._named):
             return True
@@ -79,13 +80,13 @@ class OwnNames:
 
 
 def names_of(setting: str | None) -> frozenset[str]:
-    """The names in the setting, in small letters; one that begins with a dot is of a domain."""
+    """The names in the setting, in lower case. One that begins with a dot stands for a domain."""
     parts = (part.strip().lower() for part in (setting or "").split(","))
     return frozenset(part.removeprefix("*") if part != ANY else part for part in parts) - {""}
 
 
 def name_in(host: str) -> str | None:
-    """The name or address in a ``Host`` header, without its port; None for what is neither."""
+    """The name or address in a ``Host`` header, without the port; None if it is not valid."""
     match = _HOST.fullmatch(host) if len(host) <= _LONGEST else None
     return match[1].strip("[]").lower().removesuffix(".") if match else None
 

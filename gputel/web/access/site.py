@@ -1,8 +1,8 @@
-"""Pages of other sites, open in a browser beside the server: what they may ask, and what not.
+"""Cross-site requests: requests that web pages of other sites send from a browser.
 
-A browser sends a page's request wherever the page likes, and keeps only the answer from it, so
-that what changes something must be refused here. A client that is no browser sends neither
-``Origin`` nor ``Sec-Fetch-Site``, and is let through. Format: https://www.w3.org/TR/fetch-metadata/
+A browser sends a request of a page to any server, and only hides the answer from the page. So the
+server has to refuse requests that change something. A client that is no browser sends neither
+``Origin`` nor ``Sec-Fetch-Site``, and is not refused. Format: https://www.w3.org/TR/fetch-metadata/
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ from gputel.errors import BadRequest, Busy, CrossSite, UnsupportedMediaType
 from gputel.web.access.own_names import OwnNames
 from gputel.web.errors import Handler
 
-Welcome = Callable[[web.Request, str], bool]
-"""Whether pages of an origin may send a request, although they are of another site."""
+IsAllowedOrigin = Callable[[web.Request, str], bool]
+"""Whether pages of an origin on another site may send a request."""
 
 NAMES = web.AppKey("names", OwnNames)
-"""The names of the server that an application is of."""
+"""The names of the server of an application."""
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-_TOLD_TO_ALL = frozenset({"/healthz", "/readyz", "/metrics"})
+_ALWAYS_SERVED = frozenset({"/healthz", "/readyz", "/metrics"})
 _OWN = frozenset({"same-origin", "none"})
-# What a browser sends to any site without asking that first.
+# Types that a browser sends to any site without a preflight.
 _SIMPLE = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 _OF_BROWSERS = ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
 _SHOWN = 100
 
 
-def nobody(_request: web.Request, _origin: str) -> bool:
-    """No page of another site is welcome."""
+def no_origin(_request: web.Request, _origin: str) -> bool:
+    """Allow no page of another site."""
     return False
 
 
 def site_middleware(
-    names: OwnNames, welcome: Welcome = nobody, *, typed: bool = False
+    names: OwnNames, is_allowed: IsAllowedOrigin = no_origin, *, typed: bool = False
 ) -> Middleware:
-    """A middleware that refuses foreign names, and changes by pages of other sites.
+    """A middleware that refuses wrong names in Host, and changes by pages of other sites.
 
-    And all but health, where the server has too many connections.
-
-    ``typed``: bodies that a browser sends must be told to be JSON or MessagePack.
+    If the server has too many connections, it also refuses all requests except health. With
+    ``typed``, bodies from a browser need a Content-Type that a browser sends only after a
+    preflight, such as JSON or MessagePack.
     """
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         crowded = getattr(request.protocol, "crowded", None)
-        if crowded and request.path not in _TOLD_TO_ALL:
+        if crowded and request.path not in _ALWAYS_SERVED:
             raise Busy(crowded)
         _check_host(request, names)
         if request.method not in _READING:
-            _check_site(request, names, welcome)
+            _check_site(request, names, is_allowed)
             if typed:
                 _check_type(request)
         return await handler(request)
@@ -65,36 +65,36 @@ def site_middleware(
 def _check_host(request: web.Request, names: OwnNames) -> None:
     hosts = request.headers.getall("Host", [])
     if len(hosts) > 1:
-        raise BadRequest("Host: is there more than once")
-    if hosts:  # only HTTP/1.0 has none, and no browser speaks that
+        raise BadRequest("Host: is given more than once")
+    if hosts:  # only HTTP/1.0 has none, and no browser uses that
         names.check(hosts[0])
 
 
-def _check_site(request: web.Request, names: OwnNames, welcome: Welcome) -> None:
+def _check_site(request: web.Request, names: OwnNames, is_allowed: IsAllowedOrigin) -> None:
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
     if site is None and origin is None:
         return
     if site in _OWN or (site is None and _is_own(origin or "", request, names)):
         return
-    if origin is not None and (welcome(request, origin) or _is_named(origin, names)):
+    if origin is not None and (is_allowed(request, origin) or _is_allowed_host(origin, names)):
         return
     raise CrossSite(
         f"{request.method} {request.path[:_SHOWN]} was sent by a web page of another site"
-        f"{f' ({origin[:_SHOWN]})' if origin else ''}: pages may change nothing here unless they "
-        "are this server's own, or their origin is in --cors-origins of the api or its name in "
+        f"{f' ({origin[:_SHOWN]})' if origin else ''}: a page may change something here only if "
+        "it is of this server, or its origin is in --cors-origins of the api, or its host is in "
         "--allowed-hosts"
     )
 
 
 def _is_own(origin: str, request: web.Request, names: OwnNames) -> bool:
-    """Whether an origin is this server's, as a browser sends it that tells nothing else."""
-    scheme, place = _parts(origin)
+    """Whether an origin is that of this server; for browsers without ``Sec-Fetch-Site``."""
+    scheme, netloc = _parts(origin)
     port = {"http": ":80", "https": ":443"}.get(scheme)
     host = request.headers.get("Host", "").lower()
-    return port is not None and place.removesuffix(port) == host.removesuffix(port)
+    return port is not None and netloc.removesuffix(port) == host.removesuffix(port)
 
 
-def _is_named(origin: str, names: OwnNames) -> bool:
+def _is_allowed_host(origin: str, names: OwnNames) -> bool:
     return names.names(_parts(origin)[1])
 
 
@@ -112,8 +112,8 @@ def _check_type(request: web.Request) -> None:
     if not any(name in headers for name in _OF_BROWSERS) or not request.body_exists:
         return
     if "Content-Type" not in headers or request.content_type in _SIMPLE:
-        given = headers.get("Content-Type", "")[:_SHOWN]
+        content_type = headers.get("Content-Type", "")[:_SHOWN]
         raise UnsupportedMediaType(
-            f"Content-Type: {given!r} is nothing that a web page may send here; send "
+            f"Content-Type: {content_type!r} is not allowed from a web page; send "
             "application/json or application/msgpack"
         )

@@ -1,4 +1,4 @@
-"""How much one client may ask: requests a second, and requests at once."""
+"""Limits of one client: requests per second, and concurrent requests."""
 
 from __future__ import annotations
 
@@ -20,68 +20,69 @@ _MOST_CLIENTS = 10_000
 
 
 @dataclass
-class _Client:
-    left: float  # requests that it may make at once
-    at: float  # the loop's seconds, when that was so
+class _Bucket:
+    tokens: float  # requests that the client may send now
+    filled_at: float  # seconds of the event loop when ``tokens`` was computed
     running: int = 0
 
 
 class Throttle:
-    """A bucket of requests for each client, filled at a steady rate.
+    """A token bucket for each client.
 
-    ``rate`` requests a second on average, ``burst`` at once, ``at_once`` unanswered ones; a limit
-    of 0 is none. Of clients that did not ask for long the oldest are forgotten.
+    A client may send ``rate`` requests per second on average, ``burst`` requests at once, and have
+    ``at_once`` concurrent requests. 0 means no limit. If there are too many clients, the bucket of
+    the client whose last request is the oldest is deleted.
     """
 
     def __init__(self, rate: float = 0, burst: int = 1, at_once: int = 0) -> None:
         self._rate = rate
         self._burst = max(1, burst)
         self._at_once = at_once
-        self._clients: OrderedDict[str, _Client] = OrderedDict()
+        self._clients: OrderedDict[str, _Bucket] = OrderedDict()
 
     @property
     def unlimited(self) -> bool:
-        """Whether there is nothing to count."""
+        """Whether there are no limits."""
         return not self._rate and not self._at_once
 
     def enter(self, who: str, now: float) -> dict[str, str]:
-        """Count a request, until ``leave``; the headers that tell what is left.
+        """Count a request that lasts until ``leave``. Returns the RateLimit headers.
 
-        Raises TooManyRequests, which was not counted.
+        Raises TooManyRequests if it is over a limit; then it is not counted.
         """
         client = self._client(who, now)
         if self._at_once and client.running >= self._at_once:
             raise _refusal(
-                f"{who} has {client.running} requests unanswered, and {self._at_once} is the most "
-                "at once: wait for one of them (--concurrency-limit)",
+                f"{who} has {client.running} requests without an answer, and the limit is "
+                f"{self._at_once}: wait for one of them (--concurrency-limit)",
                 {"Retry-After": "1"},
             )
         if not self._rate:
             client.running += 1
             return {}
-        client.left = min(self._burst, client.left + (now - client.at) * self._rate)
-        client.at = now
-        if client.left < 1:
-            wait_s = math.ceil((1 - client.left) / self._rate)
+        client.tokens = min(self._burst, client.tokens + (now - client.filled_at) * self._rate)
+        client.filled_at = now
+        if client.tokens < 1:
+            wait_s = math.ceil((1 - client.tokens) / self._rate)
             raise _refusal(
-                f"{who} has asked {self._rate:g} times a second for too long: try again in "
+                f"{who} sends more than {self._rate:g} requests per second: try again in "
                 f"{wait_s} s (--rate-limit, --rate-burst)",
-                {"Retry-After": str(wait_s), **self._told(client)},
+                {"Retry-After": str(wait_s), **self._headers(client)},
             )
-        client.left -= 1
+        client.tokens -= 1
         client.running += 1
-        return self._told(client)
+        return self._headers(client)
 
     def leave(self, who: str) -> None:
-        """The request was answered."""
+        """Note that the request has been answered."""
         client = self._clients.get(who)
         if client is not None:
             client.running -= 1
 
-    def _client(self, who: str, now: float) -> _Client:
+    def _client(self, who: str, now: float) -> _Bucket:
         client = self._clients.get(who)
         if client is None:
-            client = self._clients[who] = _Client(self._burst, now)
+            client = self._clients[who] = _Bucket(self._burst, now)
             if len(self._clients) > _MOST_CLIENTS:
                 self._forget_one()
         self._clients.move_to_end(who)
@@ -92,11 +93,11 @@ class Throttle:
         if idle is not None:
             del self._clients[idle]
 
-    def _told(self, client: _Client) -> dict[str, str]:
-        full_s = math.ceil((self._burst - client.left) / self._rate)
+    def _headers(self, client: _Bucket) -> dict[str, str]:
+        full_s = math.ceil((self._burst - client.tokens) / self._rate)
         return {
             "RateLimit-Limit": str(self._burst),
-            "RateLimit-Remaining": str(int(client.left)),
+            "RateLimit-Remaining": str(int(client.tokens)),
             "RateLimit-Reset": str(full_s),
         }
 
@@ -108,9 +109,9 @@ def _refusal(message: str, headers: dict[str, str]) -> TooManyRequests:
 
 
 def throttle_middleware(throttle: Throttle, scope_of: ScopeOf) -> Middleware:
-    """A middleware that counts the requests of each token, or of each address without tokens.
+    """A middleware that limits each token, or each address if there are no tokens.
 
-    What needs no token is not counted: health, and the pages.
+    Paths that need no token are not limited: health, and the pages.
     """
 
     @web.middleware

@@ -1,1 +1,1 @@
-"""Request headers read, response headers written, as the HTTP standards have them."""
+"""Request headers and response headers, as the HTTP standards define them."""

@@ -1,4 +1,4 @@
-"""What a client would rather have: the Accept headers of a request, with their q-values.
+"""Content negotiation: the Accept headers of a request, with their q-values.
 
 Format: https://www.rfc-editor.org/rfc/rfc9110#section-12.4.2
 """
@@ -12,9 +12,9 @@ _QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*", re.ASCI
 
 
 def media_type(header: Iterable[str], offers: Sequence[str]) -> str | None:
-    """The offer that fits Accept best, the earlier of two that fit as well; None if none does.
+    """The offer that Accept prefers, the earlier one of equals; None if it allows none.
 
-    The first offer where the header is not there or empty.
+    It is the first offer if the header is missing or empty.
     """
     ranges = list(_ranges(header))
     if not ranges:
@@ -23,7 +23,7 @@ def media_type(header: Iterable[str], offers: Sequence[str]) -> str | None:
 
 
 def coding(header: Iterable[str], offers: Sequence[str]) -> str | None:
-    """The offer that Accept-Encoding likes best; None where it names none, and none fits."""
+    """The offer that Accept-Encoding prefers; None if it allows none."""
     ranges = dict(_ranges(header))
     return _best([(ranges.get(offer, ranges.get("*", 0.0)), offer) for offer in offers])
 
@@ -34,19 +34,19 @@ def _best(qualities: Sequence[tuple[float, str]]) -> str | None:
 
 
 def _of_media_type(offer: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """The q of the closest range: its type and subtype, then its type, then any."""
+    """The q of the most specific range that matches the offer; 0 if none does."""
     closest = (offer, f"{offer.partition('/')[0]}/*", "*/*")
-    for wanted in closest:
-        for given, quality in ranges:
-            if given == wanted:
+    for media_range in closest:
+        for name, quality in ranges:
+            if name == media_range:
                 return quality
     return 0.0
 
 
 def _ranges(header: Iterable[str]) -> Iterator[tuple[str, float]]:
-    """Each range with its q; what is no q counts as 1, parameters of a type are passed over."""
+    """Each range with its q, which is 1 if it is missing. Other parameters are ignored."""
     for part in ",".join(header).split(","):
         name, *parameters = part.split(";")
         if name.strip():
-            found = [match[1] for match in map(_QUALITY.fullmatch, parameters) if match]
-            yield name.strip().lower(), float(found[-1]) if found else 1.0
+            qualities = [match[1] for match in map(_QUALITY.fullmatch, parameters) if match]
+            yield name.strip().lower(), float(qualities[-1]) if qualities else 1.0

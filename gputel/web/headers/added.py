@@ -1,4 +1,4 @@
-"""Headers that every response carries, or that a middleware wants in it, however it is sent."""
+"""Headers that all responses have, and headers that a middleware adds to a response."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from types import MappingProxyType
 from aiohttp import web
 
 SHOWN = "gputel_token"
-"""Where a request has the Token that let it in."""
+"""The key of a request for its AccessToken."""
 
 _HEADERS = "gputel_response_headers"
 _NO_SNIFF = "X-Content-Type-Options"
 _REFUSED = (401, 403)
 
 NO_SNIFF = MappingProxyType({_NO_SNIFF: "nosniff"})
-"""What every response carries: browsers take it for nothing but its Content-Type."""
+"""Headers of all responses: browsers must not guess another Content-Type."""
 
 GUARDED = MappingProxyType(
     {
@@ -26,16 +26,16 @@ GUARDED = MappingProxyType(
         "Referrer-Policy": "no-referrer",
     }
 )
-"""What those carry that browsers may show: data, errors. It runs nothing, and is in no frame."""
+"""Headers of data and errors: a browser that shows them runs no script and allows no frame."""
 
 
 def add_headers(request: web.Request, headers: Mapping[str, str]) -> None:
-    """Have the response to a request carry these headers, but for those that it sets itself."""
+    """Add headers to the response to a request, except those that the response sets itself."""
     request[_HEADERS] = {**request.get(_HEADERS, {}), **headers}
 
 
 async def set_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Set them; for ``app.on_response_prepare``."""
+    """Set the headers of ``add_headers``; for ``app.on_response_prepare``."""
     for name, text in request.get(_HEADERS, {}).items():
         if name == "Vary" and name in response.headers:
             response.headers[name] += f", {text}"
@@ -44,9 +44,9 @@ async def set_headers(request: web.BaseRequest, response: web.StreamResponse) ->
 
 
 async def guard_response(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Set ``GUARDED``, unless the response has set what it needs; for ``on_response_prepare``.
+    """Set ``GUARDED``, unless the response has headers of its own; for ``on_response_prepare``.
 
-    What a token let in, or kept out, is kept by no cache that others use.
+    Shared caches must not store a response that depends on a token.
     """
     headers = response.headers
     if _NO_SNIFF not in headers:

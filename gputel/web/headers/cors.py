@@ -1,4 +1,4 @@
-"""Cross-origin requests: which web pages of other sites may read the answers."""
+"""CORS: the allowed origins, whose web pages may read the answers."""
 
 from __future__ import annotations
 
@@ -24,24 +24,27 @@ _PREFLIGHT = {
 ANY = "*"
 
 
-def origins_of(settings: ApiSettings) -> frozenset[str]:
-    """The origins of the setting."""
+def allowed_origins(settings: ApiSettings) -> frozenset[str]:
+    """The allowed origins in the setting."""
     return frozenset(text.strip() for text in (settings.cors_origins or "").split(",")) - {""}
 
 
-def cors_middleware(origins: frozenset[str]) -> Middleware:
-    """A middleware for pages of these origins; put it outside of whatever may refuse."""
+def cors_middleware(allowed: frozenset[str]) -> Middleware:
+    """A middleware that answers preflight requests and sets the CORS headers.
+
+    Put it before all middlewares that may refuse a request.
+    """
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin")
-        if not origins or origin is None:
+        if not allowed or origin is None:
             return await handler(request)
-        if ANY in origins:
+        if ANY in allowed:
             add_headers(request, {"Access-Control-Allow-Origin": ANY})
         else:
             add_headers(request, {"Vary": "Origin"})
-            if origin not in origins:
+            if origin not in allowed:
                 return await handler(request)
             add_headers(request, {"Access-Control-Allow-Origin": origin})
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:

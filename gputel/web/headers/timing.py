@@ -1,4 +1,4 @@
-"""Where the time of a request goes, told in its ``Server-Timing`` header.
+"""The times of the phases of a request, for its ``Server-Timing`` header.
 
 Format: https://www.w3.org/TR/server-timing/
 """
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 
 class Timing:
-    """Seconds by phase, since it was made."""
+    """Measures phases. The total time begins when it is made."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
@@ -19,7 +19,7 @@ class Timing:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the time until its end to the phase."""
+        """Add the time until the end of the context to the phase."""
         began = time.perf_counter()
         try:
             yield

@@ -1,1 +1,1 @@
-"""Sockets in, aiohttp applications served: listener, TLS, ports, exposure."""
+"""Serves aiohttp applications on sockets: listener, TLS, ports, exposure."""

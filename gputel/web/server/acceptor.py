@@ -1,4 +1,4 @@
-"""Accepts connections, within the bounds of the process, and through a shortage of files."""
+"""Accepts connections within the limits of the process, and survives a shortage of files."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
-from gputel.web.server.connection import Connection
+from gputel.web.server.connection import ServerConnection
 from gputel.web.server.open_connections import OpenConnections, Peer
 
 log = logging.getLogger("gputel.web")
 
 _SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_AT_ONCE = 64  # accepted before others get their turn
-_REST_S = 0.2  # until it is tried again in a shortage
+_AT_ONCE = 64  # connections accepted before other work gets its turn
+_REST_S = 0.2  # wait before the next try in a shortage
 _LOG_S = 60.0
 
 
 class Acceptor:
-    """Listens on bound sockets until it is closed. ``make`` makes what reads a connection."""
+    """Listens on bound sockets until it is closed. ``make`` makes the protocol of a connection."""
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
-        make: Callable[[], Connection],
+        make: Callable[[], ServerConnection],
         open_connections: OpenConnections,
         context: ssl.SSLContext | None,
     ) -> None:
@@ -45,7 +45,7 @@ class Acceptor:
             self._loop.add_reader(sock, self._accept, sock)
 
     def close(self) -> None:
-        """Listen no more; what was accepted goes on, but for TLS handshakes."""
+        """Stop listening. Accepted connections go on, unfinished TLS handshakes are cancelled."""
         for sock in self.sockets:
             self._loop.remove_reader(sock)
             sock.close()
@@ -55,7 +55,7 @@ class Acceptor:
                 task.cancel()
 
     async def closed(self) -> None:
-        """Wait until all that was accepted is open."""
+        """Wait until all accepted connections are open."""
         if self._opening:
             await asyncio.wait(self._opening)
 
@@ -75,7 +75,7 @@ class Acceptor:
             task.add_done_callback(self._opening.discard)
 
     async def _open_connection(self, sock: socket.socket, peer: Peer) -> None:
-        def make() -> Connection:
+        def make() -> ServerConnection:
             connection = self._make()
             connection.crowded = peer.crowded
             connection.left = lambda: self._open.leave(peer)
@@ -87,7 +87,7 @@ class Acceptor:
             await self._loop.connect_accepted_socket(
                 make, sock, ssl=self._context, ssl_handshake_timeout=patience_s
             )
-        except OSError as error:  # of TLS as well
+        except OSError as error:  # including errors of TLS
             self._open.leave(peer)
             log.debug("a connection from %s was not opened: %s", peer.client, error)
         except BaseException:
@@ -95,7 +95,7 @@ class Acceptor:
             raise
 
     def _rest(self, listening: socket.socket, error: OSError) -> None:
-        """Accept no more for a moment: the socket stays readable, and would keep the CPU busy."""
+        """Stop accepting for a moment: the socket stays readable and would keep the CPU busy."""
         self._loop.remove_reader(listening)
         self._loop.call_later(_REST_S, self._resume, listening)
         if error.errno in _SHORTAGE:
@@ -104,8 +104,8 @@ class Acceptor:
         if now - self._logged_at >= _LOG_S:
             self._logged_at = now
             log.warning(
-                "cannot accept connections (%s), with %d open: idle ones are closed, and it is "
-                "tried again",
+                "cannot accept connections (%s), with %d open: idle ones are closed before the "
+                "next try",
                 error.strerror,
                 self._open.count,
             )

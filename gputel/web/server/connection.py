@@ -1,4 +1,4 @@
-"""One connection of a server: aiohttp's, with bounds on how long its peer may take."""
+"""One connection of a server: that of aiohttp, with limits on the time that its peer takes."""
 
 from __future__ import annotations
 
@@ -23,22 +23,27 @@ from gputel.web.headers.added import GUARDED
 log = logging.getLogger("gputel.web")
 
 LEAST_BYTES_PER_S = 64 * 1024
-"""A peer that sends a body or takes a reply more slowly than this, on average, is cut off."""
+"""A peer that sends a body or takes a reply more slowly than this on average is cut off."""
 
 _MESSAGE_CHARS = 200
 _CROWDED_S = 2.0
 _TICK_S = 0.002
 _QUEUED = getattr(termios, "TIOCOUTQ", None) if sys.platform == "linux" else None
-_PROBES = ((6, "TCP_KEEPCNT"), (10, "TCP_KEEPINTVL"), (60, "TCP_KEEPIDLE"))  # dead in 2 minutes
+_PROBES = (
+    (6, "TCP_KEEPCNT"),
+    (10, "TCP_KEEPINTVL"),
+    (60, "TCP_KEEPIDLE"),
+)  # a dead peer is detected within 2 minutes
 
 
-class Connection(web.RequestHandler):
-    """Cuts off a peer that does not take its reply, and answers bad HTTP as errors are answered.
+class ServerConnection(web.RequestHandler):
+    """Cuts off a peer that does not take its reply, and answers malformed HTTP in JSON.
 
-    ``reply_s`` is the seconds in which a peer must take its reply, or of a large one as much as
-    one of ``reply_bytes_per_s`` would; None: as long as it likes. ``head_s`` is the seconds for
-    the first head of a request, and for the rest of any that has begun to come. ``crowded`` tells
-    why there is no room for it; then it gets one reply. ``left`` is called when it is closed.
+    ``reply_s`` is the number of seconds in which a peer has to take its reply, or as much of a
+    large reply as ``reply_bytes_per_s`` gives for that time; None means no limit. ``head_s`` is the
+    number of seconds for the first head of a request, and for the rest of each head that has begun.
+    If there are too many connections, ``crowded`` has the reason, and the peer gets one reply.
+    ``left`` is called when the connection is closed.
     """
 
     __slots__ = (
@@ -65,16 +70,18 @@ class Connection(web.RequestHandler):
         self.left: Callable[[], None] | None = None
         self.wire: asyncio.Transport | None = None  # the transport, also while it is being closed
         self._head: asyncio.TimerHandle | None = None
-        self._partial = False  # whether that waits for the rest of a head
+        self._partial = False  # whether ``_head`` waits for the rest of a head
         self._unused_until = 0.0
         self._taking: asyncio.TimerHandle | None = None
-        self._untaken = 0  # bytes of replies, when they were last looked at
+        self._untaken = 0  # bytes of replies not yet taken at the last look
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Have the system find out whether the peer's machine is still there."""
+        """Start the timers, and have the system check whether the machine of the peer is alive."""
         super().connection_made(transport)
         self.wire = cast(asyncio.Transport, transport)
-        self._next_keepalive_close_time -= _TICK_S  # not what a reply in this moment sets it to
+        self._next_keepalive_close_time -= (
+            _TICK_S  # so that no reply at this moment sets the same time
+        )
         self._unused_until = self._next_keepalive_close_time
         self._expect_head()
         sock = transport.get_extra_info("socket")
@@ -85,7 +92,7 @@ class Connection(web.RequestHandler):
                     sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; a body that turns out not to be framed as HTTP is not waited for."""
+        """Read on. Stop waiting for a body whose framing is not valid."""
         super().data_received(data)
         if self._messages:
             self.head_came()
@@ -100,41 +107,41 @@ class Connection(web.RequestHandler):
                     body.set_exception(web.RequestPayloadError("no chunk where one must be"))
 
     def pause_writing(self) -> None:
-        """The peer does not take its reply as fast as it is written: see that it goes on."""
+        """Watch the peer: it does not take its reply as fast as it is written."""
         super().pause_writing()
         self._watch()
 
     def resume_writing(self) -> None:
-        """It has taken what was written."""
+        """Stop watching: the peer has taken what was written."""
         super().resume_writing()
         self._unwatch()
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is lost when it is closed: no request is under way."""
+        """Whether it can be closed without loss: no request is being handled."""
         if self.wire is None or self.transport is None:
             return True  # in a TLS handshake, or being closed
         return self._waiter is not None and not self._messages
 
     @property
     def answered(self) -> bool:
-        """Whether a request of it was."""
+        """Whether one of its requests has been answered."""
         return self.idle_since != self._unused_until
 
     @property
     def idle_since(self) -> float:
-        """Grows with the time at which it became idle."""
+        """A number that grows with the time at which it became idle."""
         return self._next_keepalive_close_time
 
     def head_came(self) -> None:
-        """The head of a request is whole."""
+        """Note that the head of a request is complete."""
         self._partial = False
         if self._head is not None:
             self._head.cancel()
             self._head = None
 
     def _part_came(self) -> None:
-        """What came is the beginning of a head, unless a request is under way."""
+        """Note the beginning of a head, unless a request is being handled."""
         if self._waiter is not None or not self._request_count:
             self._partial = True
             if self._head is None:
@@ -146,14 +153,14 @@ class Connection(web.RequestHandler):
             self._head = self._loop.call_later(wait_s, self._late)
 
     def _late(self) -> None:
-        """Close it, unless the head came in a way that was not seen, as those of the fast path."""
+        """Close it, unless the head came unseen, as heads of the fast path do."""
         self._head = None
         if self.idle and (not self.answered or self._partial):
             metrics.HTTP_CONNECTIONS_CLOSED.labels("late").inc()
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Watch no more."""
+        """Stop all timers."""
         self._unwatch()
         self.head_came()
         super().connection_lost(exc)
@@ -167,21 +174,21 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Refuse what is no HTTP in the shape of all errors, then close."""
+        """Refuse malformed HTTP in the form of all errors, then close."""
         if status >= 500 or request.writer.output_size > 0:
             fault = super().handle_error(request, status, exc, message)
             fault.headers.update(GUARDED)
             return fault
         reason = " ".join((message or "malformed").split())[:_MESSAGE_CHARS]
-        log.debug("refused what is no HTTP, from %s: %s", request.remote, reason)
-        response = error_response(status, "bad_request", _told(exc, reason), GUARDED)
+        log.debug("refused malformed HTTP from %s: %s", request.remote, reason)
+        response = error_response(status, "bad_request", _bad_request_message(exc, reason), GUARDED)
         response.force_close()
         return response
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Write a reply; what aiohttp refused itself is put in the shape of all errors."""
+        """Write a reply. A refusal by aiohttp itself gets the form of all errors."""
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             resp = http_refusal(request, resp)
         if self.crowded and not resp.prepared:
@@ -189,7 +196,7 @@ class Connection(web.RequestHandler):
         return await super().finish_response(request, resp, start_time)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log a fault of the server; those of clients are theirs."""
+        """Log an error of the server. Errors of clients are logged at debug level."""
         if isinstance(kw.get("exc_info"), web.RequestPayloadError):
             log.debug(*args, **kw)
         else:
@@ -212,14 +219,14 @@ class Connection(web.RequestHandler):
         taken = self._untaken - untaken(transport)
         if taken < max(1, self.reply_bytes_per_s * reply_s):
             metrics.HTTP_CONNECTIONS_CLOSED.labels("stuck").inc()
-            log.info("closed a connection: its peer, %s, takes no reply", self.peername)
+            log.info("closed a connection: its peer, %s, does not take its reply", self.peername)
             transport.abort()
         else:
             self._watch()
 
 
 def untaken(transport: asyncio.Transport) -> int:
-    """Bytes that were written and that the peer's machine has not got, as far as that is known."""
+    """Bytes written that have not reached the machine of the peer, as far as known."""
     size = transport.get_write_buffer_size()
     sock = transport.get_extra_info("socket")
     if sock is None or _QUEUED is None:
@@ -231,7 +238,7 @@ def untaken(transport: asyncio.Transport) -> int:
     return size + int.from_bytes(answer, sys.byteorder)
 
 
-def _told(error: BaseException | None, reason: str) -> str:
+def _bad_request_message(error: BaseException | None, reason: str) -> str:
     if isinstance(error, LineTooLong):
         return (
             f"the address or a header is over {error.args[1]} bytes: ask for less at once, with "

@@ -1,4 +1,4 @@
-"""No server is open to a network by accident."""
+"""Keeps a server from being open to a network by accident."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def check_exposed(host: str, addresses: Iterable[str], settings: AccessSettings)
     guarded = settings.token_file is not None or settings.tokens is not None
     if not guarded and not settings.insecure and not all(map(is_loopback, addresses)):
         raise ConfigError(
-            f"--host: other machines reach {host}, and nothing asks them who they are: give "
-            "tokens with --token-file, or let everyone in with --insecure"
+            f"--host: other machines can reach {host}, and no token is needed: give "
+            "tokens with --token-file, or allow everyone with --insecure"
         )
 
 

@@ -1,4 +1,4 @@
-"""Request bodies on their way in: so many bytes at once, and none of them for ever."""
+"""Receiving of request bodies, with limits on their total size and on their time."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from gputel.errors import BadRequest, Busy, PayloadTooLarge, TooSlow
 from gputel.web.server.connection import LEAST_BYTES_PER_S
 
 SMALL_BYTES = 64 * 1024
-"""Bodies up to this are always let in; a connection buffers as much in any case."""
+"""Bodies up to this size always have room: a connection buffers as much anyway."""
 
 CROWDED_BYTES_PER_S = 1024 * 1024
-"""A peer that sends a body more slowly than this is cut off when others wait for room."""
+"""A peer that sends a body more slowly than this is cut off while others wait for room."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What refusals call the bounds: each a setting, and whose it is."""
+class BoundNames:
+    """The names of the limits in refusals: a setting, and the role that has it."""
 
     body: str
     bodies: str
@@ -36,61 +36,62 @@ _ROOM = web.RequestKey("room", int)
 
 
 @dataclass(eq=False)
-class _Body:
+class _IncomingBody:
     """A body that is being received."""
 
-    received: int = 0  # bytes of room that it holds
-    looked_at: int | None = None  # what it held at the last look for slow ones
+    received: int = 0  # bytes of room that it takes
+    looked_at: int | None = None  # ``received`` at the last look for slow bodies
     limit: asyncio.Timeout | None = None  # None while it waits for room
     crowded_out: bool = False
     turn: asyncio.Future[None] | None = None
 
 
-class Intake:
+class BodyIntake:
     """Room for the bodies of requests, until they are answered. Use it from one event loop only.
 
-    A body takes room as its bytes come. One that finds none waits for it, unread, in the order of
-    coming. The oldest that is still being received may pass the bound once no answer will give
-    room back, so that bodies cannot block each other; all together they are then over it by one
-    body at most. While any wait, the slowest sender below CROWDED_BYTES_PER_S is cut off.
+    A body takes room as its bytes come. If there is no room, it waits and is not read further; the
+    first that waits is the first to go on. If no answer will give room back, the oldest body that
+    is being received may go over the limit, so that bodies cannot block each other. Then the total
+    is over the limit by at most one body. While bodies wait, the slowest sender below
+    CROWDED_BYTES_PER_S is cut off.
     """
 
-    def __init__(self, max_bytes: int, timeout_s: float, told: Told) -> None:
+    def __init__(self, max_bytes: int, timeout_s: float, names: BoundNames) -> None:
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
-        self._told = told
-        self.held = 0
+        self._names = names
+        self.taken_bytes = 0
         """Bytes of room that are taken."""
-        self._receiving: dict[_Body, None] = {}  # oldest first
-        self._line: dict[_Body, int] = {}  # those that wait, and the bytes that each needs next
+        self._receiving: dict[_IncomingBody, None] = {}  # oldest first
+        self._line: dict[_IncomingBody, int] = {}  # bodies that wait, and the bytes they need
         self._look: asyncio.TimerHandle | None = None
-        self._partial = 0  # bytes held by bodies that are being received
+        self._partial = 0  # bytes taken by bodies that are being received
 
-    async def whole(self, request: web.Request, max_bytes: int) -> bytes:
-        """The whole body. Raises PayloadTooLarge as early as that is known, else as ``read``."""
+    async def receive(self, request: web.Request, max_bytes: int) -> bytes:
+        """The complete body. Raises PayloadTooLarge as soon as possible, else like ``read``."""
         length = request.content_length
         if length is not None and length > max_bytes:
-            raise self._told.too_large(max_bytes)
+            raise self._names.too_large(max_bytes)
         if not request.content.is_eof():
             return await self.read(request, max_bytes)
         try:
-            return await request.read()  # it is here already
+            return await request.read()  # all of it has come already
         except web.HTTPRequestEntityTooLarge:
-            raise self._told.too_large(max_bytes) from None
+            raise self._names.too_large(max_bytes) from None
         except web.RequestPayloadError as error:
             raise malformed(error) from None
 
     async def read(self, request: web.Request, max_bytes: int) -> bytes:
-        """The whole body of a request that aiohttp reads.
+        """The complete body of a request that aiohttp reads.
 
-        Its room is kept until ``let_go``, or until the task ends. Waits ``timeout_s`` for the body,
-        or for so much of it as a peer of LEAST_BYTES_PER_S would send, again and again; and as long
-        for room. Raises Busy, TooSlow, PayloadTooLarge, and BadRequest for a body that is not
-        framed or compressed as it says.
+        Its room is taken until ``let_go``, or until the task ends. The body has ``timeout_s`` to
+        come. A large body has this time for each part of the size that LEAST_BYTES_PER_S gives. The
+        wait for room has the same limit. Raises Busy, TooSlow, PayloadTooLarge, and BadRequest if
+        the framing or compression is not what the headers say.
         """
         if _size(request, max_bytes) <= SMALL_BYTES:
             return await self._receive(request.content, None, max_bytes)
-        body = _Body()
+        body = _IncomingBody()
         self._receiving[body] = None
         try:
             data = await self._receive(request.content, body, max_bytes)
@@ -107,22 +108,24 @@ class Intake:
         return data
 
     def let_go(self, request: web.Request) -> None:
-        """Give back the room of a body that ``read`` gave: nothing is left of it. Idempotent."""
+        """Give back the room of a body that is not in memory any more. Idempotent."""
         self.leave(request.pop(_ROOM, 0))
 
     def take(self, size: int) -> bool:
-        """Whether there is room for so many bytes at once; then ``leave`` when they are gone."""
+        """Take room for so many bytes if there is enough. Give it back with ``leave``."""
         if self._line or not self._fits(size):
             return False
-        self.held += size
+        self.taken_bytes += size
         return True
 
     def leave(self, size: int) -> None:
         """Give room back."""
-        self.held -= size
+        self.taken_bytes -= size
         self._admit()
 
-    async def _receive(self, content: StreamReader, body: _Body | None, max_bytes: int) -> bytes:
+    async def _receive(
+        self, content: StreamReader, body: _IncomingBody | None, max_bytes: int
+    ) -> bytes:
         loop = asyncio.get_running_loop()
         data = bytearray()
         step = due = int(LEAST_BYTES_PER_S * self._timeout_s)
@@ -133,7 +136,7 @@ class Intake:
                 while chunk := await content.readany():
                     data += chunk
                     if len(data) > max_bytes:
-                        raise self._told.too_large(max_bytes)
+                        raise self._names.too_large(max_bytes)
                     waited = body is not None and await self._grow(body, len(chunk))
                     if waited or len(data) >= due:
                         due = len(data) + step
@@ -142,15 +145,15 @@ class Intake:
             crowded_out = body is not None and body.crowded_out
             why = ", while others wait for room" if crowded_out else ""
             raise TooSlow(
-                f"only {len(data)} bytes of the body came in time{why} ({self._told.time}): send "
+                f"only {len(data)} bytes of the body came in time{why} ({self._names.time}): send "
                 "it faster"
             ) from None
         except web.RequestPayloadError as error:
             raise malformed(error) from None
         return bytes(data)
 
-    async def _grow(self, body: _Body, size: int) -> bool:
-        """Take room for more of a body; whether it had to wait for it. Raises Busy."""
+    async def _grow(self, body: _IncomingBody, size: int) -> bool:
+        """Take room for more of a body. Returns whether it had to wait. Raises Busy."""
         if (not self._line and self._fits(size)) or self._may_pass(body):
             self._grant(body, size)
             return False
@@ -165,8 +168,8 @@ class Intake:
                 await body.turn
         except TimeoutError:
             raise Busy(
-                f"other requests' bodies hold all of {self._max_bytes} bytes "
-                f"({self._told.bodies}): try again"
+                f"the bodies of other requests take all of {self._max_bytes} bytes "
+                f"({self._names.bodies}): try again"
             ) from None
         finally:
             self._line.pop(body, None)
@@ -174,13 +177,13 @@ class Intake:
         body.limit, body.looked_at = limit, None
         return True
 
-    def _grant(self, body: _Body, size: int) -> None:
-        self.held += size
+    def _grant(self, body: _IncomingBody, size: int) -> None:
+        self.taken_bytes += size
         self._partial += size
         body.received += size
 
-    def _ends(self, body: _Body) -> None:
-        """A body is whole, or nobody waits for it any more."""
+    def _ends(self, body: _IncomingBody) -> None:
+        """Note that a body is complete, or that its request has ended."""
         body.limit = None
         del self._receiving[body]
         self._partial -= body.received
@@ -195,19 +198,19 @@ class Intake:
                 return
             self._call(body)
 
-    def _call(self, body: _Body) -> None:
+    def _call(self, body: _IncomingBody) -> None:
         size = self._line.pop(body)
-        if body.turn is not None and not body.turn.done():  # else its request is leaving
+        if body.turn is not None and not body.turn.done():  # else its request has ended
             self._grant(body, size)
             body.turn.set_result(None)
 
-    def _may_pass(self, body: _Body) -> bool:
-        # Room that a whole body holds will come back: then there is something to wait for.
-        return next(iter(self._receiving)) is body and self.held == self._partial
+    def _may_pass(self, body: _IncomingBody) -> bool:
+        # A complete body will give its room back: then it is right to wait.
+        return next(iter(self._receiving)) is body and self.taken_bytes == self._partial
 
     def _fits(self, size: int) -> bool:
-        # What is larger than all the room is let in alone.
-        return not self.held or self.held + size <= self._max_bytes
+        # A body that is larger than all the room is accepted if it is the only one.
+        return not self.taken_bytes or self.taken_bytes + size <= self._max_bytes
 
     def _watch(self) -> None:
         if self._look is None:
@@ -235,9 +238,9 @@ class Intake:
 
 
 def malformed(error: Exception) -> BadRequest:
-    """The refusal of a body that HTTP itself cannot read."""
+    """The refusal of a body whose framing or compression is wrong."""
     reason = " ".join(str(error).split())[:200] or "broken off"
-    return BadRequest(f"the body is not framed or compressed as its head says: {reason}")
+    return BadRequest(f"the body is not framed or compressed as the headers say: {reason}")
 
 
 def _size(request: web.Request, max_bytes: int) -> int:

@@ -12,27 +12,26 @@ from typing import cast
 from aiohttp import web
 
 from gputel.web.server.acceptor import Acceptor
-from gputel.web.server.connection import Connection
+from gputel.web.server.connection import ServerConnection
 from gputel.web.server.hosts import own_address
 from gputel.web.server.open_connections import OpenConnections
 from gputel.web.server.ports import bound_sockets, refusal
 from gputel.web.server.tls import Certificate
 
-MakeConnection = Callable[[web.Server], Connection]
-"""Makes what reads and answers one connection, in place of Connection."""
+MakeConnection = Callable[[web.Server], ServerConnection]
+"""Makes the protocol of one connection, instead of a ServerConnection."""
 
-_READ_BYTES = 64 * 1024  # of a body that nobody reads yet, twice as many are buffered
+_READ_BYTES = 64 * 1024  # twice as many bytes of a body are buffered before it is read
 
-_BACKLOG = 1024  # connections that wait to be accepted: a crowd comes at once
+_BACKLOG = 1024  # connections that wait to be accepted: many may come at once
 
 
 @dataclass(frozen=True)
 class Patience:
     """How long a server waits for its peers.
 
-    ``idle_s``: for the next request on a connection. ``refused_s``: for the rest of a body that
-    was refused. ``reply_s``: for a reply to be taken, or so much of it as ``reply_bytes_per_s``
-    makes of that time, as ``Connection`` has it.
+    ``idle_s``: for the next request on a connection. ``refused_s``: for the rest of a refused body.
+    ``reply_s`` and ``reply_bytes_per_s``: until a reply is taken, as in ``ServerConnection``.
     """
 
     idle_s: float = 75.0
@@ -46,7 +45,7 @@ _PATIENCE = Patience()
 
 @dataclass(frozen=True)
 class Listener:
-    """A server that is listening: where, and on which port (the real one where 0 was asked)."""
+    """A server that is listening. ``port`` is the real port, even if the setting was 0."""
 
     host: str
     port: int
@@ -76,11 +75,11 @@ async def listen(
 ) -> AsyncIterator[Listener]:
     """Serve ``app`` until the context ends; open requests then get ``shutdown_timeout_s``.
 
-    Peers that outwear ``patience`` are cut off. ``flag`` is the setting that chose the port, named
-    in the error. A request whose client goes away has its handler cancelled. Without
-    ``auto_decompress``, handlers get bodies as they were sent. ``open_connections`` counts those
-    of all servers of a process. Raises PortTaken, or UsageError for an address that this machine
-    does not have or may not use.
+    Peers that take longer than ``patience`` are cut off. Errors name ``flag``, the setting of the
+    port. If a client leaves, the handler of its request is cancelled. Without ``auto_decompress``,
+    handlers get bodies as they were sent. ``open_connections`` counts the connections of all
+    servers of a process. Raises PortTaken, or UsageError for an address that this machine does not
+    have or must not use.
     """
     runner = web.AppRunner(
         app,
@@ -105,7 +104,7 @@ async def listen(
 
 
 class _Site(web.BaseSite):
-    """A site whose sockets and connections are ours."""
+    """A site of aiohttp with our own sockets and connections."""
 
     def __init__(
         self,
@@ -124,7 +123,7 @@ class _Site(web.BaseSite):
 
     @property
     def name(self) -> str:
-        """For aiohttp."""
+        """A name for aiohttp."""
         return f"{self._host}:{self._port}"
 
     async def start(self) -> None:
@@ -140,18 +139,18 @@ class _Site(web.BaseSite):
         self._acceptor = acceptor
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         await super().stop()
         if self._acceptor is not None:
             await self._acceptor.closed()
 
 
-def _connection(server: web.Server) -> Connection:
-    return Connection(server, loop=asyncio.get_running_loop(), **server._kwargs)
+def _connection(server: web.Server) -> ServerConnection:
+    return ServerConnection(server, loop=asyncio.get_running_loop(), **server._kwargs)
 
 
 def _patient(make: MakeConnection, patience: Patience, head_s: float) -> MakeConnection:
-    def made(server: web.Server) -> Connection:
+    def made(server: web.Server) -> ServerConnection:
         connection = make(server)
         connection.head_s = head_s
         connection.reply_s = patience.reply_s

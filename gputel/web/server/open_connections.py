@@ -1,4 +1,4 @@
-"""All open connections of a process: how many there may be, in all and of one client."""
+"""The open connections of a process, with limits in total and for each client."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from gputel.config.settings import AccessSettings
 from gputel.file_limit import file_limit
 
 if TYPE_CHECKING:
-    from gputel.web.server.connection import Connection
+    from gputel.web.server.connection import ServerConnection
 
 log = logging.getLogger("gputel.web")
 
 SPARE = 32
-"""Connections beyond the bounds that are told so, and may ask for health."""
+"""Connections over the limits that get a refusal, and may ask for health."""
 
-_PART = 16  # one client leaves this part of all connections to others
-_CLOSED_PART = 20  # idle ones that are closed at once: looking for them takes a while
+_PART = 16  # one client cannot have the last sixteenth of all connections
+_CLOSED_PART = 20  # this part of the idle ones is closed together, as a search takes long
 _REPORT_S = 60.0
 _SWEEP_S = 15.0
-_LOOK_AGAIN_S = 0.1  # after none was found that could be closed
+_LOOK_AGAIN_S = 0.1  # after a search without an idle connection
 _MOST_LOOKS = 1000
 
 
 class Peer:
-    """One accepted connection: its client, and what reads it."""
+    """One accepted connection: its socket, client and protocol."""
 
     __slots__ = ("client", "closing", "connection", "crowded", "sock")
 
     def __init__(self, sock: socket.socket, client: bytes | str, crowded: str | None) -> None:
         self.sock = sock
         self.client = client
-        self.crowded = crowded  # why it gets no more than a refusal, if so
-        self.connection: Connection | None = None
-        self.closing = False  # whether it was, when it was last looked at
+        self.crowded = crowded  # the reason if it gets only a refusal
+        self.connection: ServerConnection | None = None
+        self.closing = False  # whether it was being closed at the last look
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is lost when it is closed: no request is under way."""
+        """Whether it can be closed without loss: no request is being handled."""
         return self.connection is None or self.connection.idle
 
     def rank(self) -> tuple[bool, float]:
-        """Idle ones are closed in this order: first those that had no answer, as they came."""
+        """The order in which idle ones are closed: first those without an answer, by age."""
         made = self.connection
         return (True, made.idle_since) if made is not None and made.answered else (False, 0.0)
 
@@ -57,15 +57,16 @@ class Peer:
         if wire is not None:
             wire.abort()
             return
-        with suppress(OSError):  # it has ended by itself
-            self.sock.shutdown(socket.SHUT_RDWR)  # in the middle of a TLS handshake, which fails
+        with suppress(OSError):  # it has ended already
+            self.sock.shutdown(socket.SHUT_RDWR)  # during a TLS handshake, which fails then
 
 
 class OpenConnections:
-    """Counts them, and makes room: the longest idle ones are closed where there are too many.
+    """Counts connections. If there are too many, it closes those that have been idle for longest.
 
-    ``most`` in all, ``most_of_client`` of one address (of one network of 64 bits in IPv6); 0: all
-    but a sixteenth. ``head_s``: seconds for a TLS handshake, and for the head of a request.
+    ``most`` is the limit in total, ``most_of_client`` that of one address (in IPv6 of one network
+    of 64 bits); 0 means fifteen sixteenths of ``most``. ``head_s`` is the number of seconds for a
+    TLS handshake, and for the head of a request.
     """
 
     def __init__(self, most: int = 16_384, most_of_client: int = 0, head_s: float = 15.0) -> None:
@@ -82,7 +83,7 @@ class OpenConnections:
 
     @classmethod
     def of(cls, settings: AccessSettings, kept_files: int) -> OpenConnections:
-        """As the settings have it, with so many files kept for everything else."""
+        """The limits in the settings. ``kept_files`` files are not for connections."""
         limit = file_limit()
         most = min(settings.connections_max, limit - min(kept_files, limit // 2))
         if most < settings.connections_max:
@@ -97,11 +98,11 @@ class OpenConnections:
 
     @property
     def count(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._peers) + len(self._spare)
 
     def enter(self, sock: socket.socket, address: str) -> Peer:
-        """Count an accepted connection, until ``leave``; room is made for it if need be."""
+        """Count an accepted connection until ``leave``. Closes idle ones if there is no room."""
         client = _client(address)
         crowded = self._make_room_for(client, address)
         peer = Peer(sock, client, crowded)
@@ -117,7 +118,7 @@ class OpenConnections:
         return peer
 
     def leave(self, peer: Peer) -> None:
-        """It is closed. Twice does no harm."""
+        """Note that it is closed. May be called twice."""
         if peer in self._spare:
             del self._spare[peer]
         elif peer in self._peers:
@@ -130,11 +131,11 @@ class OpenConnections:
         metrics.HTTP_CONNECTIONS.dec()
 
     def make_room(self) -> None:
-        """Close some idle connections, whoever has them."""
+        """Close some idle connections of any client."""
         self._close_idle(None)
 
     def _enter_spare(self, peer: Peer) -> None:
-        """Let one in that gets one short answer; the oldest of these makes room for it."""
+        """Accept one that gets only a refusal. The oldest such one is closed if there are many."""
         self._spare[peer] = None
         self._refused += 1
         metrics.HTTP_CONNECTIONS_CLOSED.labels("refused").inc()
@@ -143,16 +144,16 @@ class OpenConnections:
         self._report()
 
     def _make_room_for(self, client: bytes | str, address: str) -> str | None:
-        """Close idle ones where there are too many; why there is no room, if so."""
+        """Close idle ones if there are too many. Returns the reason if there is still no room."""
         own = self._of_client[client]
         if own >= self.most_of_client and not self._close_idle(client):
             return (
-                f"{address} has {own} connections open, as many as one client may "
+                f"{address} has {own} open connections, the limit of one client "
                 "(--connections-of-client-max): use them again, or close some"
             )
         if len(self._peers) >= self.most and not self._close_idle(None):
             return (
-                f"the server has {self.most} connections open, as many as it may "
+                f"the server has {self.most} open connections, its limit "
                 "(--connections-max): try again"
             )
         return None
@@ -181,7 +182,7 @@ class OpenConnections:
         peer.end()
 
     def _look_through(self) -> None:
-        """Break off what was to be closed a while ago: its client does not take the last reply."""
+        """Break off connections that cannot close: their clients do not take the last reply."""
         for peer in [*self._peers, *self._spare]:
             wire = peer.connection.wire if peer.connection else None
             if wire is not None and wire.is_closing():
@@ -213,7 +214,7 @@ class OpenConnections:
 
 
 def _client(address: str) -> bytes | str:
-    """Whom connections are counted for: an address, or the network of one of IPv6."""
+    """The client of an address: the address, or in IPv6 its network."""
     if ":" not in address:
         return address
     try:

@@ -1,4 +1,4 @@
-"""Ports of this machine: whether they can be listened on, and why not, for people."""
+"""Ports of this machine: whether a server can listen on them, and messages if it cannot."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _bind(sock: socket.socket, family: int, address: tuple[Any, ...]) -> None:
 
 
 def refusal(error: OSError, host: str, port: int, flag: str) -> UsageError:
-    """The PortTaken or other UsageError for a port that cannot be listened on."""
+    """The PortTaken or other UsageError if a server cannot listen on a port."""
     if error.errno == errno.EADDRINUSE:
         return PortTaken(
             f"port {port} on {host} is taken by another process: "
@@ -90,7 +90,7 @@ def refusal(error: OSError, host: str, port: int, flag: str) -> UsageError:
         )
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return UsageError(
-            f"--host: {host} is no address of this machine: 127.0.0.1 is for this machine alone, "
+            f"--host: {host} is no address of this machine: 127.0.0.1 is for this machine only, "
             "0.0.0.0 for all of its networks"
         )
     return UsageError(f"cannot listen on {host}:{port} ({flag}, --host): {error.strerror}")

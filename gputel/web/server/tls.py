@@ -1,4 +1,4 @@
-"""TLS from files of a certificate and its key, which are read again when they are renewed."""
+"""TLS with a certificate and a key in files, which are read again when they change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gputel.web.server.watched import Watched
 
 
 class Certificate:
-    """A certificate with those that signed it, and its key. Raises ConfigError for wrong files."""
+    """A certificate with its chain, and its key. Raises ConfigError if the files are wrong."""
 
     def __init__(self, cert: Path, key: Path) -> None:
         self._cert, self._key = cert, key
@@ -23,7 +23,7 @@ class Certificate:
 
     @classmethod
     def of(cls, settings: AccessSettings) -> Certificate | None:
-        """As the settings have it; None without TLS."""
+        """The certificate in the settings; None without TLS."""
         cert, key = settings.tls_cert, settings.tls_key
         if cert is None or key is None:
             if cert is not key:
@@ -33,13 +33,13 @@ class Certificate:
         return cls(cert, key)
 
     def server_context(self) -> ssl.SSLContext:
-        """For a listener: each connection gets the certificate as it is then."""
+        """A context for a listener. Each new connection uses the current certificate."""
         context = self._latest()
         context.sni_callback = self._use_latest
         return context
 
     def client_context(self) -> ssl.SSLContext:
-        """For a client in this process, which knows its own server by the certificate itself."""
+        """A context for a client in this process, which trusts exactly this certificate."""
         return self._client
 
     def _use_latest(
@@ -57,7 +57,7 @@ class Certificate:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             context.load_cert_chain(self._cert, self._key, password=_no_password)
-            self._client.load_verify_locations(self._cert)  # beside those that were before
+            self._client.load_verify_locations(self._cert)  # earlier certificates stay trusted
         except ssl.SSLError as error:
             reason = (error.reason or str(error)).lower().replace("_", " ")
             raise ConfigError(
@@ -68,4 +68,4 @@ class Certificate:
 
 
 def _no_password() -> str:
-    raise ConfigError("--tls-key: needs a password; give one that is not encrypted")
+    raise ConfigError("--tls-key: needs a password; give a key that is not encrypted")

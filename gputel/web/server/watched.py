@@ -1,4 +1,4 @@
-"""What is read from files, and read again when they have changed."""
+"""A value that is read from files, and read again when they change."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ _LOOK_S = 1.0  # between two looks at whether the files have changed
 
 
 class Watched(Generic[T]):
-    """What ``read`` makes of the files; files that became wrong change nothing.
+    """The value that ``read`` makes of the files. If new files are wrong, it stays as it was.
 
-    ``read`` raises ConfigError for wrong files, at first to whoever makes this. ``kept`` is what
-    the log says then, ``told`` what it says of files that were read anew.
+    ``read`` raises ConfigError for wrong files; the first time, the caller of this class gets it.
+    Later the log has the error and the text ``kept``. For files that were read again, the log has
+    the text of ``describe``.
     """
 
     def __init__(
-        self, paths: Sequence[Path], read: Callable[[], T], kept: str, told: Callable[[T], str]
+        self, paths: Sequence[Path], read: Callable[[], T], kept: str, describe: Callable[[T], str]
     ) -> None:
         self._paths = paths
         self._read = read
         self._kept = kept
-        self._told = told
+        self._describe = describe
         self._seen = self._state()
         self._value = read()
         self._look_at = time.monotonic() + _LOOK_S
 
     def __call__(self) -> T:
-        """What it is now; looks at the files once a second at most."""
+        """The current value. Checks the files at most once a second."""
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + _LOOK_S
@@ -52,7 +53,7 @@ class Watched(Generic[T]):
         except ConfigError as error:
             log.warning("%s; %s", error.message, self._kept)
         else:
-            log.info("%s: read anew%s", self._paths[0], self._told(self._value))
+            log.info("%s: read again%s", self._paths[0], self._describe(self._value))
 
     def _state(self) -> list[tuple[int, int, int] | None]:
         return [_state_of(path) for path in self._paths]
@@ -60,7 +61,7 @@ class Watched(Generic[T]):
 
 def _state_of(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size

@@ -232,7 +232,10 @@ async def test_a_cursor_of_groups_is_for_the_same_groups(
     assert url is not None
     async with client.get(url.replace("group_by=hostname", "group_by=pod,hostname")) as response:
         assert response.status == 400
-        assert "cursor: is of a request with another group_by" in (await response.json())["message"]
+        assert (
+            "cursor: belongs to a request with another group_by"
+            in (await response.json())["message"]
+        )
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 from yarl import URL
 
-from gputel.api.telemetry import cursor
+from gputel.api.telemetry.paging import encode_cursor
 from gputel.store.read.time_order import Position
 from tests.telemetry_rows import Labels, add_block, add_many, every
 
@@ -167,11 +167,11 @@ async def test_metrics_may_be_repeated_and_patterns(
         "%00",
         "%C3%A9",
         "AAAA",
-        cursor.encode(Position(0, 1, 1.0))[:-2],
-        cursor.encode(Position(0, 1, 1.0)) + "%0A",
-        cursor.encode(Position(2**63 - 1, 1, 1.0)),
-        cursor.encode(Position(0, 2**63, 1.0)),
-        cursor.encode(Position(0, 1, 1.0, 0)),
+        encode_cursor(Position(0, 1, 1.0))[:-2],
+        encode_cursor(Position(0, 1, 1.0)) + "%0A",
+        encode_cursor(Position(2**63 - 1, 1, 1.0)),
+        encode_cursor(Position(0, 2**63, 1.0)),
+        encode_cursor(Position(0, 1, 1.0, 0)),
     ],
 )
 async def test_a_cursor_that_was_never_given_is_refused(

@@ -11,7 +11,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from gputel.api.prometheus.asks import MOST_SELECTORS
+from gputel.api.prometheus.endpoints import MOST_SELECTORS
 from gputel.api.server import serve
 from gputel.config.settings import MIB, ApiSettings
 from gputel.store.read.reader import Reader

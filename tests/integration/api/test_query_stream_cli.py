@@ -140,7 +140,7 @@ async def test_it_comes_back_also_where_the_api_has_too_many_requests_for_a_whil
             lost = f"gputel: the connection to the API at {wire.url} was lost; going on in 0.5 s\n"
             assert await process.stderr.readline() == lost.encode()
             await wire.mend()
-            while b"unanswered" not in await process.stderr.readline():
+            while b"without an answer" not in await process.stderr.readline():
                 pass
         await writer.land([Arrival("2", None, steady(1, "GPU-b"))])
         out, _ = await process.communicate()

@@ -33,7 +33,7 @@ async def api(pipeline: Pipeline) -> AsyncIterator[Api]:
         ("[", JSON, "not JSON at record 0"),
         (f"[{json.dumps(record())}", JSON, "not JSON at record 1"),
         (f"[{json.dumps(record())},]", JSON, "not JSON at record 1"),
-        (f"{json.dumps(record())} x", JSON, "there is more behind its end"),
+        (f"{json.dumps(record())} x", JSON, "there is more text after its end"),
         ("[" * 60_000, JSON, "not JSON at record 0"),
         (b'["\xff"]', JSON, "the body is not UTF-8 text"),
         (b"\xff\n", NDJSON, "the body is not UTF-8 text"),

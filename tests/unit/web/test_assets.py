@@ -55,7 +55,7 @@ def test_what_is_there_is_not_fetched_again(
 
 
 def test_the_package_file_pins_swagger_ui_exactly_and_runs_nothing() -> None:
-    (wanted,) = assets.wanted(assets.ROOT / "package.json")
+    (wanted,) = assets.pinned(assets.ROOT / "package.json")
     assert (wanted.name, wanted.version) == ("swagger-ui-dist", "5.35.0")
     assert len(wanted.sha256) == 64
     text = (assets.ROOT / "package.json").read_text("utf-8")

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from gputel.api.formats.media import Format
+from gputel.api.formats.format import Format
 from gputel.api.formats.newest import encode_newest
 from gputel.api.telemetry.latest import LatestSchema
 from gputel.store.read.known_series import Ordered

@@ -13,7 +13,7 @@ def test_a_burst_is_let_in_and_then_the_rate() -> None:
     throttle = Throttle(rate=2, burst=3)
     left = [throttle.enter("a", 0.0)["RateLimit-Remaining"] for _ in range(3)]
     assert left == ["2", "1", "0"]
-    with pytest.raises(TooManyRequests, match="a has asked 2 times a second") as raised:
+    with pytest.raises(TooManyRequests, match="a sends more than 2 requests per second") as raised:
         throttle.enter("a", 0.0)
     assert raised.value.headers == {
         "Retry-After": "1",
@@ -42,11 +42,11 @@ def test_a_slow_rate_tells_how_long_to_wait() -> None:
 def test_clients_do_not_take_from_each_other() -> None:
     throttle = Throttle(rate=1, burst=2, at_once=1)
     throttle.enter("a", 0.0)
-    with pytest.raises(TooManyRequests, match="a has 1 requests unanswered"):
+    with pytest.raises(TooManyRequests, match="a has 1 requests without an answer"):
         throttle.enter("a", 0.0)
     assert throttle.enter("b", 0.0)["RateLimit-Remaining"] == "1"
     throttle.leave("b")
-    with pytest.raises(TooManyRequests, match="a has 1 requests unanswered"):
+    with pytest.raises(TooManyRequests, match="a has 1 requests without an answer"):
         throttle.enter("a", 0.0)
     throttle.leave("a")
     assert throttle.enter("a", 0.0)["RateLimit-Remaining"] == "0"
@@ -56,7 +56,7 @@ def test_only_so_many_are_unanswered() -> None:
     throttle = Throttle(at_once=2)
     assert throttle.enter("a", 0.0) == {}
     throttle.enter("a", 0.0)
-    with pytest.raises(TooManyRequests, match="2 requests unanswered") as raised:
+    with pytest.raises(TooManyRequests, match="2 requests without an answer") as raised:
         throttle.enter("a", 0.0)
     assert raised.value.headers == {"Retry-After": "1"}
     throttle.leave("a")

@@ -44,16 +44,16 @@ def test_nothing_that_is_printed_or_kept_holds_the_text_of_a_token() -> None:
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ([], ["holds no token", "grafana read TOKEN"]),
-        (["# only this"], ["holds no token"]),
+        ([], ["has no token", "grafana read TOKEN"]),
+        (["# only this"], ["has no token"]),
         (["grafana read"], ["line 1", "2 words"]),
         (["", f"a b c {READER}"], ["line 2", "4 words"]),
         ([f"grafana rade {READER}"], ["line 1", "'rade'", "read, write, admin"]),
         ([f"grafana read, {READER}"], ["line 1", "''", "read, write, admin"]),
         (["grafana read short"], ["line 1", "grafana", "16 or more", "openssl rand -hex 32"]),
         ([f"gra/fana read {READER}"], ["line 1", "name"]),
-        ([f"a read {READER}", f"a read {WRITER}"], ["line 2", "'a' is there twice"]),
-        ([f"a read {READER}", f"b read {READER}"], ["line 2", "another's token"]),
+        ([f"a read {READER}", f"a read {WRITER}"], ["line 2", "'a' is given twice"]),
+        ([f"a read {READER}", f"b read {READER}"], ["line 2", "the token of another name"]),
     ],
 )
 def test_a_wrong_line_is_one_error_that_names_it_and_hides_the_token(

@@ -9,19 +9,19 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gputel.web.errors import error_middleware
-from gputel.web.server.intake import Intake, Told
+from gputel.web.server.intake import BodyIntake, BoundNames
 from tests.raw_http import Raw, request
 
 KIB = 1024
 BODY = 1024 * KIB
 ROOM = 3 * BODY
-TOLD = Told("--body", "--bodies", "--time")
+BOUNDS = BoundNames("--body", "--bodies", "--time")
 
 
 class Served:
     """A server whose handler reads bodies into an intake, and answers when it is told to."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: BodyIntake) -> None:
         self.intake = intake
         self.port = 0
         self.whole = 0  # bodies that were received
@@ -30,7 +30,7 @@ class Served:
         self.answering.set()
 
     async def handle(self, asked: web.Request) -> web.Response:
-        body = await self.intake.whole(asked, 2 * BODY)
+        body = await self.intake.receive(asked, 2 * BODY)
         self.whole += 1
         await self.answering.wait()
         return web.json_response({"size": len(body)})
@@ -38,18 +38,18 @@ class Served:
     async def until_held(self, size: int) -> None:
         """Wait until the intake holds so many bytes."""
         async with asyncio.timeout(20):
-            while self.intake.held < size:
+            while self.intake.taken_bytes < size:
                 await asyncio.sleep(0.005)
 
     async def watch(self) -> None:
         while True:
-            self.most = max(self.most, self.intake.held)
+            self.most = max(self.most, self.intake.taken_bytes)
             await asyncio.sleep(0)
 
 
 @asynccontextmanager
 async def served(timeout_s: float = 10.0) -> AsyncIterator[Served]:
-    one = Served(Intake(ROOM, timeout_s, TOLD))
+    one = Served(BodyIntake(ROOM, timeout_s, BOUNDS))
     app = web.Application(client_max_size=2 * BODY, middlewares=[error_middleware])
     app.router.add_post("/", one.handle)
     watching = asyncio.create_task(one.watch())
@@ -76,7 +76,7 @@ async def test_senders_who_send_nothing_hold_no_room() -> None:
             await raw.send(request("/", b"x" * BODY))
             assert (await raw.reply()).status == 200
             raw.vanish()
-        assert one.intake.held == 20
+        assert one.intake.taken_bytes == 20
         for raw in slow:
             raw.vanish()
 
@@ -124,7 +124,7 @@ async def test_bodies_that_fill_the_room_half_way_do_not_block_each_other() -> N
         rests = [asyncio.create_task(raw.send(b"x" * (BODY // 2))) for raw in raws]
         assert [(await raw.reply()).status for raw in raws] == [200] * 6
         await asyncio.gather(*rests)
-        assert one.intake.held == 0
+        assert one.intake.taken_bytes == 0
         assert one.most <= ROOM + BODY
         for raw in raws:
             raw.vanish()
@@ -155,5 +155,5 @@ async def test_room_of_senders_who_leave_comes_back(at: str) -> None:
         for raw in raws:
             raw.vanish()
         async with asyncio.timeout(20):
-            while one.intake.held:
+            while one.intake.taken_bytes:
                 await asyncio.sleep(0.005)

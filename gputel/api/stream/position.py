@@ -1,4 +1,4 @@
-"""Where a client is in the stream: the id of an event, and what ``Last-Event-ID`` says."""
+"""The position of a client in the stream: the id of an event, as in ``Last-Event-ID``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _LONGEST = 6000
 
 
 @dataclass(frozen=True)
-class Place:
-    """All up to a position, and ``passed`` records of those that landed from there to ``until``.
+class StreamPosition:
+    """The client has all records up to ``position``, and ``passed`` more.
 
-    ``until`` is a snapshot; counted are the records that the client's filters leave.
+    These are the first of the records from ``position`` to the snapshot ``until`` that match the
+    filters of the client.
     """
 
     position: Position
@@ -30,19 +31,19 @@ class Place:
         return f"{text}.{self.until}.{self.passed}" if self.until is not None else text
 
     @classmethod
-    def parse(cls, text: str) -> Place:
-        """The place that an id names. Raises BadRequest for what is no id of a stream."""
+    def parse(cls, text: str) -> StreamPosition:
+        """The position that an event id stands for. Raises BadRequest if it is no event id."""
         match = _ID.fullmatch(text) if len(text) <= _LONGEST else None
         if match is None or not all(map(_is_snapshot, filter(None, match.group(2, 3)))):
             raise BadRequest(
-                f"Last-Event-ID: {text[:100]!r} is no id of an event of this stream; send the last "
-                "one that came, or leave it out"
+                f"Last-Event-ID: {text[:100]!r} is no id of an event of this stream; send the id "
+                "of the last event, or leave it out"
             )
         return cls(Position(int(match[1]), match[2]), match[3], int(match[4] or 0))
 
 
 def _is_snapshot(text: str) -> bool:
-    """Whether Postgres would read it: ``xmin:xmax:xip,...`` in order, each below 2^63."""
+    """Whether it is a snapshot for Postgres: ``xmin:xmax:xip,...`` in order, each below 2^63."""
     first, last, between = text.split(":")
     try:
         inside = [int(xid) for xid in between.split(",")] if between else []

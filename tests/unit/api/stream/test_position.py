@@ -2,7 +2,7 @@
 
 import pytest
 
-from gputel.api.stream.place import Place
+from gputel.api.stream.position import StreamPosition
 from gputel.errors import BadRequest
 from gputel.store.write.landing import Position
 
@@ -10,14 +10,14 @@ from gputel.store.write.landing import Position
 @pytest.mark.parametrize(
     "place",
     [
-        Place(Position(1, "10:10:")),
-        Place(Position(1790000000000, "10:20:11,12,19")),
-        Place(Position(1, "10:20:11"), "21:21:", 17),
+        StreamPosition(Position(1, "10:10:")),
+        StreamPosition(Position(1790000000000, "10:20:11,12,19")),
+        StreamPosition(Position(1, "10:20:11"), "21:21:", 17),
     ],
     ids=str,
 )
-def test_an_id_is_read_as_it_was_written(place: Place) -> None:
-    assert Place.parse(str(place)) == place
+def test_an_id_is_read_as_it_was_written(place: StreamPosition) -> None:
+    assert StreamPosition.parse(str(place)) == place
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,10 @@ def test_an_id_is_read_as_it_was_written(place: Place) -> None:
 def test_a_snapshot_that_postgres_would_not_take_is_refused(snapshot: str) -> None:
     for text in (f"1.{snapshot}", f"1.1:1:.{snapshot}.1"):
         with pytest.raises(BadRequest, match="Last-Event-ID"):
-            Place.parse(text)
+            StreamPosition.parse(text)
 
 
 def test_an_id_that_is_very_long_is_refused_in_few_words() -> None:
     with pytest.raises(BadRequest) as refused:
-        Place.parse("1.1:99999:" + ",".join(map(str, range(1, 9999))))
+        StreamPosition.parse("1.1:99999:" + ",".join(map(str, range(1, 9999))))
     assert len(refused.value.message) < 300
