@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gputel.broker.fast.connection import HOT, fast_connections
-from gputel.broker.queues.consumers import Consumers
 from gputel.broker.queues.queues import Queues
-from gputel.broker.requests.consume import ConsumeHandler
 from gputel.broker.requests.dead_letters import AdminHandlers
-from gputel.broker.requests.exchange import route
-from gputel.broker.requests.intake import INTAKE, REPLIES, make_intake
-from gputel.broker.requests.messages import MessageHandlers
+from gputel.broker.requests.exchange import INTAKE, REPLIES, make_intake, route
+from gputel.broker.requests.messages import Consumers, MessageHandlers
 from gputel.broker.requests.numbers import metrics_of
 from gputel.broker.requests.queues import QueueHandlers
 from gputel.broker.requests.stats import StatsHandlers
@@ -131,10 +128,7 @@ def make_app(
     app[ACCESS] = access
     app[NAMES] = names
     app[INTAKE], app[REPLIES] = make_intake(settings), make_intake(settings)
-    app[HOT] = {
-        **MessageHandlers(queues, settings, consumers).by_path(),
-        **ConsumeHandler(queues, settings, consumers).by_path(),
-    }
+    app[HOT] = MessageHandlers(queues, settings, consumers).by_path()
     app.add_routes([web.post(path, route(answering)) for path, answering in app[HOT].items()])
     StatsHandlers(queues, settings).add_to(app)
     AdminHandlers(queues, settings).add_to(app)

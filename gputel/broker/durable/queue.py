@@ -10,15 +10,14 @@ import time
 from collections.abc import Sequence
 
 from gputel.broker.queues.total import Total
-from gputel.broker.queues.waiters import Outcome
-from gputel.broker.queues.waiting import WaitingQueue
+from gputel.broker.queues.waiting import Outcome, WaitingQueue
+from gputel.broker.requests.metadata import is_sound
 from gputel.errors import BadRequest
-from gputel.mq.core.message import NEVER, Delivery, Failure, Message, State
+from gputel.mq.core.message import NEVER, Failure, LeasedMessage, QueuedMessage, State
 from gputel.mq.core.queue import MessageQueue
 from gputel.mq.journal.journal import Journal
 from gputel.mq.journal.records import Died, Mark, Stored
 from gputel.mq.journal.space import Entry, room_of
-from gputel.mq.wire.metadata import is_sound
 
 _UNSOUND = "its metadata, which an earlier gputel took, is over today's bounds"
 
@@ -33,7 +32,7 @@ class JournaledQueue(MessageQueue):
         self._entries: dict[str, Entry] = {}
         self._unix_epoch = time.time() - time.monotonic()
 
-    def publish(self, message: Message, now: float) -> State | None:
+    def publish(self, message: QueuedMessage, now: float) -> State | None:
         """Take a message, and write it down."""
         held = super().publish(message, now)
         if held is None:
@@ -56,18 +55,18 @@ class JournaledQueue(MessageQueue):
         super().replay(id_)
         self._journal.replayed(self._entries[id_])
 
-    def let_go(self, messages: Sequence[Message]) -> None:
+    def let_go(self, messages: Sequence[QueuedMessage]) -> None:
         """Write down that what ``clear`` gave has ended."""
         for message in messages:
             self._journal.settle(self._entries.pop(message.id))
 
-    def room_for(self, messages: Sequence[Message]) -> tuple[int, int]:
+    def room_for(self, messages: Sequence[QueuedMessage]) -> tuple[int, int]:
         """Bytes that these messages take in the journal at most: all, and the largest."""
         rooms = [room_of(message) for message in messages]
         return sum(rooms), max(rooms, default=0)
 
     def _published(self, entry: Entry) -> Stored:
-        message: Message = entry.message
+        message: QueuedMessage = entry.message
         if message.delay_s or message.ttl_s:
             return self.stored(entry)
         number, at = entry.number, self._unix(message.since)
@@ -85,7 +84,7 @@ class JournaledQueue(MessageQueue):
 
     def stored(self, entry: Entry) -> Stored:
         """A message as it is now, for the journal."""
-        message: Message = entry.message
+        message: QueuedMessage = entry.message
         delayed = message.state is State.DELAYED
         return Stored(
             number=entry.number,
@@ -106,7 +105,7 @@ class JournaledQueue(MessageQueue):
 
     def restore(self, entry: Entry, stored: Stored, now: float) -> None:
         """Take up a message that the journal kept, whatever the bounds are. Not written down."""
-        message = Message(stored.id, stored.key, stored.payload, stored.metadata)
+        message = QueuedMessage(stored.id, stored.key, stored.payload, stored.metadata)
         entry.owner, entry.message = self, message
         if (older := self._entries.get(stored.id)) is not None:
             self._journal.settle(older)  # its end was in a record that is damaged
@@ -118,13 +117,14 @@ class JournaledQueue(MessageQueue):
             message.remember(Failure(mark.attempt, self._monotonic(mark.at), mark.reason))
         if stored.expires_at:
             message.expires_at = self._monotonic(stored.expires_at)
-        self._take(message)
+        self._messages[message.id] = message
+        self.held_bytes += message.size
         self.counters.published += 1
         self._put(message, stored, now)
 
     # ------------------------------------------------------------------ inside
 
-    def _put(self, message: Message, stored: Stored, now: float) -> None:
+    def _put(self, message: QueuedMessage, stored: Stored, now: float) -> None:
         # Only what waits for its time is numbered here: a ready message gets its number in line,
         # and a dead letter must not hold up the others of its key.
         if stored.dead:
@@ -146,7 +146,7 @@ class JournaledQueue(MessageQueue):
             self._ready.append(message)
             self._watch_ready(message)
 
-    def _drop_restored(self, message: Message) -> None:
+    def _drop_restored(self, message: QueuedMessage) -> None:
         if message.state is State.DEAD:
             self.dead_letters.take(message.id)
         elif message.state is State.DELAYED:
@@ -160,23 +160,25 @@ class JournaledQueue(MessageQueue):
         super()._forget(message)
         self.counters.purged += 1
 
-    def _deliver(self, messages: Sequence[Message], now: float, deadline: float) -> list[Delivery]:
+    def _deliver(
+        self, messages: Sequence[QueuedMessage], now: float, deadline: float
+    ) -> list[LeasedMessage]:
         deliveries = super()._deliver(messages, now, deadline)
         for delivery in deliveries:
             self._journal.attempted(self._entries[delivery.message.id], delivery.attempts)
         return deliveries
 
-    def _bury(self, message: Message, now: float) -> None:
+    def _bury(self, message: QueuedMessage, now: float) -> None:
         super()._bury(message, now)
         entry = self._entries[message.id]
         died = Died(entry.number, self._unix(now), message.attempts, self._marks(message))
         self._journal.died(entry, died)
 
-    def _forget(self, message: Message) -> None:
+    def _forget(self, message: QueuedMessage) -> None:
         super()._forget(message)
         self._journal.settle(self._entries.pop(message.id))
 
-    def _marks(self, message: Message) -> list[Mark]:
+    def _marks(self, message: QueuedMessage) -> list[Mark]:
         return [Mark(f.attempt, self._unix(f.at), f.reason) for f in message.history]
 
     def _unix(self, at: float) -> float:
@@ -200,7 +202,7 @@ class JournaledWaitingQueue(WaitingQueue):
         """Whether it holds nothing, nobody waits, and nothing is on its way in."""
         return not self._publishing and super().is_useless()
 
-    async def publish(self, messages: Sequence[Message], wait_s: float) -> list[Outcome]:
+    async def publish(self, messages: Sequence[QueuedMessage], wait_s: float) -> list[Outcome]:
         """Take the messages, and wait until they are safe.
 
         Raises JournalFull, with nothing accepted, and JournalBroken, when it is not known what

@@ -1,7 +1,7 @@
 """The hot requests, read and answered without aiohttp's parser, router and writer.
 
 A connection is still aiohttp's, as ``Connection`` bounds it; this looks at the bytes first. A
-hot request (POST to one of a few paths, with nothing unusual in its head) is read here and given to
+hot request (POST to one of a few paths, with nothing unusual in its head) is read here and reply to
 the very handler that the route has; its reply is written here. Everything else goes to aiohttp
 untouched: once something is not wholly understood, or slow to come, all the rest of its connection.
 
@@ -22,9 +22,8 @@ from aiohttp import web
 from gputel import metrics
 from gputel.broker.fast.eager import start
 from gputel.broker.fast.head import MAX_HEAD_BYTES, Head, parse_head
-from gputel.broker.fast.request import HotRequest, refused, whole_reply
-from gputel.broker.requests.exchange import Answer, Answering, take_room
-from gputel.broker.requests.intake import INTAKE, REPLIES
+from gputel.broker.fast.request import HotRequest, refused, reply_bytes
+from gputel.broker.requests.exchange import INTAKE, REPLIES, Answering, Reply, take_room
 from gputel.errors import RequestError
 from gputel.web.access.access import ACCESS, Access
 from gputel.web.access.own_names import OwnNames
@@ -157,7 +156,7 @@ class FastPath(Connection):
         return HotRequest(head, data[end:whole], self)
 
     def _busy_elsewhere(self) -> bool:
-        """Whether aiohttp still answers what it was given."""
+        """Whether aiohttp still answers what it was reply."""
         return self._shared and (self._waiter is None or bool(self._messages))
 
     def _lets_in(self, head: Head, received: int) -> bool:
@@ -236,7 +235,7 @@ class FastPath(Connection):
     # ------------------------------------------------------------------ answering
 
     async def _serve(self, request: HotRequest | None) -> None:
-        """Answer one request, and those that wait behind it, in their order."""
+        """Reply one request, and those that wait behind it, in their order."""
         answered = 0
         try:
             while request is not None and not self._force_close:
@@ -265,26 +264,26 @@ class FastPath(Connection):
         status = 499
         try:
             try:
-                given = await self._routes[request.path](cast(web.Request, request))
+                reply = await self._routes[request.path](cast(web.Request, request))
             except Exception as error:
-                given = refused(request, error)
-            status = given.status
-            await self._write(given)
+                reply = refused(request, error)
+            status = reply.status
+            await self._write(reply)
         finally:
             if self._reply_room:
                 self._replies.leave(self._reply_room)
                 self._reply_room = 0
             metrics.HTTP.note("broker", request.path, status, time.perf_counter() - started)
 
-    async def _write(self, given: Answer) -> None:
+    async def _write(self, reply: Reply) -> None:
         """Write a whole reply at once, and wait until the system has taken it."""
         transport = self.transport
         whole = begun = False
         try:
             if transport is None or transport.is_closing():
                 return
-            reply = whole_reply(given)
-            transport.write(reply[0]) if len(reply) == 1 else transport.writelines(reply)
+            parts = reply_bytes(reply)
+            transport.write(parts[0]) if len(parts) == 1 else transport.writelines(parts)
             if self.writing_paused:
                 begun = True
                 await self._drain_helper()
@@ -292,8 +291,8 @@ class FastPath(Connection):
         except ConnectionError:
             pass  # the client has left
         finally:
-            if not whole and given.undelivered is not None:
-                given.undelivered(begun)
+            if not whole and reply.undelivered is not None:
+                reply.undelivered(begun)
 
     # ------------------------------------------------------------------ the end
 

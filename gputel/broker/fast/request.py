@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 
 from gputel.broker.fast.head import Head
-from gputel.broker.requests.exchange import Answer
+from gputel.broker.requests.exchange import Reply
 from gputel.web.errors import refusal
 
 _ONE_WRITE_BYTES = 65_536
@@ -68,25 +68,25 @@ class HotRequest:
         self.protocol.take_reply_room(size)
 
 
-def refused(request: HotRequest, error: Exception) -> Answer:
+def refused(request: HotRequest, error: Exception) -> Reply:
     """The answer to what a handler raised."""
     response = refusal(cast(web.Request, request), error)
-    return Answer(cast(bytes, response.body), response.content_type, response.status)
+    return Reply(cast(bytes, response.body), response.content_type, response.status)
 
 
-def whole_reply(given: Answer) -> list[bytes]:
+def reply_bytes(reply: Reply) -> list[bytes]:
     """Head and body, a large one not copied. A 204 has no length, as HTTP wants it."""
-    head = _reply_head(given.status, given.content_type)
-    length = "" if given.status == 204 else f"Content-Length: {len(given.body)}\r\n"
+    head = _reply_head(reply.status, reply.content_type)
+    length = "" if reply.status == 204 else f"Content-Length: {len(reply.body)}\r\n"
     text = f"{head}{length}Date: {rfc822_formatted_time()}\r\n\r\n"
     head_bytes = text.encode("latin-1")
-    if len(given.body) > _ONE_WRITE_BYTES:
-        return [head_bytes, given.body]
-    return [head_bytes + given.body]
+    if len(reply.body) > _ONE_WRITE_BYTES:
+        return [head_bytes, reply.body]
+    return [head_bytes + reply.body]
 
 
 @lru_cache(maxsize=64)
 def _reply_head(status: int, content_type: str) -> str:
-    response = Answer(b"x", content_type, status).response()
+    response = Reply(b"x", content_type, status).response()
     fields = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
     return f"HTTP/1.1 {status} {response.reason}\r\n{fields}"

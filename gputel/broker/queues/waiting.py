@@ -10,21 +10,43 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
 from gputel.broker.queues.total import Total
-from gputel.broker.queues.waiters import Consumer, Outcome, Publisher, resolve, wait_for
 from gputel.errors import QueueClosed, QueueFull, RequestError
-from gputel.mq.core.message import Delivery, Message
+from gputel.mq.core.message import LeasedMessage, QueuedMessage, State
 from gputel.mq.core.queue import MessageQueue
 
 _DROPPED_AT_ONCE = 2_000
 _TIMER_STEP_S = 0.001  # what timers of the event loop count in
 
 T = TypeVar("T")
+Outcome = State | RequestError | None
+"""Of one published message: accepted (None), held already in that state, or refused."""
+
 Act = Callable[[T, float], None]
 """What is done to one item of a request; it gets the time too."""
+
+
+@dataclass(eq=False)
+class WaitingPublish:
+    """A publish that waits for room; ``outcomes`` are those of its first messages."""
+
+    messages: Sequence[QueuedMessage]
+    done: asyncio.Future[None]
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class WaitingConsume:
+    """A consume that waits for a message, and its bounds."""
+
+    max_messages: int
+    max_bytes: int | None
+    visibility_timeout_s: float | None
+    done: asyncio.Future[list[LeasedMessage]]
 
 
 class WaitingQueue:
@@ -40,8 +62,8 @@ class WaitingQueue:
         self.confirm: Callable[[], Awaitable[None]] | None = None
         """Await it, when there is one, before telling a client that something was done."""
         self._loop = asyncio.get_running_loop()
-        self._publishers: OrderedDict[Publisher, None] = OrderedDict()
-        self._consumers: OrderedDict[Consumer, None] = OrderedDict()
+        self._publishers: OrderedDict[WaitingPublish, None] = OrderedDict()
+        self._consumers: OrderedDict[WaitingConsume, None] = OrderedDict()
         self._waiting_bytes = 0
         self._timer: asyncio.Handle | None = None
         self._timer_at = 0.0  # the queue's time
@@ -72,7 +94,7 @@ class WaitingQueue:
 
     # ------------------------------------------------------------------ producers
 
-    async def publish(self, messages: Sequence[Message], wait_s: float) -> list[Outcome]:
+    async def publish(self, messages: Sequence[QueuedMessage], wait_s: float) -> list[Outcome]:
         """Take the messages in their order, waiting up to ``wait_s`` for room.
 
         Gives one outcome a message. What was accepted stays so, whatever becomes of the rest and
@@ -80,7 +102,7 @@ class WaitingQueue:
         them can never fit.
         """
         self.queue.check_sizes(messages)
-        publisher = Publisher(messages, self._loop.create_future())
+        publisher = WaitingPublish(messages, self._loop.create_future())
         through = not self._publishers and self._advance(publisher)
         if not through:
             await self._wait_for_room(publisher, wait_s)
@@ -88,7 +110,7 @@ class WaitingQueue:
             await asyncio.sleep(0)  # who waits for a message is answered first
         return publisher.outcomes
 
-    async def _wait_for_room(self, publisher: Publisher, wait_s: float) -> None:
+    async def _wait_for_room(self, publisher: WaitingPublish, wait_s: float) -> None:
         size = sum(message.size for message in publisher.messages[len(publisher.outcomes) :])
         total = self._total
         if self._waiting_bytes + size > max(size, self.queue.limits.max_bytes):
@@ -100,7 +122,7 @@ class WaitingQueue:
         total.waiting += size
         self._settle()
         try:
-            await wait_for(publisher.done, wait_s, None)
+            await _wait_for(publisher.done, wait_s, None)
         finally:
             self._publishers.pop(publisher, None)
             self._waiting_bytes -= size
@@ -109,7 +131,7 @@ class WaitingQueue:
         missing = len(publisher.messages) - len(publisher.outcomes)
         publisher.outcomes.extend([self.queue.full_error()] * missing)
 
-    def _advance(self, publisher: Publisher) -> bool:
+    def _advance(self, publisher: WaitingPublish) -> bool:
         """Publish what there is room for; whether the publisher is through."""
         queue, total = self.queue, self._total
         self._set_ceiling()
@@ -133,7 +155,7 @@ class WaitingQueue:
         max_bytes: int | None,
         wait_s: float | None,
         visibility_timeout_s: float | None = None,
-    ) -> list[Delivery]:
+    ) -> list[LeasedMessage]:
         """Lease up to ``max_messages``, waiting up to ``wait_s`` for the first (None: for ever).
 
         Empty when none came. Cancelled, it holds no lease. Raises QueueClosed when the queue is
@@ -146,13 +168,13 @@ class WaitingQueue:
             if deliveries or wait_s == 0:
                 self._settle()
                 return deliveries
-        consumer = Consumer(
+        consumer = WaitingConsume(
             max_messages, max_bytes, visibility_timeout_s, self._loop.create_future()
         )
         self._consumers[consumer] = None
         self._settle()
         try:
-            return await wait_for(consumer.done, wait_s, [])
+            return await _wait_for(consumer.done, wait_s, [])
         except asyncio.CancelledError:
             done = consumer.done
             if done.done() and not done.cancelled() and done.exception() is None:
@@ -161,7 +183,7 @@ class WaitingQueue:
         finally:
             self._consumers.pop(consumer, None)
 
-    def give_back(self, deliveries: Iterable[Delivery]) -> None:
+    def give_back(self, deliveries: Iterable[LeasedMessage]) -> None:
         """Undo deliveries that never left the broker; their attempts are not counted."""
         now = self.now()
         for delivery in deliveries:
@@ -213,7 +235,7 @@ class WaitingQueue:
         """Wait for the next change of the queue, but no longer than ``at_most_s``."""
         if self._changed is None or self._changed.done():
             self._changed = self._loop.create_future()
-        await wait_for(self._changed, at_most_s, None)
+        await _wait_for(self._changed, at_most_s, None)
 
     # ------------------------------------------------------------------ inside
 
@@ -239,7 +261,7 @@ class WaitingQueue:
         self.count()
         self._set_timer()
         if self._changed is not None:
-            resolve(self._changed, None)
+            _resolve(self._changed, None)
         return len(self._consumers) < waiting
 
     def _serve_publishers(self) -> None:
@@ -258,7 +280,7 @@ class WaitingQueue:
                 return
             del self._consumers[consumer]
 
-    def _serve(self, consumer: Consumer) -> bool:
+    def _serve(self, consumer: WaitingConsume) -> bool:
         try:
             deliveries = self.queue.lease(
                 consumer.max_messages,
@@ -292,3 +314,23 @@ class WaitingQueue:
         self._set_ceiling()
         self.queue.expire(self.now())
         self._settle()
+
+
+async def _wait_for(future: asyncio.Future[T], wait_s: float | None, otherwise: T) -> T:
+    """What the future gives within ``wait_s`` (None: whenever), else ``otherwise``."""
+    if wait_s is None or future.done():
+        return await future
+    if wait_s <= 0:
+        future.cancel()
+        return otherwise
+    timer = future.get_loop().call_later(wait_s, _resolve, future, otherwise)
+    try:
+        return await future
+    finally:
+        timer.cancel()
+
+
+def _resolve(future: asyncio.Future[T], value: T) -> None:
+    """Give a future its value, unless it has ended already."""
+    if not future.done():
+        future.set_result(value)

@@ -11,19 +11,19 @@ from aiohttp import web
 from gputel.broker.queues.queues import Queues
 from gputel.broker.queues.waiting import WaitingQueue
 from gputel.broker.requests import arguments as query
+from gputel.broker.requests.encoding import decode_selection, encode, payload_text, shown_metadata
 from gputel.broker.requests.exchange import (
     converted,
     read_items,
-    reply,
     reply_type,
     request_type,
     reserve,
+    response,
 )
 from gputel.config.settings import BrokerSettings
 from gputel.errors import BadRequest
-from gputel.mq.core.message import Message
+from gputel.mq.core.message import QueuedMessage
 from gputel.mq.core.queue import MessageQueue
-from gputel.mq.wire.encoding import decode_selection, encode, payload_text, shown_metadata
 
 _PAGE = 100
 
@@ -57,7 +57,7 @@ class AdminHandlers:
             "in_flight": sum(queue.in_flight for queue in queues),
             "dead": sum(len(queue.dead_letters) for queue in queues),
         }
-        return reply(request, left)
+        return response(request, left)
 
     async def list_dead(self, request: web.Request) -> web.Response:
         """``GET /dead-letters?offset=&limit=``: oldest first, without their payloads."""
@@ -95,13 +95,13 @@ class AdminHandlers:
 
     async def replay(self, request: web.Request) -> web.Response:
         """``POST /dead-letters/replay``: make them ready again, behind all others."""
-        return reply(
+        return response(
             request, {"replayed": await self._settle(request, lambda queue, id_: queue.replay(id_))}
         )
 
     async def purge(self, request: web.Request) -> web.Response:
         """``POST /dead-letters/purge``: drop them for good."""
-        return reply(
+        return response(
             request, {"purged": await self._settle(request, lambda queue, id_: queue.purge(id_))}
         )
 
@@ -126,11 +126,11 @@ class AdminHandlers:
         return self._queues.existing(query.QUEUE.of(request.query))
 
 
-def _shown_bytes(message: Message) -> int:
+def _shown_bytes(message: QueuedMessage) -> int:
     return message.size - len(message.payload)
 
 
-def _summary(waiting: WaitingQueue, message: Message, content_type: str) -> dict[str, Any]:
+def _summary(waiting: WaitingQueue, message: QueuedMessage, content_type: str) -> dict[str, Any]:
     def wall(at: float) -> float:
         """Unix seconds of a moment in the queue's own, monotonic time."""
         return round(time.time() - (waiting.now() - at), 3)

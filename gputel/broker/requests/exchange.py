@@ -11,13 +11,12 @@ from typing import ParamSpec, Protocol, TypeVar, cast
 
 from aiohttp import web
 
-from gputel.broker.requests.intake import INTAKE, REPLIES, TOLD
+from gputel.broker.requests.encoding import encode
 from gputel.config.settings import BrokerSettings
 from gputel.errors import Busy
-from gputel.mq.wire.encoding import encode
 from gputel.mq.wire.protocol import JSON, MAX_ITEMS_BYTES, MSGPACK
 from gputel.web.headers.added import NO_SNIFF
-from gputel.web.server.intake import SMALL_BYTES, Intake
+from gputel.web.server.intake import SMALL_BYTES, Intake, Told
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,6 +24,24 @@ T = TypeVar("T")
 _LARGE_BYTES = 256 * 1024
 _CONVERTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker-converter")
 _MSGPACK_NAMES = {MSGPACK, "application/x-msgpack", "application/vnd.msgpack"}
+
+
+INTAKE = web.AppKey("intake", Intake)
+"""Room for the bodies of requests."""
+
+REPLIES = web.AppKey("replies", Intake)
+"""Room for large replies until they are written."""
+
+_LIMITS = Told(
+    "--message-max-bytes of the broker, and 16 MiB without payloads",
+    "--requests-max-bytes of the broker",
+    "--receive-timeout-s of the broker",
+)
+
+
+def make_intake(settings: BrokerSettings) -> Intake:
+    """Room as the settings say."""
+    return Intake(settings.requests_max_bytes, settings.receive_timeout_s, _LIMITS)
 
 
 def request_type(request: web.Request) -> str:
@@ -60,7 +77,7 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
         return await request.app[INTAKE].whole(request, max_bytes)
     body = await request.read()  # the fast path has it already
     if len(body) > max_bytes:
-        raise TOLD.too_large(max_bytes)
+        raise _LIMITS.too_large(max_bytes)
     return body
 
 
@@ -113,7 +130,7 @@ async def converted(size: int, convert: Callable[P, T], *args: P.args, **kwargs:
 
 
 @dataclass(slots=True)
-class Answer:
+class Reply:
     """What a handler answers, whichever way its request came.
 
     ``undelivered`` is called when the client did not get all of it, with whether its machine took
@@ -135,22 +152,22 @@ class Answer:
         )
 
 
-Answering = Callable[[web.Request], Awaitable[Answer]]
+Answering = Callable[[web.Request], Awaitable[Reply]]
 
 
-def answer(request: web.Request, value: object, status: int = 200) -> Answer:
-    """An answer in the encoding that the request asks for."""
+def encoded_reply(request: web.Request, value: object, status: int = 200) -> Reply:
+    """A reply in the encoding that the request asks for."""
     content_type = reply_type(request)
-    return Answer(encode(value, content_type), content_type, status)
+    return Reply(encode(value, content_type), content_type, status)
 
 
-def reply(request: web.Request, value: object, status: int = 200) -> web.Response:
-    """The same, for handlers that are aiohttp's alone."""
-    return answer(request, value, status).response()
+def response(request: web.Request, value: object, status: int = 200) -> web.Response:
+    """The same for a handler that only aiohttp calls."""
+    return encoded_reply(request, value, status).response()
 
 
 def route(answering: Answering) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler of aiohttp's around one that gives an Answer."""
+    """A handler of aiohttp's around one that gives an Reply."""
 
     async def handler(request: web.Request) -> web.Response:
         given = await answering(request)

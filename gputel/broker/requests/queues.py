@@ -10,10 +10,10 @@ from msgspec import UNSET
 from gputel.broker.queues.queues import Queues
 from gputel.broker.queues.waiting import WaitingQueue
 from gputel.broker.requests import arguments as query
-from gputel.broker.requests.exchange import read_items, reply, request_type
+from gputel.broker.requests.encoding import decode_options
+from gputel.broker.requests.exchange import read_items, request_type, response
 from gputel.config.settings import BrokerSettings
 from gputel.errors import BadRequest
-from gputel.mq.wire.encoding import decode_options
 
 
 class QueueHandlers:
@@ -33,7 +33,7 @@ class QueueHandlers:
         """``GET /queues``: every queue, by name."""
         query.read(request.query)
         queues = [_summary(name, waiting) for name, waiting in self._queues.items()]
-        return reply(request, {"queues": queues})
+        return response(request, {"queues": queues})
 
     async def declare(self, request: web.Request) -> web.Response:
         """``PUT /queues/NAME``: make a queue that stays, with options."""
@@ -43,7 +43,7 @@ class QueueHandlers:
         options = decode_options(body, request_type(request))
         ordered = None if options.ordered_keys is UNSET else options.ordered_keys
         waiting = await self._queues.declare_for_good(name, ordered_keys=ordered)
-        return reply(request, _summary(name, waiting))
+        return response(request, _summary(name, waiting))
 
     async def delete(self, request: web.Request) -> web.Response:
         """``DELETE /queues/NAME?force=``: forget a queue, with all that it holds if forced."""
@@ -52,7 +52,7 @@ class QueueHandlers:
         if await read_items(request, self._settings):
             raise BadRequest("a delete takes no body")
         purged = await self._queues.delete(name, force=bool(force))
-        return reply(request, {"name": name, "purged": purged})
+        return response(request, {"name": name, "purged": purged})
 
 
 def _yes_or_no(text: str) -> int:

@@ -8,7 +8,8 @@ from aiohttp import web
 
 from gputel.broker.queues.queues import DEFAULT, Queues
 from gputel.broker.requests import arguments as query
-from gputel.broker.requests.exchange import converted, reply, reply_type, reserve
+from gputel.broker.requests.encoding import encode, payload_text, shown_metadata
+from gputel.broker.requests.exchange import converted, reply_type, reserve, response
 from gputel.broker.requests.numbers import (
     journal_numbers,
     latencies,
@@ -17,8 +18,7 @@ from gputel.broker.requests.numbers import (
     total_numbers,
 )
 from gputel.config.settings import BrokerSettings
-from gputel.mq.core.message import Message
-from gputel.mq.wire.encoding import encode, payload_text, shown_metadata
+from gputel.mq.core.message import QueuedMessage
 from gputel.mq.wire.protocol import MAX_BYTES, MSGPACK
 
 _PEEK = 10
@@ -53,7 +53,7 @@ class StatsHandlers:
             "broker": total_numbers(self._queues.total),
             "journal": journal and journal_numbers(journal),
         }
-        return reply(request, values)
+        return response(request, values)
 
     async def peek(self, request: web.Request) -> web.Response:
         """``GET /peek?max=&max_payload_bytes=``: the messages that are next, not leased."""
@@ -77,11 +77,11 @@ class StatsHandlers:
         return web.Response(body=body, content_type=content_type)
 
 
-_Shown = tuple[dict[str, Any], Message, bool]
+_Shown = tuple[dict[str, Any], QueuedMessage, bool]
 """What is told of a message, the message, and whether its payload is told too."""
 
 
-def _summary(message: Message, now: float) -> dict[str, Any]:
+def _summary(message: QueuedMessage, now: float) -> dict[str, Any]:
     return {
         "id": message.id,
         "key": message.key,

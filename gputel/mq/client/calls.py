@@ -18,9 +18,8 @@ from gputel.errors import (
     RequestError,
     Unauthorized,
 )
-from gputel.mq.client.http import Late, Request, Wire
-from gputel.mq.wire.metadata import UNREADABLE
-from gputel.mq.wire.protocol import MSGPACK, ErrorReply, ItemResult, PublishResult
+from gputel.mq.client.http import HttpRequest, Late, Wire
+from gputel.mq.wire.protocol import MSGPACK, UNREADABLE, ErrorReply, ItemResult, PublishResult
 
 T = TypeVar("T")
 
@@ -77,7 +76,7 @@ class Calls:
         given = [f"{name}={_text(a)}" for name, a in arguments.items() if a is not None]
         target = f"{path}?{'&'.join(given)}" if given else path
         verb = method or ("GET" if body is None else "POST")
-        request = Request(verb, target, body or b"", again)
+        request = HttpRequest(verb, target, body or b"", again)
         try:
             status, reply = await self.wire.exchange(request, waits_s + _GRACE_S, late)
         except TimeoutError:

@@ -8,27 +8,33 @@ import ssl
 from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
 from gputel.errors import GputelError, UsageError
 from gputel.mq.client import addresses
 from gputel.mq.client.calls import Calls
-from gputel.mq.client.connection import Reply
-from gputel.mq.client.inspector import Inspector
+from gputel.mq.client.http import HttpReply
 from gputel.mq.wire.ids import new_id
-from gputel.mq.wire.metadata import UNREADABLE
 from gputel.mq.wire.protocol import (
+    UNREADABLE,
     Ack,
     ConsumeBody,
     Consumed,
+    Deleted,
     Delivery,
     Extend,
+    Held,
+    Holding,
     ItemResult,
+    Lookup,
     Nack,
     Outgoing,
+    Peeked,
     PublishResult,
+    QueueOptions,
 )
 
 T = TypeVar("T")
@@ -41,9 +47,13 @@ _DELIVERIES = msgspec.msgpack.Decoder(list[Delivery])
 _CONSUMED = msgspec.msgpack.Decoder(Consumed)
 _DELIVERED = msgspec.msgpack.Decoder(list[Delivery] | Consumed)
 _RESULTS = msgspec.msgpack.Decoder(list[ItemResult])
+_HOLDINGS = msgspec.msgpack.Decoder(list[Holding])
+_STATS = msgspec.msgpack.Decoder(dict[str, Any])
+_PEEKED = msgspec.msgpack.Decoder(list[Peeked])
+_DELETED = msgspec.msgpack.Decoder(Deleted)
 
 
-class Requests(Inspector):
+class Requests:
     """The part of a QueueClient that makes one request for each call, while its context lasts."""
 
     def __init__(
@@ -158,7 +168,7 @@ class Requests(Inspector):
             "/consume", arguments, body, reading, waits_s=wait_s, late=late
         )
 
-    async def _decline(self, queue: str | None, reply: Reply) -> None:
+    async def _decline(self, queue: str | None, reply: HttpReply) -> None:
         """Give back what was delivered to a consume that had been cancelled."""
         if reply.status != 200 or self._calls is None:
             return
@@ -210,7 +220,66 @@ class Requests(Inspector):
             return []
         return await self._open.each(items, path, {"queue": queue}, _PACK(items), _RESULTS)
 
+    # ------------------------------------------------------------------ queues
+
+    async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
+        """Where the broker holds the message of each id: None where it does not hold it."""
+        body = _PACK([Lookup(id_) for id_ in ids])
+        found = await self._open.each(ids, "/held", {"queue": queue}, body, _HOLDINGS, again=True)
+        return [holding.held for holding in found]
+
+    async def stats(self, *, queue: str | None = None) -> dict[str, Any]:
+        """What the queue holds and has counted, as ``GET /stats`` tells it."""
+        return await self._open.call("/stats", {"queue": queue}, None, _STATS, again=True)
+
+    async def peek(
+        self,
+        max_messages: int = 10,
+        max_payload_bytes: int | None = None,
+        *,
+        queue: str | None = None,
+    ) -> list[Peeked]:
+        """The messages that are next, up to 1,000, in the order of delivery; nothing is changed.
+
+        A payload over ``max_payload_bytes`` (64 KiB unless said) is None.
+        """
+        arguments = {"max": max_messages, "max_payload_bytes": max_payload_bytes, "queue": queue}
+        return await self._open.call("/peek", arguments, None, _PEEKED, again=True)
+
+    async def declare(self, queue: str, *, ordered_keys: bool | None = None) -> None:
+        """Make a queue that stays until it is deleted, or change its option; None leaves it.
+
+        Raises QueueNotEmpty when the option would change for messages held, TooManyQueues,
+        JournalFull, and BadRequest for a name that is none.
+        """
+        body = _PACK(QueueOptions() if ordered_keys is None else QueueOptions(ordered_keys))
+        path = _path_of(queue)
+        await self._open.call(path, {}, body, _STATS, method="PUT", again=True)
+
+    async def delete(self, queue: str, *, force: bool = False) -> int:
+        """Forget a queue, with all that it holds if forced; gives how many messages that were.
+
+        Raises UnknownQueue; QueueNotEmpty when it holds messages and is not forced; BadRequest
+        for the default queue.
+        """
+        arguments = {"force": "true"} if force else {}
+        path = _path_of(queue)
+        deleted = await self._open.call(path, arguments, None, _DELETED, method="DELETE")
+        return deleted.purged
+
+    async def check(self) -> str | None:
+        """None when the broker answers, else why it cannot be used: for readiness."""
+        try:
+            await self.stats()
+        except GputelError as error:
+            return error.message
+        return None
+
 
 def named(messages: Sequence[Outgoing]) -> list[Outgoing]:
     """The messages, each with an id: with one from here, the broker knows it if sent again."""
     return [m if m.id is not None else msgspec.structs.replace(m, id=new_id()) for m in messages]
+
+
+def _path_of(queue: str) -> str:
+    return f"/queues/{quote(queue, safe='')}"

@@ -1,19 +1,9 @@
-"""What bounds a queue, and what it counts and times."""
+"""What a queue counts and times."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class QueueLimits:
-    """The bounds of a queue, and what a delivery gets when its consumer asks for nothing else."""
-
-    max_messages: int = 100_000
-    max_bytes: int = 256 * 1024 * 1024
-    visibility_timeout_s: float = 30.0
-    max_attempts: int = 16
 
 
 @dataclass(slots=True)

@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from itertools import islice
 
 from gputel.errors import UnknownMessage
-from gputel.mq.core.message import Message
+from gputel.mq.core.message import QueuedMessage
 
 
 class DeadLetters:
     """The dead letters of one queue, oldest first."""
 
     def __init__(self) -> None:
-        self._messages: dict[str, Message] = {}
+        self._messages: dict[str, QueuedMessage] = {}
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def __iter__(self) -> Iterator[Message]:
+    def __iter__(self) -> Iterator[QueuedMessage]:
         return iter(self._messages.values())
 
-    def add(self, message: Message) -> None:
+    def add(self, message: QueuedMessage) -> None:
         """Keep a message as the newest dead letter."""
         self._messages[message.id] = message
 
@@ -29,7 +29,7 @@ class DeadLetters:
         """Keep none of them."""
         self._messages.clear()
 
-    def page(self, offset: int, limit: int) -> list[Message]:
+    def page(self, offset: int, limit: int) -> list[QueuedMessage]:
         """At most ``limit`` of them, after the ``offset`` oldest."""
         return list(islice(self._messages.values(), offset, offset + limit))
 
@@ -37,14 +37,14 @@ class DeadLetters:
         """The ids of all, oldest first."""
         return list(self._messages)
 
-    def get(self, id_: str) -> Message:
+    def get(self, id_: str) -> QueuedMessage:
         """The dead letter of this id. Raises UnknownMessage."""
         try:
             return self._messages[id_]
         except KeyError:
             raise UnknownMessage(f"there is no dead letter {id_}") from None
 
-    def take(self, id_: str) -> Message:
+    def take(self, id_: str) -> QueuedMessage:
         """Remove and give the dead letter of this id. Raises UnknownMessage."""
         message = self.get(id_)
         del self._messages[id_]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
-from gputel.mq.core.message import Message
+from gputel.mq.core.message import QueuedMessage
 
 _SLACK = 64
 """Dead heap entries that are always tolerated: small heaps are not worth rebuilding."""
@@ -20,14 +20,14 @@ class Deadlines:
     """
 
     def __init__(self) -> None:
-        self._messages: dict[int, Message] = {}
+        self._messages: dict[int, QueuedMessage] = {}
         self._heap: list[tuple[float, int]] = []
         self._serial = 0
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def add(self, message: Message, deadline: float) -> int:
+    def add(self, message: QueuedMessage, deadline: float) -> int:
         """Watch a message until ``deadline``; gives a serial that was never given before."""
         serial = self._serial = self._serial + 1
         message.timer = serial
@@ -36,7 +36,7 @@ class Deadlines:
         heappush(self._heap, (deadline, serial))
         return serial
 
-    def move(self, message: Message, deadline: float) -> None:
+    def move(self, message: QueuedMessage, deadline: float) -> None:
         """Give a watched message another deadline, earlier or later."""
         message.deadline = deadline
         if deadline < message.entry_at:
@@ -45,7 +45,7 @@ class Deadlines:
             if len(self._heap) > 2 * len(self._messages) + _SLACK:
                 self._rebuild()
 
-    def remove(self, message: Message) -> None:
+    def remove(self, message: QueuedMessage) -> None:
         """Stop watching a message."""
         messages = self._messages
         del messages[message.timer]
@@ -58,7 +58,7 @@ class Deadlines:
         self._messages.clear()
         self._heap.clear()
 
-    def pop_due(self, now: float) -> Iterator[Message]:
+    def pop_due(self, now: float) -> Iterator[QueuedMessage]:
         """Each message whose deadline is not after ``now``, earliest first; no longer watched."""
         while (deadline := self.next_deadline()) is not None and deadline <= now:
             _, serial = heappop(self._heap)

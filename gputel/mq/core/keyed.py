@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from gputel.mq.core.message import Message, State
+from gputel.mq.core.message import QueuedMessage, State
 from gputel.mq.core.ready import ReadyLine
 
 
@@ -18,13 +18,13 @@ class KeyedLine(ReadyLine):
     def __init__(self) -> None:
         super().__init__()
         self.blocked = 0
-        self._up: dict[str, Message] = {}
-        self._behind: dict[str, OrderedDict[int, Message]] = {}  # by sequence
+        self._up: dict[str, QueuedMessage] = {}
+        self._behind: dict[str, OrderedDict[int, QueuedMessage]] = {}  # by sequence
 
     def __len__(self) -> int:
         return super().__len__() + self.blocked
 
-    def number(self, message: Message) -> None:
+    def number(self, message: QueuedMessage) -> None:
         """Give a message, which is not ready yet, its place behind all others."""
         super().number(message)
         key = message.key
@@ -35,7 +35,7 @@ class KeyedLine(ReadyLine):
             behind = self._behind[key] = OrderedDict()
         behind[message.sequence] = message
 
-    def append(self, message: Message) -> None:
+    def append(self, message: QueuedMessage) -> None:
         """Put a message at the end of the line, or behind the others of its key."""
         self.number(message)
         message.state = State.READY
@@ -45,7 +45,7 @@ class KeyedLine(ReadyLine):
         else:
             self._fresh.append(message)
 
-    def put_back(self, message: Message) -> None:
+    def put_back(self, message: QueuedMessage) -> None:
         """Put a message that was given a place before into that place."""
         if self._is_behind(message):  # its delay is over, but its turn has not come
             message.state = State.READY
@@ -53,7 +53,7 @@ class KeyedLine(ReadyLine):
         else:
             super().put_back(message)
 
-    def discard(self, message: Message) -> None:
+    def discard(self, message: QueuedMessage) -> None:
         """Take a ready message out for good, wherever it stands."""
         if self._is_behind(message):
             self.blocked -= 1
@@ -61,7 +61,7 @@ class KeyedLine(ReadyLine):
             super().discard(message)
         self.left(message)
 
-    def left(self, message: Message) -> None:
+    def left(self, message: QueuedMessage) -> None:
         """A message is gone, or dead: if it was up, the next of its key steps up."""
         key = message.key
         if not key:
@@ -81,5 +81,5 @@ class KeyedLine(ReadyLine):
         if behind is not None and not behind:
             del self._behind[key]
 
-    def _is_behind(self, message: Message) -> bool:
+    def _is_behind(self, message: QueuedMessage) -> bool:
         return bool(message.key) and self._up[message.key] is not message

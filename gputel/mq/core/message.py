@@ -40,7 +40,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-class Message:
+class QueuedMessage:
     """One message and its place in the queue. Only the queue changes it after it was published.
 
     The queue never looks into ``payload`` or ``metadata``. Times are monotonic seconds.
@@ -106,10 +106,10 @@ class Message:
         self.size += _failure_bytes(failure) - sum(map(_failure_bytes, forgotten))
 
 
-class Delivery(NamedTuple):
+class LeasedMessage(NamedTuple):
     """A message as it was leased: lease and attempts are those of this delivery."""
 
-    message: Message
+    message: QueuedMessage
     lease: str
     attempts: int
 

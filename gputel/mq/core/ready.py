@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, merge
 from itertools import islice
 
-from gputel.mq.core.message import NEVER, Message, State
+from gputel.mq.core.message import NEVER, QueuedMessage, State
 
 _SLACK = 64
 """Places of messages that left which are always tolerated: small lines are not worth rebuilding."""
@@ -26,20 +26,20 @@ class ReadyLine:
     """Ready messages that must wait behind another: none, in this line."""
 
     def __init__(self) -> None:
-        self._fresh: deque[Message] = deque()
-        self._returned: list[tuple[int, Message]] = []
+        self._fresh: deque[QueuedMessage] = deque()
+        self._returned: list[tuple[int, QueuedMessage]] = []
         self._sequence = 0
         self._gone = 0
 
     def __len__(self) -> int:
         return len(self._fresh) + len(self._returned) - self._gone
 
-    def number(self, message: Message) -> None:
+    def number(self, message: QueuedMessage) -> None:
         """Give a message, which is not ready yet, its place behind all others."""
         self._sequence += 1
         message.sequence = self._sequence
 
-    def append(self, message: Message) -> None:
+    def append(self, message: QueuedMessage) -> None:
         """Put a message at the end of the line."""
         self._sequence += 1
         message.sequence = self._sequence
@@ -47,13 +47,13 @@ class ReadyLine:
         message.lease = ""
         self._fresh.append(message)
 
-    def put_back(self, message: Message) -> None:
+    def put_back(self, message: QueuedMessage) -> None:
         """Put a message that was given a place before into that place."""
         message.state = State.READY
         message.lease = ""
         heappush(self._returned, (message.sequence, message))
 
-    def first(self) -> Message | None:
+    def first(self) -> QueuedMessage | None:
         """The oldest message, or None."""
         if self._gone:
             self._skip_gone()
@@ -61,12 +61,12 @@ class ReadyLine:
             return self._returned[0][1]
         return self._fresh[0] if self._fresh else None
 
-    def take(self, most: int, max_bytes: int | None) -> list[Message]:
+    def take(self, most: int, max_bytes: int | None) -> list[QueuedMessage]:
         """Take the oldest out of the line, as many as both bounds allow; they keep their places.
 
         The first is taken whatever its size.
         """
-        taken: list[Message] = []
+        taken: list[QueuedMessage] = []
         room = NEVER if max_bytes is None else max_bytes
         fresh, append = self._fresh, taken.append
         while len(taken) < most:
@@ -84,7 +84,7 @@ class ReadyLine:
             append(message)
         return taken
 
-    def peek(self, most: int) -> list[Message]:
+    def peek(self, most: int) -> list[QueuedMessage]:
         """The oldest, at most so many, in their order; all stay where they are.
 
         Costs O(most * log n), and a look at each place on the way whose message left.
@@ -92,20 +92,20 @@ class ReadyLine:
         fresh = ((message.sequence, message) for message in self._fresh if message.sequence)
         return [message for _, message in islice(merge(fresh, self._returned_in_order()), most)]
 
-    def discard(self, message: Message) -> None:
+    def discard(self, message: QueuedMessage) -> None:
         """Take a ready message out for good, wherever it stands."""
         message.sequence = 0
         self._gone += 1
         if self._gone > len(self._fresh) + len(self._returned) - self._gone + _SLACK:
             self._rebuild()
 
-    def left(self, message: Message) -> None:
+    def left(self, message: QueuedMessage) -> None:
         """A message that was not ready is gone, or dead: its place is free."""
 
     def _returned_is_older(self) -> bool:
         return not self._fresh or self._returned[0][0] < self._fresh[0].sequence
 
-    def _returned_in_order(self) -> Iterator[tuple[int, Message]]:
+    def _returned_in_order(self) -> Iterator[tuple[int, QueuedMessage]]:
         # Down the heap from its root: what is next is always below something that was given.
         heap = self._returned
         ahead = [(heap[0][0], 0)] if heap else []

@@ -27,6 +27,11 @@ MIN_TIMEOUT_S = 0.05
 MAX_TTL_S = 31_536_000.0
 MAX_BYTES = 2**53
 
+UNREADABLE = (
+    *(msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError, OverflowError),
+)
+"""The errors of a decoder whose input is not what it should be."""
+
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_LENGTH)]
 Key = Annotated[str, Meta(max_length=MAX_TEXT_LENGTH)]
 Timeout = Annotated[float, Meta(ge=MIN_TIMEOUT_S, le=MAX_TIMEOUT_S)]

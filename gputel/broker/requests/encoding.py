@@ -10,16 +10,18 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from gputel.broker.requests import metadata
+from gputel.broker.requests.outline import check_outline
+from gputel.broker.requests.structure import TooComplex
 from gputel.errors import BadRequest
-from gputel.mq.core.message import Delivery, Message
-from gputel.mq.wire import metadata
+from gputel.mq.core.message import LeasedMessage, QueuedMessage
 from gputel.mq.wire.ids import new_id
-from gputel.mq.wire.outline import check_outline
 from gputel.mq.wire.protocol import (
     ABSENT,
     JSON,
     MAX_LIST,
     MSGPACK,
+    UNREADABLE,
     Ack,
     ConsumeBody,
     DeliveryOut,
@@ -33,7 +35,6 @@ from gputel.mq.wire.protocol import (
     QueueOptions,
     Selection,
 )
-from gputel.mq.wire.structure import TooComplex
 
 T = TypeVar("T", Ack, Nack, Extend, Lookup)
 
@@ -65,7 +66,7 @@ def encode(value: object, content_type: str) -> bytes:
     return _ENCODE[content_type](value)
 
 
-def decode_publish(body: bytes, content_type: str) -> tuple[list[Message], bool]:
+def decode_publish(body: bytes, content_type: str) -> tuple[list[QueuedMessage], bool]:
     """The messages of a publish, and whether they came as a list.
 
     Raises BadRequest, naming the field; a publish is understood whole or refused whole.
@@ -74,7 +75,7 @@ def decode_publish(body: bytes, content_type: str) -> tuple[list[Message], bool]
     decoded = _decode(decoder, body, content_type)
     listed = isinstance(decoded, list)
     items: Sequence[Incoming | JsonIncoming] = decoded if listed else [decoded]
-    messages: list[Message] = []
+    messages: list[QueuedMessage] = []
     try:
         for item in items:
             messages.append(_message(item))
@@ -118,20 +119,22 @@ def decode_options(body: bytes, content_type: str) -> QueueOptions:
     return options
 
 
-def encode_deliveries(deliveries: Sequence[Delivery], content_type: str, listed: bool) -> bytes:
+def encode_deliveries(
+    deliveries: Sequence[LeasedMessage], content_type: str, listed: bool
+) -> bytes:
     """The body of a consume's reply: a list, or its only delivery as one object."""
     made = _made(deliveries, content_type)
     return encode(made if listed else made[0], content_type)
 
 
 def encode_consumed(
-    deliveries: Sequence[Delivery], content_type: str, acks: Sequence[ItemResult]
+    deliveries: Sequence[LeasedMessage], content_type: str, acks: Sequence[ItemResult]
 ) -> bytes:
     """The body of the reply to a consume that carried acks: their results, and a list."""
     return encode({"acks": acks, "messages": _made(deliveries, content_type)}, content_type)
 
 
-def shown_metadata(message: Message, content_type: str) -> msgspec.Raw:
+def shown_metadata(message: QueuedMessage, content_type: str) -> msgspec.Raw:
     """The metadata of a message for a reply in this encoding; null when it cannot be shown."""
     show = metadata.as_msgpack if content_type == MSGPACK else metadata.as_json
     return show(message.metadata)
@@ -162,7 +165,7 @@ def _decode(decoder: Any, body: bytes, outlined: str | None = None) -> Any:
         return decoder.decode(body)
     except RecursionError:
         raise BadRequest("the body is not understood: it is nested too deep") from None
-    except metadata.UNREADABLE as error:
+    except UNREADABLE as error:
         text = str(error) or type(error).__name__
         raise BadRequest(f"the body is not understood: {text}") from None
 
@@ -175,7 +178,7 @@ class _Unfit(Exception):
         self.field = field
 
 
-def _message(item: Incoming | JsonIncoming) -> Message:
+def _message(item: Incoming | JsonIncoming) -> QueuedMessage:
     id_ = new_id() if item.id is None else item.id
     if "\0" in id_ or "\0" in item.key:
         raise _Unfit("id and key may not hold the character U+0000")
@@ -185,7 +188,7 @@ def _message(item: Incoming | JsonIncoming) -> Message:
         kept = metadata.NONE
     else:
         kept = _metadata(item.metadata, MSGPACK if binary else JSON)
-    return Message(id_, item.key, payload, kept, item.delay_s, item.ttl_s or 0.0)
+    return QueuedMessage(id_, item.key, payload, kept, item.delay_s, item.ttl_s or 0.0)
 
 
 def _metadata(raw: msgspec.Raw, content_type: str) -> bytes:
@@ -195,7 +198,7 @@ def _metadata(raw: msgspec.Raw, content_type: str) -> bytes:
         raise
     except TooComplex as error:
         raise _Unfit(f"metadata {error}", ".metadata") from None
-    except metadata.UNREADABLE as error:
+    except UNREADABLE as error:
         raise _Unfit(f"metadata: {error}", ".metadata") from None
 
 
@@ -217,19 +220,19 @@ def _json_payload(item: JsonIncoming) -> bytes:
         raise _Unfit(f"the payload is not {item.encoding}: {error}", ".payload") from None
 
 
-def _made(deliveries: Sequence[Delivery], content_type: str) -> list[Any]:
+def _made(deliveries: Sequence[LeasedMessage], content_type: str) -> list[Any]:
     make: Any = _delivery_out if content_type == MSGPACK else _json_delivery
     return [make(delivery) for delivery in deliveries]
 
 
-def _delivery_out(delivery: Delivery) -> DeliveryOut:
+def _delivery_out(delivery: LeasedMessage) -> DeliveryOut:
     message, lease, attempts = delivery
     packed = message.metadata
     kept = _RAW_NO_METADATA if packed is metadata.NONE else msgspec.Raw(packed)
     return DeliveryOut(message.id, message.key, message.payload, kept, lease, attempts)
 
 
-def _json_delivery(delivery: Delivery) -> JsonDelivery:
+def _json_delivery(delivery: LeasedMessage) -> JsonDelivery:
     message, lease, attempts = delivery
     text, encoding = payload_text(message.payload)
     return JsonDelivery(

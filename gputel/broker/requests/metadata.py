@@ -10,22 +10,18 @@ from typing import Any
 
 import msgspec
 
+from gputel.broker.requests.structure import Bounds, TooComplex, check_json, check_msgpack
 from gputel.mq.wire.protocol import (
     JSON,
     MAX_METADATA_BYTES,
     MAX_METADATA_ENTRIES,
     MAX_METADATA_LEVELS,
     MSGPACK,
+    UNREADABLE,
 )
-from gputel.mq.wire.structure import Bounds, TooComplex, check_json, check_msgpack
 
 NONE = b"\x80"
 """No metadata, as it is kept."""
-
-UNREADABLE = (
-    *(msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError, OverflowError),
-)
-"""What decoders raise for bytes that are not what they should be."""
 
 _BOUNDS = Bounds(MAX_METADATA_LEVELS, MAX_METADATA_ENTRIES)
 _MOST_BYTES = {JSON: 6 * MAX_METADATA_BYTES, MSGPACK: MAX_METADATA_BYTES}

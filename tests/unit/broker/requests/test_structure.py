@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gputel.mq.wire.structure import Bounds, TooComplex, check_json, check_msgpack
+from gputel.broker.requests.structure import Bounds, TooComplex, check_json, check_msgpack
 
 ANY = Bounds(10**9, 10**9)
 VALUES: list[tuple[Any, int, int]] = [  # levels and entries
