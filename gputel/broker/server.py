@@ -176,7 +176,7 @@ async def _drain(queues: Queues, consumers: Consumers, deadline_s: float) -> Non
             await busy[0].changed(min(left_s, _LOOK_AGAIN_S))
     finally:
         queues.stop()
-    held = [waiting.queue for waiting in queues]
-    left = sum(queue.ready + queue.delayed + queue.in_flight for queue in held)
+    message_queues = [waiting.queue for waiting in queues]
+    left = sum(queue.ready + queue.delayed + queue.in_flight for queue in message_queues)
     if left:
         log.warning("the broker stopped with %d messages that nobody acked", left)

@@ -17,8 +17,14 @@ from contextlib import asynccontextmanager, contextmanager
 
 from gputel import metrics
 from gputel.backoff import Backoff
-from gputel.collector.intake import Decoded, Failed, Intake, decode_some, is_chunk
-from gputel.collector.settling import Open, delay_of
+from gputel.collector.intake import (
+    DecodedMessage,
+    DecodeResult,
+    FailedMessage,
+    decode_some,
+    is_chunk,
+)
+from gputel.collector.settling import OpenDeliveries, delay_of
 from gputel.collector.shared import Shared, log
 from gputel.errors import GputelError, StoreError, StoreUnavailable
 from gputel.failures import Cause, cause_of, is_short, reason_of
@@ -34,7 +40,7 @@ _SLOW_COMMIT_S = 15.0
 _STALL_S = 300.0  # work that has not moved for so long loses its leases
 
 
-class Batch:
+class DeliveryBatch:
     """One delivery. ``landed`` is to be acknowledged; ``short``: the machine was, for too long."""
 
     def __init__(
@@ -43,7 +49,7 @@ class Batch:
         self._shared = shared
         self._deliveries = deliveries
         self._stopping = stopping
-        self._open = Open(shared, deliveries)
+        self._open = OpenDeliveries(shared, deliveries)
         self._moved_at = 0.0
         self.landed: list[tuple[str, str]] = []
         self.short = False
@@ -71,7 +77,7 @@ class Batch:
                 await self._decode_again(each)
             left = intake.left
 
-    async def _settle(self, intake: Intake) -> None:
+    async def _settle(self, intake: DecodeResult) -> None:
         for bad in intake.bad:
             await self._open.bury(bad.delivery, bad.reason, "payload")
         for delivery in intake.damaged:
@@ -90,15 +96,15 @@ class Batch:
             reason = "the checksum does not fit: the message was damaged on the way"
             await self._open.send_back(delivery, reason, "damaged", 0.0)
 
-    async def _decode(self, deliveries: Sequence[Delivery]) -> Intake:
+    async def _decode(self, deliveries: Sequence[Delivery]) -> DecodeResult:
         try:
             return await asyncio.to_thread(decode_some, deliveries, self._shared.limits)
         except Exception as error:  # no memory or no thread for it
-            return Intake(failed=[Failed(delivery, error) for delivery in deliveries])
+            return DecodeResult(failed=[FailedMessage(delivery, error) for delivery in deliveries])
         finally:
             self._moves()
 
-    async def _decode_again(self, failed: Failed) -> None:
+    async def _decode_again(self, failed: FailedMessage) -> None:
         """By itself; a machine that is short of something may have it soon."""
         backoff = Backoff()
         for _ in range(_TRIES):
@@ -114,7 +120,7 @@ class Batch:
             failed = intake.failed[0]
         return await self._fail(failed.delivery, failed.error)
 
-    async def _land(self, good: Sequence[Decoded]) -> None:
+    async def _land(self, good: Sequence[DecodedMessage]) -> None:
         """Land; the next consume acknowledges. One that cannot must not keep others from it."""
         backoff, tries = Backoff(), 0
         while True:
@@ -131,7 +137,7 @@ class Batch:
             if await backoff.wait(self._stopping):
                 return await self._open.give_back([item.delivery for item in good])
 
-    async def _commit(self, good: Sequence[Decoded]) -> None:
+    async def _commit(self, good: Sequence[DecodedMessage]) -> None:
         with metrics.COLLECTOR_COMMIT_SECONDS.time(), self._told_if_slow():
             landed = await self._shared.writer.land([item.arrival for item in good])
         self._moves()
@@ -140,7 +146,7 @@ class Batch:
         metrics.COLLECTOR_DUPLICATES.inc(len(landed) - sum(landed))
         self.landed += self._open.landed(item.delivery for item in good)
 
-    async def _land_apart(self, good: Sequence[Decoded], error: Exception) -> None:
+    async def _land_apart(self, good: Sequence[DecodedMessage], error: Exception) -> None:
         if isinstance(error, StoreError):
             self._shared.database.ends()  # it answers, whatever it says of these
         if len(good) == 1:

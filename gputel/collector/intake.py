@@ -15,7 +15,7 @@ from gputel.store.write.writer import Arrival, Chunk
 
 
 @dataclass(frozen=True)
-class Undecodable:
+class UndecodableMessage:
     """A message that no retry can help."""
 
     delivery: Delivery
@@ -23,7 +23,7 @@ class Undecodable:
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedMessage:
     """A message that is ready to land."""
 
     delivery: Delivery
@@ -31,7 +31,7 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedMessage:
     """A message whose decoding failed for a reason that says nothing sure of it."""
 
     delivery: Delivery
@@ -39,26 +39,26 @@ class Failed:
 
 
 @dataclass
-class Intake:
+class DecodeResult:
     """What became of deliveries; ``left`` are those that there was no room for any more."""
 
-    good: list[Decoded] = field(default_factory=list)
-    bad: list[Undecodable] = field(default_factory=list)
+    good: list[DecodedMessage] = field(default_factory=list)
+    bad: list[UndecodableMessage] = field(default_factory=list)
     damaged: list[Delivery] = field(default_factory=list)
-    failed: list[Failed] = field(default_factory=list)
+    failed: list[FailedMessage] = field(default_factory=list)
     left: list[Delivery] = field(default_factory=list)
 
 
-def decode_some(deliveries: Sequence[Delivery], limits: PayloadLimits) -> Intake:
+def decode_some(deliveries: Sequence[Delivery], limits: PayloadLimits) -> DecodeResult:
     """Decode payloads and check metadata; holds the CPU, run in a thread.
 
     Ends when more than the memory of one message is taken by those that are decoded.
     """
-    intake = Intake()
+    intake = DecodeResult()
     taken = 0
-    for place, delivery in enumerate(deliveries):
+    for index, delivery in enumerate(deliveries):
         if taken >= limits.max_bytes:
-            intake.left = list(deliveries[place:])
+            intake.left = list(deliveries[index:])
             break
         if is_damaged(delivery.id, delivery.payload, delivery.metadata):
             intake.damaged.append(delivery)
@@ -66,12 +66,12 @@ def decode_some(deliveries: Sequence[Delivery], limits: PayloadLimits) -> Intake
         try:
             arrival = _arrival(delivery, limits)
         except DecodeError as error:
-            intake.bad.append(Undecodable(delivery, error.message))
+            intake.bad.append(UndecodableMessage(delivery, error.message))
         except Exception as error:
-            intake.failed.append(Failed(delivery, error))
+            intake.failed.append(FailedMessage(delivery, error))
         else:
             taken += arrival.batch.nbytes
-            intake.good.append(Decoded(delivery, arrival))
+            intake.good.append(DecodedMessage(delivery, arrival))
     return intake
 
 

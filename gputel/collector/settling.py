@@ -13,7 +13,7 @@ _LAST_CALLS_S = 2.0  # of a worker that ends
 _LONGEST_DELAY_S = 60.0
 
 
-class Open:
+class OpenDeliveries:
     """The messages of one delivery that are not settled yet: they have a lease to be kept."""
 
     def __init__(self, shared: Shared, deliveries: Sequence[Delivery]) -> None:

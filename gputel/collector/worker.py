@@ -8,7 +8,7 @@ from typing import Any
 
 from gputel import metrics
 from gputel.backoff import Backoff, pause
-from gputel.collector.batch import MOST_TOGETHER, Batch
+from gputel.collector.batch import MOST_TOGETHER, DeliveryBatch
 from gputel.collector.shared import Shared, log
 from gputel.errors import GputelError, QueueClosed
 from gputel.failures import is_short, reason_of
@@ -79,7 +79,7 @@ class Worker:
 
     async def _process(self, deliveries: list[Delivery], stopping: asyncio.Event) -> None:
         self._careful = any(delivery.attempts > MOST_TOGETHER for delivery in deliveries)
-        batch = Batch(self._shared, deliveries, stopping)
+        batch = DeliveryBatch(self._shared, deliveries, stopping)
         try:
             await batch.run()
         finally:

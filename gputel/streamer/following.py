@@ -13,7 +13,7 @@ from gputel.config.settings import StreamerSettings
 from gputel.errors import SourceError, StoreUnavailable
 from gputel.mq.client import QueueClient
 from gputel.sources.dcgm.growing import Fate
-from gputel.store.write.streams import Lease, Streams
+from gputel.store.write.streams import ChunkLease, Streams
 from gputel.streamer.streamer import Observer, Source, Streamer
 
 log = logging.getLogger("gputel.streamer")
@@ -34,7 +34,7 @@ class GrowingSource(Source, Protocol):
         ...
 
 
-class Following(Streamer):
+class FollowingStreamer(Streamer):
     """Streams a growing source until it has been replaced by another and has landed whole.
 
     ``cut`` tells that it ended otherwise: its content was thrown away before it was read.
@@ -64,7 +64,7 @@ class Following(Streamer):
         finally:
             watcher.cancel()
 
-    async def _reserve(self, rows: int, stopping: asyncio.Event) -> Lease | None:
+    async def _reserve(self, rows: int, stopping: asyncio.Event) -> ChunkLease | None:
         """As of any stream, once there are rows; None when it is complete, or to stop."""
         backoff = Backoff()
         while not stopping.is_set():
@@ -100,7 +100,7 @@ class Following(Streamer):
             log.info("%s was rotated after %d rows", self._streams.stream_id, self._rows)
             await self._streams.finish(self._rows)
 
-    async def _stream(self, lease: Lease, stopping: asyncio.Event) -> int:
+    async def _stream(self, lease: ChunkLease, stopping: asyncio.Event) -> int:
         """Read and publish a chunk, whole: others that follow may have reserved ahead of us."""
         try:
             end = lease.first_row + lease.row_count

@@ -15,7 +15,7 @@ from gputel.config.settings import StreamerSettings
 from gputel.errors import QueueClosed, StoreUnavailable
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.outage import Outage
-from gputel.store.write.streams import Lease, Streams
+from gputel.store.write.streams import ChunkLease, Streams
 from gputel.streamer.pacer import Pacer
 from gputel.streamer.publisher import make_message, message_id, publish
 
@@ -56,7 +56,7 @@ class Observer(Protocol):
         """Called on the event loop; a chunk read again, after a takeover, is told again."""
         ...
 
-    def chunk_dead(self, lease: Lease) -> None:
+    def chunk_dead(self, lease: ChunkLease) -> None:
         """The message of this chunk is among the broker's dead letters: it will not land."""
         ...
 
@@ -106,7 +106,7 @@ class Streamer:
         finally:
             await self._hand_back()
 
-    async def _reserve(self, rows: int, stopping: asyncio.Event) -> Lease | None:
+    async def _reserve(self, rows: int, stopping: asyncio.Event) -> ChunkLease | None:
         backoff = Backoff()
         while not stopping.is_set():
             try:
@@ -130,7 +130,7 @@ class Streamer:
         await pause(_IDLE_S, stopping)
         return False
 
-    async def _stream(self, lease: Lease, stopping: asyncio.Event) -> int:
+    async def _stream(self, lease: ChunkLease, stopping: asyncio.Event) -> int:
         """Read and publish one chunk; returns the rows sent."""
         if lease.taken_over:
             metrics.STREAMER_TAKEOVERS.inc()
@@ -142,7 +142,7 @@ class Streamer:
         return rows
 
     async def _read(
-        self, lease: Lease, stopping: asyncio.Event
+        self, lease: ChunkLease, stopping: asyncio.Event
     ) -> tuple[int, OutgoingMessage | None]:
         """The rows of a chunk, and their message; the chunk itself, which may be large, goes."""
         chunk = await asyncio.to_thread(self._source.read, lease.first_row, lease.row_count)
@@ -171,7 +171,7 @@ class Streamer:
             where = f"line {reject.line}" + (f", column {reject.column}" if reject.column else "")
             log.warning("%s: rejected %s: %s", self._streams.stream_id, where, reject.reason)
 
-    async def _held(self, lease: Lease) -> bool:
+    async def _held(self, lease: ChunkLease) -> bool:
         """Whether the broker still holds the chunk's message, so that it need not be read again."""
         try:
             ids = [message_id(self._streams.stream_id, lease.first_row)]

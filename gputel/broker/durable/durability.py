@@ -20,7 +20,7 @@ from gputel.mq.core.queue import MessageQueue
 from gputel.mq.journal.commits import JournalOptions
 from gputel.mq.journal.journal import Journal
 from gputel.mq.journal.open import open_journal
-from gputel.mq.journal.recovery import Recovered
+from gputel.mq.journal.recovery import Recovery
 from gputel.mq.journal.space import Entry
 
 log = logging.getLogger("gputel.broker")
@@ -37,7 +37,7 @@ class Durability:
     def __init__(
         self,
         journal: Journal,
-        recovered: Recovered,
+        recovered: Recovery,
         declarations: Declarations,
         declared: Mapping[str, bool],
     ) -> None:
@@ -60,19 +60,19 @@ class Durability:
 
     async def restore(self, queue_of: Callable[[str], WaitingQueue]) -> None:
         """Put what was recovered into the queues, in its order."""
-        for found in self._recovered.in_order:
-            stored = found.stored
+        for message in self._recovered.in_order:
+            stored = message.stored
             entry = Entry(stored.number, stored.order, None, None)
-            self.journal.hold(entry, found.segment, found.size)
+            self.journal.hold(entry, message.segment, message.size)
             waiting = queue_of(stored.queue)
             assert isinstance(waiting.queue, JournaledQueue)
             waiting.queue.restore(entry, stored, waiting.now())
             waiting.count()
-        self._tell()
-        self._recovered = Recovered()
+        self._log_recovery()
+        self._recovered = Recovery()
         await self.journal.ready()
 
-    def _tell(self) -> None:
+    def _log_recovery(self) -> None:
         recovered = self._recovered
         for torn in recovered.torn[:_SHOWN]:
             log.warning("journal: %s, as a broker leaves it that ends while it writes", torn)

@@ -16,7 +16,7 @@ from gputel.errors import BadRequest
 from gputel.mq.core.message import NEVER, Failure, LeasedMessage, QueuedMessage, State
 from gputel.mq.core.queue import MessageQueue
 from gputel.mq.journal.journal import Journal
-from gputel.mq.journal.records import Died, Mark, Stored
+from gputel.mq.journal.records import StoredDeath, StoredFailure, StoredMessage
 from gputel.mq.journal.space import Entry, room_of
 
 _UNSOUND = "its metadata, which an earlier gputel took, is over today's bounds"
@@ -65,12 +65,12 @@ class JournaledQueue(MessageQueue):
         rooms = [room_of(message) for message in messages]
         return sum(rooms), max(rooms, default=0)
 
-    def _published(self, entry: Entry) -> Stored:
+    def _published(self, entry: Entry) -> StoredMessage:
         message: QueuedMessage = entry.message
         if message.delay_s or message.ttl_s:
             return self.stored(entry)
         number, at = entry.number, self._unix(message.since)
-        return Stored(
+        return StoredMessage(
             number=number,
             order=number,
             queue=self.name,
@@ -82,11 +82,11 @@ class JournaledQueue(MessageQueue):
             since=at,
         )
 
-    def stored(self, entry: Entry) -> Stored:
+    def stored(self, entry: Entry) -> StoredMessage:
         """A message as it is now, for the journal."""
         message: QueuedMessage = entry.message
         delayed = message.state is State.DELAYED
-        return Stored(
+        return StoredMessage(
             number=entry.number,
             order=entry.order,
             queue=self.name,
@@ -103,7 +103,7 @@ class JournaledQueue(MessageQueue):
             ready_at=self._unix(message.deadline) if delayed else 0.0,
         )
 
-    def restore(self, entry: Entry, stored: Stored, now: float) -> None:
+    def restore(self, entry: Entry, stored: StoredMessage, now: float) -> None:
         """Take up a message that the journal kept, whatever the bounds are. Not written down."""
         message = QueuedMessage(stored.id, stored.key, stored.payload, stored.metadata)
         entry.owner, entry.message = self, message
@@ -124,7 +124,7 @@ class JournaledQueue(MessageQueue):
 
     # ------------------------------------------------------------------ inside
 
-    def _put(self, message: QueuedMessage, stored: Stored, now: float) -> None:
+    def _put(self, message: QueuedMessage, stored: StoredMessage, now: float) -> None:
         # Only what waits for its time is numbered here: a ready message gets its number in line,
         # and a dead letter must not hold up the others of its key.
         if stored.dead:
@@ -171,15 +171,15 @@ class JournaledQueue(MessageQueue):
     def _bury(self, message: QueuedMessage, now: float) -> None:
         super()._bury(message, now)
         entry = self._entries[message.id]
-        died = Died(entry.number, self._unix(now), message.attempts, self._marks(message))
+        died = StoredDeath(entry.number, self._unix(now), message.attempts, self._marks(message))
         self._journal.died(entry, died)
 
     def _forget(self, message: QueuedMessage) -> None:
         super()._forget(message)
         self._journal.settle(self._entries.pop(message.id))
 
-    def _marks(self, message: QueuedMessage) -> list[Mark]:
-        return [Mark(f.attempt, self._unix(f.at), f.reason) for f in message.history]
+    def _marks(self, message: QueuedMessage) -> list[StoredFailure]:
+        return [StoredFailure(f.attempt, self._unix(f.at), f.reason) for f in message.history]
 
     def _unix(self, at: float) -> float:
         return at + self._unix_epoch

@@ -98,9 +98,9 @@ class Queues:
         """
         if name is None:
             return self.default
-        found = self._queues.get(name)
-        if found is not None:
-            return found
+        waiting = self._queues.get(name)
+        if waiting is not None:
+            return waiting
         if self._settings.queue_create == "declared":
             raise UnknownQueue(
                 f"there is no queue {name}, and this broker makes none unasked "
@@ -114,8 +114,7 @@ class Queues:
         None leaves the option as it is, false in a new queue. Raises
         QueueNotEmpty when the option would change for messages held; as ``named`` else.
         """
-        found = self._queues.get(name)
-        waiting = found or self._create(name, ordered_keys=bool(ordered_keys))
+        waiting = self._queues.get(name) or self._create(name, ordered_keys=bool(ordered_keys))
         if ordered_keys is not None:
             waiting.queue.order_keys(ordered_keys)
         self._declared.add(name)
@@ -140,10 +139,10 @@ class Queues:
         if name == DEFAULT:
             raise BadRequest(f"the queue {DEFAULT} is always there: it cannot be deleted")
         waiting = self.existing(name)
-        held = len(waiting.queue)
-        if held and not force:
+        count = len(waiting.queue)
+        if count and not force:
             raise QueueNotEmpty(
-                f"the queue {name} holds {held} messages, in flight and dead letters included: "
+                f"the queue {name} holds {count} messages, in flight and dead letters included: "
                 "empty it, or drop them with ?force=true"
             )
         del self._queues[name]
@@ -153,7 +152,7 @@ class Queues:
         self._dropping.add(dropping)
         dropping.add_done_callback(self._dropping.discard)
         await asyncio.shield(dropping)  # it is done whole though the client may leave
-        return held
+        return count
 
     def restored(self, name: str) -> WaitingQueue:
         """The queue of a name that held messages before the broker started, made in any case."""

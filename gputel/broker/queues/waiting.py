@@ -103,8 +103,8 @@ class WaitingQueue:
         """
         self.queue.check_sizes(messages)
         publisher = WaitingPublish(messages, self._loop.create_future())
-        through = not self._publishers and self._advance(publisher)
-        if not through:
+        complete = not self._publishers and self._advance(publisher)
+        if not complete:
             await self._wait_for_room(publisher, wait_s)
         if self._settle():
             await asyncio.sleep(0)  # who waits for a message is answered first
@@ -241,9 +241,9 @@ class WaitingQueue:
 
     def count(self) -> None:
         """Have the total of all queues follow what this one holds."""
-        held = self.queue.held_bytes
-        if held != self._counted:
-            change, self._counted = held - self._counted, held
+        size = self.queue.held_bytes
+        if size != self._counted:
+            change, self._counted = size - self._counted, size
             self._total.change(change)
 
     def _set_ceiling(self) -> None:

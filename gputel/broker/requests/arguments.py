@@ -34,7 +34,7 @@ class Argument(Generic[N]):
         try:
             value = self.parse(text)
         except ValueError:
-            kind = "a whole number" if self.parse is whole else "a number"
+            kind = "a whole number" if self.parse is whole_number else "a number"
             raise BadRequest(f"{self.name}: {text[:40]!r} is not {kind}") from None
         if not self.least <= value <= self.greatest:
             raise BadRequest(
@@ -43,7 +43,7 @@ class Argument(Generic[N]):
         return value
 
 
-def whole(text: str) -> int:
+def whole_number(text: str) -> int:
     """Read a whole number in plain digits."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()):
@@ -81,12 +81,12 @@ def queue_name(text: str) -> str:
 
 
 QUEUE = QueueArgument()
-MAX = Argument("max", whole, 1, MAX_LIST)
-MAX_BYTES_ARGUMENT = Argument("max_bytes", whole, 1, MAX_BYTES)
+MAX = Argument("max", whole_number, 1, MAX_LIST)
+MAX_BYTES_ARGUMENT = Argument("max_bytes", whole_number, 1, MAX_BYTES)
 WAIT_S = Argument("wait_s", number, 0.0, MAX_WAIT_S)
 VISIBILITY_TIMEOUT_S = Argument("visibility_timeout_s", number, MIN_TIMEOUT_S, MAX_TIMEOUT_S)
-OFFSET = Argument("offset", whole, 0, MAX_BYTES)
-LIMIT = Argument("limit", whole, 1, 1_000)
+OFFSET = Argument("offset", whole_number, 0, MAX_BYTES)
+LIMIT = Argument("limit", whole_number, 1, 1_000)
 
 
 def read(

@@ -24,16 +24,16 @@ from gputel.mq.wire.protocol import (
     UNREADABLE,
     Ack,
     ConsumeBody,
+    DeadLetterSelection,
     DeliveryOut,
     Extend,
-    Incoming,
+    IncomingMessage,
     ItemResult,
     JsonDelivery,
-    JsonIncoming,
+    JsonIncomingMessage,
     Lookup,
     Nack,
     QueueOptions,
-    Selection,
 )
 
 T = TypeVar("T", Ack, Nack, Extend, Lookup)
@@ -42,8 +42,12 @@ _RAW_NO_METADATA = msgspec.Raw(metadata.NONE)
 
 _ENCODE = {JSON: msgspec.json.Encoder().encode, MSGPACK: msgspec.msgpack.Encoder().encode}
 _LIST = Meta(max_length=MAX_LIST)
-_PUBLISH_JSON = msgspec.json.Decoder(JsonIncoming | Annotated[list[JsonIncoming], _LIST])
-_PUBLISH_MSGPACK = msgspec.msgpack.Decoder(Incoming | Annotated[list[Incoming], _LIST])
+_PUBLISH_JSON = msgspec.json.Decoder(
+    JsonIncomingMessage | Annotated[list[JsonIncomingMessage], _LIST]
+)
+_PUBLISH_MSGPACK = msgspec.msgpack.Decoder(
+    IncomingMessage | Annotated[list[IncomingMessage], _LIST]
+)
 _FORMS: dict[type, Any] = {
     Ack: Ack | Annotated[list[Ack], _LIST],
     Nack: Nack | Annotated[list[Nack], _LIST],
@@ -51,7 +55,7 @@ _FORMS: dict[type, Any] = {
     Lookup: Lookup | Annotated[list[Lookup], _LIST],
     ConsumeBody: ConsumeBody,
     QueueOptions: QueueOptions,
-    Selection: Selection,
+    DeadLetterSelection: DeadLetterSelection,
 }
 _ITEMS: dict[tuple[type, str], Any] = {
     **{(kind, JSON): msgspec.json.Decoder(form) for kind, form in _FORMS.items()},
@@ -74,7 +78,7 @@ def decode_publish(body: bytes, content_type: str) -> tuple[list[QueuedMessage],
     decoder: Any = _PUBLISH_MSGPACK if content_type == MSGPACK else _PUBLISH_JSON
     decoded = _decode(decoder, body, content_type)
     listed = isinstance(decoded, list)
-    items: Sequence[Incoming | JsonIncoming] = decoded if listed else [decoded]
+    items: Sequence[IncomingMessage | JsonIncomingMessage] = decoded if listed else [decoded]
     messages: list[QueuedMessage] = []
     try:
         for item in items:
@@ -102,9 +106,9 @@ def decode_consume(body: bytes, content_type: str) -> list[Ack] | None:
     return carried.ack
 
 
-def decode_selection(body: bytes, content_type: str) -> Selection:
+def decode_selection(body: bytes, content_type: str) -> DeadLetterSelection:
     """Which dead letters a replay or purge names. Raises BadRequest unless it is one way only."""
-    chosen: Selection = _decode_items(Selection, body or b"{}", content_type)
+    chosen: DeadLetterSelection = _decode_items(DeadLetterSelection, body or b"{}", content_type)
     ways = [chosen.id is not None, chosen.ids is not None, chosen.all]
     if ways.count(True) != 1:
         raise BadRequest('name the dead letters: one of "id", "ids" or "all": true')
@@ -123,15 +127,15 @@ def encode_deliveries(
     deliveries: Sequence[LeasedMessage], content_type: str, listed: bool
 ) -> bytes:
     """The body of a consume's reply: a list, or its only delivery as one object."""
-    made = _made(deliveries, content_type)
-    return encode(made if listed else made[0], content_type)
+    built = _encodable(deliveries, content_type)
+    return encode(built if listed else built[0], content_type)
 
 
 def encode_consumed(
     deliveries: Sequence[LeasedMessage], content_type: str, acks: Sequence[ItemResult]
 ) -> bytes:
     """The body of the reply to a consume that carried acks: their results, and a list."""
-    return encode({"acks": acks, "messages": _made(deliveries, content_type)}, content_type)
+    return encode({"acks": acks, "messages": _encodable(deliveries, content_type)}, content_type)
 
 
 def shown_metadata(message: QueuedMessage, content_type: str) -> msgspec.Raw:
@@ -178,12 +182,12 @@ class _Unfit(Exception):
         self.field = field
 
 
-def _message(item: Incoming | JsonIncoming) -> QueuedMessage:
+def _message(item: IncomingMessage | JsonIncomingMessage) -> QueuedMessage:
     id_ = new_id() if item.id is None else item.id
     if "\0" in id_ or "\0" in item.key:
         raise _Unfit("id and key may not hold the character U+0000")
-    binary = isinstance(item, Incoming)
-    payload = item.payload if isinstance(item, Incoming) else _json_payload(item)
+    binary = isinstance(item, IncomingMessage)
+    payload = item.payload if isinstance(item, IncomingMessage) else _json_payload(item)
     if item.metadata is ABSENT:
         kept = metadata.NONE
     else:
@@ -202,7 +206,7 @@ def _metadata(raw: msgspec.Raw, content_type: str) -> bytes:
         raise _Unfit(f"metadata: {error}", ".metadata") from None
 
 
-def _json_payload(item: JsonIncoming) -> bytes:
+def _json_payload(item: JsonIncomingMessage) -> bytes:
     raw = bytes(item.payload)
     if not raw.startswith(b'"'):
         if item.encoding == "base64":
@@ -220,7 +224,7 @@ def _json_payload(item: JsonIncoming) -> bytes:
         raise _Unfit(f"the payload is not {item.encoding}: {error}", ".payload") from None
 
 
-def _made(deliveries: Sequence[LeasedMessage], content_type: str) -> list[Any]:
+def _encodable(deliveries: Sequence[LeasedMessage], content_type: str) -> list[Any]:
     make: Any = _delivery_out if content_type == MSGPACK else _json_delivery
     return [make(delivery) for delivery in deliveries]
 

@@ -170,10 +170,10 @@ def route(answering: Answering) -> Callable[[web.Request], Awaitable[web.Respons
     """A handler of aiohttp's around one that gives an Reply."""
 
     async def handler(request: web.Request) -> web.Response:
-        given = await answering(request)
-        response = given.response()
-        if given.undelivered is not None:
-            await _deliver(request, response, given.undelivered)
+        reply = await answering(request)
+        response = reply.response()
+        if reply.undelivered is not None:
+            await _deliver(request, response, reply.undelivered)
         return response
 
     return handler

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gputel.broker.requests.structure import Bounds, TooComplex, check_json, check_msgpack
+from gputel.broker.requests.structure import StructureLimits, TooComplex, check_json, check_msgpack
 from gputel.mq.wire.protocol import (
     JSON,
     MAX_METADATA_BYTES,
@@ -23,7 +23,7 @@ from gputel.mq.wire.protocol import (
 NONE = b"\x80"
 """No metadata, as it is kept."""
 
-_BOUNDS = Bounds(MAX_METADATA_LEVELS, MAX_METADATA_ENTRIES)
+_BOUNDS = StructureLimits(MAX_METADATA_LEVELS, MAX_METADATA_ENTRIES)
 _MOST_BYTES = {JSON: 6 * MAX_METADATA_BYTES, MSGPACK: MAX_METADATA_BYTES}
 _CHECK = {JSON: check_json, MSGPACK: check_msgpack}
 

@@ -104,14 +104,14 @@ def _write(
     journal: dict[str, int],
 ) -> Iterable[Metric]:
     for number, family in metrics.BROKER_QUEUE.items():
-        made = metrics.empty(family)
-        if isinstance(made, HistogramMetricFamily):
+        built = metrics.empty(family)
+        if isinstance(built, HistogramMetricFamily):
             for queue, latencies_of in timed:
-                _add_latency(made, queue, latencies_of[number])
+                _add_latency(built, queue, latencies_of[number])
         else:
             for queue, values in numbers:
-                made.add_metric([queue], values[number])
-        yield made
+                built.add_metric([queue], values[number])
+        yield built
     for families, values_of in ((metrics.BROKER_TOTAL, total), (metrics.BROKER_JOURNAL, journal)):
         for number, value in values_of.items():
             gauge = metrics.empty(families[number])

@@ -20,11 +20,11 @@ LARGE_BYTES = 1024 * 1024
 _MAX_TEXT_BYTES = 12 * MAX_TEXT_LENGTH + 16  # JSON may write a character in 12 bytes
 
 
-class _Count(threading.local):
+class _MessageCount(threading.local):
     left = 0
 
 
-_count = _Count()
+_count = _MessageCount()
 
 
 class _Outline(Struct, forbid_unknown_fields=True):

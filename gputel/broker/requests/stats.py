@@ -23,8 +23,8 @@ from gputel.mq.wire.protocol import MAX_BYTES, MSGPACK
 
 _PEEK = 10
 _PEEK_PAYLOAD_BYTES = 65_536
-_PEEK_MAX = query.Argument("max", query.whole, 1, 1_000)
-_MAX_PAYLOAD_BYTES = query.Argument("max_payload_bytes", query.whole, 0, MAX_BYTES)
+_PEEK_MAX = query.Argument("max", query.whole_number, 1, 1_000)
+_MAX_PAYLOAD_BYTES = query.Argument("max_payload_bytes", query.whole_number, 0, MAX_BYTES)
 
 
 class StatsHandlers:
@@ -95,12 +95,12 @@ def _summary(message: QueuedMessage, now: float) -> dict[str, Any]:
 
 
 def _encode(shown: list[_Shown], content_type: str) -> bytes:
-    for told, message, with_payload in shown:
-        told["metadata"] = shown_metadata(message, content_type)
+    for summary, message, with_payload in shown:
+        summary["metadata"] = shown_metadata(message, content_type)
         if not with_payload:
             continue
         if content_type == MSGPACK:
-            told["payload"] = message.payload
+            summary["payload"] = message.payload
         else:
-            told["payload"], told["encoding"] = payload_text(message.payload)
-    return encode([told for told, _, _ in shown], content_type)
+            summary["payload"], summary["encoding"] = payload_text(message.payload)
+    return encode([summary for summary, _, _ in shown], content_type)

@@ -26,7 +26,7 @@ class TooComplex(ValueError):
 
 
 @dataclass(frozen=True)
-class Bounds:
+class StructureLimits:
     """The most levels, of which the outermost object or list is the first, and entries."""
 
     levels: int
@@ -43,7 +43,7 @@ class Bounds:
             )
 
 
-def check_json(data: bytes, bounds: Bounds) -> None:
+def check_json(data: bytes, bounds: StructureLimits) -> None:
     """Raise TooComplex for a JSON text beyond the bounds."""
     levels = entries = 0
     for token in _JSON_TOKEN.finditer(data):
@@ -62,7 +62,7 @@ def check_json(data: bytes, bounds: Bounds) -> None:
         bounds.check(levels, entries)
 
 
-def check_msgpack(data: bytes, bounds: Bounds) -> None:
+def check_msgpack(data: bytes, bounds: StructureLimits) -> None:
     """Raise TooComplex for a MessagePack value beyond the bounds."""
     at = entries = 0
     missing = [1]  # of each container that is open, the values to come

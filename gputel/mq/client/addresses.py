@@ -34,6 +34,7 @@ async def resolve(address: str) -> list[str]:
     parts = urlsplit(address.removeprefix(DNS))
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(_LOOKUP_S):
-        found = await loop.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
-    hosts = {f"[{place[0]}]" if ":" in str(place[0]) else str(place[0]) for *_, place in found}
-    return [f"http://{host}:{parts.port or 80}{parts.path}" for host in sorted(hosts)]
+        results = await loop.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+    hosts = {str(socket_address[0]) for *_, socket_address in results}
+    names = sorted(f"[{host}]" if ":" in host else host for host in hosts)
+    return [f"http://{name}:{parts.port or 80}{parts.path}" for name in names]

@@ -18,7 +18,7 @@ from gputel.errors import (
     RequestError,
     Unauthorized,
 )
-from gputel.mq.client.http import HttpRequest, Late, Wire
+from gputel.mq.client.http import HttpClient, HttpRequest, Late
 from gputel.mq.wire.protocol import MSGPACK, UNREADABLE, ErrorReply, ItemResult, PublishResult
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Calls:
     ) -> None:
         self._url = url
         shown = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self.wire = Wire(url, {**_HEADERS, **shown}, tls)
+        self.wire = HttpClient(url, {**_HEADERS, **shown}, tls)
 
     async def call(
         self,
@@ -73,8 +73,8 @@ class Calls:
         ``waits_s`` is how long the broker may take by right, ``again`` whether it may see the
         request twice. Raises BrokerUnavailable and what the broker refuses with.
         """
-        given = [f"{name}={_text(a)}" for name, a in arguments.items() if a is not None]
-        target = f"{path}?{'&'.join(given)}" if given else path
+        query = [f"{name}={_text(a)}" for name, a in arguments.items() if a is not None]
+        target = f"{path}?{'&'.join(query)}" if query else path
         verb = method or ("GET" if body is None else "POST")
         request = HttpRequest(verb, target, body or b"", again)
         try:

@@ -10,16 +10,16 @@ from typing import Any
 
 from gputel.mq.client.acks import Acks
 from gputel.mq.client.consumer import Message, messages
-from gputel.mq.client.requests import Requests
+from gputel.mq.client.requests import RequestClient
 from gputel.mq.client.sender import Sender
 from gputel.mq.wire.ids import new_id
-from gputel.mq.wire.protocol import Outgoing, PublishResult
+from gputel.mq.wire.protocol import OutgoingMessage, PublishResult
 
 MOST_REFUSALS = 5
 """Refusals in a row that a worker takes: one may be of a request that was damaged on the way."""
 
 
-class QueueClient(Requests):
+class QueueClient(RequestClient):
     """A client of the queue, as an async context manager. Calls may run side by side.
 
     ``url`` is one broker's; ``gputel.mq.connect`` makes a client of one or of several. ``token`` is
@@ -74,7 +74,7 @@ class QueueClient(Requests):
         QueueFull or JournalFull; at once QueueClosed or PayloadTooLarge.
         """
         name = new_id() if id is None else id
-        message = Outgoing(id=name, key=key, payload=payload, metadata=metadata or {})
+        message = OutgoingMessage(id=name, key=key, payload=payload, metadata=metadata or {})
         sender = self._senders.get(queue)
         if sender is None:
             publish = partial(self.publish, queue=queue)

@@ -13,7 +13,7 @@ from typing import Any, Self
 from gputel.backoff import Backoff
 from gputel.errors import GputelError, QueueClosed
 from gputel.mq.client.acks import Acks, Item
-from gputel.mq.client.requests import Requests
+from gputel.mq.client.requests import RequestClient
 from gputel.mq.wire.protocol import Delivery
 
 _WAIT_S = 20.0
@@ -71,16 +71,18 @@ class Message:
 
     def _settle(self) -> None:
         self.settled = True
-        self._holder.held.pop(self.lease, None)
+        self._holder.pending.pop(self.lease, None)
 
 
 class Holder:
     """What one consumer holds; ``keep`` extends the leases until it is cancelled."""
 
-    def __init__(self, client: Requests, visibility_timeout_s: float, queue: str | None) -> None:
+    def __init__(
+        self, client: RequestClient, visibility_timeout_s: float, queue: str | None
+    ) -> None:
         self.client = client
         self.queue = queue
-        self.held: dict[str, Message] = {}
+        self.pending: dict[str, Message] = {}
         self.acks = Acks(partial(client.ack, queue=queue), visibility_timeout_s)
         self._timeout_s = visibility_timeout_s
 
@@ -88,25 +90,25 @@ class Holder:
         """Extend every lease three times within each of its spans."""
         while True:
             await asyncio.sleep(self._timeout_s / 3)
-            items = [(message.id, message.lease) for message in self.held.values()]
+            items = [(message.id, message.lease) for message in self.pending.values()]
             with contextlib.suppress(GputelError):  # away for now: the next time, or never
                 results = await self.client.extend(items, self._timeout_s, queue=self.queue)
                 for (_, lease), result in zip(items, results, strict=True):
                     if not result.ok:
-                        self.held.pop(lease, None)
+                        self.pending.pop(lease, None)
 
     async def fetch(self, most: int) -> list[Message]:
         """The next messages, at most so many; acks that wait go with the request."""
         acks = self.acks.take()
         try:
-            got = await self._fetch(list(acks), most)
+            deliveries = await self._fetch(list(acks), most)
         except QueueClosed:
             raise  # the acks were done
         except BaseException:
             self.acks.put_back(acks)
             raise
-        messages = [Message(self, delivery) for delivery in got]
-        self.held.update({message.lease: message for message in messages})
+        messages = [Message(self, delivery) for delivery in deliveries]
+        self.pending.update({message.lease: message for message in messages})
         return messages
 
     async def _fetch(self, acks: list[Item], most: int) -> list[Delivery]:
@@ -119,7 +121,7 @@ class Holder:
 
 
 async def messages(
-    client: Requests,
+    client: RequestClient,
     open_acks: set[Acks],
     prefetch: int,
     visibility_timeout_s: float,

@@ -39,7 +39,7 @@ class HttpReply(NamedTuple):
     body: bytes
 
 
-class Lost(ConnectionError):
+class ConnectionLost(ConnectionError):
     """The connection ended before the reply was whole; ``begun`` when some of it had come."""
 
     def __init__(self, text: str, *, begun: bool) -> None:
@@ -55,7 +55,7 @@ Late = Callable[[HttpReply], Awaitable[None]]
 """What is done with a reply that arrives after its caller has gone."""
 
 
-class Wire:
+class HttpClient:
     """Exchanges with one server. As many connections are open as calls run side by side."""
 
     def __init__(
@@ -98,7 +98,7 @@ class Wire:
         if connection is not None:
             try:
                 return await self._exchange_on(connection, data, limit_s, late)
-            except Lost as error:
+            except ConnectionLost as error:
                 if error.begun or not request.again:
                     raise
         return await self._exchange_on(await self._connect(), data, limit_s, late)
@@ -195,7 +195,7 @@ class BrokerConnection(asyncio.Protocol):
         waiter = self._waiter = self._loop.create_future()
         transport = self._transport
         if transport is None or transport.is_closing():
-            waiter.set_exception(Lost("the connection was closed", begun=False))
+            waiter.set_exception(ConnectionLost("the connection was closed", begun=False))
             return waiter
         self._timer = self._loop.call_later(limit_s, self._fail, TimeoutError())
         if len(data) == 1:
@@ -238,7 +238,9 @@ class BrokerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits."""
         self._transport = None
-        self._fail(Lost(str(exc or "the broker closed the connection"), begun=self._received))
+        self._fail(
+            ConnectionLost(str(exc or "the broker closed the connection"), begun=self._received)
+        )
 
     def data_received(self, data: bytes) -> None:
         """Read on in the reply."""

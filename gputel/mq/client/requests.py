@@ -31,7 +31,7 @@ from gputel.mq.wire.protocol import (
     ItemResult,
     Lookup,
     Nack,
-    Outgoing,
+    OutgoingMessage,
     Peeked,
     PublishResult,
     QueueOptions,
@@ -53,7 +53,7 @@ _PEEKED = msgspec.msgpack.Decoder(list[Peeked])
 _DELETED = msgspec.msgpack.Decoder(Deleted)
 
 
-class Requests:
+class RequestClient:
     """The part of a QueueClient that makes one request for each call, while its context lasts."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Requests:
 
     async def publish(
         self,
-        messages: Sequence[Outgoing],
+        messages: Sequence[OutgoingMessage],
         wait_s: float | None = None,
         *,
         queue: str | None = None,
@@ -225,8 +225,10 @@ class Requests:
     async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
         """Where the broker holds the message of each id: None where it does not hold it."""
         body = _PACK([Lookup(id_) for id_ in ids])
-        found = await self._open.each(ids, "/held", {"queue": queue}, body, _HOLDINGS, again=True)
-        return [holding.held for holding in found]
+        holdings = await self._open.each(
+            ids, "/held", {"queue": queue}, body, _HOLDINGS, again=True
+        )
+        return [holding.held for holding in holdings]
 
     async def stats(self, *, queue: str | None = None) -> dict[str, Any]:
         """What the queue holds and has counted, as ``GET /stats`` tells it."""
@@ -276,7 +278,7 @@ class Requests:
         return None
 
 
-def named(messages: Sequence[Outgoing]) -> list[Outgoing]:
+def named(messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
     """The messages, each with an id: with one from here, the broker knows it if sent again."""
     return [m if m.id is not None else msgspec.structs.replace(m, id=new_id()) for m in messages]
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from gputel.backoff import Backoff
 from gputel.errors import BadRequest, GputelError, PayloadTooLarge, QueueClosed, QueueFull
-from gputel.mq.wire.protocol import Outgoing, PublishResult
+from gputel.mq.wire.protocol import OutgoingMessage, PublishResult
 
-Publish = Callable[[Sequence[Outgoing]], Awaitable[list[PublishResult]]]
+Publish = Callable[[Sequence[OutgoingMessage]], Awaitable[list[PublishResult]]]
 
 _MAX_MESSAGES = 500
 _MAX_BYTES = 1024 * 1024
@@ -20,7 +20,7 @@ _LONGEST_DELAY_S = 2.0
 
 
 class _Waiting(NamedTuple):
-    message: Outgoing
+    message: OutgoingMessage
     done: asyncio.Future[PublishResult]
 
 
@@ -36,7 +36,7 @@ class Sender:
         self._line: deque[_Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def send(self, message: Outgoing) -> PublishResult:
+    async def send(self, message: OutgoingMessage) -> PublishResult:
         """Give the message to the broker, trying again while it is away or full.
 
         Gives up after the patience that this was made with, and raises what passes but did not.
@@ -60,7 +60,9 @@ class Sender:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _queued(self, message: Outgoing, loop: asyncio.AbstractEventLoop) -> PublishResult:
+    async def _queued(
+        self, message: OutgoingMessage, loop: asyncio.AbstractEventLoop
+    ) -> PublishResult:
         done: asyncio.Future[PublishResult] = loop.create_future()
         self._line.append(_Waiting(message, done))
         if len(self._tasks) < _SIDE_BY_SIDE:

@@ -23,7 +23,7 @@ from gputel.errors import GputelError, StaleLease, UnknownQueue
 from gputel.mq.client import addresses
 from gputel.mq.client.client import QueueClient
 from gputel.mq.client.consumer import Message
-from gputel.mq.fleet.consume import Bounds, FleetConsume, none_answers
+from gputel.mq.fleet.consume import ConsumeLimits, FleetConsume, none_answers
 from gputel.mq.fleet.members import Member, Members
 from gputel.mq.fleet.messages import FleetMessages
 from gputel.mq.fleet.publish import FleetPublish
@@ -32,14 +32,14 @@ from gputel.mq.wire.protocol import (
     Delivery,
     Held,
     ItemResult,
-    Outgoing,
+    OutgoingMessage,
     Peeked,
     PublishResult,
 )
 
 T = TypeVar("T")
 Item = tuple[str, str]
-Act = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
+ItemCall = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
 
 
 class QueueFleet(QueueClient):
@@ -57,13 +57,13 @@ class QueueFleet(QueueClient):
         tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(url, patience_s=patience_s, token=token, tls=tls)
-        self._given = addresses.split(url)
-        self._members = Members(self._given, partial(QueueClient, token=token, tls=tls))
+        self._addresses = addresses.split(url)
+        self._members = Members(self._addresses, partial(QueueClient, token=token, tls=tls))
         self._turn = 0
         self._background: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
-        for address in self._given:
+        for address in self._addresses:
             check_broker_url(address, "the brokers' addresses")
         await self._members.open()
         return self
@@ -83,7 +83,11 @@ class QueueFleet(QueueClient):
     # ------------------------------------------------------------------ in
 
     async def publish(
-        self, messages: Sequence[Outgoing], wait_s: float | None = None, *, queue: str | None = None
+        self,
+        messages: Sequence[OutgoingMessage],
+        wait_s: float | None = None,
+        *,
+        queue: str | None = None,
     ) -> list[PublishResult]:
         """As with one broker; the order of the list is kept for what has one key."""
         self._turn += 1
@@ -112,7 +116,7 @@ class QueueFleet(QueueClient):
         passed by as many messages as there are brokers.
         """
         self._turn += 1
-        bounds = Bounds(max_messages, max_bytes, visibility_timeout_s, queue)
+        bounds = ConsumeLimits(max_messages, max_bytes, visibility_timeout_s, queue)
         return await FleetConsume(self._members, bounds, self._turn, self._give_back).run(wait_s)
 
     async def ack_and_consume(
@@ -167,7 +171,7 @@ class QueueFleet(QueueClient):
             items, lambda client, own: client.extend(own, visibility_timeout_s, queue=queue)
         )
 
-    async def _each_at(self, items: Sequence[Item], act: Act) -> list[ItemResult]:
+    async def _each_at(self, items: Sequence[Item], act: ItemCall) -> list[ItemResult]:
         """The results; raises where none of the brokers could be asked."""
         results, errors = await self._results_at(items, act)
         if errors and all(errors):
@@ -175,7 +179,7 @@ class QueueFleet(QueueClient):
         return results
 
     async def _results_at(
-        self, items: Sequence[Item], act: Act
+        self, items: Sequence[Item], act: ItemCall
     ) -> tuple[list[ItemResult], list[GputelError | None]]:
         """The results, and of each broker why it could not be asked."""
         results = [
@@ -183,11 +187,11 @@ class QueueFleet(QueueClient):
             for id_, _ in items
         ]
         groups: defaultdict[Member, list[tuple[int, Item]]] = defaultdict(list)
-        for place, (id_, lease) in enumerate(items):
+        for index, (id_, lease) in enumerate(items):
             number, _, its_own = lease.partition(".")
             member = self._members.numbered(int(number)) if number.isdecimal() else None
             if member is not None:
-                groups[member].append((place, (id_, its_own)))
+                groups[member].append((index, (id_, its_own)))
         errors = await asyncio.gather(
             *(_act_at(member, own, act, results) for member, own in groups.items())
         )
@@ -256,17 +260,17 @@ class QueueFleet(QueueClient):
         answers = await asyncio.gather(
             *(ask(member.client) for member in members), return_exceptions=True
         )
-        found = [answer for answer in answers if not isinstance(answer, BaseException)]
-        if not found:
+        replies = [answer for answer in answers if not isinstance(answer, BaseException)]
+        if not replies:
             raise next(
                 (e for e in answers if not getattr(e, "retriable", True)),
                 none_answers(self._members),
             )
-        return found
+        return replies
 
 
 async def _act_at(
-    member: Member, items: list[tuple[int, Item]], act: Act, results: list[ItemResult]
+    member: Member, items: list[tuple[int, Item]], act: ItemCall, results: list[ItemResult]
 ) -> GputelError | None:
     """Fill in the results of one broker's items; the error when it could not be asked."""
     try:
@@ -274,11 +278,11 @@ async def _act_at(
     except GputelError as error:
         if not error.retriable:
             raise
-        for place, (id_, _) in items:
-            results[place] = ItemResult(id_, ok=False, code=error.code, message=error.message)
+        for index, (id_, _) in items:
+            results[index] = ItemResult(id_, ok=False, code=error.code, message=error.message)
         return error
-    for (place, _), answer in zip(items, answers, strict=True):
-        results[place] = answer
+    for (index, _), answer in zip(items, answers, strict=True):
+        results[index] = answer
     return None
 
 

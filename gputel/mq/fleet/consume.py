@@ -17,7 +17,7 @@ _SILENT_S = 10.0  # others may have messages meanwhile
 GiveBack = Callable[[Sequence[Delivery], str | None], None]
 
 
-class Bounds(NamedTuple):
+class ConsumeLimits(NamedTuple):
     """What a consume asks for."""
 
     max_messages: int
@@ -29,7 +29,9 @@ class Bounds(NamedTuple):
 class FleetConsume:
     """One call. ``give_back`` is told of what was delivered and cannot be handed on."""
 
-    def __init__(self, members: Members, bounds: Bounds, turn: int, give_back: GiveBack) -> None:
+    def __init__(
+        self, members: Members, bounds: ConsumeLimits, turn: int, give_back: GiveBack
+    ) -> None:
         self._members = members
         self._bounds = bounds
         self._turn = turn
@@ -41,16 +43,16 @@ class FleetConsume:
         until = loop.time() + wait_s
         while True:
             members = self._in_turn()
-            if got := await self._sweep(members):
-                return got
+            if deliveries := await self._sweep(members):
+                return deliveries
             left_s = until - loop.time()
             answering = [member for member in members if member.gives]
             if not answering:
                 raise none_answers(self._members)
             if left_s <= 0:
                 return []
-            if got := await self._race(answering, min(left_s, _RACE_S)):
-                return got
+            if deliveries := await self._race(answering, min(left_s, _RACE_S)):
+                return deliveries
 
     def _in_turn(self) -> list[Member]:
         """Those that answer, or else all, beginning with another one each time."""
@@ -61,17 +63,17 @@ class FleetConsume:
 
     async def _sweep(self, members: Sequence[Member]) -> list[Delivery]:
         """What there is, without waiting."""
-        got: list[Delivery] = []
+        deliveries: list[Delivery] = []
         try:
             for member in members:
-                got += await self._ask(member, got, 0.0)
+                deliveries += await self._ask(member, deliveries, 0.0)
         except GputelError:
-            if not got:
+            if not deliveries:
                 raise
         except BaseException:
-            self._leave(got)
+            self._leave(deliveries)
             raise
-        return got
+        return deliveries
 
     async def _race(self, members: Sequence[Member], wait_s: float) -> list[Delivery]:
         """What the quickest has, or nothing when none has any."""
@@ -81,8 +83,8 @@ class FleetConsume:
                 done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     waiting.discard(task)
-                    if got := task.result():
-                        return got
+                    if deliveries := task.result():
+                        return deliveries
             return []
         finally:
             for task in waiting:
@@ -101,7 +103,9 @@ class FleetConsume:
             return []
         try:
             async with asyncio.timeout(wait_s + _SILENT_S):
-                got = await member.client.consume(most, max_bytes, wait_s, timeout_s, queue=queue)
+                deliveries = await member.client.consume(
+                    most, max_bytes, wait_s, timeout_s, queue=queue
+                )
         except TimeoutError:
             silent = BrokerUnavailable(f"no answer within {_SILENT_S:g} seconds")
             member.failed(member.giving, silent)
@@ -112,9 +116,9 @@ class FleetConsume:
             member.failed(member.giving, error)
             return []
         member.worked(member.giving)
-        for delivery in got:
+        for delivery in deliveries:
             delivery.lease = f"{member.number}.{delivery.lease}"
-        return got
+        return deliveries
 
     def _too_late(self, task: asyncio.Task[list[Delivery]]) -> None:
         # Cancelled in time, a consume leaves nothing behind; this one had its answer already.

@@ -10,7 +10,7 @@ from gputel.errors import BrokerUnavailable, GputelError, JournalFull, QueueClos
 from gputel.mq.client.calls import PublishIncomplete
 from gputel.mq.client.requests import named
 from gputel.mq.fleet.members import Member, Members, chosen
-from gputel.mq.wire.protocol import Outgoing, PublishResult
+from gputel.mq.wire.protocol import OutgoingMessage, PublishResult
 
 _FULL = (QueueFull, JournalFull)
 _WAIT_S = 5.0  # for room at one broker, unless the caller says otherwise
@@ -20,10 +20,10 @@ class FleetPublish:
     """The messages of one call, and what became of each so far."""
 
     def __init__(
-        self, members: Members, messages: Sequence[Outgoing], turn: int, queue: str | None
+        self, members: Members, messages: Sequence[OutgoingMessage], turn: int, queue: str | None
     ) -> None:
         self._members = members
-        self._whole = not any(message.key or message.id for message in messages)
+        self._as_one_list = not any(message.key or message.id for message in messages)
         self._messages = named(messages)
         self._turn = turn
         self._queue = queue
@@ -49,17 +49,17 @@ class FleetPublish:
         members = [member for member in present if member.takes] or present
         if not members:
             return {}
-        if self._whole:
+        if self._as_one_list:
             return {members[self._turn % len(members)]: list(pending)}
         groups: defaultdict[Member, list[int]] = defaultdict(list)
-        for place in pending:
-            message = self._messages[place]
-            groups[chosen(members, message.key or message.id or "")].append(place)
+        for index in pending:
+            message = self._messages[index]
+            groups[chosen(members, message.key or message.id or "")].append(index)
         return groups
 
-    async def _publish(self, member: Member, places: list[int], wait_s: float) -> list[int]:
+    async def _publish(self, member: Member, indexes: list[int], wait_s: float) -> list[int]:
         """Publish some to one broker; the places of those that another may take."""
-        messages = [self._messages[place] for place in places]
+        messages = [self._messages[index] for index in indexes]
         results: list[PublishResult] = []
         full = False
         try:
@@ -74,14 +74,14 @@ class FleetPublish:
                 raise
             member.failed(member.taking, error)
             self._pass(member, error)
-        for place, result in zip(places, results, strict=False):
+        for index, result in zip(indexes, results, strict=False):
             if result.state != "refused":
-                self._results[place] = result
+                self._results[index] = result
         # Past a broker that is only full, a message would overtake those of its key.
         return [
-            place
-            for place in places
-            if self._results[place] is None and not (full and self._messages[place].key)
+            index
+            for index in indexes
+            if self._results[index] is None and not (full and self._messages[index].key)
         ]
 
     def _pass(self, member: Member, error: GputelError) -> None:
@@ -109,5 +109,5 @@ async def _all(calls: Sequence[Awaitable[list[int]]]) -> list[int]:
         if isinstance(answer, BaseException):
             raise answer
     return [
-        place for places in answers if not isinstance(places, BaseException) for place in places
+        index for indexes in answers if not isinstance(indexes, BaseException) for index in indexes
     ]

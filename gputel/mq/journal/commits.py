@@ -11,9 +11,9 @@ from typing import Protocol
 
 from gputel.errors import JournalBroken
 from gputel.mq.journal.files import JournalFiles
-from gputel.mq.journal.records import Kind, encode_record, padded
+from gputel.mq.journal.records import RecordKind, encode_record, padded
 from gputel.mq.journal.space import Segment, Space
-from gputel.mq.journal.worker import Committer, Worker, Write
+from gputel.mq.journal.worker import Committer, JournalThread, Write
 
 log = logging.getLogger("gputel.journal")
 
@@ -30,7 +30,7 @@ class JournalOptions:
     segment_bytes: int = 32 * 1024 * 1024
 
 
-class Source(Protocol):
+class RecordSource(Protocol):
     """Whose records are committed."""
 
     def gather(self) -> None:
@@ -54,7 +54,7 @@ class Commits:
         files: JournalFiles,
         options: JournalOptions,
         space: Space,
-        source: Source,
+        source: RecordSource,
         observe: Observe,
     ) -> None:
         self._options = options
@@ -62,7 +62,7 @@ class Commits:
         self._source = source
         self._observe = observe
         self._loop = asyncio.get_running_loop()
-        self._worker = Worker("journal-commit")
+        self._worker = JournalThread("journal-commit")
         self._committer = Committer(files)
         self._directory: Path = files.directory
         self._pieces: list[tuple[Segment, int, list[bytes]]] = []
@@ -82,7 +82,7 @@ class Commits:
         """Whether a write waits for space on the disk."""
         return self._committer.stalled
 
-    def add(self, kind: Kind, body: bytes) -> Segment:
+    def add(self, kind: RecordKind, body: bytes) -> Segment:
         """Give a record its place; the next commit writes it. Raises JournalBroken without room."""
         size = padded(len(body))
         try:

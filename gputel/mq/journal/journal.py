@@ -13,8 +13,16 @@ from collections.abc import Callable
 
 from gputel.mq.journal.commits import Commits, JournalOptions, Observe
 from gputel.mq.journal.files import JournalFiles
-from gputel.mq.journal.records import Died, Header, Kind, Stored, encode_body, pack_numbers, padded
-from gputel.mq.journal.recovery import Recovered
+from gputel.mq.journal.records import (
+    Header,
+    RecordKind,
+    StoredDeath,
+    StoredMessage,
+    encode_body,
+    pack_numbers,
+    padded,
+)
+from gputel.mq.journal.recovery import Recovery
 from gputel.mq.journal.room import Room
 from gputel.mq.journal.space import Entry, Segment, Space, room_of, shares
 
@@ -35,7 +43,7 @@ class Journal:
         self,
         files: JournalFiles,
         options: JournalOptions,
-        snapshot: Callable[[Entry], Stored],
+        snapshot: Callable[[Entry], StoredMessage],
         observe: Observe = lambda _commit_s, _sync_s: None,
     ) -> None:
         self._files = files
@@ -46,7 +54,7 @@ class Journal:
         self._room = Room(files, self.space, self._compact)
         self._lock: int | None = None
         self._number = 0
-        self._record: list[tuple[Entry, Stored]] = []  # messages that will share a record
+        self._record: list[tuple[Entry, StoredMessage]] = []  # messages that will share a record
         self._rooms: list[int] = []  # of each of them
         self._record_bytes = 0
         self._settled: list[int] = []
@@ -90,7 +98,7 @@ class Journal:
         self._number += 1
         return self._number
 
-    def append(self, entry: Entry, stored: Stored) -> None:
+    def append(self, entry: Entry, stored: StoredMessage) -> None:
         """Write down a message, new or as it has become. Its room must have been admitted.
 
         Messages that come one after another share a record, up to a size; ``release`` ends it.
@@ -121,17 +129,17 @@ class Journal:
         self._attempts[entry.number] = attempts
         self._schedule()
 
-    def died(self, entry: Entry, died: Died) -> None:
+    def died(self, entry: Entry, died: StoredDeath) -> None:
         """Write down a dead letter. On a full disk this is left out: it then comes back ready."""
         self._close_record()
-        self._add_if_room(Kind.DEAD, encode_body(died))
+        self._add_if_room(RecordKind.DEAD, encode_body(died))
 
     def replayed(self, entry: Entry) -> None:
         """Write down that a dead letter is ready again, behind all others; sets its order."""
         self._close_record()
         entry.order = self.take_number()
         self._attempts.pop(entry.number, None)
-        self._add_if_room(Kind.REPLAYED, pack_numbers([entry.number, entry.order]))
+        self._add_if_room(RecordKind.REPLAYED, pack_numbers([entry.number, entry.order]))
 
     async def confirm(self) -> None:
         """Wait until all that was written down before this call is as safe as ``sync`` says.
@@ -148,12 +156,12 @@ class Journal:
         record, rooms = self._record, self._rooms
         self._record, self._rooms, self._record_bytes = [], [], 0
         body = encode_body([stored for _, stored in record])
-        segment = self._commits.add(Kind.MESSAGES, body)
+        segment = self._commits.add(RecordKind.MESSAGES, body)
         for (entry, _), size in zip(record, shares(padded(len(body)), rooms), strict=True):
             segment.hold(entry, size)
         self._commits.urgent = True
 
-    def _add_if_room(self, kind: Kind, body: bytes) -> None:
+    def _add_if_room(self, kind: RecordKind, body: bytes) -> None:
         if self.space.can_rewrite(padded(len(body))):
             self._commits.add(kind, body)
             self._commits.urgent = True
@@ -162,14 +170,14 @@ class Journal:
         """Before a commit: add what was collected. Raises JournalBroken."""
         self._close_record()
         for numbers in _slices(self._settled, _LIST_MOST):
-            self._commits.add(Kind.SETTLED, pack_numbers(numbers))
+            self._commits.add(RecordKind.SETTLED, pack_numbers(numbers))
         self.space.live -= len(self._settled)  # until here they keep their part of the reserve
         self._settled.clear()
         pairs = [number for pair in self._attempts.items() for number in pair]
         self._attempts.clear()
         for numbers in _slices(pairs, _LIST_MOST):
             if self.space.can_rewrite(padded(8 * len(numbers))):
-                self._commits.add(Kind.ATTEMPTS, pack_numbers(numbers))
+                self._commits.add(RecordKind.ATTEMPTS, pack_numbers(numbers))
 
     def pending(self) -> bool:
         """Whether there is anything to gather."""
@@ -193,7 +201,7 @@ class Journal:
         if empty:
             oldest = space.sealed[0] if space.sealed else space.current
             assert oldest is not None
-            self._commits.add(Kind.TRIMMED, pack_numbers([oldest.number]))
+            self._commits.add(RecordKind.TRIMMED, pack_numbers([oldest.number]))
             self._commits.trim([segment.number for segment in empty])
             return
         segment = space.to_rewrite(full=bool(self._room.lacking))
@@ -215,7 +223,7 @@ class Journal:
 
     # ------------------------------------------------------------------ start and stop
 
-    def begin(self, recovered: Recovered, lock: int, first: Segment) -> None:
+    def begin(self, recovered: Recovery, lock: int, first: Segment) -> None:
         """Go on behind what was recovered, in a segment that was made for it, or its last one."""
         self._lock = lock
         self._commits.sequence = recovered.sequence
@@ -231,7 +239,7 @@ class Journal:
         self._by_number = {old.number: old for old in [*self.space.sealed, first]}
         for torn in recovered.torn:
             number = int(torn.path.stem)
-            self._commits.add(Kind.SEALED, pack_numbers([number, torn.offset]))
+            self._commits.add(RecordKind.SEALED, pack_numbers([number, torn.offset]))
 
     def hold(self, entry: Entry, segment: int, size: int) -> None:
         """Take up a message that was recovered."""

@@ -11,8 +11,8 @@ from gputel.errors import JournalFull
 from gputel.mq.journal.commits import JournalOptions, Observe
 from gputel.mq.journal.files import JournalFiles, lock_directory
 from gputel.mq.journal.journal import Journal
-from gputel.mq.journal.records import Stored, encode_header
-from gputel.mq.journal.recovery import Recovered, recover
+from gputel.mq.journal.records import StoredMessage, encode_header
+from gputel.mq.journal.recovery import Recovery, recover
 from gputel.mq.journal.room import new_header
 from gputel.mq.journal.space import Entry, Segment
 
@@ -20,11 +20,11 @@ from gputel.mq.journal.space import Entry, Segment
 async def open_journal(
     directory: Path,
     options: JournalOptions,
-    snapshot: Callable[[Entry], Stored],
+    snapshot: Callable[[Entry], StoredMessage],
     *,
     files: JournalFiles | None = None,
     observe: Observe = lambda _commit_s, _sync_s: None,
-) -> tuple[Journal, Recovered]:
+) -> tuple[Journal, Recovery]:
     """Take a directory, read what it holds, and begin a new segment in it.
 
     The caller then gives every recovered message to ``hold`` and awaits ``ready``. Raises
@@ -43,7 +43,7 @@ async def open_journal(
     return journal, recovered
 
 
-def _first_segment(files: JournalFiles, recovered: Recovered, segment_bytes: int) -> Segment:
+def _first_segment(files: JournalFiles, recovered: Recovery, segment_bytes: int) -> Segment:
     for number in recovered.unused:
         files.remove(number)
     number = max([*recovered.segments, recovered.oldest - 1, 0]) + 1

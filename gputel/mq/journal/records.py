@@ -46,13 +46,13 @@ _PREFIX = struct.Struct("<4sI")
 _CHECKED = struct.Struct("<IB3xQ")
 
 
-class Kind(IntEnum):
+class RecordKind(IntEnum):
     """What a record tells; the body of each."""
 
-    MESSAGES = 1  # MessagePack of a list of Stored; a later one of a number takes its place
+    MESSAGES = 1  # MessagePack of a list of StoredMessage; a later one of a number takes its place
     SETTLED = 2  # numbers of messages that ended, u64 each
     ATTEMPTS = 3  # (number, attempts), u64 each
-    DEAD = 4  # MessagePack of a Died
+    DEAD = 4  # MessagePack of a StoredDeath
     REPLAYED = 5  # (number, new order), u64 each: ready again, attempts 0
     TRIMMED = 6  # u64: segments below this number are not needed
     SEALED = 7  # (segment, offset), u64 each: what stands there from the offset on is a torn tail
@@ -65,7 +65,7 @@ class UnknownFormat(GputelError):
     exit_code = 2
 
 
-class Mark(msgspec.Struct, array_like=True, gc=False):
+class StoredFailure(msgspec.Struct, array_like=True, gc=False):
     """One failed delivery: which, when (Unix seconds) and why."""
 
     attempt: int
@@ -73,7 +73,7 @@ class Mark(msgspec.Struct, array_like=True, gc=False):
     reason: str
 
 
-class Stored(msgspec.Struct, array_like=True, gc=False):
+class StoredMessage(msgspec.Struct, array_like=True, gc=False):
     """A message as the journal keeps it. Times are Unix seconds; 0 is never."""
 
     number: int
@@ -87,18 +87,18 @@ class Stored(msgspec.Struct, array_like=True, gc=False):
     attempts: int = 0
     dead: bool = False
     since: float = 0.0
-    history: list[Mark] = []
+    history: list[StoredFailure] = []
     expires_at: float = 0.0
     ready_at: float = 0.0
 
 
-class Died(msgspec.Struct, array_like=True, gc=False):
+class StoredDeath(msgspec.Struct, array_like=True, gc=False):
     """A message that became a dead letter."""
 
     number: int
     at: float
     attempts: int
-    history: list[Mark]
+    history: list[StoredFailure]
 
 
 class Header(NamedTuple):
@@ -115,8 +115,8 @@ class Header(NamedTuple):
 
 
 encode_body = msgspec.msgpack.Encoder().encode
-decode_stored = msgspec.msgpack.Decoder(list[Stored]).decode
-decode_died = msgspec.msgpack.Decoder(Died).decode
+decode_stored = msgspec.msgpack.Decoder(list[StoredMessage]).decode
+decode_died = msgspec.msgpack.Decoder(StoredDeath).decode
 
 
 def encode_header(header: Header) -> bytes:
@@ -165,7 +165,7 @@ def padded(size: int) -> int:
     return (RECORD_HEADER_BYTES + size + ALIGNMENT - 1) & -ALIGNMENT
 
 
-def encode_record(kind: Kind, sequence: int, body: bytes, seed: int) -> bytes:
+def encode_record(kind: RecordKind, sequence: int, body: bytes, seed: int) -> bytes:
     """One record, padded."""
     checked = _CHECKED.pack(len(body), kind, sequence)
     checksum = crc32(body, crc32(checked, seed))
@@ -173,7 +173,7 @@ def encode_record(kind: Kind, sequence: int, body: bytes, seed: int) -> bytes:
     return b"".join((_PREFIX.pack(RECORD_MAGIC, checksum), checked, body, bytes(padding)))
 
 
-class Record(NamedTuple):
+class JournalRecord(NamedTuple):
     """A record that was read."""
 
     offset: int
@@ -183,7 +183,7 @@ class Record(NamedTuple):
     body: bytes
 
 
-def record_at(data: bytes | memoryview, offset: int, seed: int) -> Record | None:
+def record_at(data: bytes | memoryview, offset: int, seed: int) -> JournalRecord | None:
     """The record at ``offset``, or None when what stands there is none, or a damaged one."""
     body_at = offset + RECORD_HEADER_BYTES
     if len(data) < body_at:
@@ -195,7 +195,7 @@ def record_at(data: bytes | memoryview, offset: int, seed: int) -> Record | None
     end = body_at + size
     if end > len(data) or crc32(data[offset + _PREFIX.size : end], seed) != checksum:
         return None
-    return Record(offset, offset + padded(size), kind, sequence, bytes(data[body_at:end]))
+    return JournalRecord(offset, offset + padded(size), kind, sequence, bytes(data[body_at:end]))
 
 
 def pack_numbers(numbers: list[int]) -> bytes:

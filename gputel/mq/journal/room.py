@@ -12,7 +12,7 @@ from gputel.errors import JournalFull
 from gputel.mq.journal.files import JournalFiles
 from gputel.mq.journal.records import HEADER_BYTES, Header, encode_header
 from gputel.mq.journal.space import Segment, Space
-from gputel.mq.journal.worker import Worker
+from gputel.mq.journal.worker import JournalThread
 
 log = logging.getLogger("gputel.journal")
 
@@ -28,7 +28,7 @@ class Room:
         self._space = space
         self._refused = refused
         self._loop = asyncio.get_running_loop()
-        self._chores = Worker("journal-chores")
+        self._chores = JournalThread("journal-chores")
         self._making = False
         self._stopped = False
         self._refused_until = 0.0

@@ -12,7 +12,7 @@ from gputel.mq.journal.records import (
     HEADER_BYTES,
     RECORD_MAGIC,
     Header,
-    Record,
+    JournalRecord,
     decode_header,
     record_at,
 )
@@ -43,7 +43,7 @@ class SegmentRead:
     number: int
     path: Path
     header: Header | None = None
-    records: list[Record] = field(default_factory=list)
+    records: list[JournalRecord] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
     tail: int | None = None
     end: int = HEADER_BYTES
@@ -88,12 +88,12 @@ def _read_records(read: SegmentRead, data: bytes, seed: int) -> None:
 
 def _records_after(
     data: bytes, view: memoryview, at: int, seed: int, sequence: int
-) -> Iterator[Record]:
+) -> Iterator[JournalRecord]:
     """The next whole records behind a place that holds none: by their magic, then checked."""
-    found = data.find(RECORD_MAGIC, at + 1)
-    while found >= 0:
-        if found % ALIGNMENT == 0:
-            record = record_at(view, found, seed)
+    at_magic = data.find(RECORD_MAGIC, at + 1)
+    while at_magic >= 0:
+        if at_magic % ALIGNMENT == 0:
+            record = record_at(view, at_magic, seed)
             if record is not None and record.sequence > sequence:
                 yield record
-        found = data.find(RECORD_MAGIC, found + 1)
+        at_magic = data.find(RECORD_MAGIC, at_magic + 1)

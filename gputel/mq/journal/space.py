@@ -87,14 +87,14 @@ class Space:
     @property
     def disk_bytes(self) -> int:
         """Bytes of all segments but the spares."""
-        held = sum(segment.size for segment in self.sealed)
-        return held + (self.current.size if self.current else 0)
+        total = sum(segment.size for segment in self.sealed)
+        return total + (self.current.size if self.current else 0)
 
     @property
     def live_bytes(self) -> int:
         """Bytes of the records of messages that live."""
-        held = sum(segment.live_bytes for segment in self.sealed)
-        return held + (self.current.live_bytes if self.current else 0)
+        total = sum(segment.live_bytes for segment in self.sealed)
+        return total + (self.current.live_bytes if self.current else 0)
 
     def free(self, largest: int = 0) -> int:
         """Bytes for records, the largest of which has this size."""
@@ -167,12 +167,12 @@ class Space:
         return oldest if self.disk_bytes > bound else None
 
 
-class _Mark(Protocol):
+class _HasReason(Protocol):
     @property
     def reason(self) -> str: ...
 
 
-class _Message(Protocol):
+class _Measured(Protocol):
     @property
     def id(self) -> str: ...
     @property
@@ -182,10 +182,10 @@ class _Message(Protocol):
     @property
     def metadata(self) -> bytes: ...
     @property
-    def history(self) -> Sequence[_Mark]: ...
+    def history(self) -> Sequence[_HasReason]: ...
 
 
-def room_of(message: _Message) -> int:
+def room_of(message: _Measured) -> int:
     """Bytes that a message takes at most in a record, the record's own among them."""
     id_, key = message.id, message.key
     room = len(message.payload) + len(message.metadata) + len(id_) + len(key) + _MESSAGE_OVERHEAD

@@ -20,7 +20,7 @@ Job = Callable[[], None]
 Done = Callable[[BaseException | None], None]
 
 
-class Worker:
+class JournalThread:
     """One thread that does jobs in order and tells the event loop how each ended."""
 
     def __init__(self, name: str) -> None:

@@ -41,7 +41,7 @@ Held = Literal["ready", "in_flight", "dead"]
 Encoding = Literal["text", "base64"]
 
 
-class Outgoing(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class OutgoingMessage(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A message as its producer sends it. Without an id, the broker makes one.
 
     It is ready ``delay_s`` after it was accepted, and dropped when it is still ready, or delayed,
@@ -60,7 +60,7 @@ ABSENT = msgspec.Raw()
 """A field that a message was sent without."""
 
 
-class Incoming(Struct, kw_only=True, forbid_unknown_fields=True):
+class IncomingMessage(Struct, kw_only=True, forbid_unknown_fields=True):
     """The same as the broker reads it: the metadata is checked before it is decoded."""
 
     id: Text | None = None
@@ -71,7 +71,7 @@ class Incoming(Struct, kw_only=True, forbid_unknown_fields=True):
     ttl_s: Ttl | None = None
 
 
-class JsonIncoming(Struct, kw_only=True, forbid_unknown_fields=True):
+class JsonIncomingMessage(Struct, kw_only=True, forbid_unknown_fields=True):
     """The same in JSON. A payload that is no string is stored as its compact JSON text."""
 
     id: Text | None = None
@@ -220,7 +220,7 @@ class Deleted(Struct):
     purged: int
 
 
-class Selection(Struct, forbid_unknown_fields=True):
+class DeadLetterSelection(Struct, forbid_unknown_fields=True):
     """Which dead letters to replay or purge: one, some, or all."""
 
     id: Text | None = None

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from gputel.mq.client.http import HttpReply, HttpRequest, Lost, NotABroker, Wire
+from gputel.mq.client.http import ConnectionLost, HttpClient, HttpReply, HttpRequest, NotABroker
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -15,14 +15,14 @@ POST = HttpRequest("POST", "/x", b"body")
 
 
 @contextlib.asynccontextmanager
-async def wire_to(serve: Serve) -> AsyncIterator[Wire]:
+async def wire_to(serve: Serve) -> AsyncIterator[HttpClient]:
     async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             await serve(reader, writer)
         writer.close()
 
     server = await asyncio.start_server(closing, "127.0.0.1", 0)
-    wire = Wire(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/base", {"A": "b"})
+    wire = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/base", {"A": "b"})
     yield wire
     await wire.aclose()
     server.close()
@@ -92,7 +92,7 @@ async def test_what_is_no_broker_is_refused(reply: bytes) -> None:
 
 async def test_reply_that_breaks_off_is_lost() -> None:
     async with wire_to(answers(OK[:-1])) as wire:
-        with pytest.raises(Lost) as caught:
+        with pytest.raises(ConnectionLost) as caught:
             await wire.exchange(GET, 60)
         assert caught.value.begun
 
@@ -114,7 +114,7 @@ async def test_kept_connection_that_dies_is_replaced_only_where_twice_does_no_ha
     async with wire_to(serve) as wire:
         await wire.exchange(GET, 60)
         if raises:
-            with pytest.raises(Lost):
+            with pytest.raises(ConnectionLost):
                 await wire.exchange(request_, 60)
         else:
             assert (await wire.exchange(request_, 60)).status == 200
@@ -169,4 +169,4 @@ async def test_reply_to_a_caller_that_was_cancelled_is_handed_over_late() -> Non
 @pytest.mark.parametrize("url", ["ftp://x", "localhost:8081", "http://"])
 def test_wrong_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="http"):
-        Wire(url, {})
+        HttpClient(url, {})
