@@ -1,4 +1,4 @@
-"""The broker as a whole: queues, routes and listener; start, drain, stop."""
+"""The broker: its queues, routes and listener; start, drain, stop."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ async def serve(
     drain_deadline_s: float,
     access: Access | None = None,
 ) -> AsyncIterator[Listener]:
-    """Run a broker on ``settings.broker_port`` until the context ends; then drain it.
+    """Run a broker on ``settings.broker_port`` while the context lasts; then drain it.
 
-    Draining refuses publishes and lets consumers empty the queue, for ``drain_deadline_s`` at
-    most and only while a consumer is connected. An empty queue stops at once. Without ``access``
-    everyone is let in. Raises PortTaken.
+    Draining refuses publishes and lets consumers empty the queues, at most ``drain_deadline_s``
+    and only while a consumer is connected. With empty queues it stops at once. Without ``access``
+    every client is allowed. Raises PortTaken.
     """
     keep_freed_memory()
     async with _durability(settings) as durable:
@@ -149,7 +149,7 @@ def _readiness(queues: Queues) -> Check:
 
 
 def _durability(settings: BrokerSettings) -> AbstractAsyncContextManager[Durability | None]:
-    """Of ``--journal``; without it, its modules are not imported."""
+    """The durability of ``--journal``; without it, the journal's modules are not imported."""
     if settings.journal is None:
         return nullcontext()
     from gputel.broker.durable.durability import durability
@@ -179,4 +179,4 @@ async def _drain(queues: Queues, consumers: Consumers, deadline_s: float) -> Non
     message_queues = [waiting.queue for waiting in queues]
     left = sum(queue.ready + queue.delayed + queue.in_flight for queue in message_queues)
     if left:
-        log.warning("the broker stopped with %d messages that nobody acked", left)
+        log.warning("the broker stopped with %d messages that were not acked", left)

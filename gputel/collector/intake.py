@@ -1,4 +1,4 @@
-"""From a delivered message to an arrival for the store, or the reason why it is none."""
+"""Decodes delivered messages to arrivals for the store, or to the reason why that fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gputel.store.write.writer import Arrival, Chunk
 
 @dataclass(frozen=True)
 class UndecodableMessage:
-    """A message that no retry can help."""
+    """A message that can never be decoded."""
 
     delivery: Delivery
     reason: str
@@ -32,7 +32,7 @@ class DecodedMessage:
 
 @dataclass(frozen=True)
 class FailedMessage:
-    """A message whose decoding failed for a reason that says nothing sure of it."""
+    """A message whose decoding failed for a reason that may not be the message's."""
 
     delivery: Delivery
     error: Exception
@@ -40,7 +40,7 @@ class FailedMessage:
 
 @dataclass
 class DecodeResult:
-    """What became of deliveries; ``left`` are those that there was no room for any more."""
+    """The results of decoding; ``left`` has the deliveries for which there was no memory left."""
 
     good: list[DecodedMessage] = field(default_factory=list)
     bad: list[UndecodableMessage] = field(default_factory=list)
@@ -50,9 +50,9 @@ class DecodeResult:
 
 
 def decode_some(deliveries: Sequence[Delivery], limits: PayloadLimits) -> DecodeResult:
-    """Decode payloads and check metadata; holds the CPU, run in a thread.
+    """Decode payloads and check metadata. Uses the CPU for long: run it in a thread.
 
-    Ends when more than the memory of one message is taken by those that are decoded.
+    Stops when the decoded messages use more memory than one message may.
     """
     intake = DecodeResult()
     taken = 0
@@ -76,9 +76,9 @@ def decode_some(deliveries: Sequence[Delivery], limits: PayloadLimits) -> Decode
 
 
 def is_chunk(delivery: Delivery) -> bool:
-    """Whether the message is of a streamer that sends its rows again if they do not land.
+    """Whether the message is a streamer's chunk, which is sent again if it does not land.
 
-    Id and metadata say so together, so that no damage to one of them makes it look like that.
+    Id and metadata must agree, so that damage to one of them cannot make it look like a chunk.
     """
     metadata = delivery.metadata
     return delivery.id == f"{metadata.get('stream_id')}/{metadata.get('first_row')}"

@@ -1,7 +1,7 @@
-"""A queue that writes what happens in it to a journal.
+"""A queue that records its changes in a journal.
 
-``JournaledQueue`` is a message queue that writes down every change that must survive, and
-``JournaledWaitingQueue`` answers no publish before it is safe.
+``JournaledQueue`` is a message queue that records every change that must survive a restart.
+``JournaledWaitingQueue`` answers a publish only when its messages are safe.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _UNSOUND = "its metadata, which an earlier gputel took, is over today's bounds"
 
 
 class JournaledQueue(MessageQueue):
-    """A message queue that writes down what happens to its messages. Make it with ``keep_in``."""
+    """A message queue that records its changes. Call ``keep_in`` after the constructor."""
 
     def keep_in(self, journal: Journal, name: str) -> None:
-        """Write to this journal, as the queue of this name."""
+        """Record changes in this journal, under this queue name."""
         self.name = name
         self._journal = journal
         self._entries: dict[str, Entry] = {}
         self._unix_epoch = time.time() - time.monotonic()
 
     def publish(self, message: QueuedMessage, now: float) -> State | None:
-        """Take a message, and write it down."""
+        """Accept a message, and record it."""
         held = super().publish(message, now)
         if held is None:
             number = self._journal.take_number()
@@ -42,26 +42,26 @@ class JournaledQueue(MessageQueue):
         return held
 
     def give_back(self, id_: str, lease: str, now: float) -> None:
-        """Undo a delivery that never left, and write down that it was none."""
+        """Undo a delivery that never left the broker, and record the attempts."""
         super().give_back(id_, lease, now)
         entry = self._entries.get(id_)
         if entry is not None:
             self._journal.attempted(entry, entry.message.attempts)
 
     def replay(self, id_: str) -> None:
-        """Make a dead letter ready again, and write that down."""
+        """Make a dead letter ready again, and record it."""
         if not is_sound(self.dead_letters.get(id_).metadata):
             raise BadRequest(f"dead letter {id_}: {_UNSOUND}: no consumer could read it; purge it")
         super().replay(id_)
         self._journal.replayed(self._entries[id_])
 
     def let_go(self, messages: Sequence[QueuedMessage]) -> None:
-        """Write down that what ``clear`` gave has ended."""
+        """Record that messages returned by ``clear`` have ended."""
         for message in messages:
             self._journal.settle(self._entries.pop(message.id))
 
     def room_for(self, messages: Sequence[QueuedMessage]) -> tuple[int, int]:
-        """Bytes that these messages take in the journal at most: all, and the largest."""
+        """The most bytes that these messages take in the journal: all together, and the largest."""
         rooms = [room_of(message) for message in messages]
         return sum(rooms), max(rooms, default=0)
 
@@ -83,7 +83,7 @@ class JournaledQueue(MessageQueue):
         )
 
     def stored(self, entry: Entry) -> StoredMessage:
-        """A message as it is now, for the journal."""
+        """The present state of a message, for the journal."""
         message: QueuedMessage = entry.message
         delayed = message.state is State.DELAYED
         return StoredMessage(
@@ -104,11 +104,11 @@ class JournaledQueue(MessageQueue):
         )
 
     def restore(self, entry: Entry, stored: StoredMessage, now: float) -> None:
-        """Take up a message that the journal kept, whatever the bounds are. Not written down."""
+        """Restore a message of the journal, whatever the bounds are. It is not recorded again."""
         message = QueuedMessage(stored.id, stored.key, stored.payload, stored.metadata)
         entry.owner, entry.message = self, message
         if (older := self._entries.get(stored.id)) is not None:
-            self._journal.settle(older)  # its end was in a record that is damaged
+            self._journal.settle(older)  # the record of its end is damaged
             self._drop_restored(older.message)
         self._entries[stored.id] = entry
         message.attempts = stored.attempts
@@ -125,8 +125,8 @@ class JournaledQueue(MessageQueue):
     # ------------------------------------------------------------------ inside
 
     def _put(self, message: QueuedMessage, stored: StoredMessage, now: float) -> None:
-        # Only what waits for its time is numbered here: a ready message gets its number in line,
-        # and a dead letter must not hold up the others of its key.
+        # A ready message gets its number when it is appended, and a dead letter must have none,
+        # because it would block the others of its key.
         if stored.dead:
             message.state = State.DEAD
             self.dead_letters.add(message)
@@ -135,7 +135,7 @@ class JournaledQueue(MessageQueue):
             message.remember(Failure(message.attempts, now, _UNSOUND))
             self._bury(message, now)
         elif message.attempts >= self.limits.max_attempts:
-            # The end of a broker ends its leases, and this was the last.
+            # When a broker ends, its leases end, and this was the last attempt.
             self._ready.number(message)
             message.remember(Failure(message.attempts, now, "the broker ended during its lease"))
             self._bury(message, now)
@@ -189,7 +189,7 @@ class JournaledQueue(MessageQueue):
 
 
 class JournaledWaitingQueue(WaitingQueue):
-    """A waiting queue that answers only what the journal has made safe."""
+    """A waiting queue that answers a publish only when the journal has made it safe."""
 
     def __init__(self, queue: JournaledQueue, journal: Journal, total: Total | None = None) -> None:
         super().__init__(queue, total)
@@ -199,14 +199,14 @@ class JournaledWaitingQueue(WaitingQueue):
         self.confirm = journal.confirm
 
     def is_useless(self) -> bool:
-        """Whether it holds nothing, nobody waits, and nothing is on its way in."""
+        """Whether it holds nothing, no client waits, and no publish is running."""
         return not self._publishing and super().is_useless()
 
     async def publish(self, messages: Sequence[QueuedMessage], wait_s: float) -> list[Outcome]:
-        """Take the messages, and wait until they are safe.
+        """Accept the messages, and wait until they are safe.
 
-        Raises JournalFull, with nothing accepted, and JournalBroken, when it is not known what
-        a restart will find.
+        Raises JournalFull, with nothing accepted; JournalBroken when it is unknown what a restart
+        will find.
         """
         self._publishing += 1
         try:

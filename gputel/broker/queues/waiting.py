@@ -1,7 +1,7 @@
-"""The queue with its waiting rooms: publishers wait for room, consumers for messages, in order.
+"""A queue at which publishers wait for room and consumers for messages, each in order.
 
-Everything happens on the event loop and nothing polls. After each change ``_settle`` serves the
-waiters that can be served, and one timer stands at the queue's next deadline.
+Everything runs on the event loop, and nothing polls. After each change ``_settle`` serves the
+waiting clients that it can, and one timer is set to the queue's next deadline.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _TIMER_STEP_S = 0.001  # what timers of the event loop count in
 
 T = TypeVar("T")
 Outcome = State | RequestError | None
-"""Of one published message: accepted (None), held already in that state, or refused."""
+"""The outcome of one message: accepted (None), the state of a duplicate, or an error."""
 
 Act = Callable[[T, float], None]
-"""What is done to one item of a request; it gets the time too."""
+"""An action on one item of a request; its second argument is the time."""
 
 
 @dataclass(eq=False)
 class WaitingPublish:
-    """A publish that waits for room; ``outcomes`` are those of its first messages."""
+    """A publish that waits for room; ``outcomes`` has those of its first messages."""
 
     messages: Sequence[QueuedMessage]
     done: asyncio.Future[None]
@@ -41,7 +41,7 @@ class WaitingPublish:
 
 @dataclass(eq=False)
 class WaitingConsume:
-    """A consume that waits for a message, and its bounds."""
+    """A consume that waits for messages, and its bounds."""
 
     max_messages: int
     max_bytes: int | None
@@ -60,7 +60,7 @@ class WaitingQueue:
         self._total = total or Total(queue.limits.max_bytes, queue.limits.max_bytes)
         self._counted = 0  # bytes of the queue that are in the total
         self.confirm: Callable[[], Awaitable[None]] | None = None
-        """Await it, when there is one, before telling a client that something was done."""
+        """If it is set, await it before a client is told that its request was done."""
         self._loop = asyncio.get_running_loop()
         self._publishers: OrderedDict[WaitingPublish, None] = OrderedDict()
         self._consumers: OrderedDict[WaitingConsume, None] = OrderedDict()
@@ -73,8 +73,8 @@ class WaitingQueue:
     def now(self) -> float:
         """The queue's time in monotonic seconds.
 
-        It is finer than the event loop's time, which stands still within a turn of the loop and
-        counts milliseconds: most waits are shorter.
+        The event loop's time is too coarse: it counts milliseconds and does not move within one
+        turn of the loop, and most waits are shorter.
         """
         return time.monotonic()
 
@@ -89,17 +89,17 @@ class WaitingQueue:
         return len(self._consumers)
 
     def is_useless(self) -> bool:
-        """Whether it holds nothing and nobody waits."""
+        """Whether it holds nothing and no client waits."""
         return not (len(self.queue) or self._publishers or self._consumers)
 
     # ------------------------------------------------------------------ producers
 
     async def publish(self, messages: Sequence[QueuedMessage], wait_s: float) -> list[Outcome]:
-        """Take the messages in their order, waiting up to ``wait_s`` for room.
+        """Accept the messages in their order; waits up to ``wait_s`` for room.
 
-        Gives one outcome a message. What was accepted stays so, whatever becomes of the rest and
-        when the caller is cancelled. Raises PayloadTooLarge, with nothing accepted, when one of
-        them can never fit.
+        Returns one outcome for each message. Accepted messages stay accepted when others are
+        refused or the caller is cancelled. Raises PayloadTooLarge, with nothing accepted, when
+        one of them can never fit.
         """
         self.queue.check_sizes(messages)
         publisher = WaitingPublish(messages, self._loop.create_future())
@@ -107,14 +107,14 @@ class WaitingQueue:
         if not complete:
             await self._wait_for_room(publisher, wait_s)
         if self._settle():
-            await asyncio.sleep(0)  # who waits for a message is answered first
+            await asyncio.sleep(0)  # a waiting consumer is answered first
         return publisher.outcomes
 
     async def _wait_for_room(self, publisher: WaitingPublish, wait_s: float) -> None:
         size = sum(message.size for message in publisher.messages[len(publisher.outcomes) :])
         total = self._total
         if self._waiting_bytes + size > max(size, self.queue.limits.max_bytes):
-            wait_s = 0  # waiting bodies are memory too: as much may wait as may be held
+            wait_s = 0  # waiting bodies use memory: they have the bound of the queue
         if total.waiting + size > max(size, total.max_waiting_bytes):
             wait_s = 0
         self._publishers[publisher] = None
@@ -132,7 +132,7 @@ class WaitingQueue:
         publisher.outcomes.extend([self.queue.full_error()] * missing)
 
     def _advance(self, publisher: WaitingPublish) -> bool:
-        """Publish what there is room for; whether the publisher is through."""
+        """Publish messages while there is room; returns whether all were published."""
         queue, total = self.queue, self._total
         self._set_ceiling()
         outcomes, publish, now = publisher.outcomes, queue.publish, self.now()
@@ -156,10 +156,10 @@ class WaitingQueue:
         wait_s: float | None,
         visibility_timeout_s: float | None = None,
     ) -> list[LeasedMessage]:
-        """Lease up to ``max_messages``, waiting up to ``wait_s`` for the first (None: for ever).
+        """Lease up to ``max_messages``; waits up to ``wait_s`` for the first (None: for ever).
 
-        Empty when none came. Cancelled, it holds no lease. Raises QueueClosed when the queue is
-        closed and nothing is left to wait for.
+        Empty when none came. If it is cancelled, no lease remains. Raises QueueClosed when the
+        queue is closed and nothing is left to wait for.
         """
         if self._stopped:
             raise QueueClosed(self._stopped)
@@ -184,14 +184,14 @@ class WaitingQueue:
             self._consumers.pop(consumer, None)
 
     def give_back(self, deliveries: Iterable[LeasedMessage]) -> None:
-        """Undo deliveries that never left the broker; their attempts are not counted."""
+        """Undo deliveries that never left the broker; they do not count as attempts."""
         now = self.now()
         for delivery in deliveries:
             self.queue.give_back(delivery.message.id, delivery.lease, now)
         self._settle()
 
     def each(self, act: Act[T], items: Iterable[T]) -> list[RequestError | None]:
-        """Call ``act(item, now)`` for every item; what each one raised, or None."""
+        """Call ``act(item, now)`` for every item; returns the error of each, or None."""
         self._set_ceiling()
         now = self.now()
         errors: list[RequestError | None] = []
@@ -207,12 +207,12 @@ class WaitingQueue:
     # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """Refuse publishes, those that wait included; consumers empty what is there."""
+        """Refuse publishes, also waiting ones; consumers can empty the queue."""
         self.queue.close()
         self._settle()
 
     def stop(self, why: str = "the broker is stopping") -> None:
-        """Close, and send every waiter away, saying why."""
+        """Close the queue; clients that wait get an error with the reason ``why``."""
         self._stopped = why
         self.close()
         for consumer in self._consumers:
@@ -223,7 +223,7 @@ class WaitingQueue:
             self._timer = None
 
     async def drop_all(self) -> None:
-        """Drop all messages of a queue that was stopped; others get their turn meanwhile."""
+        """Drop all messages of a stopped queue, in parts, so that other work can go on."""
         dropped = self.queue.clear()
         self.count()
         while dropped:
@@ -232,7 +232,7 @@ class WaitingQueue:
             await asyncio.sleep(0)
 
     async def changed(self, at_most_s: float) -> None:
-        """Wait for the next change of the queue, but no longer than ``at_most_s``."""
+        """Wait for the next change of the queue, at most ``at_most_s``."""
         if self._changed is None or self._changed.done():
             self._changed = self._loop.create_future()
         await _wait_for(self._changed, at_most_s, None)
@@ -240,7 +240,7 @@ class WaitingQueue:
     # ------------------------------------------------------------------ inside
 
     def count(self) -> None:
-        """Have the total of all queues follow what this one holds."""
+        """Update the total of all queues with the bytes of this one."""
         size = self.queue.held_bytes
         if size != self._counted:
             change, self._counted = size - self._counted, size
@@ -251,7 +251,7 @@ class WaitingQueue:
         queue.ceiling = min(queue.limits.max_bytes, self._counted + self._total.room)
 
     def _settle(self) -> bool:
-        """Serve who can be served; whether a consumer was."""
+        """Serve the waiting clients that can be served; returns whether a consumer was."""
         waiting = len(self._consumers)
         if self._publishers:
             self.count()
@@ -299,8 +299,8 @@ class WaitingQueue:
         deadline = self.queue.next_deadline()
         if deadline is None or self._stopped:
             return
-        # A timer that fires too early sets itself again, so an ack need not move it. The loop
-        # counts from the start of its turn, so a timer that was set late in a turn is early.
+        # A timer that fires too early is set again, so an ack need not move it. The loop counts
+        # from the start of its turn, so a timer that is set late in a turn fires early.
         if self._timer is not None:
             if self._timer_at <= deadline:
                 return
@@ -317,7 +317,7 @@ class WaitingQueue:
 
 
 async def _wait_for(future: asyncio.Future[T], wait_s: float | None, otherwise: T) -> T:
-    """What the future gives within ``wait_s`` (None: whenever), else ``otherwise``."""
+    """The result of the future within ``wait_s`` (None: no limit), else ``otherwise``."""
     if wait_s is None or future.done():
         return await future
     if wait_s <= 0:
@@ -331,6 +331,6 @@ async def _wait_for(future: asyncio.Future[T], wait_s: float | None, otherwise: 
 
 
 def _resolve(future: asyncio.Future[T], value: T) -> None:
-    """Give a future its value, unless it has ended already."""
+    """Set the result of a future that is not done yet."""
     if not future.done():
         future.set_result(value)

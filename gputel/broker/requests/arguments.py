@@ -1,4 +1,4 @@
-"""Arguments in a request's query, each within its bounds."""
+"""The query arguments of requests, each within its bounds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_DIGITS = 20
 
 @dataclass(frozen=True, eq=False)
 class Argument(Generic[N]):
-    """One argument: its name, how it is read, and the least and greatest that it may be."""
+    """One argument: its name, its parser, and its least and greatest value."""
 
     name: str
     parse: Callable[[str], N]
@@ -27,7 +27,7 @@ class Argument(Generic[N]):
     greatest: N
 
     def of(self, query: Mapping[str, str]) -> N | None:
-        """Its value, or None where it is absent. Raises BadRequest, naming it."""
+        """Its value, or None when it is absent. Raises BadRequest, which names it."""
         text = query.get(self.name)
         if text is None:
             return None
@@ -44,7 +44,7 @@ class Argument(Generic[N]):
 
 
 def whole_number(text: str) -> int:
-    """Read a whole number in plain digits."""
+    """Parse a whole number in plain digits."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()):
         raise ValueError(text)
@@ -52,7 +52,7 @@ def whole_number(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """Read a finite number; neither underscores nor blanks are taken."""
+    """Parse a finite number without underscores and blanks."""
     value = float(text)
     if not math.isfinite(value) or not text.isascii() or "_" in text or text != text.strip():
         raise ValueError(text)
@@ -66,7 +66,7 @@ class QueueArgument:
     name: str = "queue"
 
     def of(self, query: Mapping[str, str]) -> str | None:
-        """The name; None where there is none, or that of the default queue. Raises BadRequest."""
+        """The name; None when it is absent or the default queue's. Raises BadRequest."""
         text = query.get(self.name)
         return None if text is None or text == DEFAULT else queue_name(text)
 
@@ -92,14 +92,14 @@ LIMIT = Argument("limit", whole_number, 1, 1_000)
 def read(
     query: Mapping[str, str], *arguments: Argument[int] | Argument[float] | QueueArgument
 ) -> tuple[Any, ...]:
-    """The value of each argument; of one that is there twice, the first.
+    """The value of each argument. If one is given twice, the first counts.
 
-    Raises BadRequest, also when the query names anything else: a typing error is not ignored.
+    Raises BadRequest, also for an unknown argument, so that a typing error is not ignored.
     """
     return _read(tuple(query.items()), arguments)
 
 
-@lru_cache(maxsize=1024)  # a client asks with the same few queries again and again
+@lru_cache(maxsize=1024)  # clients repeat the same few queries
 def _read(
     items: tuple[tuple[str, str], ...],
     arguments: tuple[Argument[int] | Argument[float] | QueueArgument, ...],

@@ -1,4 +1,4 @@
-"""The requests of operators: draining and dead letters."""
+"""The requests of operators: drain, and dead letters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PAGE = 100
 
 
 class AdminHandlers:
-    """Answers those who drain the broker, and who see to its dead letters."""
+    """Drains the broker; lists, replays and purges dead letters."""
 
     def __init__(self, queues: Queues, settings: BrokerSettings) -> None:
         self._queues = queues
@@ -44,7 +44,7 @@ class AdminHandlers:
         app.router.add_post("/dead-letters/purge", self.purge)
 
     async def drain(self, request: web.Request) -> web.Response:
-        """``POST /admin/drain``: take no more messages, let consumers empty the queues."""
+        """``POST /admin/drain``: refuse publishes, let consumers empty the queues."""
         query.read(request.query)
         if await read_items(request, self._settings):
             raise BadRequest("drain takes no body")
@@ -78,7 +78,7 @@ class AdminHandlers:
         return web.Response(body=await converted(size, encoded), content_type=content_type)
 
     async def show_dead(self, request: web.Request) -> web.Response:
-        """``GET /dead-letters/{id}``: one of them, whole."""
+        """``GET /dead-letters/{id}``: one dead letter with its payload."""
         query.read(request.query, query.QUEUE)
         waiting = self._queue_of(request)
         message = waiting.queue.dead_letters.get(request.match_info["id"])
@@ -100,7 +100,7 @@ class AdminHandlers:
         )
 
     async def purge(self, request: web.Request) -> web.Response:
-        """``POST /dead-letters/purge``: drop them for good."""
+        """``POST /dead-letters/purge``: delete them."""
         return response(
             request, {"purged": await self._settle(request, lambda queue, id_: queue.purge(id_))}
         )
@@ -132,7 +132,7 @@ def _shown_bytes(message: QueuedMessage) -> int:
 
 def _summary(waiting: WaitingQueue, message: QueuedMessage, content_type: str) -> dict[str, Any]:
     def wall(at: float) -> float:
-        """Unix seconds of a moment in the queue's own, monotonic time."""
+        """Unix seconds of a time on the queue's monotonic clock."""
         return round(time.time() - (waiting.now() - at), 3)
 
     return {

@@ -1,4 +1,4 @@
-"""Bodies of requests to messages, and messages to bodies of replies: the broker's side."""
+"""Decodes the bodies of requests to messages, and encodes messages to the bodies of replies."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ _MANY_QUOTES = _QUOTES_OF_ITEM * (MAX_LIST + 1)
 
 
 def encode(value: object, content_type: str) -> bytes:
-    """A reply's body in the encoding asked for."""
+    """The body of a reply in this encoding."""
     return _ENCODE[content_type](value)
 
 
 def decode_publish(body: bytes, content_type: str) -> tuple[list[QueuedMessage], bool]:
     """The messages of a publish, and whether they came as a list.
 
-    Raises BadRequest, naming the field; a publish is understood whole or refused whole.
+    Raises BadRequest, which names the field; then nothing of the publish is accepted.
     """
     decoder: Any = _PUBLISH_MSGPACK if content_type == MSGPACK else _PUBLISH_JSON
     decoded = _decode(decoder, body, content_type)
@@ -93,13 +93,13 @@ def decode_publish(body: bytes, content_type: str) -> tuple[list[QueuedMessage],
 
 
 def decode_items(body: bytes, content_type: str, kind: type[T]) -> tuple[list[T], bool]:
-    """The items of an ack, nack, extend or held, and whether they are a list. Raises BadRequest."""
+    """The items of an ack, nack, extend or held, and whether it is a list. Raises BadRequest."""
     decoded = _decode_items(kind, body, content_type)
     return (decoded, True) if isinstance(decoded, list) else ([decoded], False)
 
 
 def decode_consume(body: bytes, content_type: str) -> list[Ack] | None:
-    """The acks that a consume carries; None when it has no body. Raises BadRequest."""
+    """The acks in the body of a consume; None when it has no body. Raises BadRequest."""
     if not body.strip():
         return None
     carried: ConsumeBody = _decode_items(ConsumeBody, body, content_type)
@@ -107,7 +107,7 @@ def decode_consume(body: bytes, content_type: str) -> list[Ack] | None:
 
 
 def decode_selection(body: bytes, content_type: str) -> DeadLetterSelection:
-    """Which dead letters a replay or purge names. Raises BadRequest unless it is one way only."""
+    """The dead letters that a replay or purge selects. Raises BadRequest unless in one way."""
     chosen: DeadLetterSelection = _decode_items(DeadLetterSelection, body or b"{}", content_type)
     ways = [chosen.id is not None, chosen.ids is not None, chosen.all]
     if ways.count(True) != 1:
@@ -116,7 +116,7 @@ def decode_selection(body: bytes, content_type: str) -> DeadLetterSelection:
 
 
 def decode_options(body: bytes, content_type: str) -> QueueOptions:
-    """The options that a queue is declared with; none in an empty body. Raises BadRequest."""
+    """The options of a declared queue; defaults for an empty body. Raises BadRequest."""
     if not body.strip():
         return QueueOptions()
     options: QueueOptions = _decode_items(QueueOptions, body, content_type)
@@ -126,7 +126,7 @@ def decode_options(body: bytes, content_type: str) -> QueueOptions:
 def encode_deliveries(
     deliveries: Sequence[LeasedMessage], content_type: str, listed: bool
 ) -> bytes:
-    """The body of a consume's reply: a list, or its only delivery as one object."""
+    """The body of the reply to a consume: a list, or one delivery as an object."""
     built = _encodable(deliveries, content_type)
     return encode(built if listed else built[0], content_type)
 
@@ -134,18 +134,18 @@ def encode_deliveries(
 def encode_consumed(
     deliveries: Sequence[LeasedMessage], content_type: str, acks: Sequence[ItemResult]
 ) -> bytes:
-    """The body of the reply to a consume that carried acks: their results, and a list."""
+    """The body of the reply to a consume with acks: their results, and the messages."""
     return encode({"acks": acks, "messages": _encodable(deliveries, content_type)}, content_type)
 
 
 def shown_metadata(message: QueuedMessage, content_type: str) -> msgspec.Raw:
-    """The metadata of a message for a reply in this encoding; null when it cannot be shown."""
+    """The metadata of a message in this encoding; null when it cannot be shown."""
     show = metadata.as_msgpack if content_type == MSGPACK else metadata.as_json
     return show(message.metadata)
 
 
 def payload_text(payload: bytes) -> tuple[str, str]:
-    """A payload as JSON holds it: its text and ``text``, or base64 and ``base64``."""
+    """A payload for JSON: its text and ``text``, or base64 and ``base64``."""
     try:
         return payload.decode(), "text"
     except UnicodeDecodeError:
@@ -153,8 +153,8 @@ def payload_text(payload: bytes) -> tuple[str, str]:
 
 
 def _decode_items(kind: type, body: bytes, content_type: str) -> Any:
-    # JSON does not say how long a list is: its items would be made before they are counted. Each
-    # has a string, and no more than five keys and three values are strings.
+    # The JSON decoder makes all items of a list before it counts them, so count quotes first. An
+    # item has at least one string, and at most five keys and three string values.
     if content_type == JSON and len(body) > _MANY_QUOTES:
         quotes = body.count(b'"') - body.count(b'\\"')
         if quotes > _MANY_QUOTES:
@@ -175,7 +175,7 @@ def _decode(decoder: Any, body: bytes, outlined: str | None = None) -> Any:
 
 
 class _Unfit(Exception):
-    """A message that cannot be taken; ``field`` says which of its fields is to blame."""
+    """A message that cannot be accepted; ``field`` is the field with the error."""
 
     def __init__(self, text: str, field: str = "") -> None:
         super().__init__(text)

@@ -1,4 +1,4 @@
-"""One HTTP exchange: the body of a request in, the encoded reply out."""
+"""One HTTP exchange: reads the body of a request, encodes and writes the reply."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ _LIMITS = Told(
 
 
 def make_intake(settings: BrokerSettings) -> Intake:
-    """Room as the settings say."""
+    """The room for bodies or replies that the settings allow."""
     return Intake(settings.requests_max_bytes, settings.receive_timeout_s, _LIMITS)
 
 
 def request_type(request: web.Request) -> str:
-    """The encoding of the request's body: MessagePack where it says so, else JSON.
+    """The encoding of the request's body: MessagePack if the request says so, else JSON.
 
-    curl says ``application/x-www-form-urlencoded`` of whatever ``-d`` sends, so anything else is
-    taken to be JSON.
+    Any other type means JSON, because curl sends ``application/x-www-form-urlencoded`` for every
+    ``-d``.
     """
     return MSGPACK if request.content_type in _MSGPACK_NAMES else JSON
 
 
 def reply_type(request: web.Request) -> str:
-    """The encoding of the reply: as Accept names it, else that of the request."""
+    """The encoding of the reply: the one in Accept, else that of the request."""
     accept = request.headers.get("Accept", "")
     return _accepted(accept) or request_type(request)
 
@@ -67,22 +67,22 @@ def _accepted(accept: str) -> str | None:
 
 
 async def read_items(request: web.Request, settings: BrokerSettings) -> bytes:
-    """The whole body of a request that carries no payload. Raises as ``read_body``."""
+    """The body of a request that carries no payload. Raises as ``read_body``."""
     return await read_body(request, min(settings.message_max_bytes, MAX_ITEMS_BYTES))
 
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
-    """The whole body. Raises PayloadTooLarge as early as that is known, else as Intake does."""
+    """The complete body. Raises PayloadTooLarge as early as possible, else as Intake does."""
     if getattr(request, "content", None) is not None:
         return await request.app[INTAKE].whole(request, max_bytes)
-    body = await request.read()  # the fast path has it already
+    body = await request.read()  # the fast path has read it already
     if len(body) > max_bytes:
         raise _LIMITS.too_large(max_bytes)
     return body
 
 
 def reserve(request: web.Request, size: int) -> None:
-    """Keep room for a reply of about so many bytes until it is written. Raises Busy."""
+    """Reserve room for a reply of about ``size`` bytes until it is written. Raises Busy."""
     if size <= SMALL_BYTES:
         return
     if getattr(request, "content", None) is None:
@@ -96,7 +96,7 @@ def reserve(request: web.Request, size: int) -> None:
 
 
 def take_room(replies: Intake, size: int) -> None:
-    """Take room for a reply, until ``leave``. Raises Busy."""
+    """Reserve room for a reply until ``leave``. Raises Busy."""
     if not replies.take(size):
         raise Busy(
             "other replies that are being read hold all the room that there is for them "
@@ -111,7 +111,7 @@ class _Hot(Protocol):
 
 
 def let_go(request: web.Request) -> None:
-    """Give back the room that the body of a request has: nothing is left of it."""
+    """Release the room of a request's body, which is no longer in memory."""
     if getattr(request, "content", None) is not None:
         request.app[INTAKE].let_go(request)
     else:
@@ -119,9 +119,9 @@ def let_go(request: web.Request) -> None:
 
 
 async def converted(size: int, convert: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call ``convert``, in a thread when ``size`` bytes would hold the event loop too long.
+    """Call ``convert``; in a thread when ``size`` bytes would block the event loop too long.
 
-    One after another: side by side they would take their memory at once and be no faster.
+    One at a time: concurrent conversions would need more memory and be no faster.
     """
     if size < _LARGE_BYTES:
         return convert(*args, **kwargs)
@@ -131,10 +131,10 @@ async def converted(size: int, convert: Callable[P, T], *args: P.args, **kwargs:
 
 @dataclass(slots=True)
 class Reply:
-    """What a handler answers, whichever way its request came.
+    """The reply of a handler, for aiohttp and for the fast path.
 
-    ``undelivered`` is called when the client did not get all of it, with whether its machine took
-    some and then no more for a while.
+    ``undelivered`` is called when the client did not get all of it. Its argument is True if the
+    client's machine took a part and then stopped.
     """
 
     body: bytes = b""
@@ -143,7 +143,7 @@ class Reply:
     undelivered: Callable[[bool], None] | None = None
 
     def response(self) -> web.Response:
-        """The same for aiohttp."""
+        """The reply as an aiohttp response."""
         if self.status == 204:
             return web.Response(status=204, headers=NO_SNIFF)
         headers = {**NO_SNIFF, "Retry-After": "1"} if self.status == 503 else NO_SNIFF
@@ -167,7 +167,7 @@ def response(request: web.Request, value: object, status: int = 200) -> web.Resp
 
 
 def route(answering: Answering) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler of aiohttp's around one that gives an Reply."""
+    """An aiohttp handler that calls a handler which returns a Reply."""
 
     async def handler(request: web.Request) -> web.Response:
         reply = await answering(request)
@@ -182,12 +182,12 @@ def route(answering: Answering) -> Callable[[web.Request], Awaitable[web.Respons
 async def _deliver(
     request: web.Request, response: web.Response, undelivered: Callable[[bool], None]
 ) -> None:
-    """Write a reply to its last byte. Cancelled when the client goes away before that."""
+    """Write a complete reply. It is cancelled when the client leaves before the end."""
     transport = request.transport
     whole = begun = False
     try:
         if transport is not None and not transport.is_closing():
-            # With no room in its buffer, drain() waits until the system has taken it all.
+            # With an empty buffer limit, drain() waits until the system has taken all bytes.
             transport.set_write_buffer_limits(0)
             try:
                 await response.prepare(request)

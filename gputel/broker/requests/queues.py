@@ -1,4 +1,4 @@
-"""The requests about queues as such: which there are, and the options of one."""
+"""The requests about queues: list, declare and delete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gputel.errors import BadRequest
 
 
 class QueueHandlers:
-    """Answers which queues there are; declares queues, and deletes them."""
+    """Lists, declares and deletes queues."""
 
     def __init__(self, queues: Queues, settings: BrokerSettings) -> None:
         self._queues = queues
@@ -36,7 +36,7 @@ class QueueHandlers:
         return response(request, {"queues": queues})
 
     async def declare(self, request: web.Request) -> web.Response:
-        """``PUT /queues/NAME``: make a queue that stays, with options."""
+        """``PUT /queues/NAME``: declare a queue, with options."""
         query.read(request.query)
         name = query.queue_name(request.match_info["name"])
         body = await read_items(request, self._settings)
@@ -46,7 +46,7 @@ class QueueHandlers:
         return response(request, _summary(name, waiting))
 
     async def delete(self, request: web.Request) -> web.Response:
-        """``DELETE /queues/NAME?force=``: forget a queue, with all that it holds if forced."""
+        """``DELETE /queues/NAME?force=``: delete a queue; with force, its messages too."""
         (force,) = query.read(request.query, _FORCE)
         name = query.queue_name(request.match_info["name"])
         if await read_items(request, self._settings):

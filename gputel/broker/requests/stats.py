@@ -1,4 +1,4 @@
-"""The requests that look and change nothing: statistics, and the messages that are next."""
+"""The requests that only read: statistics, and the next messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAX_PAYLOAD_BYTES = query.Argument("max_payload_bytes", query.whole_number, 0, 
 
 
 class StatsHandlers:
-    """Answers what a queue holds and has done, and what it would deliver next."""
+    """Answers the statistics of a queue, and its next messages."""
 
     def __init__(self, queues: Queues, settings: BrokerSettings) -> None:
         self._queues = queues
@@ -40,7 +40,7 @@ class StatsHandlers:
         app.router.add_get("/peek", self.peek)
 
     async def stats(self, request: web.Request) -> web.Response:
-        """``GET /stats``: what a queue holds, its bounds, what it has counted and timed."""
+        """``GET /stats``: what a queue holds, its bounds, counters and latencies."""
         (name,) = query.read(request.query, query.QUEUE)
         waiting = self._queues.existing(name)
         journal = self._queues.journal
@@ -56,7 +56,7 @@ class StatsHandlers:
         return response(request, values)
 
     async def peek(self, request: web.Request) -> web.Response:
-        """``GET /peek?max=&max_payload_bytes=``: the messages that are next, not leased."""
+        """``GET /peek?max=&max_payload_bytes=``: the next messages, without a lease."""
         name, most, largest = query.read(request.query, query.QUEUE, _PEEK_MAX, _MAX_PAYLOAD_BYTES)
         waiting = self._queues.existing(name)
         if largest is None:
@@ -78,7 +78,7 @@ class StatsHandlers:
 
 
 _Shown = tuple[dict[str, Any], QueuedMessage, bool]
-"""What is told of a message, the message, and whether its payload is told too."""
+"""The summary of a message, the message, and whether its payload is shown."""
 
 
 def _summary(message: QueuedMessage, now: float) -> dict[str, Any]:

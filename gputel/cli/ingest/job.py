@@ -15,7 +15,8 @@ from gputel.errors import StoreUnavailable
 from gputel.roles.process import Process
 from gputel.store.write.streams import ChunkLease, Progress, Streams
 from gputel.streamer.open_source import OpenSource, open_source
-from gputel.streamer.streamer import SourceChunk, Streamer
+from gputel.streamer.publisher import ReadChunk
+from gputel.streamer.streamer import Streamer
 
 _POLL_S = 0.1
 _EXAMPLES = 5  # rejects that the report itself shows
@@ -34,7 +35,7 @@ class Job:
         self.dead: ChunkLease | None = None
         self.examples: list[str] = []
 
-    def chunk_read(self, chunk: SourceChunk) -> None:
+    def chunk_read(self, chunk: ReadChunk) -> None:
         """Count a chunk once, however often it is read."""
         if chunk.first_row in self._seen:
             return

@@ -1,7 +1,7 @@
-"""A thin HTTP/1.1 client for one server: whole requests out, whole replies in, connections kept.
+"""A thin HTTP/1.1 client for one server: complete requests and replies, connections kept alive.
 
-It speaks only what the broker speaks: a reply has a Content-Length, and a request is one write.
-Anything else that answers is refused as no broker.
+It supports only what the broker sends: every reply has a Content-Length, and a request is one
+write. Any other reply is an error: the server is not a broker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 _CONNECT_TIMEOUT_S = 5.0
 _MAX_IDLE = 128  # connections kept for later
-_IDLE_S = 30.0  # a proxy may drop what was idle for longer: it is not used again
+_IDLE_S = 30.0  # older connections are not used: a proxy may have dropped them
 _FAREWELL_S = 2.0
 _ONE_WRITE_BYTES = 65_536
 _MAX_HEAD_BYTES = 32_768
@@ -24,7 +24,7 @@ _LENGTH = b"\r\ncontent-length:"
 
 
 class HttpRequest(NamedTuple):
-    """One request: where to, what, and whether the server may see it twice."""
+    """One request; ``again``: whether the server may receive it twice."""
 
     method: str
     target: str
@@ -40,7 +40,7 @@ class HttpReply(NamedTuple):
 
 
 class ConnectionLost(ConnectionError):
-    """The connection ended before the reply was whole; ``begun`` when some of it had come."""
+    """The connection ended before the reply was complete; ``begun``: a part of it had come."""
 
     def __init__(self, text: str, *, begun: bool) -> None:
         super().__init__(text)
@@ -48,15 +48,15 @@ class ConnectionLost(ConnectionError):
 
 
 class NotABroker(ConnectionError):
-    """What answers does not speak as the broker does."""
+    """The reply is not one that a broker sends."""
 
 
 Late = Callable[[HttpReply], Awaitable[None]]
-"""What is done with a reply that arrives after its caller has gone."""
+"""Gets a reply that arrives after its caller was cancelled."""
 
 
 class HttpClient:
-    """Exchanges with one server. As many connections are open as calls run side by side."""
+    """The requests to one server. There is one connection for each concurrent call."""
 
     def __init__(
         self, url: str, headers: dict[str, str], tls: ssl.SSLContext | None = None
@@ -76,7 +76,7 @@ class HttpClient:
         self._closed = False
 
     async def aclose(self) -> None:
-        """Close every connection that is not in use; replies of cancelled calls are awaited."""
+        """Wait for the replies of cancelled calls, then close every idle connection."""
         self._closed = True
         if self._leaving:
             await asyncio.wait(self._leaving)
@@ -87,11 +87,11 @@ class HttpClient:
     async def exchange(
         self, request: HttpRequest, limit_s: float, late: Late | None = None
     ) -> HttpReply:
-        """Send a request and give its reply. Raises OSError, or TimeoutError after ``limit_s``.
+        """Send a request and return its reply. Raises OSError, or TimeoutError after ``limit_s``.
 
-        A connection that the server had closed meanwhile is replaced; what was sent on it is sent
-        again only if the request says so. Cancelled, with ``late``, it tells the server that it
-        leaves and hands what the server had already answered to ``late``.
+        If the server had closed an idle connection, a new one is opened; the request is sent again
+        only if ``again`` is set. When it is cancelled and ``late`` is set, it tells the server, and
+        calls ``late`` with a reply that the server had sent already.
         """
         data = self._bytes_of(request)
         connection = self._take()
@@ -161,8 +161,8 @@ class HttpClient:
 async def _farewell(
     connection: BrokerConnection, answer: asyncio.Future[HttpReply], late: Late
 ) -> None:
-    # The server takes the end of our half for a client that left. Either it had answered by then,
-    # and the answer arrives before its own end, or it takes back what it was about to answer.
+    # For the server, the end of our half means that the client left. Either it has answered, and
+    # the reply arrives before its own end, or it takes back what it was about to send.
     try:
         if answer.cancelled():
             reply = await connection.leave(_FAREWELL_S)
@@ -175,7 +175,7 @@ async def _farewell(
 
 
 class BrokerConnection(asyncio.Protocol):
-    """Made by ``loop.create_connection``; use it for one exchange after another."""
+    """One connection, made by ``loop.create_connection``; it serves one request at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -183,15 +183,15 @@ class BrokerConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[HttpReply] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._parts: list[bytes] = []
-        self._missing: int | None = None  # bytes of the body to come; None until its head has
+        self._missing: int | None = None  # body bytes to come; None until the head is complete
         self._status = 0
         self._received = False
-        self._unclaimed: HttpReply | None = None  # it came while its caller was being cancelled
+        self._unclaimed: HttpReply | None = None  # its caller was being cancelled
         self.usable = True
         self.used_at = 0.0  # monotonic seconds
 
     def send(self, data: list[bytes], limit_s: float) -> asyncio.Future[HttpReply]:
-        """Write one request. The future gives the reply, or raises OSError or TimeoutError."""
+        """Write one request. The future returns the reply, or raises OSError or TimeoutError."""
         waiter = self._waiter = self._loop.create_future()
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -205,7 +205,7 @@ class BrokerConnection(asyncio.Protocol):
         return waiter
 
     async def leave(self, limit_s: float) -> HttpReply | None:
-        """Tell the server that nobody waits any more; the reply, if it was on its way."""
+        """Tell the server that the caller left. Returns the reply if it was on its way."""
         if self._unclaimed is not None:
             return self._unclaimed
         transport = self._transport
@@ -223,7 +223,7 @@ class BrokerConnection(asyncio.Protocol):
             return None
 
     def close(self) -> None:
-        """Close at once; what was not written yet is dropped."""
+        """Close at once; data that was not written yet is dropped."""
         self.usable = False
         self._cancel_timer()
         if self._transport is not None:
@@ -232,20 +232,20 @@ class BrokerConnection(asyncio.Protocol):
     # ------------------------------------------------------------------ called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport."""
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Fail the request that waits."""
         self._transport = None
         self._fail(
             ConnectionLost(str(exc or "the broker closed the connection"), begun=self._received)
         )
 
     def data_received(self, data: bytes) -> None:
-        """Read on in the reply."""
+        """Read the next part of the reply."""
         if self._waiter is None:
-            self.close()  # nobody asked
+            self.close()  # no request waits
             return
         self._received = True
         if self._missing is None:
@@ -262,7 +262,7 @@ class BrokerConnection(asyncio.Protocol):
     # ------------------------------------------------------------------ inside
 
     def _begin(self, data: bytes) -> int | None:
-        """Read the head; how much of the body is missing, or None while the head is not whole."""
+        """Read the head. Returns the body bytes to come; None while the head is incomplete."""
         self._parts = [data]
         end = data.find(_END)
         if end < 0:

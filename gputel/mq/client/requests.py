@@ -1,4 +1,4 @@
-"""The requests of a client to one broker: what goes in, what comes out, how it is settled."""
+"""The requests of a client to one broker: publish, consume, settle, and look into queues."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _DELETED = msgspec.msgpack.Decoder(Deleted)
 
 
 class RequestClient:
-    """The part of a QueueClient that makes one request for each call, while its context lasts."""
+    """The part of a QueueClient in which each call is one request. Use it as a context manager."""
 
     def __init__(
         self, url: str | Sequence[str], token: str | None, tls: ssl.SSLContext | None
@@ -96,7 +96,7 @@ class RequestClient:
         *,
         queue: str | None = None,
     ) -> list[PublishResult]:
-        """Publish the messages in their order; gives one result each.
+        """Publish the messages in their order. Returns one result for each.
 
         Waits in the broker for room up to ``wait_s`` (default and limit: the broker's own).
         Raises QueueFull; PublishIncomplete, which is one, when some of the list was accepted;
@@ -118,11 +118,11 @@ class RequestClient:
         *,
         queue: str | None = None,
     ) -> list[Delivery]:
-        """Lease up to ``max_messages``, and of them at least one whatever ``max_bytes`` is.
+        """Lease up to ``max_messages``; the first one whatever ``max_bytes`` is.
 
-        Waits up to ``wait_s`` for the first; empty when none came. Raises QueueClosed once the
-        broker is closed and empty. Cancelled, it tells the broker so, which takes back what it
-        was about to deliver; what it had delivered already is given back in the background.
+        Waits up to ``wait_s`` for the first; empty when none came. Raises QueueClosed when the
+        broker is closed and empty. If it is cancelled, the broker takes back what it was about to
+        deliver; messages delivered already are given back in the background.
         """
         bounds = (max_messages, max_bytes, wait_s, visibility_timeout_s)
         return await self._consume(b"", _DELIVERIES, bounds, queue)
@@ -139,10 +139,10 @@ class RequestClient:
     ) -> Consumed:
         """``ack`` and ``consume`` in one request: the acks are done, then it waits for messages.
 
-        Gives ``acks``, a result for each item, and ``messages``. Raises ConsumeEnded, a
-        QueueClosed with the ``acks``, once the broker is closed and empty. After
-        BrokerUnavailable, or cancelled, the acks may have been done: done again, such an item
-        answers ``unknown_message``.
+        Returns ``acks``, a result for each item, and ``messages``. Raises ConsumeEnded, a
+        QueueClosed with the ``acks``, when the broker is closed and empty. After BrokerUnavailable
+        or a cancellation the acks may have been done: if an item is acked again, its result is
+        ``unknown_message``.
         """
         body = _PACK(ConsumeBody([Ack(id_, lease) for id_, lease in items]))
         bounds = (max_messages, max_bytes, wait_s, visibility_timeout_s)
@@ -186,7 +186,7 @@ class RequestClient:
     async def ack(
         self, items: Sequence[tuple[str, str]], *, queue: str | None = None
     ) -> list[ItemResult]:
-        """Drop messages that were processed, each as (id, lease); gives one result each."""
+        """Ack messages, each as (id, lease). Returns one result for each."""
         return await self._each("/ack", [Ack(id_, lease) for id_, lease in items], queue)
 
     async def nack(
@@ -198,7 +198,7 @@ class RequestClient:
         *,
         queue: str | None = None,
     ) -> list[ItemResult]:
-        """Give messages back, after ``delay_s``; with ``dead``, send them to the dead letters."""
+        """Give messages back, after ``delay_s``; with ``dead``, make them dead letters."""
         nacks = [Nack(id_, lease, delay_s, reason, dead) for id_, lease in items]
         return await self._each("/nack", nacks, queue)
 
@@ -209,7 +209,7 @@ class RequestClient:
         *,
         queue: str | None = None,
     ) -> list[ItemResult]:
-        """Let leases last ``visibility_timeout_s`` from now; gives one result each."""
+        """Let leases run out ``visibility_timeout_s`` from now. Returns one result for each."""
         extensions = [Extend(id_, lease, visibility_timeout_s) for id_, lease in items]
         return await self._each("/extend", extensions, queue)
 
@@ -223,7 +223,7 @@ class RequestClient:
     # ------------------------------------------------------------------ queues
 
     async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
-        """Where the broker holds the message of each id: None where it does not hold it."""
+        """The state of the message with each id; None when the broker does not hold it."""
         body = _PACK([Lookup(id_) for id_ in ids])
         holdings = await self._open.each(
             ids, "/held", {"queue": queue}, body, _HOLDINGS, again=True
@@ -231,7 +231,7 @@ class RequestClient:
         return [holding.held for holding in holdings]
 
     async def stats(self, *, queue: str | None = None) -> dict[str, Any]:
-        """What the queue holds and has counted, as ``GET /stats`` tells it."""
+        """What the queue holds and has counted, as ``GET /stats`` answers it."""
         return await self._open.call("/stats", {"queue": queue}, None, _STATS, again=True)
 
     async def peek(
@@ -241,28 +241,28 @@ class RequestClient:
         *,
         queue: str | None = None,
     ) -> list[Peeked]:
-        """The messages that are next, up to 1,000, in the order of delivery; nothing is changed.
+        """The next messages, up to 1,000, in the order of delivery; changes nothing.
 
-        A payload over ``max_payload_bytes`` (64 KiB unless said) is None.
+        A payload over ``max_payload_bytes`` (default: 64 KiB) is None.
         """
         arguments = {"max": max_messages, "max_payload_bytes": max_payload_bytes, "queue": queue}
         return await self._open.call("/peek", arguments, None, _PEEKED, again=True)
 
     async def declare(self, queue: str, *, ordered_keys: bool | None = None) -> None:
-        """Make a queue that stays until it is deleted, or change its option; None leaves it.
+        """Make a queue that stays until it is deleted, or change its option; None changes nothing.
 
-        Raises QueueNotEmpty when the option would change for messages held, TooManyQueues,
-        JournalFull, and BadRequest for a name that is none.
+        Raises QueueNotEmpty when the option would change and messages wait, TooManyQueues,
+        JournalFull, and BadRequest for an invalid name.
         """
         body = _PACK(QueueOptions() if ordered_keys is None else QueueOptions(ordered_keys))
         path = _path_of(queue)
         await self._open.call(path, {}, body, _STATS, method="PUT", again=True)
 
     async def delete(self, queue: str, *, force: bool = False) -> int:
-        """Forget a queue, with all that it holds if forced; gives how many messages that were.
+        """Delete a queue; with ``force``, its messages too. Returns how many messages were dropped.
 
-        Raises UnknownQueue; QueueNotEmpty when it holds messages and is not forced; BadRequest
-        for the default queue.
+        Raises UnknownQueue; QueueNotEmpty when it holds messages and ``force`` is not set;
+        BadRequest for the default queue.
         """
         arguments = {"force": "true"} if force else {}
         path = _path_of(queue)
@@ -270,7 +270,7 @@ class RequestClient:
         return deleted.purged
 
     async def check(self) -> str | None:
-        """None when the broker answers, else why it cannot be used: for readiness."""
+        """None when the broker answers, else the reason why not. For readiness checks."""
         try:
             await self.stats()
         except GputelError as error:
@@ -279,7 +279,7 @@ class RequestClient:
 
 
 def named(messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
-    """The messages, each with an id: with one from here, the broker knows it if sent again."""
+    """The messages, each with an id, so that the broker recognises a message that is sent again."""
     return [m if m.id is not None else msgspec.structs.replace(m, id=new_id()) for m in messages]
 
 

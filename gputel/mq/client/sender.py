@@ -1,4 +1,4 @@
-"""Many callers that send one message each, and few requests: what comes together goes together."""
+"""Few requests for many callers that send one message each: messages are sent in batches."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class _Waiting(NamedTuple):
 
 
 class Sender:
-    """Publishes in the background; ``publish`` sends a list and gives a result for each of it.
+    """Publishes in the background; ``publish`` sends a list and returns one result a message.
 
-    Messages go in the order in which they came, but for those that are tried again.
+    Messages are sent in the order in which they came, except those that are tried again.
     """
 
     def __init__(self, publish: Publish, patience_s: float) -> None:
@@ -39,8 +39,8 @@ class Sender:
     async def send(self, message: OutgoingMessage) -> PublishResult:
         """Give the message to the broker, trying again while it is away or full.
 
-        Gives up after the patience that this was made with, and raises what passes but did not.
-        Raises QueueClosed, PayloadTooLarge and their like at once. Cancelled, the message may have
+        Gives up after ``patience_s`` and raises the last error. Raises an error that cannot pass,
+        such as QueueClosed or PayloadTooLarge, at once. If it is cancelled, the message may have
         been sent.
         """
         loop = asyncio.get_running_loop()
@@ -56,7 +56,7 @@ class Sender:
             await asyncio.sleep(pause_s)
 
     async def aclose(self) -> None:
-        """Wait until all that was sent has its result."""
+        """Wait until every message has its result."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -103,7 +103,7 @@ class Sender:
         return batch
 
     async def _one_by_one(self, batch: list[_Waiting], error: GputelError) -> None:
-        # The broker refuses a list whole for one message that it cannot take; it takes the others.
+        # The broker refuses a whole list if one message is bad: send them one by one.
         if len(batch) == 1:
             _fail(batch[0], error)
             return

@@ -1,4 +1,4 @@
-"""Dead letters: messages that failed for good, kept with their reasons until someone decides."""
+"""Dead letters: messages that failed for good, kept with their reasons until a person decides."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class DeadLetters:
         return iter(self._messages.values())
 
     def add(self, message: QueuedMessage) -> None:
-        """Keep a message as the newest dead letter."""
+        """Add a message as the newest dead letter."""
         self._messages[message.id] = message
 
     def clear(self) -> None:
-        """Keep none of them."""
+        """Remove all."""
         self._messages.clear()
 
     def page(self, offset: int, limit: int) -> list[QueuedMessage]:
-        """At most ``limit`` of them, after the ``offset`` oldest."""
+        """At most ``limit`` dead letters, oldest first, after the first ``offset``."""
         return list(islice(self._messages.values(), offset, offset + limit))
 
     def ids(self) -> list[str]:
@@ -38,14 +38,14 @@ class DeadLetters:
         return list(self._messages)
 
     def get(self, id_: str) -> QueuedMessage:
-        """The dead letter of this id. Raises UnknownMessage."""
+        """The dead letter with this id. Raises UnknownMessage."""
         try:
             return self._messages[id_]
         except KeyError:
             raise UnknownMessage(f"there is no dead letter {id_}") from None
 
     def take(self, id_: str) -> QueuedMessage:
-        """Remove and give the dead letter of this id. Raises UnknownMessage."""
+        """Remove and return the dead letter with this id. Raises UnknownMessage."""
         message = self.get(id_)
         del self._messages[id_]
         return message

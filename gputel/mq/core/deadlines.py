@@ -8,15 +8,16 @@ from heapq import heapify, heappop, heappush
 from gputel.mq.core.message import QueuedMessage
 
 _SLACK = 64
-"""Dead heap entries that are always tolerated: small heaps are not worth rebuilding."""
+"""Stale heap entries that are always tolerated: it is not worth rebuilding a small heap."""
 
 
 class Deadlines:
-    """Messages by deadline, one live heap entry each.
+    """Messages by deadline, each with one valid heap entry.
 
-    A later deadline is written to the message alone; its entry moves when it surfaces. Entries of
-    messages that left stay until they surface or outnumber the live ones, so every operation
-    costs O(log n) amortised and the heap never holds more than twice its messages, and a bit.
+    A later deadline changes only the message; the heap entry moves when it reaches the top.
+    Entries of removed messages stay until they reach the top, or are more than the valid ones.
+    So every operation costs O(log n) amortised, and the heap has at most about two entries for
+    each message.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,7 @@ class Deadlines:
         return len(self._messages)
 
     def add(self, message: QueuedMessage, deadline: float) -> int:
-        """Watch a message until ``deadline``; gives a serial that was never given before."""
+        """Watch a message until ``deadline``. Returns a serial that was never used before."""
         serial = self._serial = self._serial + 1
         message.timer = serial
         message.deadline = message.entry_at = deadline
@@ -37,7 +38,7 @@ class Deadlines:
         return serial
 
     def move(self, message: QueuedMessage, deadline: float) -> None:
-        """Give a watched message another deadline, earlier or later."""
+        """Change the deadline of a watched message to an earlier or later one."""
         message.deadline = deadline
         if deadline < message.entry_at:
             message.entry_at = deadline
@@ -54,12 +55,12 @@ class Deadlines:
             self._rebuild()
 
     def clear(self) -> None:
-        """Watch nothing any more. Serials go on."""
+        """Stop watching all messages. Serials are not used again."""
         self._messages.clear()
         self._heap.clear()
 
     def pop_due(self, now: float) -> Iterator[QueuedMessage]:
-        """Each message whose deadline is not after ``now``, earliest first; no longer watched."""
+        """Stop watching the messages whose deadline has come; yields them, earliest first."""
         while (deadline := self.next_deadline()) is not None and deadline <= now:
             _, serial = heappop(self._heap)
             message = self._messages.pop(serial)

@@ -1,4 +1,4 @@
-"""The line of ready messages when the messages of each key keep their order."""
+"""The line of ready messages of a queue with ordered keys."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from gputel.mq.core.ready import ReadyLine
 
 
 class KeyedLine(ReadyLine):
-    """A line in which only the oldest message of a key is up: ready, delayed or in flight.
+    """A line in which only the oldest message of a key has its turn: ready, delayed or in flight.
 
-    The others of the key stand behind it, out of the line, and the next of them steps up when it
-    has left; so nothing ever looks past a key that is held up. Messages without a key are free.
+    The other messages of the key wait behind it, outside the line, and the next one gets its turn
+    when the first has left. So no call has to skip a blocked key. Messages without a key do not
+    wait for each other.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class KeyedLine(ReadyLine):
         return super().__len__() + self.blocked
 
     def number(self, message: QueuedMessage) -> None:
-        """Give a message, which is not ready yet, its place behind all others."""
+        """Give a message that is not ready yet the next place in the order."""
         super().number(message)
         key = message.key
         if not key or self._up.setdefault(key, message) is message:
@@ -36,7 +37,7 @@ class KeyedLine(ReadyLine):
         behind[message.sequence] = message
 
     def append(self, message: QueuedMessage) -> None:
-        """Put a message at the end of the line, or behind the others of its key."""
+        """Add a message at the end of the line, or behind the others of its key."""
         self.number(message)
         message.state = State.READY
         message.lease = ""
@@ -46,15 +47,15 @@ class KeyedLine(ReadyLine):
             self._fresh.append(message)
 
     def put_back(self, message: QueuedMessage) -> None:
-        """Put a message that was given a place before into that place."""
-        if self._is_behind(message):  # its delay is over, but its turn has not come
+        """Return a message to its old place."""
+        if self._is_behind(message):  # its delay is over, but it is not its turn
             message.state = State.READY
             self.blocked += 1
         else:
             super().put_back(message)
 
     def discard(self, message: QueuedMessage) -> None:
-        """Take a ready message out for good, wherever it stands."""
+        """Remove a ready message from any place."""
         if self._is_behind(message):
             self.blocked -= 1
         else:
@@ -62,7 +63,7 @@ class KeyedLine(ReadyLine):
         self.left(message)
 
     def left(self, message: QueuedMessage) -> None:
-        """A message is gone, or dead: if it was up, the next of its key steps up."""
+        """A message is gone or dead. If it was its turn, the next of its key gets it."""
         key = message.key
         if not key:
             return

@@ -1,10 +1,10 @@
 """A client of several brokers, with the interface of the client of one.
 
-A message goes to the broker that its key chooses, or its id where it has no key, so that keys keep
-their order and a message that is sent again meets itself. Lists without keys and ids go whole, to
-one broker after the other. What a broker does not take for now, the others take; but a key waits
-for a broker that is only full. Consumers are served by all brokers in turn. A lease starts with
-the number of its broker, to which ack, nack and extend go.
+The key of a message, or its id if it has no key, selects its broker. So a key keeps its order, and
+a message that is sent again reaches the same broker. A list without keys and ids goes to one
+broker, the next list to the next one. If a broker cannot take a message now, another one gets it;
+but if the broker is only full, messages with a key wait for it. A consumer gets messages from all
+brokers in turn. A lease starts with the number of its broker; ack, nack and extend go there.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ItemCall = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
 class QueueFleet(QueueClient):
     """Several brokers as one; ``gputel.mq.connect`` makes it.
 
-    Raises BrokerUnavailable only when none of them answers.
+    Raises BrokerUnavailable only when no broker answers.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class QueueFleet(QueueClient):
         *,
         queue: str | None = None,
     ) -> list[PublishResult]:
-        """As with one broker; the order of the list is kept for what has one key."""
+        """As with one broker; messages of one key keep the order of the list."""
         self._turn += 1
         return await FleetPublish(self._members, messages, self._turn, queue).run(wait_s)
 
@@ -98,7 +98,7 @@ class QueueFleet(QueueClient):
     def messages(
         self, *, prefetch: int = 1, visibility_timeout_s: float = 30.0, queue: str | None = None
     ) -> AsyncGenerator[Message, None]:
-        """As with one broker, with ``prefetch`` for each; ends when all are closed and empty."""
+        """As with one broker, ``prefetch`` for each broker; ends when all are closed and empty."""
         return FleetMessages(self._members, prefetch, visibility_timeout_s, queue).run()
 
     async def consume(
@@ -110,10 +110,10 @@ class QueueFleet(QueueClient):
         *,
         queue: str | None = None,
     ) -> list[Delivery]:
-        """As with one broker, from one after the other until there is enough.
+        """As with one broker; asks one broker after the other until there are enough messages.
 
-        Every broker gives at least one message where there is room for any: ``max_bytes`` may be
-        passed by as many messages as there are brokers.
+        Every broker delivers a first message whatever its size, so the result may exceed
+        ``max_bytes`` by one message for each broker.
         """
         self._turn += 1
         bounds = ConsumeLimits(max_messages, max_bytes, visibility_timeout_s, queue)
@@ -129,7 +129,7 @@ class QueueFleet(QueueClient):
         *,
         queue: str | None = None,
     ) -> Consumed:
-        """The acks, each to its broker, and then the consume, also where no ack could be done."""
+        """Send the acks, each to its broker, and then consume, even when no ack could be done."""
         acks, _ = await self._results_at(items, lambda client, own: client.ack(own, queue=queue))
         deliveries = await self.consume(
             max_messages, max_bytes, wait_s, visibility_timeout_s, queue=queue
@@ -146,7 +146,7 @@ class QueueFleet(QueueClient):
     # ------------------------------------------------------------------ about what is held
 
     async def ack(self, items: Sequence[Item], *, queue: str | None = None) -> list[ItemResult]:
-        """As with one broker; items of one that is away fail with ``broker_unavailable``."""
+        """As with one broker; items of a broker that is away fail with ``broker_unavailable``."""
         return await self._each_at(items, lambda client, own: client.ack(own, queue=queue))
 
     async def nack(
@@ -172,7 +172,7 @@ class QueueFleet(QueueClient):
         )
 
     async def _each_at(self, items: Sequence[Item], act: ItemCall) -> list[ItemResult]:
-        """The results; raises where none of the brokers could be asked."""
+        """The results; raises when no broker could be asked."""
         results, errors = await self._results_at(items, act)
         if errors and all(errors):
             raise next(filter(None, errors))
@@ -181,7 +181,7 @@ class QueueFleet(QueueClient):
     async def _results_at(
         self, items: Sequence[Item], act: ItemCall
     ) -> tuple[list[ItemResult], list[GputelError | None]]:
-        """The results, and of each broker why it could not be asked."""
+        """The results, and for each broker the error if it could not be asked."""
         results = [
             ItemResult(id_, ok=False, code=StaleLease.code, message="its broker has left")
             for id_, _ in items
@@ -198,12 +198,12 @@ class QueueFleet(QueueClient):
         return results, errors
 
     async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
-        """As with one broker, of all that answer."""
+        """As with one broker, from all that answer."""
         answers = await self._of_all(lambda client: client.held(ids, queue=queue))
         return [next(filter(None, states), None) for states in zip(*answers, strict=True)]
 
     async def stats(self, *, queue: str | None = None) -> dict[str, Any]:
-        """The sums, over all brokers that answer, of what is a count."""
+        """The counts, summed over all brokers that answer."""
         answers = await self._of_all(lambda client: client.stats(queue=queue))
         return {
             name: sum(answer[name] for answer in answers)
@@ -218,18 +218,18 @@ class QueueFleet(QueueClient):
         *,
         queue: str | None = None,
     ) -> list[Peeked]:
-        """As with one broker, of one that answers after the other."""
+        """As with one broker; the messages of one broker follow those of another."""
         answers = await self._of_all(
             lambda client: client.peek(max_messages, max_payload_bytes, queue=queue)
         )
         return list(chain.from_iterable(answers))[:max_messages]
 
     async def declare(self, queue: str, *, ordered_keys: bool | None = None) -> None:
-        """At every broker; raises what any of them refuses with, and is then done by the others."""
+        """At every broker. Raises the error of any of them; the others have done it then."""
         await self._at_every(lambda client: client.declare(queue, ordered_keys=ordered_keys))
 
     async def delete(self, queue: str, *, force: bool = False) -> int:
-        """At every broker that has it; else as ``declare``. Raises UnknownQueue if none has."""
+        """At every broker that has it, else as ``declare``. Raises UnknownQueue if none has it."""
 
         async def at(client: QueueClient) -> int | None:
             try:
@@ -272,7 +272,7 @@ class QueueFleet(QueueClient):
 async def _act_at(
     member: Member, items: list[tuple[int, Item]], act: ItemCall, results: list[ItemResult]
 ) -> GputelError | None:
-    """Fill in the results of one broker's items; the error when it could not be asked."""
+    """Fill in the results of one broker's items; returns the error if it could not be asked."""
     try:
         answers = await act(member.client, [item for _, item in items])
     except GputelError as error:

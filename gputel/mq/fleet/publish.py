@@ -1,4 +1,4 @@
-"""One publish to several brokers: who gets which message, and who else when that one cannot."""
+"""One publish to several brokers: which broker gets which message, and which one if that fails."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gputel.mq.fleet.members import Member, Members, chosen
 from gputel.mq.wire.protocol import OutgoingMessage, PublishResult
 
 _FULL = (QueueFull, JournalFull)
-_WAIT_S = 5.0  # for room at one broker, unless the caller says otherwise
+_WAIT_S = 5.0  # default wait for room at one broker
 
 
 class FleetPublish:
-    """The messages of one call, and what became of each so far."""
+    """The messages of one call and their results so far."""
 
     def __init__(
         self, members: Members, messages: Sequence[OutgoingMessage], turn: int, queue: str | None
@@ -28,17 +28,17 @@ class FleetPublish:
         self._turn = turn
         self._queue = queue
         self._results: list[PublishResult | None] = [None] * len(messages)
-        self._passed: set[Member] = set()  # could not take theirs
+        self._passed: set[Member] = set()  # members that could not accept their messages
         self._errors: list[GputelError] = []
 
     async def run(self, wait_s: float | None) -> list[PublishResult]:
-        """Publish; a result for each message. Raises as ``QueueClient.publish``."""
+        """Publish. Returns one result for each message. Raises as ``QueueClient.publish``."""
         wait_s = _WAIT_S if wait_s is None else wait_s
         pending = list(range(len(self._messages)))
         while pending and (groups := self._spread(pending)):
             calls = [self._publish(member, own, wait_s) for member, own in groups.items()]
             pending = sorted(await _all(calls))
-            wait_s = 0.0  # the others: at once, or not now
+            wait_s = 0.0  # other members are tried without waiting
         results = [result for result in self._results if result is not None]
         if len(results) < len(self._messages):
             raise self._incomplete()
@@ -58,7 +58,7 @@ class FleetPublish:
         return groups
 
     async def _publish(self, member: Member, indexes: list[int], wait_s: float) -> list[int]:
-        """Publish some to one broker; the places of those that another may take."""
+        """Publish some to one broker; returns the indexes of messages that another may take."""
         messages = [self._messages[index] for index in indexes]
         results: list[PublishResult] = []
         full = False
@@ -77,7 +77,7 @@ class FleetPublish:
         for index, result in zip(indexes, results, strict=False):
             if result.state != "refused":
                 self._results[index] = result
-        # Past a broker that is only full, a message would overtake those of its key.
+        # At another broker it would overtake messages of its key, which wait at the full one.
         return [
             index
             for index in indexes
@@ -89,7 +89,7 @@ class FleetPublish:
         self._errors.append(error)
 
     def _incomplete(self) -> GputelError:
-        """Why not all were taken: the error that says most about what helps."""
+        """The error when not all were accepted: the one that helps the caller most."""
         if not self._errors:
             return BrokerUnavailable("no broker is known yet")
         error = min(self._errors, key=lambda e: (not isinstance(e, _FULL), not e.retriable))
@@ -103,7 +103,7 @@ class FleetPublish:
 
 
 async def _all(calls: Sequence[Awaitable[list[int]]]) -> list[int]:
-    """The lists of all calls as one; raises what one raised, once all are through."""
+    """The results of all calls as one list; raises an error of one when all have ended."""
     answers = await asyncio.gather(*calls, return_exceptions=True)
     for answer in answers:
         if isinstance(answer, BaseException):

@@ -1,9 +1,8 @@
-"""The journal: what makes a broker's messages outlive its process.
+"""The journal: lets a broker's messages outlive its process.
 
-Messages, and what becomes of them, are appended to segment files; ``journal_records`` has their
-bytes and ``docs/journal.md`` the promises. All state lives on the event loop; two threads touch
-the disk, one for commits (``journal_commits``) and one for making and deleting segments
-(``journal_room``).
+Messages and their changes are appended to segment files. ``records.py`` documents the bytes and
+``docs/journal.md`` the promises. All state lives on the event loop; two threads use the disk, one
+for commits (``commits.py``) and one that makes and deletes segments (``room.py``).
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from gputel.mq.journal.space import Entry, Segment, Space, room_of, shares
 
 _LIST_MOST = 4096
 _REWRITE_BYTES = 256 * 1024
-_RECORD_BYTES = 64 * 1024  # of several messages; what a flipped bit can cost
+_RECORD_BYTES = 64 * 1024  # of several messages: the most that one flipped bit can destroy
 _SKIP_NUMBERS = 1_000_000
-"""Left out after a start: a record that was lost may have held some of the next numbers."""
+"""Numbers skipped at a start: a lost record may have used some of them."""
 
 
 class Journal:
     """A journal that is open for writing, from one event loop. ``open_journal`` makes it.
 
-    ``snapshot`` gives the present state of a message that lives; compaction asks for it.
+    ``snapshot`` returns the present state of a live message, for compaction.
     """
 
     def __init__(
@@ -54,17 +53,17 @@ class Journal:
         self._room = Room(files, self.space, self._compact)
         self._lock: int | None = None
         self._number = 0
-        self._record: list[tuple[Entry, StoredMessage]] = []  # messages that will share a record
+        self._record: list[tuple[Entry, StoredMessage]] = []  # messages for the next record
         self._rooms: list[int] = []  # of each of them
         self._record_bytes = 0
         self._settled: list[int] = []
         self._attempts: dict[int, int] = {}
-        self._by_number: dict[int, Segment] = {}  # while messages that were recovered are taken up
+        self._by_number: dict[int, Segment] = {}  # while recovered messages are restored
         self.rewritten_bytes = 0
 
     @property
     def broken(self) -> str:
-        """Why the journal can no longer be trusted; empty when it can."""
+        """Why the journal can no longer be trusted; empty while it can."""
         return self._commits.broken
 
     @property
@@ -75,9 +74,9 @@ class Journal:
     # ------------------------------------------------------------------ what happens to messages
 
     async def admit(self, total: int, largest: int) -> int:
-        """Promise room for messages that take ``total`` bytes at most, the largest ``largest``.
+        """Reserve room for messages of at most ``total`` bytes, the largest of ``largest`` bytes.
 
-        Gives what ``release`` takes back. Waits while a segment is being made. Raises JournalFull,
+        Returns the amount for ``release``. Waits while a segment is being made. Raises JournalFull
         and JournalBroken.
         """
         self._commits.check()
@@ -88,20 +87,20 @@ class Journal:
         return self.space.promise(total, largest)
 
     def release(self, amount: int) -> None:
-        """Take back a promise: what it was for has been appended, or will not be."""
+        """End a reservation: its messages have been appended, or will not be."""
         self._close_record()
         self.space.take_back(amount)
         self._room.make_spare()
 
     def take_number(self) -> int:
-        """A number that no message had, greater than all before it; also an order."""
+        """A new number, greater than all before; used for messages and for their order."""
         self._number += 1
         return self._number
 
     def append(self, entry: Entry, stored: StoredMessage) -> None:
-        """Write down a message, new or as it has become. Its room must have been admitted.
+        """Record a message, new or changed. Its room must be reserved with ``admit``.
 
-        Messages that come one after another share a record, up to a size; ``release`` ends it.
+        Consecutive messages share a record, up to a size; ``release`` ends it.
         """
         if entry.segment is None:
             self.space.live += 1
@@ -114,7 +113,7 @@ class Journal:
         self._schedule()
 
     def settle(self, entry: Entry) -> None:
-        """Write down that a message ended: it never comes back."""
+        """Record that a message ended: it never comes back."""
         self._close_record()
         if entry.segment is None:
             return
@@ -125,24 +124,24 @@ class Journal:
         self._schedule()
 
     def attempted(self, entry: Entry, attempts: int) -> None:
-        """Write down how often a message was delivered. Nobody waits for this to be synced."""
+        """Record how often a message was delivered. No caller waits for this sync."""
         self._attempts[entry.number] = attempts
         self._schedule()
 
     def died(self, entry: Entry, died: StoredDeath) -> None:
-        """Write down a dead letter. On a full disk this is left out: it then comes back ready."""
+        """Record a dead letter. On a full disk this is skipped; a restart makes it ready then."""
         self._close_record()
         self._add_if_room(RecordKind.DEAD, encode_body(died))
 
     def replayed(self, entry: Entry) -> None:
-        """Write down that a dead letter is ready again, behind all others; sets its order."""
+        """Record that a dead letter is ready again, behind all others; sets its order."""
         self._close_record()
         entry.order = self.take_number()
         self._attempts.pop(entry.number, None)
         self._add_if_room(RecordKind.REPLAYED, pack_numbers([entry.number, entry.order]))
 
     async def confirm(self) -> None:
-        """Wait until all that was written down before this call is as safe as ``sync`` says.
+        """Wait until all that was recorded before this call is as safe as ``sync`` says.
 
         Raises JournalBroken.
         """
@@ -167,11 +166,11 @@ class Journal:
             self._commits.urgent = True
 
     def gather(self) -> None:
-        """Before a commit: add what was collected. Raises JournalBroken."""
+        """Before a commit: add the collected records. Raises JournalBroken."""
         self._close_record()
         for numbers in _slices(self._settled, _LIST_MOST):
             self._commits.add(RecordKind.SETTLED, pack_numbers(numbers))
-        self.space.live -= len(self._settled)  # until here they keep their part of the reserve
+        self.space.live -= len(self._settled)  # until now they needed their part of the reserve
         self._settled.clear()
         pairs = [number for pair in self._attempts.items() for number in pair]
         self._attempts.clear()
@@ -184,13 +183,13 @@ class Journal:
         return bool(self._record or self._settled or self._attempts)
 
     def committed(self, trimmed: list[int]) -> None:
-        """After a commit: see to the segments."""
+        """After a commit: delete, rewrite or make segments as needed."""
         self._room.remove(trimmed)
         self._compact()
         self._room.make_spare()
 
     def lost(self) -> None:
-        """The journal can no longer be trusted: grow no more."""
+        """The journal can no longer be trusted: make no more segments."""
         self._room.stop()
 
     # ------------------------------------------------------------------ compaction
@@ -209,7 +208,7 @@ class Journal:
             self._rewrite(segment)
 
     def _rewrite(self, segment: Segment) -> None:
-        """Move some of what lives in a segment to the head; after the commit comes the rest."""
+        """Append some live messages of a segment again; the rest follows after the commit."""
         done = 0
         for entry in list(segment.live.values()):
             stored = self._snapshot(entry)
@@ -224,7 +223,7 @@ class Journal:
     # ------------------------------------------------------------------ start and stop
 
     def begin(self, recovered: Recovery, lock: int, first: Segment) -> None:
-        """Go on behind what was recovered, in a segment that was made for it, or its last one."""
+        """Continue after recovery in a new segment, or in the last one."""
         self._lock = lock
         self._commits.sequence = recovered.sequence
         self._number = recovered.number + _SKIP_NUMBERS
@@ -242,19 +241,19 @@ class Journal:
             self._commits.add(RecordKind.SEALED, pack_numbers([number, torn.offset]))
 
     def hold(self, entry: Entry, segment: int, size: int) -> None:
-        """Take up a message that was recovered."""
+        """Restore a message that was recovered."""
         self._by_number[segment].hold(entry, size)
         self.space.live += 1
 
     async def ready(self) -> None:
-        """End the start: all recovered messages are held, or settled."""
+        """End the start: all recovered messages are restored or settled."""
         self._by_number.clear()
         self._compact()
         self._room.make_spare()
         await self.confirm()
 
     async def close(self) -> None:
-        """Write and sync all that is pending, and let go of the directory."""
+        """Write and sync all pending records, and unlock the directory."""
         self._room.stop()
         await self._commits.close()
         await self._room.close()

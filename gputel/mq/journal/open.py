@@ -1,4 +1,4 @@
-"""The start of a journal: its directory is taken and read, and a segment to go on in is made."""
+"""The start of a journal: lock and read its directory, then make a segment for new records."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ async def open_journal(
     files: JournalFiles | None = None,
     observe: Observe = lambda _commit_s, _sync_s: None,
 ) -> tuple[Journal, Recovery]:
-    """Take a directory, read what it holds, and begin a new segment in it.
+    """Lock a directory, read it, and begin a new segment in it.
 
-    The caller then gives every recovered message to ``hold`` and awaits ``ready``. Raises
+    The caller then passes every recovered message to ``hold`` and awaits ``ready``. Raises
     JournalInUse; UnknownFormat; JournalFull when the disk has no room for a first segment.
     """
     lock = await asyncio.to_thread(lock_directory, directory)
@@ -55,7 +55,7 @@ def _first_segment(files: JournalFiles, recovered: Recovery, segment_bytes: int)
             raise JournalFull(
                 f"the journal needs {header.size} bytes in {files.directory} to begin with: {error}"
             ) from None
-        # The last segment holds a reserve, in which at least all that lives can be settled.
+        # The last segment has a reserve: it is enough to settle all live messages.
         header, end = recovered.last
         files.reopen(header.segment)
         resumed = Segment(header)

@@ -1,4 +1,4 @@
-"""What a journal says: the messages that live, and how sound it is. Nothing is changed on disk."""
+"""Reads a journal: its live messages and its damage. Changes nothing on disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gputel.mq.journal.space import room_of, shares
 
 @dataclass
 class RecoveredMessage:
-    """A message that lives, the segment that holds it, and the bytes that it takes there."""
+    """A live message, its segment, and the bytes that it takes there."""
 
     stored: StoredMessage
     segment: int
@@ -36,29 +36,29 @@ class RecoveredMessage:
 
 @dataclass
 class Recovery:
-    """All that a directory tells."""
+    """The content of a journal's directory."""
 
     live: dict[int, RecoveredMessage] = field(default_factory=dict)
     damage: list[Damage] = field(default_factory=list)
-    torn: list[Damage] = field(default_factory=list)  # ends cut off while they were written
-    segments: list[int] = field(default_factory=list)  # those that may hold records, ascending
-    unused: list[int] = field(default_factory=list)  # those that hold none, or are not needed
+    torn: list[Damage] = field(default_factory=list)  # records cut off while they were written
+    segments: list[int] = field(default_factory=list)  # numbers that may hold records, ascending
+    unused: list[int] = field(default_factory=list)  # numbers without records, or not needed
     sizes: dict[int, int] = field(default_factory=dict)
     records: int = 0
-    sequence: int = 0  # the last one seen
-    number: int = 0  # the greatest number or order seen
-    oldest: int = 1  # the segments from here on are needed
+    sequence: int = 0  # the last one read
+    number: int = 0  # the greatest number or order read
+    oldest: int = 1  # segments from this number on are needed
     sealed: set[tuple[int, int]] = field(default_factory=set)
     last: tuple[Header, int] | None = None  # the last segment, and where its free space begins
 
     @property
     def in_order(self) -> list[RecoveredMessage]:
-        """The messages that live, in the order of delivery."""
+        """The live messages, in the order of delivery."""
         return sorted(self.live.values(), key=lambda message: message.stored.order)
 
 
 def recover(directory: Path) -> Recovery:
-    """Read a journal. Damage is told, never raised. Raises OSError, and UnknownFormat."""
+    """Read a journal. Damage is in the result, not raised. Raises OSError and UnknownFormat."""
     recovered = Recovery()
     reads: list[SegmentRead] = []
     for number in segments_in(directory):
@@ -76,7 +76,7 @@ def recover(directory: Path) -> Recovery:
 
 
 def _needed(recovered: Recovery, reads: list[SegmentRead]) -> list[SegmentRead]:
-    """The segments that count: not those trimmed away, nor the empty ones made ahead of need."""
+    """The segments that count: without trimmed ones and empty spares."""
     while reads and not reads[-1].records and not reads[-1].damage and reads[-1].tail is None:
         recovered.unused.append(reads.pop().number)
     for read in reads:

@@ -1,4 +1,4 @@
-"""Reading one segment: its records, and where it is damaged."""
+"""Reads one segment: its records and its damage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gputel.owned_files import open_file
 
 @dataclass(frozen=True)
 class Damage:
-    """Bytes of a journal that cannot be read, or a file that is not there (``end`` is 0 then)."""
+    """Bytes of a journal that cannot be read, or a missing file (``end`` is 0 then)."""
 
     path: Path
     offset: int
@@ -29,15 +29,15 @@ class Damage:
     reason: str
 
     def __str__(self) -> str:
-        """One line that names the file and the place."""
+        """One line that names the file and the offsets."""
         return f"{self.path}: offset {self.offset} to {self.end}: {self.reason}"
 
 
 @dataclass
 class SegmentRead:
-    """What one segment holds.
+    """The content of one segment.
 
-    ``tail`` is where unreadable bytes at its very end begin, ``end`` where nothing was written yet.
+    ``tail`` is the offset of unreadable bytes at the end, ``end`` that of the unwritten space.
     """
 
     number: int
@@ -50,7 +50,7 @@ class SegmentRead:
 
 
 def read_segment(path: Path, number: int) -> SegmentRead:
-    """Read a segment file whole. Raises OSError, and UnknownFormat for a later format."""
+    """Read a segment file. Raises OSError, and UnknownFormat for a later format."""
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
         data = file.read()
     read = SegmentRead(number, path)
@@ -89,7 +89,7 @@ def _read_records(read: SegmentRead, data: bytes, seed: int) -> None:
 def _records_after(
     data: bytes, view: memoryview, at: int, seed: int, sequence: int
 ) -> Iterator[JournalRecord]:
-    """The next whole records behind a place that holds none: by their magic, then checked."""
+    """The valid records after an offset without one: found by their magic, then checked."""
     at_magic = data.find(RECORD_MAGIC, at + 1)
     while at_magic >= 0:
         if at_magic % ALIGNMENT == 0:

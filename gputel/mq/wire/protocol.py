@@ -1,8 +1,8 @@
-"""The broker's requests and replies as both ends see them; ``docs/protocol.md`` is their text.
+"""The broker's requests and replies, for both ends; ``docs/protocol.md`` explains them.
 
 One protocol in two encodings: JSON for people, MessagePack for gputel's own client. The structs
-whose name starts with ``Json`` differ from their MessagePack twins in the payload alone, which is
-text there and raw bytes here.
+whose name starts with ``Json`` differ from the MessagePack ones only in the payload: text in JSON,
+raw bytes in MessagePack.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ Encoding = Literal["text", "base64"]
 class OutgoingMessage(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A message as its producer sends it. Without an id, the broker makes one.
 
-    It is ready ``delay_s`` after it was accepted, and dropped when it is still ready, or delayed,
-    after ``ttl_s``; None: never.
+    It becomes ready ``delay_s`` after the publish. If it is still ready or delayed after ``ttl_s``,
+    it is dropped; None: it never expires.
     """
 
     id: Text | None = None
@@ -57,11 +57,11 @@ class OutgoingMessage(Struct, kw_only=True, forbid_unknown_fields=True, omit_def
 
 
 ABSENT = msgspec.Raw()
-"""A field that a message was sent without."""
+"""The value of a field that the sender left out."""
 
 
 class IncomingMessage(Struct, kw_only=True, forbid_unknown_fields=True):
-    """The same as the broker reads it: the metadata is checked before it is decoded."""
+    """A message as the broker reads it: the metadata is checked before it is decoded."""
 
     id: Text | None = None
     key: Key = ""
@@ -72,7 +72,7 @@ class IncomingMessage(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class JsonIncomingMessage(Struct, kw_only=True, forbid_unknown_fields=True):
-    """The same in JSON. A payload that is no string is stored as its compact JSON text."""
+    """A message as the broker reads it in JSON. A payload that is no string is kept as JSON."""
 
     id: Text | None = None
     key: Key = ""
@@ -84,10 +84,10 @@ class JsonIncomingMessage(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class PublishResult(Struct, omit_defaults=True):
-    """What became of one published message.
+    """The result of one published message.
 
-    ``held`` says where the queue holds the message whose id was published again; ``code`` and
-    ``message`` say why one was refused.
+    ``held`` is the state of the message that has this id already; ``code`` and ``message`` say
+    why a message was refused.
     """
 
     id: str
@@ -109,7 +109,7 @@ class Delivery(Struct):
 
 
 class DeliveryOut(Struct):
-    """The same as the broker sends it: the metadata as it was stored."""
+    """A delivery as the broker sends it: the metadata as it was stored."""
 
     id: str
     key: str
@@ -120,7 +120,7 @@ class DeliveryOut(Struct):
 
 
 class JsonDelivery(Struct):
-    """The same in JSON."""
+    """A delivery that the broker sends in JSON."""
 
     id: str
     key: str
@@ -132,20 +132,20 @@ class JsonDelivery(Struct):
 
 
 class Ack(Struct, forbid_unknown_fields=True):
-    """A message that was processed. Without a lease, whichever delivery is in flight."""
+    """A message that was processed. Without a lease, any lease on it counts."""
 
     id: Text
     lease: str | None = None
 
 
 class ConsumeBody(Struct, forbid_unknown_fields=True):
-    """What a consume may carry: acks, done before it waits."""
+    """The body of a consume: acks, done before the consume waits."""
 
     ack: Annotated[list[Ack], Meta(max_length=MAX_LIST)]
 
 
 class Nack(Struct, forbid_unknown_fields=True):
-    """A message given back: at once, after a delay, or to the dead letters."""
+    """A message to be delivered again, at once or after a delay, or to become a dead letter."""
 
     id: Text
     lease: str | None = None
@@ -155,7 +155,7 @@ class Nack(Struct, forbid_unknown_fields=True):
 
 
 class Extend(Struct, forbid_unknown_fields=True):
-    """A lease that shall run out ``visibility_timeout_s`` from now; default: the broker's."""
+    """A lease that runs out ``visibility_timeout_s`` from now; default: the broker's timeout."""
 
     id: Text
     lease: str | None = None
@@ -163,7 +163,7 @@ class Extend(Struct, forbid_unknown_fields=True):
 
 
 class ItemResult(Struct, omit_defaults=True):
-    """What became of one ack, nack or extend; ``code`` and ``message`` say why it failed."""
+    """The result of one ack, nack or extend; ``code`` and ``message`` say why it failed."""
 
     id: str
     ok: bool
@@ -179,28 +179,28 @@ class Consumed(Struct):
 
 
 class Lookup(Struct, forbid_unknown_fields=True):
-    """A message that somebody asks for."""
+    """A message to look up."""
 
     id: Text
 
 
 class Holding(Struct):
-    """Where the queue holds the message of an id; None: it does not hold it."""
+    """The state of the message with an id; None when the queue does not hold it."""
 
     id: str
     held: Held | None
 
 
 class QueueOptions(Struct, forbid_unknown_fields=True):
-    """What a queue can be declared with; what is left out stays as it is."""
+    """The options of a declared queue; an option that is left out stays as it is."""
 
     ordered_keys: bool | UnsetType = UNSET
 
 
 class Peeked(Struct):
-    """A message that is next, as it is shown; ``age_s`` since the publish.
+    """One of the next messages, as ``GET /peek`` shows it; ``age_s`` is since the publish.
 
-    ``metadata`` is None where it cannot be shown.
+    ``metadata`` is None when it cannot be shown.
     """
 
     id: str
@@ -214,7 +214,7 @@ class Peeked(Struct):
 
 
 class Deleted(Struct):
-    """A queue that was deleted, and how many messages with it."""
+    """A deleted queue, and how many messages were dropped with it."""
 
     name: str
     purged: int
@@ -229,9 +229,9 @@ class DeadLetterSelection(Struct, forbid_unknown_fields=True):
 
 
 class ErrorReply(Struct, omit_defaults=True):
-    """Every refusal. ``results`` is there when a list of messages was accepted in part.
+    """The body of every error. ``results`` is set when a list of messages was accepted in part.
 
-    ``acks`` is there when a consume carried acks: they were done all the same.
+    ``acks`` is set when a consume carried acks: these were done.
     """
 
     code: str
