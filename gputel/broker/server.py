@@ -129,7 +129,7 @@ def make_app(
     app[NAMES] = names
     app[INTAKE], app[REPLIES] = make_intake(settings), make_intake(settings)
     app[HOT] = MessageHandlers(queues, settings, consumers).by_path()
-    app.add_routes([web.post(path, route(answering)) for path, answering in app[HOT].items()])
+    app.add_routes([web.post(path, route(handler)) for path, handler in app[HOT].items()])
     StatsHandlers(queues, settings).add_to(app)
     AdminHandlers(queues, settings).add_to(app)
     QueueHandlers(queues, settings).add_to(app)

@@ -138,7 +138,7 @@ class DeliveryBatch:
                 return await self._open.give_back([item.delivery for item in good])
 
     async def _commit(self, good: Sequence[DecodedMessage]) -> None:
-        with metrics.COLLECTOR_COMMIT_SECONDS.time(), self._told_if_slow():
+        with metrics.COLLECTOR_COMMIT_SECONDS.time(), self._reported_if_slow():
             landed = await self._shared.writer.land([item.arrival for item in good])
         self._moves()
         self._shared.database.ends()
@@ -178,7 +178,7 @@ class DeliveryBatch:
         self._shared.database.begins(GputelError(reason_of(error)))
 
     @contextmanager
-    def _told_if_slow(self) -> Iterator[None]:
+    def _reported_if_slow(self) -> Iterator[None]:
         """Report a slow commit in log and health: while it waits for a lock, nothing fails."""
         error = StoreUnavailable(
             f"rows have waited {_SLOW_COMMIT_S:g} s for Postgres to take them: another session may "

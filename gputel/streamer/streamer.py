@@ -122,7 +122,7 @@ class Streamer:
         """Read and publish one chunk; returns the rows sent."""
         if lease.taken_over:
             metrics.STREAMER_TAKEOVERS.inc()
-            if lease.first_row in self._publishing or await self._held(lease):
+            if lease.first_row in self._publishing or await self._is_at_broker(lease):
                 return 0
         rows, message = await self._read(lease, stopping)
         if message:
@@ -139,7 +139,7 @@ class Streamer:
         if self._observer:
             self._observer.chunk_read(chunk)
         else:
-            self._tell_rejects(chunk.rejects)
+            self._log_rejects(chunk.rejects)
         if chunk.at_end and not self._settings.loop:
             await self._finish(chunk, stopping)
         if not chunk.row_count:
@@ -147,7 +147,7 @@ class Streamer:
         stream_id, looping = self._streams.stream_id, self._settings.loop
         return chunk.row_count, await make_message(stream_id, chunk, looping=looping)
 
-    def _tell_rejects(self, rejects: Sequence[Any]) -> None:
+    def _log_rejects(self, rejects: Sequence[Any]) -> None:
         """Log the first rejects, each once: every pass of a loop has the same ones."""
         for reject in rejects:
             if reject.line in self._rejects_logged or len(self._rejects_logged) > _REJECTS_LOGGED:
@@ -159,7 +159,7 @@ class Streamer:
             where = f"line {reject.line}" + (f", column {reject.column}" if reject.column else "")
             log.warning("%s: rejected %s: %s", self._streams.stream_id, where, reject.reason)
 
-    async def _held(self, lease: ChunkLease) -> bool:
+    async def _is_at_broker(self, lease: ChunkLease) -> bool:
         """Whether the broker has the chunk's message, so that the chunk need not be read again."""
         try:
             ids = [message_id(self._streams.stream_id, lease.first_row)]

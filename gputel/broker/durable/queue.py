@@ -34,12 +34,12 @@ class JournaledQueue(MessageQueue):
 
     def publish(self, message: QueuedMessage, now: float) -> State | None:
         """Accept a message, and record it."""
-        held = super().publish(message, now)
-        if held is None:
+        state = super().publish(message, now)
+        if state is None:
             number = self._journal.take_number()
             entry = self._entries[message.id] = Entry(number, number, self, message)
             self._journal.append(entry, self._published(entry))
-        return held
+        return state
 
     def give_back(self, id_: str, lease: str, now: float) -> None:
         """Undo a delivery that never left the broker, and record the attempts."""
@@ -98,7 +98,7 @@ class JournaledQueue(MessageQueue):
             attempts=message.attempts,
             dead=message.state is State.DEAD,
             since=message.since + self._unix_epoch,
-            history=self._marks(message),
+            history=self._failures(message),
             expires_at=0.0 if message.expires_at == NEVER else self._unix(message.expires_at),
             ready_at=self._unix(message.deadline) if delayed else 0.0,
         )
@@ -171,14 +171,14 @@ class JournaledQueue(MessageQueue):
     def _bury(self, message: QueuedMessage, now: float) -> None:
         super()._bury(message, now)
         entry = self._entries[message.id]
-        died = StoredDeath(entry.number, self._unix(now), message.attempts, self._marks(message))
+        died = StoredDeath(entry.number, self._unix(now), message.attempts, self._failures(message))
         self._journal.died(entry, died)
 
     def _forget(self, message: QueuedMessage) -> None:
         super()._forget(message)
         self._journal.settle(self._entries.pop(message.id))
 
-    def _marks(self, message: QueuedMessage) -> list[StoredFailure]:
+    def _failures(self, message: QueuedMessage) -> list[StoredFailure]:
         return [StoredFailure(f.attempt, self._unix(f.at), f.reason) for f in message.history]
 
     def _unix(self, at: float) -> float:

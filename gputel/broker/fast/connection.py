@@ -23,7 +23,7 @@ from gputel import metrics
 from gputel.broker.fast.eager import start
 from gputel.broker.fast.head import MAX_HEAD_BYTES, Head, parse_head
 from gputel.broker.fast.request import HotRequest, refused, reply_bytes
-from gputel.broker.requests.exchange import INTAKE, REPLIES, Answering, Reply, take_room
+from gputel.broker.requests.exchange import INTAKE, REPLIES, Reply, ReplyHandler, take_room
 from gputel.errors import RequestError
 from gputel.web.access.access import ACCESS, Access
 from gputel.web.access.own_names import OwnNames
@@ -37,7 +37,7 @@ _MAX_WAITING_BYTES = 64 * 1024  # of pipelined requests
 _SLOW_BODY_S = 5.0
 _AT_ONCE = 32  # pipelined requests answered before other connections get a turn
 
-HOT = web.AppKey("hot", dict[str, Answering])
+HOT = web.AppKey("hot", dict[str, ReplyHandler])
 """The handler of a POST to each hot path."""
 
 
@@ -74,7 +74,7 @@ class FastPath(Connection):
 
     def __init__(
         self,
-        routes: Mapping[str, Answering],
+        routes: Mapping[str, ReplyHandler],
         intake: Intake,
         replies: Intake,
         access: Access,
@@ -138,22 +138,22 @@ class FastPath(Connection):
         if head is None or self._busy_elsewhere() or not self._lets_in(head, len(data) - end):
             self._give_up(data)
             return None
-        whole = end + head.length
-        if len(data) < whole:
-            self._wait_for(data, whole)
+        request_end = end + head.length
+        if len(data) < request_end:
+            self._wait_for(data, request_end)
             return None
         handler = self._routes.get(head.path) if head.hot else None
         if handler is None:
-            if len(data) > whole:
+            if len(data) > request_end:
                 self._give_up(data)
             else:
                 self._shared = True
                 self.leave_room()
                 super().data_received(data)
             return None
-        if len(data) > whole:
-            self._wait_in_line(data[whole:])
-        return HotRequest(head, data[end:whole], self)
+        if len(data) > request_end:
+            self._wait_in_line(data[request_end:])
+        return HotRequest(head, data[end:request_end], self)
 
     def _busy_elsewhere(self) -> bool:
         """Whether aiohttp still answers an earlier request."""
@@ -201,9 +201,9 @@ class FastPath(Connection):
         self.leave_room()
         super().data_received(data)
 
-    def _wait_for(self, data: bytes, whole: int) -> None:
+    def _wait_for(self, data: bytes, request_end: int) -> None:
         self._parts = [data]
-        self._missing = whole - len(data)
+        self._missing = request_end - len(data)
         self._slow = self._loop.call_later(_SLOW_BODY_S, self._too_slow)
 
     def _too_slow(self) -> None:
@@ -278,7 +278,7 @@ class FastPath(Connection):
     async def _write(self, reply: Reply) -> None:
         """Write a complete reply at once, and wait until the system has taken it."""
         transport = self.transport
-        whole = begun = False
+        complete = begun = False
         try:
             if transport is None or transport.is_closing():
                 return
@@ -287,11 +287,11 @@ class FastPath(Connection):
             if self.writing_paused:
                 begun = True
                 await self._drain_helper()
-            whole = not transport.is_closing()
+            complete = not transport.is_closing()
         except ConnectionError:
             pass  # the client has left
         finally:
-            if not whole and reply.undelivered is not None:
+            if not complete and reply.undelivered is not None:
                 reply.undelivered(begun)
 
     # ------------------------------------------------------------------ the end

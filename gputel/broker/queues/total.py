@@ -23,7 +23,7 @@ class Total:
         self._waking = False
 
     @property
-    def held(self) -> int:
+    def used(self) -> int:
         """Bytes that all queues hold."""
         return self.max_bytes - self.room
 

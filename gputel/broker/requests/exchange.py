@@ -152,7 +152,7 @@ class Reply:
         )
 
 
-Answering = Callable[[web.Request], Awaitable[Reply]]
+ReplyHandler = Callable[[web.Request], Awaitable[Reply]]
 
 
 def encoded_reply(request: web.Request, value: object, status: int = 200) -> Reply:
@@ -166,11 +166,11 @@ def response(request: web.Request, value: object, status: int = 200) -> web.Resp
     return encoded_reply(request, value, status).response()
 
 
-def route(answering: Answering) -> Callable[[web.Request], Awaitable[web.Response]]:
+def route(handle: ReplyHandler) -> Callable[[web.Request], Awaitable[web.Response]]:
     """An aiohttp handler that calls a handler which returns a Reply."""
 
     async def handler(request: web.Request) -> web.Response:
-        reply = await answering(request)
+        reply = await handle(request)
         response = reply.response()
         if reply.undelivered is not None:
             await _deliver(request, response, reply.undelivered)
@@ -184,7 +184,7 @@ async def _deliver(
 ) -> None:
     """Write a complete reply. It is cancelled when the client leaves before the end."""
     transport = request.transport
-    whole = begun = False
+    complete = begun = False
     try:
         if transport is not None and not transport.is_closing():
             # With an empty buffer limit, drain() waits until the system has taken all bytes.
@@ -193,11 +193,11 @@ async def _deliver(
                 await response.prepare(request)
                 await response.write_eof()
                 await request.writer.drain()
-                whole = not transport.is_closing()
+                complete = not transport.is_closing()
             finally:
-                begun = whole or request.protocol.writing_paused
+                begun = complete or request.protocol.writing_paused
     except ConnectionError:
         pass
     finally:
-        if not whole:
+        if not complete:
             undelivered(begun)

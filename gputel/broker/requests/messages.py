@@ -23,8 +23,8 @@ from gputel.broker.requests.encoding import (
     encode_deliveries,
 )
 from gputel.broker.requests.exchange import (
-    Answering,
     Reply,
+    ReplyHandler,
     converted,
     encoded_reply,
     let_go,
@@ -92,7 +92,7 @@ class MessageHandlers:
         self._settings = settings
         self._consumers = consumers
 
-    def by_path(self) -> dict[str, Answering]:
+    def by_path(self) -> dict[str, ReplyHandler]:
         """The handler of a POST to each path."""
         return {
             "/publish": self.publish,

@@ -64,7 +64,7 @@ def latency_summary(latency: Latency) -> dict[str, int | float]:
 def total_numbers(total: Total) -> dict[str, int]:
     """The bytes of all queues together, and those that wait for room."""
     return {
-        "bytes": total.held,
+        "bytes": total.used,
         "max_bytes": total.max_bytes,
         "waiting_bytes": total.waiting,
     }

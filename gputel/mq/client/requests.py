@@ -104,7 +104,7 @@ class RequestClient:
         """
         arguments = {"wait_s": wait_s, "queue": queue}
         waits_s = _UNSTATED_WAIT_S if wait_s is None else wait_s
-        body = _PACK(named(messages))
+        body = _PACK(with_ids(messages))
         return await self._open.each(
             messages, "/publish", arguments, body, _PUBLISHED, waits_s=waits_s, again=True
         )
@@ -278,7 +278,7 @@ class RequestClient:
         return None
 
 
-def named(messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
+def with_ids(messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
     """The messages, each with an id, so that the broker recognises a message that is sent again."""
     return [m if m.id is not None else msgspec.structs.replace(m, id=new_id()) for m in messages]
 

@@ -123,7 +123,7 @@ def hash64(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def chosen(members: Iterable[Member], key: str) -> Member:
+def member_for(members: Iterable[Member], key: str) -> Member:
     """The member for a key."""
     number = hash64(key)
     return max(members, key=lambda member: member.score(number))
@@ -133,24 +133,26 @@ class Members:
     """All members, updated when their addresses change."""
 
     def __init__(
-        self, given: Sequence[str], make_client: Callable[[str], QueueClient] = QueueClient
+        self,
+        broker_addresses: Sequence[str],
+        make_client: Callable[[str], QueueClient] = QueueClient,
     ) -> None:
-        self._given = given
+        self._addresses = broker_addresses
         self._make_client = make_client
         self._by_number: dict[int, Member] = {}
         self._by_url: dict[str, Member] = {}
         self._left: list[Member] = []
         self._numbers = itertools.count(1)
         self._looking: asyncio.Task[None] | None = None
-        self._found: dict[str, list[str]] = {address: [] for address in given}
-        self._outages = {address: Outage(log, address) for address in given}
+        self._urls: dict[str, list[str]] = {address: [] for address in broker_addresses}
+        self._outages = {address: Outage(log, address) for address in broker_addresses}
         self.watchers: set[Callable[[], None]] = set()
         """Called when members came or left."""
 
     async def open(self) -> None:
         """Find the members. DNS names are looked up again until ``aclose``."""
         await self._look()
-        if any(address.startswith(addresses.DNS) for address in self._given):
+        if any(address.startswith(addresses.DNS) for address in self._addresses):
             self._looking = asyncio.create_task(self._go_on_looking())
 
     async def aclose(self) -> None:
@@ -181,13 +183,13 @@ class Members:
             await self._look()
 
     async def _look(self) -> None:
-        for address in self._given:
+        for address in self._addresses:
             try:
-                self._found[address] = await addresses.resolve(address)
+                self._urls[address] = await addresses.resolve(address)
                 self._outages[address].ends()
             except (OSError, UnicodeError) as error:  # the known members remain
                 self._outages[address].begins(BrokerUnavailable(f"no address found: {error}"))
-        urls = {url for found in self._found.values() for url in found}
+        urls = {url for resolved in self._urls.values() for url in resolved}
         before = set(self._by_number)
         for url in sorted(urls - set(self._by_url)):
             await self._add(url)

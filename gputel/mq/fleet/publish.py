@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Sequence
 
 from gputel.errors import BrokerUnavailable, GputelError, JournalFull, QueueClosed, QueueFull
 from gputel.mq.client.calls import PublishIncomplete
-from gputel.mq.client.requests import named
-from gputel.mq.fleet.members import Member, Members, chosen
+from gputel.mq.client.requests import with_ids
+from gputel.mq.fleet.members import Member, Members, member_for
 from gputel.mq.wire.protocol import OutgoingMessage, PublishResult
 
 _FULL = (QueueFull, JournalFull)
@@ -24,11 +24,11 @@ class FleetPublish:
     ) -> None:
         self._members = members
         self._as_one_list = not any(message.key or message.id for message in messages)
-        self._messages = named(messages)
+        self._messages = with_ids(messages)
         self._turn = turn
         self._queue = queue
         self._results: list[PublishResult | None] = [None] * len(messages)
-        self._passed: set[Member] = set()  # members that could not accept their messages
+        self._skipped: set[Member] = set()  # members that could not accept their messages
         self._errors: list[GputelError] = []
 
     async def run(self, wait_s: float | None) -> list[PublishResult]:
@@ -45,7 +45,7 @@ class FleetPublish:
         return results
 
     def _spread(self, pending: Sequence[int]) -> dict[Member, list[int]]:
-        present = [member for member in self._members.present if member not in self._passed]
+        present = [member for member in self._members.present if member not in self._skipped]
         members = [member for member in present if member.takes] or present
         if not members:
             return {}
@@ -54,7 +54,7 @@ class FleetPublish:
         groups: defaultdict[Member, list[int]] = defaultdict(list)
         for index in pending:
             message = self._messages[index]
-            groups[chosen(members, message.key or message.id or "")].append(index)
+            groups[member_for(members, message.key or message.id or "")].append(index)
         return groups
 
     async def _publish(self, member: Member, indexes: list[int], wait_s: float) -> list[int]:
@@ -68,12 +68,12 @@ class FleetPublish:
         except _FULL as error:
             results = error.results if isinstance(error, PublishIncomplete) else []
             full = True
-            self._pass(member, error)
+            self._skip(member, error)
         except GputelError as error:
             if not error.retriable and not isinstance(error, QueueClosed):
                 raise
             member.failed(member.taking, error)
-            self._pass(member, error)
+            self._skip(member, error)
         for index, result in zip(indexes, results, strict=False):
             if result.state != "refused":
                 self._results[index] = result
@@ -84,8 +84,8 @@ class FleetPublish:
             if self._results[index] is None and not (full and self._messages[index].key)
         ]
 
-    def _pass(self, member: Member, error: GputelError) -> None:
-        self._passed.add(member)
+    def _skip(self, member: Member, error: GputelError) -> None:
+        self._skipped.add(member)
         self._errors.append(error)
 
     def _incomplete(self) -> GputelError:

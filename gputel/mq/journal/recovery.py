@@ -99,8 +99,8 @@ def _judge(recovered: Recovery, directory: Path, reads: list[SegmentRead]) -> No
         broken = bool(read.damage) or expected != read.number
         expected = read.number + 1
         for damage in read.damage:
-            known = (read.number, damage.offset) in recovered.sealed
-            (recovered.torn if known else recovered.damage).append(damage)
+            is_sealed = (read.number, damage.offset) in recovered.sealed
+            (recovered.torn if is_sealed else recovered.damage).append(damage)
         if read.tail is not None:
             broken |= _judge_tail(recovered, read, is_last=read is reads[-1])
         if last is not None and read.records and not broken and not recovered.damage:

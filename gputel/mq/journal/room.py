@@ -69,7 +69,7 @@ class Room:
     def remove(self, segments: Iterable[int]) -> None:
         """Delete segments that are no longer needed."""
         for number in segments:
-            self._chores.submit(partial(self._files.remove, number), _tell)
+            self._chores.submit(partial(self._files.remove, number), _log_error)
 
     def stop(self) -> None:
         """Make no more segments; wake the callers that wait for one."""
@@ -138,6 +138,6 @@ def new_header(number: int, size: int) -> Header:
     return Header(number, -(-size // _BLOCK) * _BLOCK, secrets.token_bytes(8))
 
 
-def _tell(error: BaseException | None) -> None:
+def _log_error(error: BaseException | None) -> None:
     if error is not None:
         log.warning("cannot delete a journal segment that is no longer needed: %s", error)
