@@ -87,7 +87,7 @@ class Queues:
             return self.default
         queue = self._queues.get(name)
         if queue is None:
-            raise UnknownQueue(f"there is no queue {name}; GET /queues tells which there are")
+            raise UnknownQueue(f"there is no queue {name}; GET /queues lists the queues")
         return queue
 
     def named(self, name: str | None) -> WaitingQueue:
@@ -103,7 +103,7 @@ class Queues:
             return waiting
         if self._settings.queue_create == "declared":
             raise UnknownQueue(
-                f"there is no queue {name}, and this broker makes none unasked "
+                f"there is no queue {name}, and this broker has only declared queues "
                 "(--queue-create): declare it with --queues or PUT /queues/NAME"
             )
         return self._create(name)
@@ -172,7 +172,7 @@ class Queues:
 
     def _create(self, name: str, *, ordered_keys: bool = False) -> WaitingQueue:
         if self.closed:
-            raise QueueClosed("the broker is draining: it makes no queues")
+            raise QueueClosed("the broker is draining: it makes no new queues")
         if len(self._queues) >= self._settings.max_queues:
             self._forget_useless()
         if len(self._queues) >= self._settings.max_queues:
@@ -234,7 +234,7 @@ def declared_queues(text: str) -> list[tuple[str, bool]]:
     for entry in filter(None, (part.strip() for part in text.split(","))):
         name = entry.removesuffix(_ORDERED)
         if not NAME.fullmatch(name):
-            raise ConfigError(f"--queues: {entry!r} is no name of a queue, nor NAME{_ORDERED}")
+            raise ConfigError(f"--queues: {entry!r} is neither a queue name nor NAME{_ORDERED}")
         declared.append((name, name != entry))
     return declared
 

@@ -74,9 +74,7 @@ class QueueArgument:
 def queue_name(text: str) -> str:
     """Check the name of a queue. Raises BadRequest."""
     if not NAME.fullmatch(text):
-        raise BadRequest(
-            f"queue: {text[:40]!r} is no name of a queue: 1 to 128 of A-Z a-z 0-9 . _ -"
-        )
+        raise BadRequest(f"queue: {text[:40]!r} is not a queue name: 1 to 128 of A-Z a-z 0-9 . _ -")
     return text
 
 
@@ -108,6 +106,6 @@ def _read(
     for name, _ in items:
         if name not in known:
             takes = ", ".join(known) or "none"
-            raise BadRequest(f"there is no argument {name[:40]!r} here; known: {takes}")
+            raise BadRequest(f"unknown argument {name[:40]!r}; known: {takes}")
     values = dict(reversed(items))
     return tuple(argument.of(values) for argument in arguments)

@@ -99,8 +99,8 @@ def take_room(replies: Intake, size: int) -> None:
     """Reserve room for a reply until ``leave``. Raises Busy."""
     if not replies.take(size):
         raise Busy(
-            "other replies that are being read hold all the room that there is for them "
-            "(--requests-max-bytes): try again"
+            "large replies that other clients still read use all the memory for them "
+            "(--requests-max-bytes): try again later"
         )
 
 

@@ -35,11 +35,11 @@ class StructureLimits:
     def check(self, levels: int, entries: int) -> None:
         """Raise TooComplex when there are more."""
         if levels > self.levels:
-            raise TooComplex(f"is nested too deep: at most {self.levels} levels are taken")
+            raise TooComplex(f"is nested too deep: at most {self.levels} levels are allowed")
         if entries > self.entries:
             raise TooComplex(
-                f"has too many entries: at most {self.entries} are taken, those of all objects and "
-                "lists in it counted"
+                f"has too many entries: at most {self.entries} are allowed, in all its objects "
+                "and lists together"
             )
 
 

@@ -93,7 +93,7 @@ class Calls:
     def misunderstood(self, why: object) -> BrokerUnavailable:
         """The error for a reply that cannot be read; another try may work."""
         return BrokerUnavailable(
-            f"the reply of {self._url} is not understood, it may be no broker: {why}"
+            f"the reply of {self._url} cannot be read, it may not be a broker: {why}"
         )
 
     async def each(

@@ -130,7 +130,7 @@ def _settle(waiting: _Waiting, result: PublishResult) -> None:
         if not waiting.done.done():
             waiting.done.set_result(result)
     elif result.code == QueueClosed.code:
-        _fail(waiting, QueueClosed("the queue is closed: it takes no more messages"))
+        _fail(waiting, QueueClosed("the queue is closed: it accepts no more messages"))
     else:
         _fail(waiting, QueueFull("the queue had no room for the message in time"))
 

@@ -158,7 +158,7 @@ class MessageQueue:
         is no room now. After an error the queue is unchanged.
         """
         if self.closed:
-            raise QueueClosed("the queue is closed: it takes no more messages")
+            raise QueueClosed("the queue is closed: it accepts no more messages")
         messages, limits = self._messages, self.limits
         same = messages.get(message.id)
         if same is not None:
@@ -198,8 +198,8 @@ class MessageQueue:
         short = self.ceiling < self.limits.max_bytes
         if short and len(self._messages) < self.limits.max_messages:
             return QueueFull(
-                "the broker's queues hold as many bytes together as they may "
-                f"(--broker-max-bytes), {self.held_bytes} of them this queue: publish again later, "
+                "the broker's queues together have their maximum of bytes (--broker-max-bytes), "
+                f"{self.held_bytes} of them in this queue: publish again later, "
                 "or see with GET /queues what fills them"
             )
         dead = len(self.dead_letters)

@@ -183,7 +183,7 @@ class QueueFleet(QueueClient):
     ) -> tuple[list[ItemResult], list[GputelError | None]]:
         """The results, and for each broker the error if it could not be asked."""
         results = [
-            ItemResult(id_, ok=False, code=StaleLease.code, message="its broker has left")
+            ItemResult(id_, ok=False, code=StaleLease.code, message="its broker is no longer there")
             for id_, _ in items
         ]
         groups: defaultdict[Member, list[tuple[int, Item]]] = defaultdict(list)

@@ -214,7 +214,7 @@ class Commits:
             return
         self.broken = (
             f"the journal in {self._directory} can no longer be trusted ({why}): nothing "
-            "is confirmed any more; see to the disk, then start the broker again"
+            "is confirmed any more; check the disk, then restart the broker"
         )
         log.error("%s", self.broken)
         for waiting in (self._next, self._running):
