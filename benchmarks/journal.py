@@ -18,7 +18,7 @@ from pathlib import Path
 from gputel.mq.journal.commits import JournalOptions
 from gputel.mq.journal.journal import Journal
 from gputel.mq.journal.open import open_journal
-from gputel.mq.journal.records import Stored
+from gputel.mq.journal.records import StoredMessage
 from gputel.mq.journal.space import Entry
 
 BATCH, SIZE, IN_FLIGHT, BATCHES = 100, 300, 8, 1000
@@ -31,7 +31,7 @@ async def publisher(journal: Journal, batches: list[int], entries: list[Entry]) 
         amount = await journal.admit(BATCH * (SIZE + 100), SIZE + 100)
         for n in range(BATCH):
             number = journal.take_number()
-            stored = Stored(number, number, "default", f"{batch}/{n}", "", payload, b"\x80")
+            stored = StoredMessage(number, number, "default", f"{batch}/{n}", "", payload, b"\x80")
             entry = Entry(number, number, None, stored)
             journal.append(entry, stored)
             entries.append(entry)

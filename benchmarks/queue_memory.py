@@ -19,9 +19,9 @@ from pathlib import Path
 
 import msgspec
 
-from gputel.mq.core.message import OVERHEAD_BYTES, Message
+from gputel.broker.requests.encoding import decode_publish
+from gputel.mq.core.message import OVERHEAD_BYTES, QueuedMessage
 from gputel.mq.core.queue import MessageQueue, QueueLimits
-from gputel.mq.wire.encoding import decode_publish
 from gputel.mq.wire.protocol import MSGPACK
 
 BATCH = 100
@@ -92,7 +92,7 @@ def timed(work: Callable[..., None], *args: object) -> float:
     return time.process_time() - started
 
 
-def publish(queue: MessageQueue, batch: list[Message]) -> None:
+def publish(queue: MessageQueue, batch: list[QueuedMessage]) -> None:
     """Publish a batch."""
     for message in batch:
         queue.publish(message, 0.0)
@@ -106,7 +106,7 @@ def lease_all(queue: MessageQueue) -> None:
 
 def ack_all(queue: MessageQueue) -> None:
     """Ack all that is in flight."""
-    for message in list(queue._held.values()):
+    for message in list(queue._messages.values()):
         queue.ack(message.id, message.lease, 0.0)
 
 

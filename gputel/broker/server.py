@@ -1,4 +1,4 @@
-"""The broker as a whole: queues, routes and listener; start, drain, stop."""
+"""The broker: its queues, routes and listener; start, drain, stop."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gputel.broker.fast.connection import HOT, fast_connections
-from gputel.broker.queues.consumers import Consumers
 from gputel.broker.queues.queues import Queues
-from gputel.broker.requests.consume import ConsumeHandler
 from gputel.broker.requests.dead_letters import AdminHandlers
-from gputel.broker.requests.exchange import route
-from gputel.broker.requests.intake import INTAKE, REPLIES, make_intake
-from gputel.broker.requests.messages import MessageHandlers
+from gputel.broker.requests.exchange import INTAKE, REPLIES, make_intake, route
+from gputel.broker.requests.messages import Consumers, MessageHandlers
 from gputel.broker.requests.numbers import metrics_of
 from gputel.broker.requests.queues import QueueHandlers
 from gputel.broker.requests.stats import StatsHandlers
@@ -49,11 +46,11 @@ async def serve(
     drain_deadline_s: float,
     access: Access | None = None,
 ) -> AsyncIterator[Listener]:
-    """Run a broker on ``settings.broker_port`` until the context ends; then drain it.
+    """Run a broker on ``settings.broker_port`` while the context lasts; then drain it.
 
-    Draining refuses publishes and lets consumers empty the queue, for ``drain_deadline_s`` at
-    most and only while a consumer is connected. An empty queue stops at once. Without ``access``
-    everyone is let in. Raises PortTaken.
+    Draining refuses publishes and lets consumers empty the queues, at most ``drain_deadline_s``
+    and only while a consumer is connected. With empty queues it stops at once. Without ``access``
+    every client is allowed. Raises PortTaken.
     """
     keep_freed_memory()
     async with _durability(settings) as durable:
@@ -131,11 +128,8 @@ def make_app(
     app[ACCESS] = access
     app[NAMES] = names
     app[INTAKE], app[REPLIES] = make_intake(settings), make_intake(settings)
-    app[HOT] = {
-        **MessageHandlers(queues, settings, consumers).by_path(),
-        **ConsumeHandler(queues, settings, consumers).by_path(),
-    }
-    app.add_routes([web.post(path, route(answering)) for path, answering in app[HOT].items()])
+    app[HOT] = MessageHandlers(queues, settings, consumers).by_path()
+    app.add_routes([web.post(path, route(handler)) for path, handler in app[HOT].items()])
     StatsHandlers(queues, settings).add_to(app)
     AdminHandlers(queues, settings).add_to(app)
     QueueHandlers(queues, settings).add_to(app)
@@ -155,7 +149,7 @@ def _readiness(queues: Queues) -> Check:
 
 
 def _durability(settings: BrokerSettings) -> AbstractAsyncContextManager[Durability | None]:
-    """Of ``--journal``; without it, its modules are not imported."""
+    """The durability of ``--journal``; without it, the journal's modules are not imported."""
     if settings.journal is None:
         return nullcontext()
     from gputel.broker.durable.durability import durability
@@ -182,7 +176,7 @@ async def _drain(queues: Queues, consumers: Consumers, deadline_s: float) -> Non
             await busy[0].changed(min(left_s, _LOOK_AGAIN_S))
     finally:
         queues.stop()
-    held = [waiting.queue for waiting in queues]
-    left = sum(queue.ready + queue.delayed + queue.in_flight for queue in held)
+    message_queues = [waiting.queue for waiting in queues]
+    left = sum(queue.ready + queue.delayed + queue.in_flight for queue in message_queues)
     if left:
-        log.warning("the broker stopped with %d messages that nobody acked", left)
+        log.warning("the broker stopped with %d messages that were not acked", left)

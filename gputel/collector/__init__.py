@@ -1,1 +1,1 @@
-"""The collector role: messages come in from the broker, committed rows go out to the store."""
+"""The collector role: consumes messages from the broker and commits their rows to the store."""

@@ -1,12 +1,12 @@
-"""What one consume delivered, until each of its messages has landed or was settled otherwise.
+"""The messages of one consume, until each has landed or was settled in another way.
 
     decoded ---> landed, all in one transaction
-       |            | refused, and not for a reason that passes: each in one of its own
-       |            +--> landed, or a dead letter, or given back where the cause is unclear
-       +--> a dead letter: no record batch, or over a limit
+       |            | refused, for a reason that does not pass: each in its own transaction
+       |            +--> landed, or a dead letter, or given back if the cause is unclear
+       +--> a dead letter: not a record batch, or over a limit
        +--> given back: damaged on the way, or this machine is short of memory
 
-A message that was delivered often may be what ended other collectors: it is worked on alone.
+A message that was delivered often may have crashed other collectors, so it is processed alone.
 """
 
 from __future__ import annotations
@@ -17,25 +17,31 @@ from contextlib import asynccontextmanager, contextmanager
 
 from gputel import metrics
 from gputel.backoff import Backoff
-from gputel.collector.intake import Decoded, Failed, Intake, decode_some, is_chunk
-from gputel.collector.settling import Open, delay_of
+from gputel.collector.intake import (
+    DecodedMessage,
+    DecodeResult,
+    FailedMessage,
+    decode_some,
+    is_chunk,
+)
+from gputel.collector.settling import OpenDeliveries, delay_of
 from gputel.collector.shared import Shared, log
 from gputel.errors import GputelError, StoreError, StoreUnavailable
 from gputel.failures import Cause, cause_of, is_short, reason_of
 from gputel.mq.wire.protocol import Delivery
 
 MOST_TOGETHER = 2
-"""Attempts up to which a message is worked on together with others."""
+"""Up to this attempt a message is processed together with others."""
 
-_DAMAGED_AT_BROKER = 8  # attempts after which it is not the way that damages a message
-_TRIES = 8  # of what this machine is too short for, some 10 seconds
+_DAMAGED_AT_BROKER = 8  # from this attempt on, the broker's own copy must be damaged
+_TRIES = 8  # while this machine is short of memory: about 10 seconds
 _SHORT_DELAY_S = 5.0
 _SLOW_COMMIT_S = 15.0
-_STALL_S = 300.0  # work that has not moved for so long loses its leases
+_STALL_S = 300.0  # work without progress for this long loses its leases
 
 
-class Batch:
-    """One delivery. ``landed`` is to be acknowledged; ``short``: the machine was, for too long."""
+class DeliveryBatch:
+    """The messages of one consume. ``landed``: to be acked; ``short``: memory was too short."""
 
     def __init__(
         self, shared: Shared, deliveries: Sequence[Delivery], stopping: asyncio.Event
@@ -43,13 +49,13 @@ class Batch:
         self._shared = shared
         self._deliveries = deliveries
         self._stopping = stopping
-        self._open = Open(shared, deliveries)
+        self._open = OpenDeliveries(shared, deliveries)
         self._moved_at = 0.0
         self.landed: list[tuple[str, str]] = []
         self.short = False
 
     async def run(self) -> None:
-        """Settle every message. When cancelled, those that are open are given back."""
+        """Settle every message. If it is cancelled, unsettled messages are given back."""
         together = [each for each in self._deliveries if each.attempts <= MOST_TOGETHER]
         alone = [each for each in self._deliveries if each.attempts > MOST_TOGETHER]
         try:
@@ -57,7 +63,7 @@ class Batch:
                 await self._work_on(together)
                 for delivery in alone:
                     await self._work_on([delivery])
-                    await self._acknowledge()  # the next one may end this process
+                    await self._acknowledge()  # the next one may crash this process
         except asyncio.CancelledError:
             await self._open.give_back()
             raise
@@ -71,7 +77,7 @@ class Batch:
                 await self._decode_again(each)
             left = intake.left
 
-    async def _settle(self, intake: Intake) -> None:
+    async def _settle(self, intake: DecodeResult) -> None:
         for bad in intake.bad:
             await self._open.bury(bad.delivery, bad.reason, "payload")
         for delivery in intake.damaged:
@@ -80,7 +86,7 @@ class Batch:
             await self._land(intake.good)
 
     async def _refuse_damaged(self, delivery: Delivery) -> None:
-        """The broker's copy may be whole. If it is not, a chunk is read again by its streamer."""
+        """The broker's copy may be good. If it is not, the streamer reads the chunk again."""
         if delivery.attempts >= _DAMAGED_AT_BROKER and is_chunk(delivery):
             metrics.COLLECTOR_RETURNED.labels(reason="damaged_at_broker").inc()
             text = "message %r is damaged at the broker: its rows are read and sent again"
@@ -90,16 +96,16 @@ class Batch:
             reason = "the checksum does not fit: the message was damaged on the way"
             await self._open.send_back(delivery, reason, "damaged", 0.0)
 
-    async def _decode(self, deliveries: Sequence[Delivery]) -> Intake:
+    async def _decode(self, deliveries: Sequence[Delivery]) -> DecodeResult:
         try:
             return await asyncio.to_thread(decode_some, deliveries, self._shared.limits)
-        except Exception as error:  # no memory or no thread for it
-            return Intake(failed=[Failed(delivery, error) for delivery in deliveries])
+        except Exception as error:  # short of memory or threads
+            return DecodeResult(failed=[FailedMessage(delivery, error) for delivery in deliveries])
         finally:
             self._moves()
 
-    async def _decode_again(self, failed: Failed) -> None:
-        """By itself; a machine that is short of something may have it soon."""
+    async def _decode_again(self, failed: FailedMessage) -> None:
+        """Decode one message alone, again while the machine is short of memory."""
         backoff = Backoff()
         for _ in range(_TRIES):
             if not is_short(failed.error):
@@ -114,8 +120,8 @@ class Batch:
             failed = intake.failed[0]
         return await self._fail(failed.delivery, failed.error)
 
-    async def _land(self, good: Sequence[Decoded]) -> None:
-        """Land; the next consume acknowledges. One that cannot must not keep others from it."""
+    async def _land(self, good: Sequence[DecodedMessage]) -> None:
+        """Land messages; the next consume acks them. A bad message must not block others."""
         backoff, tries = Backoff(), 0
         while True:
             try:
@@ -131,8 +137,8 @@ class Batch:
             if await backoff.wait(self._stopping):
                 return await self._open.give_back([item.delivery for item in good])
 
-    async def _commit(self, good: Sequence[Decoded]) -> None:
-        with metrics.COLLECTOR_COMMIT_SECONDS.time(), self._told_if_slow():
+    async def _commit(self, good: Sequence[DecodedMessage]) -> None:
+        with metrics.COLLECTOR_COMMIT_SECONDS.time(), self._reported_if_slow():
             landed = await self._shared.writer.land([item.arrival for item in good])
         self._moves()
         self._shared.database.ends()
@@ -140,9 +146,9 @@ class Batch:
         metrics.COLLECTOR_DUPLICATES.inc(len(landed) - sum(landed))
         self.landed += self._open.landed(item.delivery for item in good)
 
-    async def _land_apart(self, good: Sequence[Decoded], error: Exception) -> None:
+    async def _land_apart(self, good: Sequence[DecodedMessage], error: Exception) -> None:
         if isinstance(error, StoreError):
-            self._shared.database.ends()  # it answers, whatever it says of these
+            self._shared.database.ends()  # it answers, even if it refuses these
         if len(good) == 1:
             return await self._fail(good[0].delivery, error)
         for item in good:
@@ -160,7 +166,7 @@ class Batch:
             await self._open.send_back(delivery, reason, "short", _SHORT_DELAY_S)
         else:
             if not isinstance(error, GputelError):
-                log.error("not foreseen, with message %r", delivery.id, exc_info=error)
+                log.error("unexpected error with message %r", delivery.id, exc_info=error)
             await self._open.send_back(delivery, reason, "unclear", delay_of(delivery))
 
     def _short_of(self, error: Exception) -> None:
@@ -172,8 +178,8 @@ class Batch:
         self._shared.database.begins(GputelError(reason_of(error)))
 
     @contextmanager
-    def _told_if_slow(self) -> Iterator[None]:
-        """Nothing fails while a lock is waited for: the log and the health are to tell of it."""
+    def _reported_if_slow(self) -> Iterator[None]:
+        """Report a slow commit in log and health: while it waits for a lock, nothing fails."""
         error = StoreUnavailable(
             f"rows have waited {_SLOW_COMMIT_S:g} s for Postgres to take them: another session may "
             "hold a lock, as pg_stat_activity shows, or the connection may be broken"
@@ -188,8 +194,8 @@ class Batch:
     async def _acknowledge(self) -> None:
         try:
             await self._shared.client.ack(self.landed)
-        except Exception as error:  # the next consume does it
-            log.warning("acknowledgement not taken yet: %s", reason_of(error))
+        except Exception as error:  # the next consume sends it again
+            log.warning("ack failed, it is sent again with the next consume: %s", reason_of(error))
             return
         self.landed = []
 
@@ -198,7 +204,7 @@ class Batch:
 
     @asynccontextmanager
     async def _kept_alive(self) -> AsyncIterator[None]:
-        """Extend the leases for as long as the work on them moves."""
+        """Extend the leases while the work makes progress."""
         self._moves()
         task = asyncio.create_task(self._extend())
         try:
@@ -213,10 +219,10 @@ class Batch:
             await asyncio.sleep(pause_s)
             pause_s = timeout_s / 3
             if loop.time() - self._moved_at > _STALL_S:
-                text = "work on %d messages stands still: others may take them"
+                text = "no progress on %d messages: their leases run out, and others may take them"
                 log.error(text, len(self._open.items))
                 return
             try:
                 await self._shared.client.extend(self._open.items, timeout_s)
-            except Exception as error:  # the next time, or they run out
+            except Exception as error:  # try again in the next round
                 log.warning("leases not extended: %s", reason_of(error))

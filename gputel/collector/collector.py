@@ -1,4 +1,4 @@
-"""The collector: its workers, the upkeep of the store, and a line of progress now and then."""
+"""The collector: its workers, the upkeep of the store, and a regular log line of progress."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ async def collect(
     database_outage: Outage | None = None,
     machine_outage: Outage | None = None,
 ) -> None:
-    """Run the workers until ``stopping`` is set and they have landed what they hold.
+    """Run the workers until ``stopping`` is set and their messages have landed.
 
-    ``database_outage`` is one that others look at as well: it lasts while rows do not land. So is
-    ``machine_outage``, which lasts while this machine is short of memory, threads or files.
+    ``database_outage`` and ``machine_outage`` are shared with health checks. The first lasts while
+    rows do not land, the second while this machine is short of memory, threads or files.
     """
     shared = Shared(
         settings,
@@ -59,7 +59,7 @@ async def collect(
 
 
 def machine_outage_of() -> Outage:
-    """What is told of a machine that is short of something."""
+    """The outage of a machine that is short of memory, threads or files."""
     return Outage(log, "memory", "(or threads, or files) is short here")
 
 
@@ -74,7 +74,7 @@ async def _report(lines: Lines, stopping: asyncio.Event) -> None:
         for reason, count in rejected.items():
             if more := count - rejected_before.get(reason, 0.0):
                 why = _REJECTED.get(reason, reason)
-                log.warning("rejected %s rows, which are %s", f"{more:,.0f}", why)
+                log.warning("rejected %s rows: %s", f"{more:,.0f}", why)
         before, rejected_before = now, rejected
 
 

@@ -1,4 +1,4 @@
-"""From a delivered message to an arrival for the store, or the reason why it is none."""
+"""Decodes delivered messages to arrivals for the store, or to the reason why that fails."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gputel.store.write.writer import Arrival, Chunk
 
 
 @dataclass(frozen=True)
-class Undecodable:
-    """A message that no retry can help."""
+class UndecodableMessage:
+    """A message that can never be decoded."""
 
     delivery: Delivery
     reason: str
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedMessage:
     """A message that is ready to land."""
 
     delivery: Delivery
@@ -31,34 +31,34 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A message whose decoding failed for a reason that says nothing sure of it."""
+class FailedMessage:
+    """A message whose decoding failed for a reason that may not be the message's."""
 
     delivery: Delivery
     error: Exception
 
 
 @dataclass
-class Intake:
-    """What became of deliveries; ``left`` are those that there was no room for any more."""
+class DecodeResult:
+    """The results of decoding; ``left`` has the deliveries for which there was no memory left."""
 
-    good: list[Decoded] = field(default_factory=list)
-    bad: list[Undecodable] = field(default_factory=list)
+    good: list[DecodedMessage] = field(default_factory=list)
+    bad: list[UndecodableMessage] = field(default_factory=list)
     damaged: list[Delivery] = field(default_factory=list)
-    failed: list[Failed] = field(default_factory=list)
+    failed: list[FailedMessage] = field(default_factory=list)
     left: list[Delivery] = field(default_factory=list)
 
 
-def decode_some(deliveries: Sequence[Delivery], limits: PayloadLimits) -> Intake:
-    """Decode payloads and check metadata; holds the CPU, run in a thread.
+def decode_some(deliveries: Sequence[Delivery], limits: PayloadLimits) -> DecodeResult:
+    """Decode payloads and check metadata. Uses the CPU for long: run it in a thread.
 
-    Ends when more than the memory of one message is taken by those that are decoded.
+    Stops when the decoded messages use more memory than one message may.
     """
-    intake = Intake()
+    intake = DecodeResult()
     taken = 0
-    for place, delivery in enumerate(deliveries):
+    for index, delivery in enumerate(deliveries):
         if taken >= limits.max_bytes:
-            intake.left = list(deliveries[place:])
+            intake.left = list(deliveries[index:])
             break
         if is_damaged(delivery.id, delivery.payload, delivery.metadata):
             intake.damaged.append(delivery)
@@ -66,19 +66,19 @@ def decode_some(deliveries: Sequence[Delivery], limits: PayloadLimits) -> Intake
         try:
             arrival = _arrival(delivery, limits)
         except DecodeError as error:
-            intake.bad.append(Undecodable(delivery, error.message))
+            intake.bad.append(UndecodableMessage(delivery, error.message))
         except Exception as error:
-            intake.failed.append(Failed(delivery, error))
+            intake.failed.append(FailedMessage(delivery, error))
         else:
             taken += arrival.batch.nbytes
-            intake.good.append(Decoded(delivery, arrival))
+            intake.good.append(DecodedMessage(delivery, arrival))
     return intake
 
 
 def is_chunk(delivery: Delivery) -> bool:
-    """Whether the message is of a streamer that sends its rows again if they do not land.
+    """Whether the message is a streamer's chunk, which is sent again if it does not land.
 
-    Id and metadata say so together, so that no damage to one of them makes it look like that.
+    Id and metadata must agree, so that damage to one of them cannot make it look like a chunk.
     """
     metadata = delivery.metadata
     return delivery.id == f"{metadata.get('stream_id')}/{metadata.get('first_row')}"

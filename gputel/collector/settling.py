@@ -1,4 +1,4 @@
-"""How a message ends that does not land: as a dead letter, or back at the broker."""
+"""Settles messages that do not land: as dead letters, or back at the broker."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from gputel import metrics
 from gputel.collector.shared import Shared, log
 from gputel.mq.wire.protocol import Delivery
 
-_LAST_CALLS_S = 2.0  # of a worker that ends
+_LAST_CALLS_S = 2.0  # for the last calls of a worker that ends
 _LONGEST_DELAY_S = 60.0
 
 
-class Open:
-    """The messages of one delivery that are not settled yet: they have a lease to be kept."""
+class OpenDeliveries:
+    """The messages of one consume that are not settled yet, with their leases."""
 
     def __init__(self, shared: Shared, deliveries: Sequence[Delivery]) -> None:
         self._shared = shared
@@ -22,26 +22,26 @@ class Open:
 
     @property
     def items(self) -> list[tuple[str, str]]:
-        """Id and lease of each."""
+        """The id and lease of each."""
         return [(delivery.id, lease) for lease, delivery in self._open.items()]
 
     def landed(self, deliveries: Iterable[Delivery]) -> list[tuple[str, str]]:
-        """These are in the store; what is to be acknowledged."""
+        """Mark these as landed; returns the items to ack."""
         items = [(delivery.id, delivery.lease) for delivery in deliveries]
         for _, lease in items:
             self._open.pop(lease, None)
         return items
 
     async def bury(self, delivery: Delivery, reason: str, kind: str) -> None:
-        """Make it a dead letter."""
+        """Make a message a dead letter."""
         metrics.COLLECTOR_DEAD.labels(reason=kind).inc()
         self._shared.lines.write("message %r cannot land: %s", delivery.id, reason)
         await self._nack(delivery, reason, dead=True)
 
     async def send_back(self, delivery: Delivery, reason: str, kind: str, delay_s: float) -> None:
-        """Have it delivered again, perhaps to another collector; the broker bounds how often."""
+        """Nack a message, so that this or another collector gets it; the broker limits attempts."""
         metrics.COLLECTOR_RETURNED.labels(reason=kind).inc()
-        text = "message %r is given back to the broker, attempt %d: %s"
+        text = "message %r goes back to the broker after attempt %d: %s"
         self._shared.lines.write(text, delivery.id, delivery.attempts, reason)
         await self._nack(delivery, reason, delay_s=delay_s)
 
@@ -53,20 +53,20 @@ class Open:
             items = [(delivery.id, delivery.lease)]
             await self._shared.client.nack(items, delay_s, reason, dead)
         except Exception as error:
-            text = "the broker did not take back %r, which comes again: %s"
+            text = "the nack of %r failed, it comes again when its lease runs out: %s"
             log.warning(text, delivery.id, error)
 
     async def give_back(self, deliveries: Sequence[Delivery] | None = None) -> None:
-        """Hand these, or all, back to the queue: this collector stops."""
+        """Give these, or all, back to the queue: this collector stops."""
         items = self.items if deliveries is None else self.landed(deliveries)
         self._open = {} if deliveries is None else self._open
         try:
             async with asyncio.timeout(_LAST_CALLS_S):
                 await self._shared.client.nack(items)
         except Exception:
-            log.info("messages not handed back, they come again when their leases run out")
+            log.info("messages not given back: they come again when their leases run out")
 
 
 def delay_of(delivery: Delivery) -> float:
-    """Seconds until the next try of a message that fails again and again."""
+    """Seconds until the next delivery of a message that fails repeatedly."""
     return min(_LONGEST_DELAY_S, 2.0 ** min(delivery.attempts, 10))

@@ -1,4 +1,4 @@
-"""What the workers of one collector share."""
+"""The objects that the workers of one collector share."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MOST_LINES = 10
 
 
 class Lines:
-    """Bounds the log lines of what others can cause any number of; ``report`` counts the rest."""
+    """Limits the log lines that bad messages can cause; the rest is counted."""
 
     def __init__(self) -> None:
         self._written = self._kept_back = 0
 
     def write(self, text: str, *arguments: object) -> None:
-        """Log an error, unless many have been logged since the last renewal."""
+        """Log an error, unless the limit is reached; ``renew`` resets it."""
         if self._written < _MOST_LINES:
             self._written += 1
             log.error(text, *arguments)
@@ -31,15 +31,15 @@ class Lines:
             self._kept_back += 1
 
     def renew(self) -> None:
-        """Allow as many lines again; tells how many were not written."""
+        """Reset the limit; logs how many lines were left out."""
         if self._kept_back:
-            log.error("and %d more messages of which no line was written", self._kept_back)
+            log.error("and %d more messages with errors like these", self._kept_back)
         self._written = self._kept_back = 0
 
 
 @dataclass(frozen=True)
 class Shared:
-    """The ends of the work, how it is bounded, and who is told of what goes wrong."""
+    """Settings, client, writer and outages."""
 
     settings: CollectorSettings
     visibility_timeout_s: float
@@ -52,11 +52,11 @@ class Shared:
 
     @property
     def first_lease_s(self) -> float:
-        """How long a message is leased until work on it is seen: a reply may be lost on the way."""
+        """The first lease is short, because the reply with the message may be lost."""
         return self.visibility_timeout_s / 2
 
     @property
     def limits(self) -> PayloadLimits:
-        """How large a payload may be."""
+        """The limits of a payload."""
         settings = self.settings
         return PayloadLimits(settings.payload_max_unpacked_bytes, settings.payload_max_rows)

@@ -1,4 +1,4 @@
-"""What a collector does for the store beside landing rows, each now and then."""
+"""Regular upkeep of the store: pruning the ledger, and maintenance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PRUNE_S = 600.0
 
 
 async def prune(settings: CollectorSettings, writer: Writer, stopping: asyncio.Event) -> None:
-    """Forget ledger entries older than their window, until ``stopping`` is set."""
+    """Delete ledger entries older than the window, again and again until ``stopping`` is set."""
     while not await pause(_PRUNE_S, stopping):
         try:
             await writer.prune_ledger(settings.ledger_window_h * 3600)
@@ -29,9 +29,9 @@ async def prune(settings: CollectorSettings, writer: Writer, stopping: asyncio.E
 async def maintain(
     settings: CollectorSettings, maintenance: Maintenance, stopping: asyncio.Event
 ) -> None:
-    """Pass after pass of the store's maintenance, until ``stopping`` is set.
+    """Run the store's maintenance again and again until ``stopping`` is set.
 
-    A pass that is under way then is cut off: each of its transactions is whole or has not happened.
+    A running pass is cancelled then; each of its transactions is complete or has no effect.
     """
     if not settings.maintenance_interval_s:
         return
@@ -48,7 +48,7 @@ async def _pass(maintenance: Maintenance) -> None:
     try:
         work = await maintenance.run()
     except Exception as error:
-        log.warning("maintenance broken off, goes on later: %s", _reason(error))
+        log.warning("maintenance interrupted, it continues later: %s", _reason(error))
         return
     if work and work.rolled_up_hours:
         hours = work.rolled_up_hours
@@ -62,7 +62,7 @@ async def _pass(maintenance: Maintenance) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Why upkeep is put off. Raises what is neither the store's nor a lack of memory."""
+    """Why upkeep is postponed. Raises errors other than the store's and a lack of memory."""
     if not isinstance(error, StoreError) and not is_short(error):
         raise error
     return reason_of(error)

@@ -1,4 +1,4 @@
-"""One worker: consume, land, acknowledge; nothing is acknowledged before it is committed."""
+"""One worker: consume, land, ack. A message is acked only after its commit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from gputel import metrics
 from gputel.backoff import Backoff, pause
-from gputel.collector.batch import MOST_TOGETHER, Batch
+from gputel.collector.batch import MOST_TOGETHER, DeliveryBatch
 from gputel.collector.shared import Shared, log
 from gputel.errors import GputelError, QueueClosed
 from gputel.failures import is_short, reason_of
@@ -17,24 +17,24 @@ from gputel.mq.wire.protocol import Delivery
 
 _WAIT_S = 0.2  # longest that one consume waits at the broker
 _CLOSED_PAUSE_S = 0.2
-_SHORT_PAUSE_S = 10.0  # of a machine that is short of memory: others get the messages meanwhile
-_LAST_CALLS_S = 2.0  # of a worker that ends
+_SHORT_PAUSE_S = 10.0  # when this machine is short of memory: other collectors get the messages
+_LAST_CALLS_S = 2.0  # for the last calls of a worker that ends
 
 
 class Worker:
-    """Takes messages to the store. Several share one client and one writer."""
+    """Lands messages in the store. Several workers share one client and one writer."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._landed: list[tuple[str, str]] = []  # committed, to be acknowledged
-        # What ended the process before may come first: then nothing else is to suffer with it.
+        self._landed: list[tuple[str, str]] = []  # committed, to be acked
+        # The first message may be the one that crashed the process before: take it alone.
         self._careful = True
         self._refusals = 0
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Work until ``stopping`` is set; what is held then is landed before this returns.
+        """Work until ``stopping`` is set; leased messages land before this returns.
 
-        When cancelled, the messages held are handed back to the queue.
+        If it is cancelled, leased messages are given back to the queue.
         """
         try:
             await self._work(stopping)
@@ -61,7 +61,7 @@ class Worker:
                     self._shared.machine.ends()
 
     def _failed(self, error: Exception) -> None:
-        """Note why no messages came. Raises what trying again cannot mend."""
+        """Record why no messages came. Raises an error that trying again cannot fix."""
         if isinstance(error, GputelError):
             self._refusals += not error.retriable
             if self._refusals > MOST_REFUSALS:
@@ -71,15 +71,15 @@ class Worker:
         elif is_short(error):
             metrics.COLLECTOR_RETRIES.labels(reason="machine").inc()
             self._shared.machine.begins(GputelError(reason_of(error)))
-        else:  # a reply that nothing was prepared for: the next one may be whole
-            self._landed = []  # it may have been about these; copies of them are dropped
+        else:  # a reply that is not understood: the next one may be good
+            self._landed = []  # the acks may be the cause; the store drops redelivered copies
             metrics.COLLECTOR_RETRIES.labels(reason="broker").inc()
             text = f"its reply is not understood: {reason_of(error)}"
             self._shared.broker.begins(GputelError(text))
 
     async def _process(self, deliveries: list[Delivery], stopping: asyncio.Event) -> None:
         self._careful = any(delivery.attempts > MOST_TOGETHER for delivery in deliveries)
-        batch = Batch(self._shared, deliveries, stopping)
+        batch = DeliveryBatch(self._shared, deliveries, stopping)
         try:
             await batch.run()
         finally:
@@ -90,7 +90,7 @@ class Worker:
     async def _unless_stopped(
         self, consume: Coroutine[Any, Any, list[Delivery]], stopping: asyncio.Event
     ) -> list[Delivery]:
-        """What is delivered, or nothing as soon as ``stopping`` is set: see QueueClient.consume."""
+        """The deliveries; empty as soon as ``stopping`` is set: see QueueClient.consume."""
         consuming = asyncio.ensure_future(consume)
         stopped = asyncio.ensure_future(stopping.wait())
         try:
@@ -104,7 +104,7 @@ class Worker:
             await asyncio.wait((consuming,))
 
     async def _consume(self) -> list[Delivery]:
-        """The next messages; what has landed is acknowledged with the request for them."""
+        """The next messages; the request acks what has landed."""
         settings, client = self._shared.settings, self._shared.client
         most = 1 if self._careful else settings.commit_max_messages
         max_bytes, timeout_s = settings.commit_max_bytes, self._shared.first_lease_s
@@ -121,9 +121,9 @@ class Worker:
         return consumed.messages
 
     async def _acknowledge(self) -> None:
-        """An acknowledgement that is lost does no harm: the copy will be dropped by the store."""
+        """Ack what has landed. If the ack is lost, the store drops the redelivered copy."""
         try:
             async with asyncio.timeout(_LAST_CALLS_S):
                 await self._shared.client.ack(self._landed)
         except Exception as error:
-            log.warning("acknowledgement not taken, copies will be dropped: %s", error)
+            log.warning("ack failed, the store drops the copies when they come again: %s", error)

@@ -1,4 +1,4 @@
-"""``connect``: a client of one broker, or of several, by what the URL names."""
+"""``connect``: makes a client of one broker or of several, depending on the URL."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def connect(
 ) -> QueueClient:
     """A client, to be used as an async context manager.
 
-    A list of URLs, in one text with commas or as a list, and ``dns+http://name:port`` are of
-    several brokers. The other arguments are those of ``QueueClient``.
+    A list of URLs (a list, or a text with commas) and ``dns+http://name:port`` name several
+    brokers. The other arguments are those of ``QueueClient``.
     """
     kind = QueueFleet if are_several(url) else QueueClient
     return kind(url, patience_s=patience_s, token=token, tls=tls)

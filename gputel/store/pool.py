@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import asyncpg
 
+from gputel.backoff import Backoff
 from gputel.config.settings import PostgresSettings
 from gputel.errors import ConfigError, DataRefused, StoreError, StoreUnavailable
 from gputel.failures import Cause, cause_of
@@ -115,7 +116,7 @@ async def open_pool(dsn: str, settings: PostgresSettings) -> Pool:
     unknown database) and StoreUnavailable when the time is up.
     """
     started = time.monotonic()
-    pause, logged = _FIRST_PAUSE_S, started
+    backoff, logged = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S), started
     while True:
         try:
             return await _create_pool(dsn, settings.postgres_pool_size)
@@ -125,16 +126,15 @@ async def open_pool(dsn: str, settings: PostgresSettings) -> Pool:
                 "it must look like postgresql://user:password@host:5432/database"
             ) from None
         except DATABASE_ERRORS as error:
-            now = time.monotonic()
+            now, pause_s = time.monotonic(), backoff.next_s()
             if not is_passing(error):
                 raise StoreError(_refusal(dsn, error)) from error
-            if now + pause > started + settings.postgres_wait_s:
+            if now + pause_s > started + settings.postgres_wait_s:
                 raise StoreUnavailable(_gone(dsn, settings.postgres_wait_s, error)) from error
             if now - logged >= _LOG_EVERY_S:
                 logged = now
                 log.warning("waiting for Postgres at %s: %s", mask_url(dsn), describe(error))
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_S)
+        await asyncio.sleep(pause_s)
 
 
 async def _create_pool(dsn: str, size: int) -> Pool:

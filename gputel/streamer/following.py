@@ -1,4 +1,4 @@
-"""The streamer of a file that grows: it reserves no row before its line is whole."""
+"""The streamer of a growing file: it reserves a row only when its line is complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gputel.config.settings import StreamerSettings
 from gputel.errors import SourceError, StoreUnavailable
 from gputel.mq.client import QueueClient
 from gputel.sources.dcgm.growing import Fate
-from gputel.store.write.streams import Lease, Streams
+from gputel.store.write.streams import ChunkLease, Streams
 from gputel.streamer.streamer import Observer, Source, Streamer
 
 log = logging.getLogger("gputel.streamer")
@@ -23,21 +23,21 @@ _GRACE_S = 1.0  # a writer may hold the old file for a moment after it was rotat
 
 
 class GrowingSource(Source, Protocol):
-    """A source whose rows come bit by bit."""
+    """A source that grows."""
 
     def rows_ready(self) -> int:
-        """All rows that can be read now."""
+        """The number of rows that can be read now."""
         ...
 
     def fate(self) -> Fate:
-        """Whether more may come."""
+        """Whether more rows may come."""
         ...
 
 
-class Following(Streamer):
-    """Streams a growing source until it has been replaced by another and has landed whole.
+class FollowingStreamer(Streamer):
+    """Streams a growing source until it is rotated and all its rows have landed.
 
-    ``cut`` tells that it ended otherwise: its content was thrown away before it was read.
+    ``cut``: it ended because the file was truncated before it was read.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class Following(Streamer):
         super().__init__(settings, client, streams, source, observer)
         self._growing = source
         self._ending = asyncio.Event()
-        self._rotated_at: float | None = None  # monotonic, when it was found to be
-        self._rows: int | None = None  # all there will be, once that is known
+        self._rotated_at: float | None = None  # monotonic seconds when the rotation was noticed
+        self._rows: int | None = None  # the total, once it is known
         self.cut = False
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -64,8 +64,8 @@ class Following(Streamer):
         finally:
             watcher.cancel()
 
-    async def _reserve(self, rows: int, stopping: asyncio.Event) -> Lease | None:
-        """As of any stream, once there are rows; None when it is complete, or to stop."""
+    async def _reserve(self, rows: int, stopping: asyncio.Event) -> ChunkLease | None:
+        """Reserve when there are new rows; None when it is complete, or when stopping."""
         backoff = Backoff()
         while not stopping.is_set():
             try:
@@ -87,7 +87,7 @@ class Following(Streamer):
         return None
 
     async def _look(self) -> None:
-        """See what has become of a file that brings nothing new."""
+        """Check whether a file without new rows was rotated or truncated."""
         fate = await asyncio.to_thread(self._growing.fate)
         if fate is Fate.CUT:
             self._note_cut()
@@ -100,8 +100,8 @@ class Following(Streamer):
             log.info("%s was rotated after %d rows", self._streams.stream_id, self._rows)
             await self._streams.finish(self._rows)
 
-    async def _stream(self, lease: Lease, stopping: asyncio.Event) -> int:
-        """Read and publish a chunk, whole: others that follow may have reserved ahead of us."""
+    async def _stream(self, lease: ChunkLease, stopping: asyncio.Event) -> int:
+        """Read and publish a complete chunk; wait for rows that other streamers reserved ahead."""
         try:
             end = lease.first_row + lease.row_count
             while await asyncio.to_thread(self._growing.rows_ready) < end:
@@ -121,5 +121,5 @@ class Following(Streamer):
 
     def _note_cut(self) -> None:
         self.cut = True
-        log.warning("%s was truncated: what was not read of it is lost", self._streams.stream_id)
+        log.warning("%s was truncated: rows that were not read are lost", self._streams.stream_id)
         self._ending.set()

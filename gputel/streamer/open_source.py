@@ -1,4 +1,4 @@
-"""Open the source that the settings name, and name the stream it makes."""
+"""Opens the source of the settings, and names its stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gputel.streamer.streamer import Source
 
 @dataclass(frozen=True)
 class OpenSource:
-    """A source that is open, with what its stream is known by."""
+    """An open source, and the identity of its stream."""
 
     source: Source
     csv: DcgmCsv
@@ -29,11 +29,11 @@ def open_source(
 ) -> OpenSource:
     """Open the CSV of the settings, or the sample; blocks. Raises SourceError.
 
-    With a ``descriptor``, the CSV is what that has open, and its path a name alone.
+    With a ``descriptor``, the CSV is read from it, and the path is only a name.
 
-    The default stream id is the content's fingerprint, so that new content under an old name is a
-    new stream, and the same content is the same stream whatever it is called and wherever it lies.
-    A loop and a one-shot ingest of one file are two streams.
+    The default stream id is the fingerprint of the content. So new content under an old name is a
+    new stream, and the same content is the same stream under any name. A loop and a one-shot
+    ingest of one file are two streams.
     """
     path = settings.csv or sample_csv(data_dir)
     csv = DcgmCsv.open(path, settings.timestamps, descriptor=descriptor)
@@ -46,5 +46,5 @@ def open_source(
 
 
 def default_stream_id(csv: DcgmCsv, *, loop: bool) -> str:
-    """The name of a stream that nobody named: its content and its kind."""
+    """The default id of a stream: its fingerprint and whether it loops."""
     return f"csv-{csv.fingerprint[:16]}{'.loop' if loop else ''}"

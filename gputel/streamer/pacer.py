@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from gputel.backoff import pause
 
-_CATCH_UP_S = 1.0  # a stream that fell behind makes up this much, no more
+_CATCH_UP_S = 1.0  # a stream that fell behind catches up at most this much
 
 
 class Pacer:
-    """Spreads rows over time. ``rate`` is rows per second, 0 no limit; ``clock`` is monotonic."""
+    """Limits the rate. ``rate`` is rows per second, 0: no limit; ``clock`` is monotonic seconds."""
 
     def __init__(self, rate: float, clock: Callable[[], float]) -> None:
         self._rate = rate
@@ -19,7 +19,7 @@ class Pacer:
         self._due = clock()
 
     def chunk_rows(self, most: int, interval_s: float) -> int:
-        """Rows of a chunk such that chunks are about ``interval_s`` apart, 1 to ``most``."""
+        """The rows of a chunk, 1 to ``most``, so that chunks are about ``interval_s`` apart."""
         if not self._rate:
             return most
         return max(1, min(most, round(self._rate * interval_s)))

@@ -1,4 +1,4 @@
-"""Publish one chunk as one message, for as long as it takes."""
+"""Publishes one chunk as one message, and tries again until the broker has it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ _FINAL = (QueueClosed, PayloadTooLarge)
 
 
 class ReadChunk(Protocol):
-    """What the publisher needs of a chunk that was read."""
+    """A chunk of rows that was read from a source."""
 
     batch: pa.RecordBatch
     first_row: int
     row_count: int
     rejects: Sequence[Any]
+    at_end: bool
 
 
 def message_id(stream_id: str, first_row: int) -> str:
-    """The id of a chunk's message: a chunk published twice is the same message twice."""
+    """The id of a chunk's message: publishing a chunk twice sends the same message twice."""
     return f"{stream_id}/{first_row}"
 
 
 async def make_message(stream_id: str, chunk: ReadChunk, *, looping: bool) -> OutgoingMessage:
-    """One message of one chunk; encoding holds the CPU and runs in a thread.
+    """The message of one chunk; encoding uses the CPU and runs in a thread.
 
-    It has no key: a chunk lands by itself, and several brokers share the chunks of a stream.
-    The rejects of a loop are not worth remembering: it meets the same ones in every pass.
+    It has no key: chunks need no order, and several brokers share the chunks of a stream. The
+    rejects of a loop are not counted, because every pass has the same ones.
     """
     payload = await asyncio.to_thread(record_batch.encode, chunk.batch)
     metadata = {
@@ -56,8 +57,8 @@ async def publish(
 ) -> PublishResult | None:
     """Publish until the broker has the message; None if ``stopping`` was set before it had.
 
-    A full queue or journal and a broker that is away are waited for. Raises what cannot pass: a
-    message over the broker's limit, a queue that was closed.
+    It waits while the queue or journal is full, or the broker is away. Raises errors that cannot
+    pass: a message over the broker's limit, a closed queue.
     """
     backoff, refusals = Backoff(), 0
     while True:

@@ -1,4 +1,4 @@
-"""The streamer: reserve a chunk, read it, publish it; the chunk's lease ends when it lands."""
+"""The streamer: reserves a chunk, reads it, publishes it. The chunk's lease ends when it lands."""
 
 from __future__ import annotations
 
@@ -7,62 +7,50 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import pyarrow as pa
-
 from gputel import metrics
 from gputel.backoff import Backoff, pause
 from gputel.config.settings import StreamerSettings
 from gputel.errors import QueueClosed, StoreUnavailable
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.outage import Outage
-from gputel.store.write.streams import Lease, Streams
+from gputel.store.write.streams import ChunkLease, Streams
 from gputel.streamer.pacer import Pacer
-from gputel.streamer.publisher import make_message, message_id, publish
+from gputel.streamer.publisher import ReadChunk, make_message, message_id, publish
 
 log = logging.getLogger("gputel.streamer")
 
-_IN_HAND = 2  # chunks read and not yet with the broker: bounds memory
-_IDLE_S = 0.05  # between looks for work while others hold the last chunks
+_IN_HAND = 2  # chunks read but not published: this bounds memory
+_IDLE_S = 0.05  # between two checks while other streamers have the last chunks
 _SETTLE_POLL_S = 0.02
 _REJECTS_LOGGED = 10
 
 
-class SourceChunk(Protocol):
-    """A chunk as a source reads it."""
-
-    batch: pa.RecordBatch
-    first_row: int
-    row_count: int
-    rejects: Sequence[Any]
-    at_end: bool
-
-
 class Source(Protocol):
-    """Where rows come from. Its methods block: they are called in a thread, one at a time."""
+    """A source of rows. Its methods block: they are called in a thread, one at a time."""
 
-    def read(self, first_row: int, row_count: int) -> SourceChunk:
-        """Rows from first_row on; fewer than asked only at the end."""
+    def read(self, first_row: int, row_count: int) -> ReadChunk:
+        """Rows from ``first_row`` on; fewer than ``row_count`` only at the end."""
         ...
 
     def count_rows(self) -> int:
-        """All rows of the source."""
+        """The number of rows of the source."""
         ...
 
 
 class Observer(Protocol):
-    """Told of every chunk that was read; an ingest reports from it."""
+    """Called for every chunk; an ingest makes its report from it."""
 
-    def chunk_read(self, chunk: SourceChunk) -> None:
-        """Called on the event loop; a chunk read again, after a takeover, is told again."""
+    def chunk_read(self, chunk: ReadChunk) -> None:
+        """Called on the event loop; again for a chunk that is read again after a takeover."""
         ...
 
-    def chunk_dead(self, lease: Lease) -> None:
-        """The message of this chunk is among the broker's dead letters: it will not land."""
+    def chunk_dead(self, lease: ChunkLease) -> None:
+        """The message of this chunk is a dead letter at the broker: it will not land."""
         ...
 
 
 class Streamer:
-    """Streams one source. Many streamers, in many processes, share a stream by its Streams."""
+    """Streams one source. Many streamers, in many processes, can share a stream."""
 
     def __init__(
         self,
@@ -84,10 +72,10 @@ class Streamer:
         self._rejects_logged: set[int] = set()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Stream until ``stopping`` is set, or until a one-shot source has landed whole.
+        """Stream until ``stopping`` is set, or until all rows of a one-shot source have landed.
 
-        When stopped, it finishes what it has read, waits for its chunks to land, and hands back
-        those that it could not publish. Raises SourceError when the source cannot be read on.
+        When it is stopped, it publishes what it has read, waits for its chunks to land, and
+        releases those that it could not publish. Raises SourceError when the source cannot be read.
         """
         pacer = Pacer(self._settings.rate, asyncio.get_running_loop().time)
         rows = pacer.chunk_rows(self._settings.chunk_rows, self._settings.chunk_interval_s)
@@ -106,7 +94,7 @@ class Streamer:
         finally:
             await self._hand_back()
 
-    async def _reserve(self, rows: int, stopping: asyncio.Event) -> Lease | None:
+    async def _reserve(self, rows: int, stopping: asyncio.Event) -> ChunkLease | None:
         backoff = Backoff()
         while not stopping.is_set():
             try:
@@ -120,7 +108,7 @@ class Streamer:
         return None
 
     async def _complete(self, stopping: asyncio.Event) -> bool:
-        """No chunk is free: tell whether all have landed, or others still hold some."""
+        """When no chunk is free: whether all have landed. Waits a little if others have some."""
         try:
             progress = await self._streams.progress()
         except StoreUnavailable:
@@ -130,11 +118,11 @@ class Streamer:
         await pause(_IDLE_S, stopping)
         return False
 
-    async def _stream(self, lease: Lease, stopping: asyncio.Event) -> int:
+    async def _stream(self, lease: ChunkLease, stopping: asyncio.Event) -> int:
         """Read and publish one chunk; returns the rows sent."""
         if lease.taken_over:
             metrics.STREAMER_TAKEOVERS.inc()
-            if lease.first_row in self._publishing or await self._held(lease):
+            if lease.first_row in self._publishing or await self._is_at_broker(lease):
                 return 0
         rows, message = await self._read(lease, stopping)
         if message:
@@ -142,16 +130,16 @@ class Streamer:
         return rows
 
     async def _read(
-        self, lease: Lease, stopping: asyncio.Event
+        self, lease: ChunkLease, stopping: asyncio.Event
     ) -> tuple[int, OutgoingMessage | None]:
-        """The rows of a chunk, and their message; the chunk itself, which may be large, goes."""
+        """The rows of a chunk, and its message; the chunk itself, often large, is freed."""
         chunk = await asyncio.to_thread(self._source.read, lease.first_row, lease.row_count)
         metrics.STREAMER_ROWS_READ.inc(chunk.row_count)
         metrics.STREAMER_ROWS_REJECTED.inc(len(chunk.rejects))
         if self._observer:
             self._observer.chunk_read(chunk)
         else:
-            self._tell_rejects(chunk.rejects)
+            self._log_rejects(chunk.rejects)
         if chunk.at_end and not self._settings.loop:
             await self._finish(chunk, stopping)
         if not chunk.row_count:
@@ -159,32 +147,34 @@ class Streamer:
         stream_id, looping = self._streams.stream_id, self._settings.loop
         return chunk.row_count, await make_message(stream_id, chunk, looping=looping)
 
-    def _tell_rejects(self, rejects: Sequence[Any]) -> None:
-        """Log the first rejects, each once: a loop meets the same ones again and again."""
+    def _log_rejects(self, rejects: Sequence[Any]) -> None:
+        """Log the first rejects, each once: every pass of a loop has the same ones."""
         for reject in rejects:
             if reject.line in self._rejects_logged or len(self._rejects_logged) > _REJECTS_LOGGED:
                 continue
             self._rejects_logged.add(reject.line)
             if len(self._rejects_logged) > _REJECTS_LOGGED:
-                log.warning("more lines are rejected: gputel_streamer_rows_rejected_total counts")
+                log.warning("more lines are rejected: see gputel_streamer_rows_rejected_total")
                 return
             where = f"line {reject.line}" + (f", column {reject.column}" if reject.column else "")
             log.warning("%s: rejected %s: %s", self._streams.stream_id, where, reject.reason)
 
-    async def _held(self, lease: Lease) -> bool:
-        """Whether the broker still holds the chunk's message, so that it need not be read again."""
+    async def _is_at_broker(self, lease: ChunkLease) -> bool:
+        """Whether the broker has the chunk's message, so that the chunk need not be read again."""
         try:
             ids = [message_id(self._streams.stream_id, lease.first_row)]
             state = (await self._client.held(ids))[0]
-        except Exception:  # away, or closing: publishing will tell
+        except Exception:  # away, or closing: the publish will report it
             return False
         if state == "dead":
-            log.error("rows from %d are in the broker's dead letters", lease.first_row)
+            log.error(
+                "the message of the rows from %d is a dead letter at the broker", lease.first_row
+            )
             if self._observer:
                 self._observer.chunk_dead(lease)
         return state is not None
 
-    async def _finish(self, chunk: SourceChunk, stopping: asyncio.Event) -> None:
+    async def _finish(self, chunk: ReadChunk, stopping: asyncio.Event) -> None:
         rows = chunk.first_row + chunk.row_count
         if not chunk.row_count:
             rows = await asyncio.to_thread(self._source.count_rows)
@@ -217,7 +207,7 @@ class Streamer:
         try:
             result = await publish(self._client, message, self._broker_outage, stopping)
         except QueueClosed:
-            log.warning("the broker takes no more messages: handing rows back")
+            log.warning("the broker accepts no more messages: releasing the rows")
             await pause(self._settings.chunk_interval_s, stopping)
             result = None
         if result is None:
@@ -227,12 +217,12 @@ class Streamer:
             self._forget_settled()
 
     def _forget_settled(self) -> None:
-        """Keep the list of chunks to wait for, when stopped, from growing without bound."""
+        """Bound the list of chunks to wait for when stopped."""
         if len(self._published) > 1024:
             self._published = set(sorted(self._published)[-512:])
 
     async def _settle(self) -> None:
-        """Wait until what was published has landed; the caller sets the deadline."""
+        """Wait until all published chunks have landed; the caller sets the deadline."""
         if self._publishing:
             await asyncio.wait(self._publishing.values())
             self._reap()
@@ -244,7 +234,7 @@ class Streamer:
             await asyncio.sleep(_SETTLE_POLL_S)
 
     async def _hand_back(self) -> None:
-        """Release the chunks whose publishing never ended."""
+        """Release the chunks that were not published."""
         rows = sorted(self._publishing)
         for task in self._publishing.values():
             task.cancel()
@@ -256,4 +246,7 @@ class Streamer:
         try:
             await self._streams.release(first_rows)
         except StoreUnavailable:
-            log.warning("database away: %d chunk leases will run out instead", len(first_rows))
+            log.warning(
+                "the database is away: %d chunk leases are not released, they run out later",
+                len(first_rows),
+            )

@@ -34,7 +34,7 @@ COMMON = {
 MAY_IMPORT = {
     "model": "",
     "mq.core": "",
-    "mq.wire": "mq.core",
+    "mq.wire": "",
     "mq.client": "mq.wire",
     "mq.fleet": "mq.client mq.wire",
     "mq": "mq.client mq.fleet",
@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "web.server": "web web.headers",
     "web.access": "web web.headers web.server",
     "broker.queues": "mq.core mq.journal",
-    "broker.durable": "broker.queues mq.core mq.journal mq.wire",
+    "broker.durable": "broker.queues broker.requests mq.core mq.journal",
     "broker.requests": "broker.queues mq.core mq.journal mq.wire web.headers web.server",
     "broker.fast": "broker.requests web web.access web.server",
     "broker": (

@@ -1,4 +1,4 @@
-"""The queues that clients declared, kept beside the journal so that a restart finds them."""
+"""The queues that clients declared, stored beside the journal for the next start."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class _Content(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class BadDeclarations(UsageError):
-    """The file of the declared queues cannot be read; the message names it."""
+    """The file of declared queues cannot be read; the message names it."""
 
     code = "bad_declarations"
 
 
 class Declarations:
-    """Names of queues, and whether each keeps the order of its keys, in one small file."""
+    """A small file with the names of queues, and whether each has ordered keys."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
         self._writing = asyncio.Lock()
 
     def read(self) -> dict[str, bool]:
-        """What was kept; empty when nothing was. Blocks. Raises BadDeclarations, OSError."""
+        """The declared queues; empty without a file. Blocks. Raises BadDeclarations, OSError."""
         try:
             content = msgspec.json.decode(self._path.read_bytes(), type=_Content)
         except FileNotFoundError:
@@ -54,9 +54,9 @@ class Declarations:
         return content.queues
 
     async def keep(self, declared: Callable[[], Mapping[str, bool]]) -> None:
-        """Write what ``declared`` gives, and wait until it is on the disk.
+        """Write what ``declared`` returns, and wait until it is on the disk.
 
-        Raises JournalFull; then the file is what it was.
+        Raises JournalFull; then the file is unchanged.
         """
         async with self._writing:
             content = msgspec.json.encode(_Content(_VERSION, dict(declared())))
@@ -64,8 +64,8 @@ class Declarations:
                 await asyncio.to_thread(self._replace, content)
             except OSError as error:
                 raise JournalFull(
-                    f"{self._path} cannot be written ({error}): the queue is as you asked, but "
-                    "not after a restart; see to the disk, then ask again"
+                    f"{self._path} cannot be written ({error}): the queue is declared, but "
+                    "a restart will forget it; check the disk, then send the request again"
                 ) from None
 
     def _replace(self, content: bytes) -> None:

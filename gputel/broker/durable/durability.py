@@ -1,6 +1,6 @@
-"""Queues whose messages outlive the broker: the journal of ``--journal``, and what it brings back.
+"""Queues whose messages outlive the broker: writes to ``--journal``, and restores from it.
 
-Without ``--journal`` none of it is used. ``docs/journal.md`` has the promises.
+Without ``--journal`` nothing here is used. ``docs/journal.md`` has the promises.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gputel.mq.core.queue import MessageQueue
 from gputel.mq.journal.commits import JournalOptions
 from gputel.mq.journal.journal import Journal
 from gputel.mq.journal.open import open_journal
-from gputel.mq.journal.recovery import Recovered
+from gputel.mq.journal.recovery import Recovery
 from gputel.mq.journal.space import Entry
 
 log = logging.getLogger("gputel.broker")
@@ -29,15 +29,15 @@ _SHOWN = 20
 
 
 class Durability:
-    """The journal of a broker, and the queues that it fills.
+    """The journal of a broker, and the queues that it restores.
 
-    ``declared`` are those that clients had declared before, with whether each orders its keys.
+    ``declared`` has the queues that clients declared before, and whether each has ordered keys.
     """
 
     def __init__(
         self,
         journal: Journal,
-        recovered: Recovered,
+        recovered: Recovery,
         declarations: Declarations,
         declared: Mapping[str, bool],
     ) -> None:
@@ -47,7 +47,7 @@ class Durability:
         self._recovered = recovered
 
     def make(self, name: str, queue: MessageQueue, total: Total | None = None) -> WaitingQueue:
-        """A waiting queue on this journal with the bounds of ``queue``, and of all together."""
+        """A waiting queue with this journal and the bounds of ``queue``, and the bound of all."""
         journaled = JournaledQueue(
             queue.limits, lease_prefix=queue.lease_prefix, ordered_keys=queue.ordered_keys
         )
@@ -55,27 +55,30 @@ class Durability:
         return JournaledWaitingQueue(journaled, self.journal, total)
 
     async def keep(self, declared: Callable[[], Mapping[str, bool]]) -> None:
-        """Write what ``declared`` gives, and wait until it is on the disk. Raises JournalFull."""
+        """Write what ``declared`` returns, and wait until it is on the disk. Raises JournalFull."""
         await self._declarations.keep(declared)
 
     async def restore(self, queue_of: Callable[[str], WaitingQueue]) -> None:
-        """Put what was recovered into the queues, in its order."""
-        for found in self._recovered.in_order:
-            stored = found.stored
+        """Put the recovered messages into the queues, in their order."""
+        for message in self._recovered.in_order:
+            stored = message.stored
             entry = Entry(stored.number, stored.order, None, None)
-            self.journal.hold(entry, found.segment, found.size)
+            self.journal.hold(entry, message.segment, message.size)
             waiting = queue_of(stored.queue)
             assert isinstance(waiting.queue, JournaledQueue)
             waiting.queue.restore(entry, stored, waiting.now())
             waiting.count()
-        self._tell()
-        self._recovered = Recovered()
+        self._log_recovery()
+        self._recovered = Recovery()
         await self.journal.ready()
 
-    def _tell(self) -> None:
+    def _log_recovery(self) -> None:
         recovered = self._recovered
         for torn in recovered.torn[:_SHOWN]:
-            log.warning("journal: %s, as a broker leaves it that ends while it writes", torn)
+            log.warning(
+                "journal: %s: the broker was stopped while it wrote; nothing confirmed is lost",
+                torn,
+            )
         for damage in recovered.damage[:_SHOWN]:
             log.error("journal: %s; what it held is lost", damage)
         if recovered.records:

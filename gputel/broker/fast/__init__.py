@@ -1,1 +1,1 @@
-"""The hot requests, read and answered without aiohttp's parser, router and writer."""
+"""The fast path: answers hot requests without aiohttp's parser, router and writer."""

@@ -1,11 +1,11 @@
-"""The hot requests, read and answered without aiohttp's parser, router and writer.
+"""The fast path: answers hot requests without aiohttp's parser, router and writer.
 
-A connection is still aiohttp's, as ``ServerConnection`` bounds it; this looks at the bytes first. A
-hot request (POST to one of a few paths, with nothing unusual in its head) is read here and given to
-the very handler that the route has; its reply is written here. Everything else goes to aiohttp
-untouched: once something is not wholly understood, or slow to come, all the rest of its connection.
+It is a subclass of aiohttp's connection that looks at the bytes first. A hot request (a POST to one
+of a few paths, with nothing unusual in its head) is read here and answered by the handler of its
+route, and its reply is written here. All other bytes go to aiohttp unchanged. After an unusual or
+slow request, the rest of its connection goes to aiohttp too.
 
-It leans on internals of the pinned aiohttp: ``_waiter`` (set while no request is in its hands),
+It uses internals of the pinned aiohttp: ``_waiter`` (set while aiohttp has no request),
 ``_messages``, ``_buffer_paused``, ``_close``, ``_force_close``, ``_next_keepalive_close_time``,
 ``_drain_helper``. ``--plain-http`` turns it off.
 """
@@ -22,9 +22,8 @@ from aiohttp import web
 from gputel import metrics
 from gputel.broker.fast.eager import start
 from gputel.broker.fast.head import MAX_HEAD_BYTES, Head, parse_head
-from gputel.broker.fast.request import HotRequest, refused, whole_reply
-from gputel.broker.requests.exchange import Answer, Answering, take_room
-from gputel.broker.requests.intake import INTAKE, REPLIES
+from gputel.broker.fast.request import HotRequest, refused, reply_bytes
+from gputel.broker.requests.exchange import INTAKE, REPLIES, Reply, ReplyHandler, take_room
 from gputel.errors import RequestError
 from gputel.web.access.access import ACCESS, Access
 from gputel.web.access.own_names import OwnNames
@@ -33,17 +32,17 @@ from gputel.web.access.tokens import Scope
 from gputel.web.server.connection import ServerConnection
 from gputel.web.server.intake import SMALL_BYTES, BodyIntake
 
-_MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is aiohttp's
-_MAX_WAITING_BYTES = 64 * 1024  # of requests that were sent before the reply to an earlier one
+_MAX_BODY_BYTES = 4 * 1024 * 1024  # a larger one is left to aiohttp
+_MAX_WAITING_BYTES = 64 * 1024  # of pipelined requests
 _SLOW_BODY_S = 5.0
-_AT_ONCE = 32  # pipelined requests that are answered before others get their turn
+_AT_ONCE = 32  # pipelined requests answered before other connections get a turn
 
-HOT = web.AppKey("hot", dict[str, Answering])
-"""What answers a POST to each of the hot paths."""
+HOT = web.AppKey("hot", dict[str, ReplyHandler])
+"""The handler of a POST to each hot path."""
 
 
 def fast_connections(app: web.Application) -> Callable[[web.Server], FastPath]:
-    """What makes the connections of a server of ``app``; its hot routes are answered here."""
+    """A factory of connections for ``app`` that answer its hot routes on the fast path."""
     hot = app[HOT], app[INTAKE], app[REPLIES], app[ACCESS], app[NAMES]
 
     def connection(server: web.Server) -> FastPath:
@@ -75,7 +74,7 @@ class FastPath(ServerConnection):
 
     def __init__(
         self,
-        routes: Mapping[str, Answering],
+        routes: Mapping[str, ReplyHandler],
         intake: BodyIntake,
         replies: BodyIntake,
         access: Access,
@@ -87,29 +86,29 @@ class FastPath(ServerConnection):
         self._routes = routes
         self._intake = intake
         self._replies = replies
-        self._reply_room = 0  # bytes that are kept for a reply until it is written
+        self._reply_room = 0  # bytes reserved for a reply until it is written
         self._access = access
         self._names = names
-        self._room = 0  # bytes that the intake keeps for the body of a request
-        self._latched = False  # whether all that comes is aiohttp's
-        self._shared = False  # whether some of what came was
-        self._parts: list[bytes] = []  # bytes that came and were not looked at, or not yet whole
-        self._missing = 0  # bytes of a body that are still to come
+        self._room = 0  # bytes that the intake reserves for the body of a request
+        self._latched = False  # whether aiohttp gets all further bytes
+        self._shared = False  # whether aiohttp got some bytes
+        self._parts: list[bytes] = []  # bytes of an incomplete request, or not parsed yet
+        self._missing = 0  # bytes of a body to come
         self._waiting_bytes = 0
         self._slow: asyncio.TimerHandle | None = None
         self._serving = False  # whether a request is being answered
-        self._hot: asyncio.Task[None] | None = None  # what answers it, once that had to wait
+        self._hot: asyncio.Task[None] | None = None  # the task that answers it, if it had to wait
 
     # ------------------------------------------------------------------ reading
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep no room in the transport: it then tells at once if the system took it all."""
+        """Set no write buffer: the transport then reports at once if the system took all bytes."""
         super().connection_made(transport)
         self._latched = self.crowded is not None
         cast(asyncio.Transport, transport).set_write_buffer_limits(0)
 
     def data_received(self, data: bytes) -> None:
-        """Look at what came; give to aiohttp what is not hot."""
+        """Parse the bytes; pass on to aiohttp what is not hot."""
         if self._latched:
             super().data_received(data)
         elif self._force_close or self._close:
@@ -133,43 +132,43 @@ class FastPath(ServerConnection):
             self._hot = start(self._serve(request), self._loop)
 
     def _request_in(self, data: bytes) -> HotRequest | None:
-        """The hot request that the bytes start with, if it is whole; they are dealt with else."""
+        """The hot request at the start of ``data``; None: the bytes were kept or passed on."""
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
         head = parse_head(data[:end]) if end >= 4 else None
         if head is None or self._busy_elsewhere() or not self._lets_in(head, len(data) - end):
             self._give_up(data)
             return None
-        whole = end + head.length
-        if len(data) < whole:
-            self._wait_for(data, whole)
+        request_end = end + head.length
+        if len(data) < request_end:
+            self._wait_for(data, request_end)
             return None
         handler = self._routes.get(head.path) if head.hot else None
         if handler is None:
-            if len(data) > whole:
+            if len(data) > request_end:
                 self._give_up(data)
             else:
                 self._shared = True
                 self.leave_room()
                 super().data_received(data)
             return None
-        if len(data) > whole:
-            self._wait_in_line(data[whole:])
-        return HotRequest(head, data[end:whole], self)
+        if len(data) > request_end:
+            self._wait_in_line(data[request_end:])
+        return HotRequest(head, data[end:request_end], self)
 
     def _busy_elsewhere(self) -> bool:
-        """Whether aiohttp still answers what it was given."""
+        """Whether aiohttp still answers an earlier request."""
         return self._shared and (self._waiter is None or bool(self._messages))
 
     def _lets_in(self, head: Head, received: int) -> bool:
         size = head.length
         if head.hot and head.path in self._routes and not self._may(head):
-            return False  # aiohttp says why
+            return False  # aiohttp writes the refusal
         if size <= SMALL_BYTES:
             return True
         return size <= _MAX_BODY_BYTES and self._take_room(max(1, min(received, size)))
 
     def _take_room(self, received: int) -> bool:
-        """Whether there is room for what has come of a larger body; such a one has some at once."""
+        """Reserve room for the received part of a larger body; returns whether there is room."""
         more = received - self._room
         if more > 0:
             if not self._intake.take(more):
@@ -187,13 +186,13 @@ class FastPath(ServerConnection):
         return True
 
     def leave_room(self) -> None:
-        """Give back the room that the body of a request has."""
+        """Release the room of a request's body."""
         if self._room:
             self._intake.leave(self._room)
             self._room = 0
 
     def take_reply_room(self, size: int) -> None:
-        """Keep room for the reply until it is written. Raises Busy."""
+        """Reserve room for the reply until it is written. Raises Busy."""
         take_room(self._replies, size)
         self._reply_room = size
 
@@ -202,9 +201,9 @@ class FastPath(ServerConnection):
         self.leave_room()
         super().data_received(data)
 
-    def _wait_for(self, data: bytes, whole: int) -> None:
+    def _wait_for(self, data: bytes, request_end: int) -> None:
         self._parts = [data]
-        self._missing = whole - len(data)
+        self._missing = request_end - len(data)
         self._slow = self._loop.call_later(_SLOW_BODY_S, self._too_slow)
 
     def _too_slow(self) -> None:
@@ -230,13 +229,13 @@ class FastPath(ServerConnection):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is lost when it is closed."""
+        """Whether nothing is lost when the connection is closed."""
         return not self._serving and self._missing <= 0 and super().idle
 
     # ------------------------------------------------------------------ answering
 
     async def _serve(self, request: HotRequest | None) -> None:
-        """Answer one request, and those that wait behind it, in their order."""
+        """Answer one request, and the pipelined ones after it, in order."""
         answered = 0
         try:
             while request is not None and not self._force_close:
@@ -265,40 +264,40 @@ class FastPath(ServerConnection):
         status = 499
         try:
             try:
-                given = await self._routes[request.path](cast(web.Request, request))
+                reply = await self._routes[request.path](cast(web.Request, request))
             except Exception as error:
-                given = refused(request, error)
-            status = given.status
-            await self._write(given)
+                reply = refused(request, error)
+            status = reply.status
+            await self._write(reply)
         finally:
             if self._reply_room:
                 self._replies.leave(self._reply_room)
                 self._reply_room = 0
             metrics.HTTP.note("broker", request.path, status, time.perf_counter() - started)
 
-    async def _write(self, given: Answer) -> None:
-        """Write a whole reply at once, and wait until the system has taken it."""
+    async def _write(self, reply: Reply) -> None:
+        """Write a complete reply at once, and wait until the system has taken it."""
         transport = self.transport
-        whole = begun = False
+        complete = begun = False
         try:
             if transport is None or transport.is_closing():
                 return
-            reply = whole_reply(given)
-            transport.write(reply[0]) if len(reply) == 1 else transport.writelines(reply)
+            parts = reply_bytes(reply)
+            transport.write(parts[0]) if len(parts) == 1 else transport.writelines(parts)
             if self.writing_paused:
                 begun = True
                 await self._drain_helper()
-            whole = not transport.is_closing()
+            complete = not transport.is_closing()
         except ConnectionError:
             pass  # the client has left
         finally:
-            if not whole and given.undelivered is not None:
-                given.undelivered(begun)
+            if not complete and reply.undelivered is not None:
+                reply.undelivered(begun)
 
     # ------------------------------------------------------------------ the end
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Cancel what is being answered."""
+        """Cancel the running request."""
         self._joined()
         if not self._serving:
             self.leave_room()
@@ -306,20 +305,20 @@ class FastPath(ServerConnection):
         self._cancel()
 
     def close(self) -> None:
-        """Close the connection once what is being answered is answered."""
+        """Close the connection after the running request."""
         self._close = True
         if not self._serving:
             super().close()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
-        """Let what is being answered end within the time; then close."""
+        """Let the running request end within ``timeout``; then close."""
         if self._hot is not None:
             await asyncio.wait([self._hot], timeout=timeout)
         self._cancel()
         await super().shutdown(timeout)
 
     def _cancel(self) -> None:
-        if self._hot is not None:  # not before its first step, or its work would never hear of it
+        if self._hot is not None:  # with call_soon: see eager.start
             self._loop.call_soon(self._hot.cancel)
 
     def _process_keepalive(self) -> None:

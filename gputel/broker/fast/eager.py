@@ -1,4 +1,4 @@
-"""Coroutines that run at once, as far as they can without waiting."""
+"""Runs a coroutine at once until it first waits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 def start(
     work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
 ) -> asyncio.Task[None] | None:
-    """Run ``work`` until it first waits; the task that does the rest, or None when it has ended.
+    """Run ``work`` until it first waits. Returns a task for the rest, or None when it has ended.
 
     Most requests never wait, and a task costs a turn of the event loop. Until it waits, the work
-    is in no task; cancel the rest with ``call_soon`` only, for a task that is cancelled before its
-    first step would never tell the work.
+    is not in a task. Cancel the task with ``call_soon`` only: if a task is cancelled before its
+    first step, the work does not get the CancelledError.
     """
     try:
         waits_for = work.send(None)
@@ -28,7 +28,7 @@ async def _go_on(rest: _Rest) -> None:
 
 
 class _Rest:
-    """The rest of a coroutine that has run until it waited for something."""
+    """The rest of a coroutine that has run until its first wait."""
 
     def __init__(self, work: Coroutine[Any, Any, None], waits_for: Any) -> None:
         self._work = work

@@ -1,4 +1,4 @@
-"""The head of a request, read strictly: what is not plain is left to aiohttp."""
+"""The head of a request, parsed strictly: aiohttp handles every unusual head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 MAX_HEAD_BYTES = 1024
-"""Heads that are longer are not plain."""
+"""Longer heads are left to aiohttp."""
 
 _LINE = re.compile(r"(GET|POST) (/[!$&-*,-~]*) HTTP/1\.1")  # no % + # in the target
 _FIELD = re.compile(r"([A-Za-z-]+):[ \t]*([ -~]*?)[ \t]*")
@@ -19,7 +19,7 @@ _DEFAULT_TYPE = "application/octet-stream"
 
 
 class Head(NamedTuple):
-    """One plain head. ``hot``: a POST, so perhaps one that is answered without aiohttp."""
+    """One plain head. ``hot``: it is a POST, which the fast path may answer."""
 
     hot: bool
     host: str
@@ -31,9 +31,9 @@ class Head(NamedTuple):
     authorization: str | None
 
 
-@lru_cache(maxsize=2048)  # a client sends the same few heads again and again
+@lru_cache(maxsize=2048)  # clients repeat the same few heads
 def parse_head(data: bytes) -> Head | None:
-    """A head with its empty line; None when anything in it is unusual."""
+    """Parse a head with its empty line; None when anything in it is unusual."""
     try:
         first, *lines = data.decode("ascii").split("\r\n")[:-2]
     except UnicodeDecodeError:

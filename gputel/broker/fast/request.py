@@ -1,4 +1,4 @@
-"""A hot request as its handler sees it, and the bytes of a reply to it."""
+"""A hot request for its handler, and the bytes of a reply to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 
 from gputel.broker.fast.head import Head
-from gputel.broker.requests.exchange import Answer
+from gputel.broker.requests.exchange import Reply
 from gputel.web.errors import refusal
 
 _ONE_WRITE_BYTES = 65_536
@@ -23,14 +23,14 @@ class HotConnection(Protocol):
     transport: asyncio.Transport | None
 
     def leave_room(self) -> None:
-        """Give back the room that the body of the request has."""
+        """Release the room of the request's body."""
 
     def take_reply_room(self, size: int) -> None:
-        """Keep room for the reply until it is written. Raises Busy."""
+        """Reserve room for the reply until it is written. Raises Busy."""
 
 
 class HotRequest:
-    """What handlers ask of a request, as far as the hot ones do."""
+    """The part of ``web.Request`` that the handlers of hot requests use."""
 
     __slots__ = ("_body", "content_type", "headers", "path", "protocol", "query")
 
@@ -46,12 +46,12 @@ class HotRequest:
 
     @property
     def content_length(self) -> int:
-        """Bytes of the body."""
+        """Size of the body in bytes."""
         return len(self._body)
 
     @property
     def transport(self) -> asyncio.Transport | None:
-        """The connection, or None once it is lost."""
+        """The transport, or None when the connection is lost."""
         return self.protocol.transport
 
     async def read(self) -> bytes:
@@ -59,34 +59,34 @@ class HotRequest:
         return self._body
 
     def let_go(self) -> None:
-        """Keep the body no longer, nor the room for it."""
+        """Release the body and its room."""
         self._body = b""
         self.protocol.leave_room()
 
     def reserve(self, size: int) -> None:
-        """Keep room for a reply of about so many bytes until it is written. Raises Busy."""
+        """Reserve room for a reply of about ``size`` bytes until it is written. Raises Busy."""
         self.protocol.take_reply_room(size)
 
 
-def refused(request: HotRequest, error: Exception) -> Answer:
-    """The answer to what a handler raised."""
+def refused(request: HotRequest, error: Exception) -> Reply:
+    """The reply for an error that a handler raised."""
     response = refusal(cast(web.Request, request), error)
-    return Answer(cast(bytes, response.body), response.content_type, response.status)
+    return Reply(cast(bytes, response.body), response.content_type, response.status)
 
 
-def whole_reply(given: Answer) -> list[bytes]:
-    """Head and body, a large one not copied. A 204 has no length, as HTTP wants it."""
-    head = _reply_head(given.status, given.content_type)
-    length = "" if given.status == 204 else f"Content-Length: {len(given.body)}\r\n"
+def reply_bytes(reply: Reply) -> list[bytes]:
+    """Head and body; a large body is not copied. A 204 has no Content-Length, as HTTP requires."""
+    head = _reply_head(reply.status, reply.content_type)
+    length = "" if reply.status == 204 else f"Content-Length: {len(reply.body)}\r\n"
     text = f"{head}{length}Date: {rfc822_formatted_time()}\r\n\r\n"
     head_bytes = text.encode("latin-1")
-    if len(given.body) > _ONE_WRITE_BYTES:
-        return [head_bytes, given.body]
-    return [head_bytes + given.body]
+    if len(reply.body) > _ONE_WRITE_BYTES:
+        return [head_bytes, reply.body]
+    return [head_bytes + reply.body]
 
 
 @lru_cache(maxsize=64)
 def _reply_head(status: int, content_type: str) -> str:
-    response = Answer(b"x", content_type, status).response()
+    response = Reply(b"x", content_type, status).response()
     fields = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
     return f"HTTP/1.1 {status} {response.reason}\r\n{fields}"

@@ -1,1 +1,1 @@
-"""The queues of one broker by name, with those who wait at them."""
+"""The queues of one broker, with their waiting publishers and consumers."""

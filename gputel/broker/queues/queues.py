@@ -30,28 +30,28 @@ _ORDERED = ":ordered"
 
 
 class Durable(Protocol):
-    """What lets queues outlive the broker: ``gputel.broker.durable.durability.Durability``."""
+    """Keeps queues when the broker ends: ``gputel.broker.durable.durability.Durability``."""
 
     @property
     def journal(self) -> Journal:
-        """Where their messages are kept."""
+        """The journal that keeps their messages."""
 
     @property
     def declared(self) -> Mapping[str, bool]:
-        """The queues that clients had declared, with whether each orders its keys."""
+        """The queues that clients declared before, and whether each has ordered keys."""
 
     def make(self, name: str, queue: MessageQueue, total: Total | None = None) -> WaitingQueue:
-        """A waiting queue with the bounds of ``queue``, and of all together."""
+        """A waiting queue with the bounds of ``queue``, and the bound of all together."""
 
     async def keep(self, declared: Callable[[], Mapping[str, bool]]) -> None:
-        """Keep what ``declared`` gives for the next start. Raises JournalFull."""
+        """Store what ``declared`` returns for the next start. Raises JournalFull."""
 
 
 class Queues:
     """All queues of a broker, each within the settings' bounds. The default one is always there.
 
-    A queue that nobody declared is forgotten when there are too many and it is of no use: it
-    holds nothing and nobody waits for it.
+    When there are too many queues, those that nobody declared, that hold nothing and that no
+    client waits for are forgotten.
     """
 
     def __init__(self, settings: BrokerSettings, durable: Durable | None = None) -> None:
@@ -71,7 +71,7 @@ class Queues:
 
     @property
     def journal(self) -> Journal | None:
-        """What makes the queues outlive the broker, if anything does."""
+        """The journal that keeps the queues, if there is one."""
         return self._durable.journal if self._durable else None
 
     def __iter__(self) -> Iterator[WaitingQueue]:
@@ -82,49 +82,48 @@ class Queues:
         return sorted(self._queues.items())
 
     def existing(self, name: str | None) -> WaitingQueue:
-        """The queue of this name; None: the default one. Raises UnknownQueue."""
+        """The queue with this name; None: the default one. Raises UnknownQueue."""
         if name is None:
             return self.default
         queue = self._queues.get(name)
         if queue is None:
-            raise UnknownQueue(f"there is no queue {name}; GET /queues tells which there are")
+            raise UnknownQueue(f"there is no queue {name}; GET /queues lists the queues")
         return queue
 
     def named(self, name: str | None) -> WaitingQueue:
-        """The queue of this name, made if need be; None: the default one.
+        """The queue with this name, made if needed; None: the default one.
 
-        Use it before anything else is awaited: an empty queue may be forgotten. Raises
-        UnknownQueue where queues must be declared, TooManyQueues, and QueueClosed.
+        Use the queue before the next await: an empty queue may be forgotten. Raises UnknownQueue
+        when queues must be declared, TooManyQueues, and QueueClosed.
         """
         if name is None:
             return self.default
-        found = self._queues.get(name)
-        if found is not None:
-            return found
+        waiting = self._queues.get(name)
+        if waiting is not None:
+            return waiting
         if self._settings.queue_create == "declared":
             raise UnknownQueue(
-                f"there is no queue {name}, and this broker makes none unasked "
+                f"there is no queue {name}, and this broker has only declared queues "
                 "(--queue-create): declare it with --queues or PUT /queues/NAME"
             )
         return self._create(name)
 
     def declare(self, name: str, *, ordered_keys: bool | None) -> WaitingQueue:
-        """Make the queue of this name, or change it; it is never forgotten.
+        """Make the queue with this name, or change it; it is never forgotten.
 
-        None leaves the option as it is, false in a new queue. Raises
-        QueueNotEmpty when the option would change for messages held; as ``named`` else.
+        None keeps the option, which is false in a new queue. Raises QueueNotEmpty when messages
+        wait and the option would change; else as ``named``.
         """
-        found = self._queues.get(name)
-        waiting = found or self._create(name, ordered_keys=bool(ordered_keys))
+        waiting = self._queues.get(name) or self._create(name, ordered_keys=bool(ordered_keys))
         if ordered_keys is not None:
             waiting.queue.order_keys(ordered_keys)
         self._declared.add(name)
         return waiting
 
     async def declare_for_good(self, name: str, *, ordered_keys: bool | None) -> WaitingQueue:
-        """The same, and with a journal a restart finds it too.
+        """As ``declare``; with a journal, the queue is also there after a restart.
 
-        Raises as ``declare``; JournalFull when only the restart would not.
+        Raises as ``declare``; JournalFull when it is declared but a restart would forget it.
         """
         waiting = self.declare(name, ordered_keys=ordered_keys)
         self._kept.add(name)
@@ -132,18 +131,18 @@ class Queues:
         return waiting
 
     async def delete(self, name: str, *, force: bool) -> int:
-        """Forget a queue; gives how many messages were dropped with it.
+        """Delete a queue; returns how many messages were dropped with it.
 
-        Who waits there is sent away. Raises UnknownQueue; BadRequest for the default queue;
+        Clients that wait there get an error. Raises UnknownQueue; BadRequest for the default queue;
         QueueNotEmpty when it holds messages, unless ``force``; JournalFull as above.
         """
         if name == DEFAULT:
             raise BadRequest(f"the queue {DEFAULT} is always there: it cannot be deleted")
         waiting = self.existing(name)
-        held = len(waiting.queue)
-        if held and not force:
+        count = len(waiting.queue)
+        if count and not force:
             raise QueueNotEmpty(
-                f"the queue {name} holds {held} messages, in flight and dead letters included: "
+                f"the queue {name} holds {count} messages, in flight and dead letters included: "
                 "empty it, or drop them with ?force=true"
             )
         del self._queues[name]
@@ -152,28 +151,28 @@ class Queues:
         dropping = asyncio.ensure_future(self._drop(name, waiting))
         self._dropping.add(dropping)
         dropping.add_done_callback(self._dropping.discard)
-        await asyncio.shield(dropping)  # it is done whole though the client may leave
-        return held
+        await asyncio.shield(dropping)  # it is completed even if the client leaves
+        return count
 
     def restored(self, name: str) -> WaitingQueue:
-        """The queue of a name that held messages before the broker started, made in any case."""
+        """The queue for recovered messages, made even when there are too many queues."""
         return self._queues.get(name) or self._add(name, ordered_keys=False)
 
     def close(self) -> None:
-        """Refuse publishes to all queues; consumers empty what is there. Idempotent."""
+        """Refuse publishes to all queues; consumers can empty them. Idempotent."""
         self.closed = True
         for waiting in self:
             waiting.close()
 
     def stop(self) -> None:
-        """Close, and send every waiter away."""
+        """Close all queues; clients that wait get an error."""
         self.closed = True
         for waiting in self:
             waiting.stop()
 
     def _create(self, name: str, *, ordered_keys: bool = False) -> WaitingQueue:
         if self.closed:
-            raise QueueClosed("the broker is draining: it makes no queues")
+            raise QueueClosed("the broker is draining: it makes no new queues")
         if len(self._queues) >= self._settings.max_queues:
             self._forget_useless()
         if len(self._queues) >= self._settings.max_queues:
@@ -197,7 +196,7 @@ class Queues:
             self._kept.add(name)
             if name == DEFAULT:
                 self.default.queue.order_keys(ordered_keys)
-            elif name not in self._declared:  # what --queues says of it goes first
+            elif name not in self._declared:  # --queues has precedence
                 self._declared.add(name)
                 self._add(name, ordered_keys=ordered_keys)
 
@@ -235,7 +234,7 @@ def declared_queues(text: str) -> list[tuple[str, bool]]:
     for entry in filter(None, (part.strip() for part in text.split(","))):
         name = entry.removesuffix(_ORDERED)
         if not NAME.fullmatch(name):
-            raise ConfigError(f"--queues: {entry!r} is no name of a queue, nor NAME{_ORDERED}")
+            raise ConfigError(f"--queues: {entry!r} is neither a queue name nor NAME{_ORDERED}")
         declared.append((name, name != entry))
     return declared
 

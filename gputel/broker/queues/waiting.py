@@ -1,7 +1,7 @@
-"""The queue with its waiting rooms: publishers wait for room, consumers for messages, in order.
+"""A queue at which publishers wait for room and consumers for messages, each in order.
 
-Everything happens on the event loop and nothing polls. After each change ``_settle`` serves the
-waiters that can be served, and one timer stands at the queue's next deadline.
+Everything runs on the event loop, and nothing polls. After each change ``_settle`` serves the
+waiting clients that it can, and one timer is set to the queue's next deadline.
 """
 
 from __future__ import annotations
@@ -10,21 +10,43 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
 from gputel.broker.queues.total import Total
-from gputel.broker.queues.waiters import Consumer, Outcome, Publisher, resolve, wait_for
 from gputel.errors import QueueClosed, QueueFull, RequestError
-from gputel.mq.core.message import Delivery, Message
+from gputel.mq.core.message import LeasedMessage, QueuedMessage, State
 from gputel.mq.core.queue import MessageQueue
 
 _DROPPED_AT_ONCE = 2_000
 _TIMER_STEP_S = 0.001  # what timers of the event loop count in
 
 T = TypeVar("T")
+Outcome = State | RequestError | None
+"""The outcome of one message: accepted (None), the state of a duplicate, or an error."""
+
 Act = Callable[[T, float], None]
-"""What is done to one item of a request; it gets the time too."""
+"""An action on one item of a request; its second argument is the time."""
+
+
+@dataclass(eq=False)
+class WaitingPublish:
+    """A publish that waits for room; ``outcomes`` has those of its first messages."""
+
+    messages: Sequence[QueuedMessage]
+    done: asyncio.Future[None]
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class WaitingConsume:
+    """A consume that waits for messages, and its bounds."""
+
+    max_messages: int
+    max_bytes: int | None
+    visibility_timeout_s: float | None
+    done: asyncio.Future[list[LeasedMessage]]
 
 
 class WaitingQueue:
@@ -38,10 +60,10 @@ class WaitingQueue:
         self._total = total or Total(queue.limits.max_bytes, queue.limits.max_bytes)
         self._counted = 0  # bytes of the queue that are in the total
         self.confirm: Callable[[], Awaitable[None]] | None = None
-        """Await it, when there is one, before telling a client that something was done."""
+        """If it is set, await it before a client is told that its request was done."""
         self._loop = asyncio.get_running_loop()
-        self._publishers: OrderedDict[Publisher, None] = OrderedDict()
-        self._consumers: OrderedDict[Consumer, None] = OrderedDict()
+        self._publishers: OrderedDict[WaitingPublish, None] = OrderedDict()
+        self._consumers: OrderedDict[WaitingConsume, None] = OrderedDict()
         self._waiting_bytes = 0
         self._timer: asyncio.Handle | None = None
         self._timer_at = 0.0  # the queue's time
@@ -51,8 +73,8 @@ class WaitingQueue:
     def now(self) -> float:
         """The queue's time in monotonic seconds.
 
-        It is finer than the event loop's time, which stands still within a turn of the loop and
-        counts milliseconds: most waits are shorter.
+        The event loop's time is too coarse: it counts milliseconds and does not move within one
+        turn of the loop, and most waits are shorter.
         """
         return time.monotonic()
 
@@ -67,32 +89,32 @@ class WaitingQueue:
         return len(self._consumers)
 
     def is_useless(self) -> bool:
-        """Whether it holds nothing and nobody waits."""
+        """Whether it holds nothing and no client waits."""
         return not (len(self.queue) or self._publishers or self._consumers)
 
     # ------------------------------------------------------------------ producers
 
-    async def publish(self, messages: Sequence[Message], wait_s: float) -> list[Outcome]:
-        """Take the messages in their order, waiting up to ``wait_s`` for room.
+    async def publish(self, messages: Sequence[QueuedMessage], wait_s: float) -> list[Outcome]:
+        """Accept the messages in their order; waits up to ``wait_s`` for room.
 
-        Gives one outcome a message. What was accepted stays so, whatever becomes of the rest and
-        when the caller is cancelled. Raises PayloadTooLarge, with nothing accepted, when one of
-        them can never fit.
+        Returns one outcome for each message. Accepted messages stay accepted when others are
+        refused or the caller is cancelled. Raises PayloadTooLarge, with nothing accepted, when
+        one of them can never fit.
         """
         self.queue.check_sizes(messages)
-        publisher = Publisher(messages, self._loop.create_future())
-        through = not self._publishers and self._advance(publisher)
-        if not through:
+        publisher = WaitingPublish(messages, self._loop.create_future())
+        complete = not self._publishers and self._advance(publisher)
+        if not complete:
             await self._wait_for_room(publisher, wait_s)
         if self._settle():
-            await asyncio.sleep(0)  # who waits for a message is answered first
+            await asyncio.sleep(0)  # a waiting consumer is answered first
         return publisher.outcomes
 
-    async def _wait_for_room(self, publisher: Publisher, wait_s: float) -> None:
+    async def _wait_for_room(self, publisher: WaitingPublish, wait_s: float) -> None:
         size = sum(message.size for message in publisher.messages[len(publisher.outcomes) :])
         total = self._total
         if self._waiting_bytes + size > max(size, self.queue.limits.max_bytes):
-            wait_s = 0  # waiting bodies are memory too: as much may wait as may be held
+            wait_s = 0  # waiting bodies use memory: they have the bound of the queue
         if total.waiting + size > max(size, total.max_waiting_bytes):
             wait_s = 0
         self._publishers[publisher] = None
@@ -100,7 +122,7 @@ class WaitingQueue:
         total.waiting += size
         self._settle()
         try:
-            await wait_for(publisher.done, wait_s, None)
+            await _wait_for(publisher.done, wait_s, None)
         finally:
             self._publishers.pop(publisher, None)
             self._waiting_bytes -= size
@@ -109,8 +131,8 @@ class WaitingQueue:
         missing = len(publisher.messages) - len(publisher.outcomes)
         publisher.outcomes.extend([self.queue.full_error()] * missing)
 
-    def _advance(self, publisher: Publisher) -> bool:
-        """Publish what there is room for; whether the publisher is through."""
+    def _advance(self, publisher: WaitingPublish) -> bool:
+        """Publish messages while there is room; returns whether all were published."""
         queue, total = self.queue, self._total
         self._set_ceiling()
         outcomes, publish, now = publisher.outcomes, queue.publish, self.now()
@@ -133,11 +155,11 @@ class WaitingQueue:
         max_bytes: int | None,
         wait_s: float | None,
         visibility_timeout_s: float | None = None,
-    ) -> list[Delivery]:
-        """Lease up to ``max_messages``, waiting up to ``wait_s`` for the first (None: for ever).
+    ) -> list[LeasedMessage]:
+        """Lease up to ``max_messages``; waits up to ``wait_s`` for the first (None: for ever).
 
-        Empty when none came. Cancelled, it holds no lease. Raises QueueClosed when the queue is
-        closed and nothing is left to wait for.
+        Empty when none came. If it is cancelled, no lease remains. Raises QueueClosed when the
+        queue is closed and nothing is left to wait for.
         """
         if self._stopped:
             raise QueueClosed(self._stopped)
@@ -146,13 +168,13 @@ class WaitingQueue:
             if deliveries or wait_s == 0:
                 self._settle()
                 return deliveries
-        consumer = Consumer(
+        consumer = WaitingConsume(
             max_messages, max_bytes, visibility_timeout_s, self._loop.create_future()
         )
         self._consumers[consumer] = None
         self._settle()
         try:
-            return await wait_for(consumer.done, wait_s, [])
+            return await _wait_for(consumer.done, wait_s, [])
         except asyncio.CancelledError:
             done = consumer.done
             if done.done() and not done.cancelled() and done.exception() is None:
@@ -161,15 +183,15 @@ class WaitingQueue:
         finally:
             self._consumers.pop(consumer, None)
 
-    def give_back(self, deliveries: Iterable[Delivery]) -> None:
-        """Undo deliveries that never left the broker; their attempts are not counted."""
+    def give_back(self, deliveries: Iterable[LeasedMessage]) -> None:
+        """Undo deliveries that never left the broker; they do not count as attempts."""
         now = self.now()
         for delivery in deliveries:
             self.queue.give_back(delivery.message.id, delivery.lease, now)
         self._settle()
 
     def each(self, act: Act[T], items: Iterable[T]) -> list[RequestError | None]:
-        """Call ``act(item, now)`` for every item; what each one raised, or None."""
+        """Call ``act(item, now)`` for every item; returns the error of each, or None."""
         self._set_ceiling()
         now = self.now()
         errors: list[RequestError | None] = []
@@ -185,12 +207,12 @@ class WaitingQueue:
     # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """Refuse publishes, those that wait included; consumers empty what is there."""
+        """Refuse publishes, also waiting ones; consumers can empty the queue."""
         self.queue.close()
         self._settle()
 
     def stop(self, why: str = "the broker is stopping") -> None:
-        """Close, and send every waiter away, saying why."""
+        """Close the queue; clients that wait get an error with the reason ``why``."""
         self._stopped = why
         self.close()
         for consumer in self._consumers:
@@ -201,7 +223,7 @@ class WaitingQueue:
             self._timer = None
 
     async def drop_all(self) -> None:
-        """Drop all messages of a queue that was stopped; others get their turn meanwhile."""
+        """Drop all messages of a stopped queue, in parts, so that other work can go on."""
         dropped = self.queue.clear()
         self.count()
         while dropped:
@@ -210,18 +232,18 @@ class WaitingQueue:
             await asyncio.sleep(0)
 
     async def changed(self, at_most_s: float) -> None:
-        """Wait for the next change of the queue, but no longer than ``at_most_s``."""
+        """Wait for the next change of the queue, at most ``at_most_s``."""
         if self._changed is None or self._changed.done():
             self._changed = self._loop.create_future()
-        await wait_for(self._changed, at_most_s, None)
+        await _wait_for(self._changed, at_most_s, None)
 
     # ------------------------------------------------------------------ inside
 
     def count(self) -> None:
-        """Have the total of all queues follow what this one holds."""
-        held = self.queue.held_bytes
-        if held != self._counted:
-            change, self._counted = held - self._counted, held
+        """Update the total of all queues with the bytes of this one."""
+        size = self.queue.held_bytes
+        if size != self._counted:
+            change, self._counted = size - self._counted, size
             self._total.change(change)
 
     def _set_ceiling(self) -> None:
@@ -229,7 +251,7 @@ class WaitingQueue:
         queue.ceiling = min(queue.limits.max_bytes, self._counted + self._total.room)
 
     def _settle(self) -> bool:
-        """Serve who can be served; whether a consumer was."""
+        """Serve the waiting clients that can be served; returns whether a consumer was."""
         waiting = len(self._consumers)
         if self._publishers:
             self.count()
@@ -239,7 +261,7 @@ class WaitingQueue:
         self.count()
         self._set_timer()
         if self._changed is not None:
-            resolve(self._changed, None)
+            _resolve(self._changed, None)
         return len(self._consumers) < waiting
 
     def _serve_publishers(self) -> None:
@@ -258,7 +280,7 @@ class WaitingQueue:
                 return
             del self._consumers[consumer]
 
-    def _serve(self, consumer: Consumer) -> bool:
+    def _serve(self, consumer: WaitingConsume) -> bool:
         try:
             deliveries = self.queue.lease(
                 consumer.max_messages,
@@ -277,8 +299,8 @@ class WaitingQueue:
         deadline = self.queue.next_deadline()
         if deadline is None or self._stopped:
             return
-        # A timer that fires too early sets itself again, so an ack need not move it. The loop
-        # counts from the start of its turn, so a timer that was set late in a turn is early.
+        # A timer that fires too early is set again, so an ack need not move it. The loop counts
+        # from the start of its turn, so a timer that is set late in a turn fires early.
         if self._timer is not None:
             if self._timer_at <= deadline:
                 return
@@ -292,3 +314,23 @@ class WaitingQueue:
         self._set_ceiling()
         self.queue.expire(self.now())
         self._settle()
+
+
+async def _wait_for(future: asyncio.Future[T], wait_s: float | None, otherwise: T) -> T:
+    """The result of the future within ``wait_s`` (None: no limit), else ``otherwise``."""
+    if wait_s is None or future.done():
+        return await future
+    if wait_s <= 0:
+        future.cancel()
+        return otherwise
+    timer = future.get_loop().call_later(wait_s, _resolve, future, otherwise)
+    try:
+        return await future
+    finally:
+        timer.cancel()
+
+
+def _resolve(future: asyncio.Future[T], value: T) -> None:
+    """Set the result of a future that is not done yet."""
+    if not future.done():
+        future.set_result(value)

@@ -1,4 +1,4 @@
-"""Arguments in a request's query, each within its bounds."""
+"""The query arguments of requests, each within its bounds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_DIGITS = 20
 
 @dataclass(frozen=True, eq=False)
 class Argument(Generic[N]):
-    """One argument: its name, how it is read, and the least and greatest that it may be."""
+    """One argument: its name, its parser, and its least and greatest value."""
 
     name: str
     parse: Callable[[str], N]
@@ -27,14 +27,14 @@ class Argument(Generic[N]):
     greatest: N
 
     def of(self, query: Mapping[str, str]) -> N | None:
-        """Its value, or None where it is absent. Raises BadRequest, naming it."""
+        """Its value, or None when it is absent. Raises BadRequest, which names it."""
         text = query.get(self.name)
         if text is None:
             return None
         try:
             value = self.parse(text)
         except ValueError:
-            kind = "a whole number" if self.parse is whole else "a number"
+            kind = "a whole number" if self.parse is whole_number else "a number"
             raise BadRequest(f"{self.name}: {text[:40]!r} is not {kind}") from None
         if not self.least <= value <= self.greatest:
             raise BadRequest(
@@ -43,8 +43,8 @@ class Argument(Generic[N]):
         return value
 
 
-def whole(text: str) -> int:
-    """Read a whole number in plain digits."""
+def whole_number(text: str) -> int:
+    """Parse a whole number in plain digits."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()):
         raise ValueError(text)
@@ -52,7 +52,7 @@ def whole(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """Read a finite number; neither underscores nor blanks are taken."""
+    """Parse a finite number without underscores and blanks."""
     value = float(text)
     if not math.isfinite(value) or not text.isascii() or "_" in text or text != text.strip():
         raise ValueError(text)
@@ -66,7 +66,7 @@ class QueueArgument:
     name: str = "queue"
 
     def of(self, query: Mapping[str, str]) -> str | None:
-        """The name; None where there is none, or that of the default queue. Raises BadRequest."""
+        """The name; None when it is absent or the default queue's. Raises BadRequest."""
         text = query.get(self.name)
         return None if text is None or text == DEFAULT else queue_name(text)
 
@@ -74,32 +74,30 @@ class QueueArgument:
 def queue_name(text: str) -> str:
     """Check the name of a queue. Raises BadRequest."""
     if not NAME.fullmatch(text):
-        raise BadRequest(
-            f"queue: {text[:40]!r} is no name of a queue: 1 to 128 of A-Z a-z 0-9 . _ -"
-        )
+        raise BadRequest(f"queue: {text[:40]!r} is not a queue name: 1 to 128 of A-Z a-z 0-9 . _ -")
     return text
 
 
 QUEUE = QueueArgument()
-MAX = Argument("max", whole, 1, MAX_LIST)
-MAX_BYTES_ARGUMENT = Argument("max_bytes", whole, 1, MAX_BYTES)
+MAX = Argument("max", whole_number, 1, MAX_LIST)
+MAX_BYTES_ARGUMENT = Argument("max_bytes", whole_number, 1, MAX_BYTES)
 WAIT_S = Argument("wait_s", number, 0.0, MAX_WAIT_S)
 VISIBILITY_TIMEOUT_S = Argument("visibility_timeout_s", number, MIN_TIMEOUT_S, MAX_TIMEOUT_S)
-OFFSET = Argument("offset", whole, 0, MAX_BYTES)
-LIMIT = Argument("limit", whole, 1, 1_000)
+OFFSET = Argument("offset", whole_number, 0, MAX_BYTES)
+LIMIT = Argument("limit", whole_number, 1, 1_000)
 
 
 def read(
     query: Mapping[str, str], *arguments: Argument[int] | Argument[float] | QueueArgument
 ) -> tuple[Any, ...]:
-    """The value of each argument; of one that is there twice, the first.
+    """The value of each argument. If one is given twice, the first counts.
 
-    Raises BadRequest, also when the query names anything else: a typing error is not ignored.
+    Raises BadRequest, also for an unknown argument, so that a typing error is not ignored.
     """
     return _read(tuple(query.items()), arguments)
 
 
-@lru_cache(maxsize=1024)  # a client asks with the same few queries again and again
+@lru_cache(maxsize=1024)  # clients repeat the same few queries
 def _read(
     items: tuple[tuple[str, str], ...],
     arguments: tuple[Argument[int] | Argument[float] | QueueArgument, ...],
@@ -108,6 +106,6 @@ def _read(
     for name, _ in items:
         if name not in known:
             takes = ", ".join(known) or "none"
-            raise BadRequest(f"there is no argument {name[:40]!r} here; known: {takes}")
+            raise BadRequest(f"unknown argument {name[:40]!r}; known: {takes}")
     values = dict(reversed(items))
     return tuple(argument.of(values) for argument in arguments)

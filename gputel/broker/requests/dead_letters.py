@@ -1,4 +1,4 @@
-"""The requests of operators: draining and dead letters."""
+"""The requests of operators: drain, and dead letters."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from aiohttp import web
 from gputel.broker.queues.queues import Queues
 from gputel.broker.queues.waiting import WaitingQueue
 from gputel.broker.requests import arguments as query
+from gputel.broker.requests.encoding import decode_selection, encode, payload_text, shown_metadata
 from gputel.broker.requests.exchange import (
     converted,
     read_items,
-    reply,
     reply_type,
     request_type,
     reserve,
+    response,
 )
 from gputel.config.settings import BrokerSettings
 from gputel.errors import BadRequest
-from gputel.mq.core.message import Message
+from gputel.mq.core.message import QueuedMessage
 from gputel.mq.core.queue import MessageQueue
-from gputel.mq.wire.encoding import decode_selection, encode, payload_text, shown_metadata
 
 _PAGE = 100
 
 
 class AdminHandlers:
-    """Answers those who drain the broker, and who see to its dead letters."""
+    """Drains the broker; lists, replays and purges dead letters."""
 
     def __init__(self, queues: Queues, settings: BrokerSettings) -> None:
         self._queues = queues
@@ -44,7 +44,7 @@ class AdminHandlers:
         app.router.add_post("/dead-letters/purge", self.purge)
 
     async def drain(self, request: web.Request) -> web.Response:
-        """``POST /admin/drain``: take no more messages, let consumers empty the queues."""
+        """``POST /admin/drain``: refuse publishes, let consumers empty the queues."""
         query.read(request.query)
         if await read_items(request, self._settings):
             raise BadRequest("drain takes no body")
@@ -57,7 +57,7 @@ class AdminHandlers:
             "in_flight": sum(queue.in_flight for queue in queues),
             "dead": sum(len(queue.dead_letters) for queue in queues),
         }
-        return reply(request, left)
+        return response(request, left)
 
     async def list_dead(self, request: web.Request) -> web.Response:
         """``GET /dead-letters?offset=&limit=``: oldest first, without their payloads."""
@@ -78,7 +78,7 @@ class AdminHandlers:
         return web.Response(body=await converted(size, encoded), content_type=content_type)
 
     async def show_dead(self, request: web.Request) -> web.Response:
-        """``GET /dead-letters/{id}``: one of them, whole."""
+        """``GET /dead-letters/{id}``: one dead letter with its payload."""
         query.read(request.query, query.QUEUE)
         waiting = self._queue_of(request)
         message = waiting.queue.dead_letters.get(request.match_info["id"])
@@ -95,13 +95,13 @@ class AdminHandlers:
 
     async def replay(self, request: web.Request) -> web.Response:
         """``POST /dead-letters/replay``: make them ready again, behind all others."""
-        return reply(
+        return response(
             request, {"replayed": await self._settle(request, lambda queue, id_: queue.replay(id_))}
         )
 
     async def purge(self, request: web.Request) -> web.Response:
-        """``POST /dead-letters/purge``: drop them for good."""
-        return reply(
+        """``POST /dead-letters/purge``: delete them."""
+        return response(
             request, {"purged": await self._settle(request, lambda queue, id_: queue.purge(id_))}
         )
 
@@ -126,13 +126,13 @@ class AdminHandlers:
         return self._queues.existing(query.QUEUE.of(request.query))
 
 
-def _shown_bytes(message: Message) -> int:
+def _shown_bytes(message: QueuedMessage) -> int:
     return message.size - len(message.payload)
 
 
-def _summary(waiting: WaitingQueue, message: Message, content_type: str) -> dict[str, Any]:
+def _summary(waiting: WaitingQueue, message: QueuedMessage, content_type: str) -> dict[str, Any]:
     def wall(at: float) -> float:
-        """Unix seconds of a moment in the queue's own, monotonic time."""
+        """Unix seconds of a time on the queue's monotonic clock."""
         return round(time.time() - (waiting.now() - at), 3)
 
     return {

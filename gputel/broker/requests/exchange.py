@@ -1,4 +1,4 @@
-"""One HTTP exchange: the body of a request in, the encoded reply out."""
+"""One HTTP exchange: reads the body of a request, encodes and writes the reply."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import ParamSpec, Protocol, TypeVar, cast
 
 from aiohttp import web
 
-from gputel.broker.requests.intake import BOUNDS, INTAKE, REPLIES
+from gputel.broker.requests.encoding import encode
 from gputel.config.settings import BrokerSettings
 from gputel.errors import Busy
-from gputel.mq.wire.encoding import encode
 from gputel.mq.wire.protocol import JSON, MAX_ITEMS_BYTES, MSGPACK
 from gputel.web.headers.added import NO_SNIFF
-from gputel.web.server.intake import SMALL_BYTES, BodyIntake
+from gputel.web.server.intake import SMALL_BYTES, BodyIntake, BoundNames
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,17 +26,35 @@ _CONVERTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker-conver
 _MSGPACK_NAMES = {MSGPACK, "application/x-msgpack", "application/vnd.msgpack"}
 
 
-def request_type(request: web.Request) -> str:
-    """The encoding of the request's body: MessagePack where it says so, else JSON.
+INTAKE = web.AppKey("intake", BodyIntake)
+"""Room for the bodies of requests."""
 
-    curl says ``application/x-www-form-urlencoded`` of whatever ``-d`` sends, so anything else is
-    taken to be JSON.
+REPLIES = web.AppKey("replies", BodyIntake)
+"""Room for large replies until they are written."""
+
+_LIMITS = BoundNames(
+    "--message-max-bytes of the broker, and 16 MiB without payloads",
+    "--requests-max-bytes of the broker",
+    "--receive-timeout-s of the broker",
+)
+
+
+def make_intake(settings: BrokerSettings) -> BodyIntake:
+    """The room for bodies or replies that the settings allow."""
+    return BodyIntake(settings.requests_max_bytes, settings.receive_timeout_s, _LIMITS)
+
+
+def request_type(request: web.Request) -> str:
+    """The encoding of the request's body: MessagePack if the request says so, else JSON.
+
+    Any other type means JSON, because curl sends ``application/x-www-form-urlencoded`` for every
+    ``-d``.
     """
     return MSGPACK if request.content_type in _MSGPACK_NAMES else JSON
 
 
 def reply_type(request: web.Request) -> str:
-    """The encoding of the reply: as Accept names it, else that of the request."""
+    """The encoding of the reply: the one in Accept, else that of the request."""
     accept = request.headers.get("Accept", "")
     return _accepted(accept) or request_type(request)
 
@@ -50,22 +67,22 @@ def _accepted(accept: str) -> str | None:
 
 
 async def read_items(request: web.Request, settings: BrokerSettings) -> bytes:
-    """The whole body of a request that carries no payload. Raises as ``read_body``."""
+    """The body of a request that carries no payload. Raises as ``read_body``."""
     return await read_body(request, min(settings.message_max_bytes, MAX_ITEMS_BYTES))
 
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
-    """The whole body. Raises PayloadTooLarge as early as that is known, else as BodyIntake does."""
+    """The complete body. Raises PayloadTooLarge as early as possible, else as BodyIntake does."""
     if getattr(request, "content", None) is not None:
         return await request.app[INTAKE].receive(request, max_bytes)
-    body = await request.read()  # the fast path has it already
+    body = await request.read()  # the fast path has read it already
     if len(body) > max_bytes:
-        raise BOUNDS.too_large(max_bytes)
+        raise _LIMITS.too_large(max_bytes)
     return body
 
 
 def reserve(request: web.Request, size: int) -> None:
-    """Keep room for a reply of about so many bytes until it is written. Raises Busy."""
+    """Reserve room for a reply of about ``size`` bytes until it is written. Raises Busy."""
     if size <= SMALL_BYTES:
         return
     if getattr(request, "content", None) is None:
@@ -79,11 +96,11 @@ def reserve(request: web.Request, size: int) -> None:
 
 
 def take_room(replies: BodyIntake, size: int) -> None:
-    """Take room for a reply, until ``leave``. Raises Busy."""
+    """Reserve room for a reply until ``leave``. Raises Busy."""
     if not replies.take(size):
         raise Busy(
-            "other replies that are being read hold all the room that there is for them "
-            "(--requests-max-bytes): try again"
+            "large replies that other clients still read use all the memory for them "
+            "(--requests-max-bytes): try again later"
         )
 
 
@@ -94,7 +111,7 @@ class _Hot(Protocol):
 
 
 def let_go(request: web.Request) -> None:
-    """Give back the room that the body of a request has: nothing is left of it."""
+    """Release the room of a request's body, which is no longer in memory."""
     if getattr(request, "content", None) is not None:
         request.app[INTAKE].let_go(request)
     else:
@@ -102,9 +119,9 @@ def let_go(request: web.Request) -> None:
 
 
 async def converted(size: int, convert: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call ``convert``, in a thread when ``size`` bytes would hold the event loop too long.
+    """Call ``convert``; in a thread when ``size`` bytes would block the event loop too long.
 
-    One after another: side by side they would take their memory at once and be no faster.
+    One at a time: concurrent conversions would need more memory and be no faster.
     """
     if size < _LARGE_BYTES:
         return convert(*args, **kwargs)
@@ -113,11 +130,11 @@ async def converted(size: int, convert: Callable[P, T], *args: P.args, **kwargs:
 
 
 @dataclass(slots=True)
-class Answer:
-    """What a handler answers, whichever way its request came.
+class Reply:
+    """The reply of a handler, for aiohttp and for the fast path.
 
-    ``undelivered`` is called when the client did not get all of it, with whether its machine took
-    some and then no more for a while.
+    ``undelivered`` is called when the client did not get all of it. Its argument is True if the
+    client's machine took a part and then stopped.
     """
 
     body: bytes = b""
@@ -126,7 +143,7 @@ class Answer:
     undelivered: Callable[[bool], None] | None = None
 
     def response(self) -> web.Response:
-        """The same for aiohttp."""
+        """The reply as an aiohttp response."""
         if self.status == 204:
             return web.Response(status=204, headers=NO_SNIFF)
         headers = {**NO_SNIFF, "Retry-After": "1"} if self.status == 503 else NO_SNIFF
@@ -135,28 +152,28 @@ class Answer:
         )
 
 
-Answering = Callable[[web.Request], Awaitable[Answer]]
+ReplyHandler = Callable[[web.Request], Awaitable[Reply]]
 
 
-def answer(request: web.Request, value: object, status: int = 200) -> Answer:
-    """An answer in the encoding that the request asks for."""
+def encoded_reply(request: web.Request, value: object, status: int = 200) -> Reply:
+    """A reply in the encoding that the request asks for."""
     content_type = reply_type(request)
-    return Answer(encode(value, content_type), content_type, status)
+    return Reply(encode(value, content_type), content_type, status)
 
 
-def reply(request: web.Request, value: object, status: int = 200) -> web.Response:
-    """The same, for handlers that are aiohttp's alone."""
-    return answer(request, value, status).response()
+def response(request: web.Request, value: object, status: int = 200) -> web.Response:
+    """The same for a handler that only aiohttp calls."""
+    return encoded_reply(request, value, status).response()
 
 
-def route(answering: Answering) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler of aiohttp's around one that gives an Answer."""
+def route(handle: ReplyHandler) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """An aiohttp handler that calls a handler which returns a Reply."""
 
     async def handler(request: web.Request) -> web.Response:
-        given = await answering(request)
-        response = given.response()
-        if given.undelivered is not None:
-            await _deliver(request, response, given.undelivered)
+        reply = await handle(request)
+        response = reply.response()
+        if reply.undelivered is not None:
+            await _deliver(request, response, reply.undelivered)
         return response
 
     return handler
@@ -165,22 +182,22 @@ def route(answering: Answering) -> Callable[[web.Request], Awaitable[web.Respons
 async def _deliver(
     request: web.Request, response: web.Response, undelivered: Callable[[bool], None]
 ) -> None:
-    """Write a reply to its last byte. Cancelled when the client goes away before that."""
+    """Write a complete reply. It is cancelled when the client leaves before the end."""
     transport = request.transport
-    whole = begun = False
+    complete = begun = False
     try:
         if transport is not None and not transport.is_closing():
-            # With no room in its buffer, drain() waits until the system has taken it all.
+            # With an empty buffer limit, drain() waits until the system has taken all bytes.
             transport.set_write_buffer_limits(0)
             try:
                 await response.prepare(request)
                 await response.write_eof()
                 await request.writer.drain()
-                whole = not transport.is_closing()
+                complete = not transport.is_closing()
             finally:
-                begun = whole or request.protocol.writing_paused
+                begun = complete or request.protocol.writing_paused
     except ConnectionError:
         pass
     finally:
-        if not whole:
+        if not complete:
             undelivered(begun)

@@ -1,38 +1,50 @@
-"""The requests about messages, all but consume: publish, ack, nack, extend, held."""
+"""The requests about messages, in the order of their life: publish, consume, ack, nack, extend.
+
+``held`` looks messages up and changes nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
+from weakref import WeakSet
 
 from aiohttp import web
 
-from gputel.broker.queues.consumers import Consumers
 from gputel.broker.queues.queues import Queues
-from gputel.broker.queues.waiters import Outcome
-from gputel.broker.queues.waiting import Act
+from gputel.broker.queues.waiting import Act, Outcome, WaitingQueue
 from gputel.broker.requests import arguments as query
-from gputel.broker.requests.consume import acking, item_results
+from gputel.broker.requests.encoding import (
+    decode_consume,
+    decode_items,
+    decode_publish,
+    encode_consumed,
+    encode_deliveries,
+)
 from gputel.broker.requests.exchange import (
-    Answer,
-    Answering,
-    answer,
+    Reply,
+    ReplyHandler,
     converted,
+    encoded_reply,
+    let_go,
     read_body,
     read_items,
+    reply_type,
     request_type,
+    reserve,
 )
 from gputel.config.settings import BrokerSettings
-from gputel.errors import RequestError
-from gputel.mq.core.message import Message, State
+from gputel.errors import Busy, QueueClosed, RequestError
+from gputel.mq.core.message import LeasedMessage, QueuedMessage, State
 from gputel.mq.core.queue import MessageQueue
-from gputel.mq.wire.encoding import decode_items, decode_publish
 from gputel.mq.wire.protocol import (
     Ack,
     ErrorReply,
     Extend,
     Held,
     Holding,
+    ItemResult,
     Lookup,
     Nack,
     PublishResult,
@@ -40,6 +52,13 @@ from gputel.mq.wire.protocol import (
 
 T = TypeVar("T", Ack, Nack, Extend)
 
+_CONSUME_ARGUMENTS = (
+    query.QUEUE,
+    query.MAX,
+    query.MAX_BYTES_ARGUMENT,
+    query.WAIT_S,
+    query.VISIBILITY_TIMEOUT_S,
+)
 _HELD: dict[State, Held] = {
     State.READY: "ready",
     State.DELAYED: "ready",
@@ -48,25 +67,43 @@ _HELD: dict[State, Held] = {
 }
 
 
+class Consumers:
+    """The open connections of consumers: while there is one, a draining broker waits for it."""
+
+    def __init__(self) -> None:
+        self._connections: WeakSet[web.RequestHandler] = WeakSet()
+
+    def seen(self, request: web.Request) -> None:
+        """Remember that the connection of this request belongs to a consumer."""
+        if request.transport is not None:
+            self._connections.add(request.protocol)
+
+    def connected(self) -> int:
+        """How many of the connections are open now."""
+        transports = [connection.transport for connection in self._connections]
+        return sum(transport is not None and not transport.is_closing() for transport in transports)
+
+
 class MessageHandlers:
-    """Answers producers, and consumers on what they hold."""
+    """Answers producers and consumers."""
 
     def __init__(self, queues: Queues, settings: BrokerSettings, consumers: Consumers) -> None:
         self._queues = queues
         self._settings = settings
         self._consumers = consumers
 
-    def by_path(self) -> dict[str, Answering]:
-        """What answers a POST to each path."""
+    def by_path(self) -> dict[str, ReplyHandler]:
+        """The handler of a POST to each path."""
         return {
             "/publish": self.publish,
+            "/consume": self.consume,
             "/ack": self.ack,
             "/nack": self.nack,
             "/extend": self.extend,
             "/held": self.held,
         }
 
-    async def publish(self, request: web.Request) -> Answer:
+    async def publish(self, request: web.Request) -> Reply:
         """``POST /publish?wait_s=``: one message, or a list of them."""
         name, wait_s = query.read(request.query, query.QUEUE, query.WAIT_S)
         longest_s = self._settings.publish_wait_s
@@ -79,27 +116,66 @@ class MessageHandlers:
         refusals = [outcome for outcome in outcomes if isinstance(outcome, RequestError)]
         if refusals and not listed:
             refusal = refusals[0]
-            del messages, outcomes, refusals  # a raised error keeps what its frames name for long
+            # The traceback of a raised error keeps the variables of its frames alive for long.
+            del messages, outcomes, refusals
             raise refusal
-        results = [_published(m, o) for m, o in zip(messages, outcomes, strict=True)]
+        results = [_publish_result(m, o) for m, o in zip(messages, outcomes, strict=True)]
         if refusals:
-            return _partly(request, refusals[0], results)
-        return answer(request, results if listed else results[0], status=202)
+            error = refusals[0]
+            refusal_body = ErrorReply(error.code, error.message, results)
+            return encoded_reply(request, refusal_body, status=error.status)
+        return encoded_reply(request, results if listed else results[0], status=202)
 
-    async def ack(self, request: web.Request) -> Answer:
+    async def consume(self, request: web.Request) -> Reply:
+        """``POST /consume``: the next message, or with ``max=`` or acks a list of them."""
+        name, most, max_bytes, wait_s, timeout_s = query.read(request.query, *_CONSUME_ARGUMENTS)
+        body = await read_items(request, self._settings)
+        items = None
+        if body:
+            items = await converted(len(body), decode_consume, body, request_type(request))
+            del body
+            let_go(request)  # the consume may wait for messages as long as its client likes
+        self._consumers.seen(request)
+        waiting = self._queues.named(name)
+        acks = None
+        if items is not None:
+            acks = _item_results(items, waiting.each(_acking(waiting.queue), items))
+        try:
+            deliveries = await waiting.consume(
+                most or 1, max_bytes or self._settings.message_max_bytes, wait_s, timeout_s
+            )
+        except QueueClosed as error:
+            if acks is None:
+                raise
+            if waiting.confirm is not None:
+                await waiting.confirm()
+            refusal = ErrorReply(error.code, error.message, acks=acks)
+            return encoded_reply(request, refusal, status=error.status)
+        if not deliveries and most is None and acks is None:
+            return Reply(status=204)
+        try:
+            reserve(request, _size(deliveries))
+        except Busy:
+            waiting.give_back(deliveries)
+            if acks is None:
+                raise
+            deliveries = []  # the acks were done, so their results must go out
+        return await _delivery_reply(request, waiting, deliveries, acks, listed=most is not None)
+
+    async def ack(self, request: web.Request) -> Reply:
         """``POST /ack``: messages that were processed."""
-        return await self._each(request, Ack, acking)
+        return await self._each(request, Ack, _acking)
 
-    async def nack(self, request: web.Request) -> Answer:
-        """``POST /nack``: messages given back, or sent to the dead letters."""
+    async def nack(self, request: web.Request) -> Reply:
+        """``POST /nack``: messages to be delivered again, or to become dead letters."""
         return await self._each(request, Nack, _nacking)
 
-    async def extend(self, request: web.Request) -> Answer:
-        """``POST /extend``: leases that shall last longer."""
+    async def extend(self, request: web.Request) -> Reply:
+        """``POST /extend``: leases that must last longer."""
         return await self._each(request, Extend, _extending)
 
-    async def held(self, request: web.Request) -> Answer:
-        """``POST /held``: where messages are held, if they are; nothing is changed by it."""
+    async def held(self, request: web.Request) -> Reply:
+        """``POST /held``: whether the queue holds messages, and in which state."""
         (name,) = query.read(request.query, query.QUEUE)
         body = await read_items(request, self._settings)
         items, listed = await converted(
@@ -112,11 +188,11 @@ class MessageHandlers:
             Holding(item.id, _HELD[state] if state else None)
             for item, state in zip(items, states, strict=True)
         ]
-        return answer(request, results if listed else results[0])
+        return encoded_reply(request, results if listed else results[0])
 
     async def _each(
         self, request: web.Request, kind: type[T], acting: Callable[[MessageQueue], Act[T]]
-    ) -> Answer:
+    ) -> Reply:
         (name,) = query.read(request.query, query.QUEUE)
         body = await read_items(request, self._settings)
         items, listed = await converted(len(body), decode_items, body, request_type(request), kind)
@@ -128,8 +204,61 @@ class MessageHandlers:
             raise errors[0]
         if waiting.confirm is not None:
             await waiting.confirm()
-        results = item_results(items, errors)
-        return answer(request, results if listed else results[0])
+        results = _item_results(items, errors)
+        return encoded_reply(request, results if listed else results[0])
+
+
+def _publish_result(message: QueuedMessage, outcome: Outcome) -> PublishResult:
+    if outcome is None:
+        return PublishResult(message.id, "accepted")
+    if isinstance(outcome, State):
+        return PublishResult(message.id, "duplicate", held=_HELD[outcome])
+    return PublishResult(message.id, "refused", code=outcome.code)
+
+
+async def _delivery_reply(
+    request: web.Request,
+    waiting: WaitingQueue,
+    deliveries: Sequence[LeasedMessage],
+    acks: Sequence[ItemResult] | None,
+    *,
+    listed: bool,
+) -> Reply:
+    content_type = reply_type(request)
+    try:
+        if acks is not None and waiting.confirm is not None:
+            await waiting.confirm()
+        size = _size(deliveries)
+        if acks is None:
+            body = await converted(size, encode_deliveries, deliveries, content_type, listed)
+        else:
+            body = await converted(size, encode_consumed, deliveries, content_type, acks)
+    except BaseException:
+        waiting.give_back(deliveries)
+        raise
+    return Reply(body, content_type, undelivered=partial(_take_back, waiting, deliveries))
+
+
+def _size(deliveries: Sequence[LeasedMessage]) -> int:
+    return sum([len(message.payload) + len(message.metadata) for message, _, _ in deliveries])
+
+
+def _take_back(waiting: WaitingQueue, deliveries: Sequence[LeasedMessage], begun: bool) -> None:
+    if not begun:
+        waiting.give_back(deliveries)
+        return
+    # The attempt counts: a message that no client can read to its end must become a dead letter.
+    waiting.each(
+        lambda delivery, now: waiting.queue.nack(
+            delivery.message.id, delivery.lease, now, reason="the reply was cut off"
+        ),
+        deliveries,
+    )
+
+
+def _acking(queue: MessageQueue) -> Act[Ack]:
+    ack = queue.ack
+    return lambda item, now: ack(item.id, item.lease, now)
 
 
 def _nacking(queue: MessageQueue) -> Act[Nack]:
@@ -150,13 +279,12 @@ def _extending(queue: MessageQueue) -> Act[Extend]:
     return lambda item, now: queue.extend(item.id, item.lease, now, item.visibility_timeout_s)
 
 
-def _published(message: Message, outcome: Outcome) -> PublishResult:
-    if outcome is None:
-        return PublishResult(message.id, "accepted")
-    if isinstance(outcome, State):
-        return PublishResult(message.id, "duplicate", held=_HELD[outcome])
-    return PublishResult(message.id, "refused", code=outcome.code)
-
-
-def _partly(request: web.Request, error: RequestError, results: list[PublishResult]) -> Answer:
-    return answer(request, ErrorReply(error.code, error.message, results), status=error.status)
+def _item_results(
+    items: Sequence[Ack | Nack | Extend], errors: Sequence[RequestError | None]
+) -> list[ItemResult]:
+    return [
+        ItemResult(item.id, ok=True)
+        if error is None
+        else ItemResult(item.id, ok=False, code=error.code, message=error.message)
+        for item, error in zip(items, errors, strict=True)
+    ]

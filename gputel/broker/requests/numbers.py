@@ -1,4 +1,4 @@
-"""The numbers of queues and of the journal, the same for ``GET /stats`` and ``GET /metrics``."""
+"""The numbers of queues and of the journal, for ``GET /stats`` and ``GET /metrics``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BOUNDS = [*map(floatToGoString, Latency.BOUNDS), "+Inf"]
 
 
 def queue_numbers(waiting: WaitingQueue) -> dict[str, int | float]:
-    """What a queue holds now, its bounds, and what it has counted."""
+    """What a queue holds now, its bounds, and its counters."""
     queue = waiting.queue
     oldest = queue.oldest_ready()
     return {
@@ -46,12 +46,12 @@ def queue_numbers(waiting: WaitingQueue) -> dict[str, int | float]:
 
 
 def latencies(waiting: WaitingQueue) -> dict[str, Latency]:
-    """How long messages of a queue waited, and were worked on."""
+    """How long messages of a queue waited, and how long consumers worked on them."""
     return {"wait_s": waiting.queue.waits, "work_s": waiting.queue.work}
 
 
 def latency_summary(latency: Latency) -> dict[str, int | float]:
-    """A latency in few numbers, in seconds; quantiles are as close as its buckets are."""
+    """A summary of a latency in seconds; the quantiles are as exact as its buckets."""
     count = latency.count
     return {
         "count": count,
@@ -62,16 +62,16 @@ def latency_summary(latency: Latency) -> dict[str, int | float]:
 
 
 def total_numbers(total: Total) -> dict[str, int]:
-    """What all queues hold together, and what waits to come in."""
+    """The bytes of all queues together, and those that wait for room."""
     return {
-        "bytes": total.held,
+        "bytes": total.used,
         "max_bytes": total.max_bytes,
         "waiting_bytes": total.waiting,
     }
 
 
 def journal_numbers(journal: Journal) -> dict[str, int]:
-    """What the journal takes and holds."""
+    """The size of the journal and of its live messages."""
     space = journal.space
     segments = [*space.sealed, *space.spares, *([space.current] if space.current else [])]
     return {
@@ -83,7 +83,7 @@ def journal_numbers(journal: Journal) -> dict[str, int]:
 
 
 def metrics_of(queues: Queues) -> AbstractContextManager[None]:
-    """Let scrapes read these queues and their journal while the context lasts."""
+    """Let ``GET /metrics`` read these queues and their journal while the context lasts."""
     return metrics.BROKER.read_from(lambda: _read(queues))
 
 
@@ -104,14 +104,14 @@ def _write(
     journal: dict[str, int],
 ) -> Iterable[Metric]:
     for number, family in metrics.BROKER_QUEUE.items():
-        made = metrics.empty(family)
-        if isinstance(made, HistogramMetricFamily):
+        built = metrics.empty(family)
+        if isinstance(built, HistogramMetricFamily):
             for queue, latencies_of in timed:
-                _add_latency(made, queue, latencies_of[number])
+                _add_latency(built, queue, latencies_of[number])
         else:
             for queue, values in numbers:
-                made.add_metric([queue], values[number])
-        yield made
+                built.add_metric([queue], values[number])
+        yield built
     for families, values_of in ((metrics.BROKER_TOTAL, total), (metrics.BROKER_JOURNAL, journal)):
         for number, value in values_of.items():
             gauge = metrics.empty(families[number])
@@ -120,6 +120,6 @@ def _write(
 
 
 def _add_latency(family: HistogramMetricFamily, queue: str, latency: Latency) -> None:
-    if latency.count:  # an empty one would only be long
+    if latency.count:  # an empty histogram would only make the reply longer
         buckets = zip(_BOUNDS, accumulate(latency.counts), strict=True)
         family.add_metric([queue], list(buckets), latency.total_s)

@@ -1,4 +1,4 @@
-"""The requests about queues as such: which there are, and the options of one."""
+"""The requests about queues: list, declare and delete."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from msgspec import UNSET
 from gputel.broker.queues.queues import Queues
 from gputel.broker.queues.waiting import WaitingQueue
 from gputel.broker.requests import arguments as query
-from gputel.broker.requests.exchange import read_items, reply, request_type
+from gputel.broker.requests.encoding import decode_options
+from gputel.broker.requests.exchange import read_items, request_type, response
 from gputel.config.settings import BrokerSettings
 from gputel.errors import BadRequest
-from gputel.mq.wire.encoding import decode_options
 
 
 class QueueHandlers:
-    """Answers which queues there are; declares queues, and deletes them."""
+    """Lists, declares and deletes queues."""
 
     def __init__(self, queues: Queues, settings: BrokerSettings) -> None:
         self._queues = queues
@@ -33,26 +33,26 @@ class QueueHandlers:
         """``GET /queues``: every queue, by name."""
         query.read(request.query)
         queues = [_summary(name, waiting) for name, waiting in self._queues.items()]
-        return reply(request, {"queues": queues})
+        return response(request, {"queues": queues})
 
     async def declare(self, request: web.Request) -> web.Response:
-        """``PUT /queues/NAME``: make a queue that stays, with options."""
+        """``PUT /queues/NAME``: declare a queue, with options."""
         query.read(request.query)
         name = query.queue_name(request.match_info["name"])
         body = await read_items(request, self._settings)
         options = decode_options(body, request_type(request))
         ordered = None if options.ordered_keys is UNSET else options.ordered_keys
         waiting = await self._queues.declare_for_good(name, ordered_keys=ordered)
-        return reply(request, _summary(name, waiting))
+        return response(request, _summary(name, waiting))
 
     async def delete(self, request: web.Request) -> web.Response:
-        """``DELETE /queues/NAME?force=``: forget a queue, with all that it holds if forced."""
+        """``DELETE /queues/NAME?force=``: delete a queue; with force, its messages too."""
         (force,) = query.read(request.query, _FORCE)
         name = query.queue_name(request.match_info["name"])
         if await read_items(request, self._settings):
             raise BadRequest("a delete takes no body")
         purged = await self._queues.delete(name, force=bool(force))
-        return reply(request, {"name": name, "purged": purged})
+        return response(request, {"name": name, "purged": purged})
 
 
 def _yes_or_no(text: str) -> int:

@@ -1,4 +1,4 @@
-"""The requests that look and change nothing: statistics, and the messages that are next."""
+"""The requests that only read: statistics, and the next messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from aiohttp import web
 
 from gputel.broker.queues.queues import DEFAULT, Queues
 from gputel.broker.requests import arguments as query
-from gputel.broker.requests.exchange import converted, reply, reply_type, reserve
+from gputel.broker.requests.encoding import encode, payload_text, shown_metadata
+from gputel.broker.requests.exchange import converted, reply_type, reserve, response
 from gputel.broker.requests.numbers import (
     journal_numbers,
     latencies,
@@ -17,18 +18,17 @@ from gputel.broker.requests.numbers import (
     total_numbers,
 )
 from gputel.config.settings import BrokerSettings
-from gputel.mq.core.message import Message
-from gputel.mq.wire.encoding import encode, payload_text, shown_metadata
+from gputel.mq.core.message import QueuedMessage
 from gputel.mq.wire.protocol import MAX_BYTES, MSGPACK
 
 _PEEK = 10
 _PEEK_PAYLOAD_BYTES = 65_536
-_PEEK_MAX = query.Argument("max", query.whole, 1, 1_000)
-_MAX_PAYLOAD_BYTES = query.Argument("max_payload_bytes", query.whole, 0, MAX_BYTES)
+_PEEK_MAX = query.Argument("max", query.whole_number, 1, 1_000)
+_MAX_PAYLOAD_BYTES = query.Argument("max_payload_bytes", query.whole_number, 0, MAX_BYTES)
 
 
 class StatsHandlers:
-    """Answers what a queue holds and has done, and what it would deliver next."""
+    """Answers the statistics of a queue, and its next messages."""
 
     def __init__(self, queues: Queues, settings: BrokerSettings) -> None:
         self._queues = queues
@@ -40,7 +40,7 @@ class StatsHandlers:
         app.router.add_get("/peek", self.peek)
 
     async def stats(self, request: web.Request) -> web.Response:
-        """``GET /stats``: what a queue holds, its bounds, what it has counted and timed."""
+        """``GET /stats``: what a queue holds, its bounds, counters and latencies."""
         (name,) = query.read(request.query, query.QUEUE)
         waiting = self._queues.existing(name)
         journal = self._queues.journal
@@ -53,10 +53,10 @@ class StatsHandlers:
             "broker": total_numbers(self._queues.total),
             "journal": journal and journal_numbers(journal),
         }
-        return reply(request, values)
+        return response(request, values)
 
     async def peek(self, request: web.Request) -> web.Response:
-        """``GET /peek?max=&max_payload_bytes=``: the messages that are next, not leased."""
+        """``GET /peek?max=&max_payload_bytes=``: the next messages, without a lease."""
         name, most, largest = query.read(request.query, query.QUEUE, _PEEK_MAX, _MAX_PAYLOAD_BYTES)
         waiting = self._queues.existing(name)
         if largest is None:
@@ -77,11 +77,11 @@ class StatsHandlers:
         return web.Response(body=body, content_type=content_type)
 
 
-_Shown = tuple[dict[str, Any], Message, bool]
-"""What is told of a message, the message, and whether its payload is told too."""
+_Shown = tuple[dict[str, Any], QueuedMessage, bool]
+"""The summary of a message, the message, and whether its payload is shown."""
 
 
-def _summary(message: Message, now: float) -> dict[str, Any]:
+def _summary(message: QueuedMessage, now: float) -> dict[str, Any]:
     return {
         "id": message.id,
         "key": message.key,
@@ -95,12 +95,12 @@ def _summary(message: Message, now: float) -> dict[str, Any]:
 
 
 def _encode(shown: list[_Shown], content_type: str) -> bytes:
-    for told, message, with_payload in shown:
-        told["metadata"] = shown_metadata(message, content_type)
+    for summary, message, with_payload in shown:
+        summary["metadata"] = shown_metadata(message, content_type)
         if not with_payload:
             continue
         if content_type == MSGPACK:
-            told["payload"] = message.payload
+            summary["payload"] = message.payload
         else:
-            told["payload"], told["encoding"] = payload_text(message.payload)
-    return encode([told for told, _, _ in shown], content_type)
+            summary["payload"], summary["encoding"] = payload_text(message.payload)
+    return encode([summary for summary, _, _ in shown], content_type)

@@ -51,7 +51,7 @@ async def _follow(
 ) -> None:
     """Follow one name: the file that has it, then the next that gets it; tell of each."""
     from gputel.cli.ingest.job import ingest_source
-    from gputel.streamer.following import Following
+    from gputel.streamer.following import FollowingStreamer
 
     ended: set[str] = set()
     waiting = False
@@ -65,7 +65,7 @@ async def _follow(
             continue
         report = await ingest_source(
             process, opened, source.name, rejects, lambda _: None,
-            append=bool(ended), streamer=Following,
+            append=bool(ended), streamer=FollowingStreamer,
         )  # fmt: skip
         waiting = False
         ended.add(opened.stream_id)

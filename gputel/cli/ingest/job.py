@@ -13,9 +13,10 @@ from gputel.cli.ingest.rejects import Rejects
 from gputel.cli.ingest.report import DeadChunk, Report
 from gputel.errors import StoreUnavailable
 from gputel.roles.process import Process
-from gputel.store.write.streams import Lease, Progress, Streams
+from gputel.store.write.streams import ChunkLease, Progress, Streams
 from gputel.streamer.open_source import OpenSource, open_source
-from gputel.streamer.streamer import SourceChunk, Streamer
+from gputel.streamer.publisher import ReadChunk
+from gputel.streamer.streamer import Streamer
 
 _POLL_S = 0.1
 _EXAMPLES = 5  # rejects that the report itself shows
@@ -31,10 +32,10 @@ class Job:
         self._rejects = rejects
         self._seen: set[int] = set()  # the first rows of chunks
         self._rows_read = self._rows_rejected = 0
-        self.dead: Lease | None = None
+        self.dead: ChunkLease | None = None
         self.examples: list[str] = []
 
-    def chunk_read(self, chunk: SourceChunk) -> None:
+    def chunk_read(self, chunk: ReadChunk) -> None:
         """Count a chunk once, however often it is read."""
         if chunk.first_row in self._seen:
             return
@@ -53,7 +54,7 @@ class Job:
                 for reject in chunk.rejects[:room]
             ]
 
-    def chunk_dead(self, lease: Lease) -> None:
+    def chunk_dead(self, lease: ChunkLease) -> None:
         """Remember a chunk that is among the dead letters."""
         self.dead = lease
 

@@ -11,7 +11,7 @@ from gputel.errors import SourceError
 from gputel.owned_files import open_output, output_place
 
 if TYPE_CHECKING:
-    from gputel.streamer.streamer import SourceChunk
+    from gputel.streamer.publisher import ReadChunk
 
 SUFFIX = ".rejects.csv"
 _COLUMNS = ("file", "line", "column", "reason", "text")
@@ -35,7 +35,7 @@ class Rejects:
         if not os.access(place, os.W_OK):
             raise SourceError(_not_written(self.path, "no such directory, or no right to write"))
 
-    def write(self, source: str, chunk: SourceChunk) -> None:
+    def write(self, source: str, chunk: ReadChunk) -> None:
         """Keep the rejects of one chunk. Raises SourceError when they cannot be written."""
         try:
             if self._file is None:

@@ -12,7 +12,7 @@ from gputel.broker.durable.declarations import BadDeclarations, Declarations
 from gputel.cli.terminal import say
 from gputel.errors import UsageError
 from gputel.mq.journal.files import lock_directory, segments_in
-from gputel.mq.journal.recovery import Recovered, recover
+from gputel.mq.journal.recovery import Recovery, recover
 
 
 @click.command("verify")
@@ -41,7 +41,7 @@ def _declared(directory: Path, damage: list[str]) -> str:
         return "unknown"
 
 
-def _show(recovered: Recovered, declared: str, damage: list[str]) -> None:
+def _show(recovered: Recovery, declared: str, damage: list[str]) -> None:
     dead = sum(found.stored.dead for found in recovered.live.values())
     say(f"segments   {len(recovered.segments)}")
     say(f"records    {recovered.records}")

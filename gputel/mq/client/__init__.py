@@ -6,8 +6,14 @@
 from gputel.mq.client.calls import ConsumeEnded, PublishIncomplete
 from gputel.mq.client.client import MOST_REFUSALS, QueueClient
 from gputel.mq.client.consumer import Message
-from gputel.mq.wire.protocol import Consumed, Delivery, ItemResult, Peeked, PublishResult
-from gputel.mq.wire.protocol import Outgoing as OutgoingMessage
+from gputel.mq.wire.protocol import (
+    Consumed,
+    Delivery,
+    ItemResult,
+    OutgoingMessage,
+    Peeked,
+    PublishResult,
+)
 
 __all__ = [
     "MOST_REFUSALS",

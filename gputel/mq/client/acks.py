@@ -1,4 +1,4 @@
-"""Acks that nobody waits for: they ride with the next consume, or go by themselves soon after."""
+"""Acks that no caller waits for: sent with the next consume, or alone soon after."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Item = tuple[str, str]
 """Id and lease."""
 Send = Callable[[Sequence[Item]], Awaitable[list[ItemResult]]]
 
-_LINGER_S = 0.003  # an ack waits so long for a consume to ride with
+_LINGER_S = 0.003  # an ack waits this long for a consume that takes it along
 _AGAIN_S = 0.5
-_MOST = 500  # acks that wait for company
+_MOST = 500  # acks that wait to be sent together
 
 
 class Acks:
-    """Acks of one consumer. One that is lost with its broker is tried again for ``keep_s``."""
+    """Acks of one consumer. When the broker is away, an ack is tried again for ``keep_s``."""
 
     def __init__(self, send: Send, keep_s: float) -> None:
         self._send = send
         self._keep_s = keep_s
-        self._waiting: dict[Item, float] = {}  # and when trying stops: the loop's seconds
+        self._waiting: dict[Item, float] = {}  # and until when to try: the loop's seconds
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -36,20 +36,20 @@ class Acks:
             self._within(_LINGER_S)
 
     def take(self) -> dict[Item, float]:
-        """What waits, for a consume to carry; ``put_back`` them if it fails."""
+        """Remove and return all waiting acks; ``put_back`` them if sending fails."""
         taken, self._waiting = self._waiting, {}
         self._stop_timer()
         return taken
 
     def put_back(self, items: dict[Item, float]) -> None:
-        """These may not have been done: do them again, which does no harm."""
+        """Send these again; an ack that was done already does no harm."""
         now = asyncio.get_running_loop().time()
         self._waiting |= {item: until for item, until in items.items() if until > now}
         if self._waiting:
             self._within(_AGAIN_S)
 
     async def aclose(self) -> None:
-        """Send what waits, once."""
+        """Send the waiting acks once."""
         if self._task is not None:
             await asyncio.wait((self._task,))
         if items := self.take():

@@ -1,7 +1,7 @@
-"""Where brokers are: one URL, a list of URLs, or a DNS name with an address for every broker.
+"""The addresses of brokers: one URL, a list of URLs, or a DNS name with one address a broker.
 
 ``http://a:8081`` is one broker, ``http://a:8081,http://b:8081`` are two, and ``dns+http://name:8081``
-are all that the name resolves to, looked up again every few seconds.
+are all addresses of the name, looked up again every few seconds.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ def split(url: str | Sequence[str]) -> list[str]:
 
 
 def are_several(url: str | Sequence[str]) -> bool:
-    """Whether this may be more than one broker."""
+    """Whether the text or list may name more than one broker."""
     addresses = split(url)
     return len(addresses) > 1 or any(address.startswith(DNS) for address in addresses)
 
 
 async def resolve(address: str) -> list[str]:
-    """The URLs that an address stands for, in order. Raises OSError when the name is not found."""
+    """The URLs of an address, sorted. Raises OSError when the name is not found."""
     if not address.startswith(DNS):
         return [address]
     parts = urlsplit(address.removeprefix(DNS))
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(_LOOKUP_S):
-        found = await loop.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
-    hosts = {f"[{place[0]}]" if ":" in str(place[0]) else str(place[0]) for *_, place in found}
-    return [f"http://{host}:{parts.port or 80}{parts.path}" for host in sorted(hosts)]
+        results = await loop.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+    hosts = {str(socket_address[0]) for *_, socket_address in results}
+    names = sorted(f"[{host}]" if ":" in host else host for host in hosts)
+    return [f"http://{name}:{parts.port or 80}{parts.path}" for name in names]

@@ -1,4 +1,4 @@
-"""Calls to one broker: a request and its decoded reply, or what the broker's refusal means."""
+"""Calls to one broker: a request and its decoded reply, or the error that the broker answers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from gputel.errors import (
     RequestError,
     Unauthorized,
 )
-from gputel.mq.client.http import Late, Request, Wire
-from gputel.mq.wire.metadata import UNREADABLE
-from gputel.mq.wire.protocol import MSGPACK, ErrorReply, ItemResult, PublishResult
+from gputel.mq.client.http import HttpClient, HttpRequest, Late
+from gputel.mq.wire.protocol import MSGPACK, UNREADABLE, ErrorReply, ItemResult, PublishResult
 
 T = TypeVar("T")
 
-_GRACE_S = 30.0  # beyond the wait that the broker was asked for
+_GRACE_S = 30.0  # added to the wait that the request asks for
 _HEADERS = {"Content-Type": MSGPACK, "Accept": MSGPACK}
 _ERRORS: dict[str, type[GputelError]] = {kind.code: kind for kind in RequestError.__subclasses__()}
 _ERROR = msgspec.msgpack.Decoder(ErrorReply)
@@ -32,7 +31,7 @@ _JSON_ERROR = msgspec.json.Decoder(ErrorReply)
 
 
 class PublishIncomplete(QueueFull):
-    """The queue stayed full, or closed, before a list was through; ``results`` tells of each."""
+    """The queue was full or closed before all were accepted; ``results`` has one for each."""
 
     def __init__(self, message: str, results: list[PublishResult]) -> None:
         super().__init__(message)
@@ -40,7 +39,7 @@ class PublishIncomplete(QueueFull):
 
 
 class ConsumeEnded(QueueClosed):
-    """The queue is closed and empty; ``acks`` tells of the acks that came with the consume."""
+    """The queue is closed and empty; ``acks`` has the results of the acks sent with the consume."""
 
     def __init__(self, message: str, acks: list[ItemResult]) -> None:
         super().__init__(message)
@@ -55,7 +54,7 @@ class Calls:
     ) -> None:
         self._url = url
         shown = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self.wire = Wire(url, {**_HEADERS, **shown}, tls)
+        self.wire = HttpClient(url, {**_HEADERS, **shown}, tls)
 
     async def call(
         self,
@@ -71,13 +70,13 @@ class Calls:
     ) -> T:
         """GET without a body, else POST, or as ``method`` says; an argument of None is left out.
 
-        ``waits_s`` is how long the broker may take by right, ``again`` whether it may see the
-        request twice. Raises BrokerUnavailable and what the broker refuses with.
+        ``waits_s`` is how long the broker may wait before it answers, ``again`` whether it may
+        receive the request twice. Raises BrokerUnavailable, or the error that the broker answers.
         """
-        given = [f"{name}={_text(a)}" for name, a in arguments.items() if a is not None]
-        target = f"{path}?{'&'.join(given)}" if given else path
+        query = [f"{name}={_text(a)}" for name, a in arguments.items() if a is not None]
+        target = f"{path}?{'&'.join(query)}" if query else path
         verb = method or ("GET" if body is None else "POST")
-        request = Request(verb, target, body or b"", again)
+        request = HttpRequest(verb, target, body or b"", again)
         try:
             status, reply = await self.wire.exchange(request, waits_s + _GRACE_S, late)
         except TimeoutError:
@@ -92,9 +91,9 @@ class Calls:
             raise self.misunderstood(error) from None
 
     def misunderstood(self, why: object) -> BrokerUnavailable:
-        """The error for a reply that cannot be read: another try may bring one that can."""
+        """The error for a reply that cannot be read; another try may work."""
         return BrokerUnavailable(
-            f"the reply of {self._url} is not understood, it may be no broker: {why}"
+            f"the reply of {self._url} cannot be read, it may not be a broker: {why}"
         )
 
     async def each(
@@ -108,7 +107,7 @@ class Calls:
         waits_s: float = 0.0,
         again: bool = False,
     ) -> list[T]:
-        """A call that is answered with one result for each item."""
+        """A call whose reply has one result for each item."""
         results = await self.call(path, arguments, body, reading, waits_s=waits_s, again=again)
         if len(results) != len(items):
             raise self.misunderstood(f"{len(results)} results for {len(items)} items")

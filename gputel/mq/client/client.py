@@ -10,27 +10,27 @@ from typing import Any
 
 from gputel.mq.client.acks import Acks
 from gputel.mq.client.consumer import Message, messages
-from gputel.mq.client.requests import Requests
+from gputel.mq.client.requests import RequestClient
 from gputel.mq.client.sender import Sender
 from gputel.mq.wire.ids import new_id
-from gputel.mq.wire.protocol import Outgoing, PublishResult
+from gputel.mq.wire.protocol import OutgoingMessage, PublishResult
 
 MOST_REFUSALS = 5
-"""Refusals in a row that a worker takes: one may be of a request that was damaged on the way."""
+"""Refusals in a row before a worker gives up: a request may have been damaged on the way."""
 
 
-class QueueClient(Requests):
+class QueueClient(RequestClient):
     """A client of the queue, as an async context manager. Calls may run side by side.
 
-    ``url`` is one broker's; ``gputel.mq.connect`` makes a client of one or of several. ``token`` is
-    shown to it; ``tls`` is how one at an https:// address is known, by default as this machine
-    knows others.
+    ``url`` is the address of one broker; ``gputel.mq.connect`` takes several as well. ``token`` is
+    sent with every request. ``tls`` verifies a broker at an https:// address; the default trusts
+    the certificates that this machine trusts.
 
-    ``queue`` names the queue that a call is for; None is the default one. Every call raises
+    ``queue`` is the name of a queue; None is the default one. Every call raises
     BrokerUnavailable when the broker cannot be reached or does not answer in time; trying again
-    is safe, because the broker refuses an id that it holds. Beside what each call names, it raises
-    the RequestError that the broker answers with, such as UnknownQueue, TooManyQueues or
-    BadRequest; ``retriable`` tells those that pass.
+    is safe, because the broker refuses an id that it holds. A call also raises the RequestError
+    that the broker answers, such as UnknownQueue, TooManyQueues or BadRequest; ``retriable`` is
+    True for an error that may pass.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class QueueClient(Requests):
         metadata: dict[str, Any] | None = None,
         queue: str | None = None,
     ) -> PublishResult:
-        """Publish one message; sends that run side by side share their requests.
+        """Publish one message; concurrent sends share their requests.
 
-        Tries again while the broker is away or full, for ``patience_s`` at most, which does no
-        harm: the broker knows the id, given here or made. Then raises BrokerUnavailable,
-        QueueFull or JournalFull; at once QueueClosed or PayloadTooLarge.
+        Tries again while the broker is away or full, for ``patience_s`` at most, then raises
+        BrokerUnavailable, QueueFull or JournalFull. A retry makes no second message, because the
+        id stays the same. Raises QueueClosed and PayloadTooLarge at once.
         """
         name = new_id() if id is None else id
-        message = Outgoing(id=name, key=key, payload=payload, metadata=metadata or {})
+        message = OutgoingMessage(id=name, key=key, payload=payload, metadata=metadata or {})
         sender = self._senders.get(queue)
         if sender is None:
             publish = partial(self.publish, queue=queue)
@@ -90,7 +90,7 @@ class QueueClient(Requests):
     ) -> AsyncGenerator[Message, None]:
         """Messages one after another, ``async for``, until the broker is closed and empty.
 
-        Leases are extended until a message is acked or given back; end with ``aclosing`` so that
-        what was fetched ahead is given back too. A broker that is away is waited for.
+        Leases are extended until a message is acked or given back. Use ``aclosing``, so that
+        messages fetched ahead are given back too. While the broker is away, it waits.
         """
         return messages(self, self._acks, prefetch, visibility_timeout_s, queue)

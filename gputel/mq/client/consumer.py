@@ -1,4 +1,4 @@
-"""Messages one after another, each with its own ack, and with leases that last while one works."""
+"""Messages one after another, each with its own ack; leases are extended while one works."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Self
 from gputel.backoff import Backoff
 from gputel.errors import GputelError, QueueClosed
 from gputel.mq.client.acks import Acks, Item
-from gputel.mq.client.requests import Requests
+from gputel.mq.client.requests import RequestClient
 from gputel.mq.wire.protocol import Delivery
 
 _WAIT_S = 20.0
@@ -33,20 +33,20 @@ class Message:
         self.settled = False
 
     async def ack(self) -> bool:
-        """End the message. False: its lease had run out, so another consumer may get it."""
+        """Ack the message. False: its lease had run out, so another consumer may get it."""
         self._settle()
         holder = self._holder
         return (await holder.client.ack([(self.id, self.lease)], queue=holder.queue))[0].ok
 
     async def nack(self, delay_s: float = 0.0, reason: str = "", dead: bool = False) -> bool:
-        """Give it back, at once or after ``delay_s``, or make it a dead letter. As ``ack``."""
+        """Give it back, at once or after ``delay_s``, or make it dead. Returns as ``ack``."""
         self._settle()
         holder, items = self._holder, [(self.id, self.lease)]
         results = await holder.client.nack(items, delay_s, reason, dead, queue=holder.queue)
         return results[0].ok
 
     async def extend(self, visibility_timeout_s: float) -> bool:
-        """Let the lease last so long from now; the consumer does this by itself. As ``ack``."""
+        """Extend the lease from now; the consumer does this by itself. Returns as ``ack``."""
         holder, items = self._holder, [(self.id, self.lease)]
         results = await holder.client.extend(items, visibility_timeout_s, queue=holder.queue)
         return results[0].ok
@@ -71,42 +71,44 @@ class Message:
 
     def _settle(self) -> None:
         self.settled = True
-        self._holder.held.pop(self.lease, None)
+        self._holder.pending.pop(self.lease, None)
 
 
 class Holder:
-    """What one consumer holds; ``keep`` extends the leases until it is cancelled."""
+    """The leased messages of one consumer; ``keep`` extends the leases until it is cancelled."""
 
-    def __init__(self, client: Requests, visibility_timeout_s: float, queue: str | None) -> None:
+    def __init__(
+        self, client: RequestClient, visibility_timeout_s: float, queue: str | None
+    ) -> None:
         self.client = client
         self.queue = queue
-        self.held: dict[str, Message] = {}
+        self.pending: dict[str, Message] = {}
         self.acks = Acks(partial(client.ack, queue=queue), visibility_timeout_s)
         self._timeout_s = visibility_timeout_s
 
     async def keep(self) -> None:
-        """Extend every lease three times within each of its spans."""
+        """Extend every lease each third of the visibility timeout."""
         while True:
             await asyncio.sleep(self._timeout_s / 3)
-            items = [(message.id, message.lease) for message in self.held.values()]
-            with contextlib.suppress(GputelError):  # away for now: the next time, or never
+            items = [(message.id, message.lease) for message in self.pending.values()]
+            with contextlib.suppress(GputelError):  # away: try again in the next round
                 results = await self.client.extend(items, self._timeout_s, queue=self.queue)
                 for (_, lease), result in zip(items, results, strict=True):
                     if not result.ok:
-                        self.held.pop(lease, None)
+                        self.pending.pop(lease, None)
 
     async def fetch(self, most: int) -> list[Message]:
-        """The next messages, at most so many; acks that wait go with the request."""
+        """The next messages, at most ``most``; waiting acks are sent with the request."""
         acks = self.acks.take()
         try:
-            got = await self._fetch(list(acks), most)
+            deliveries = await self._fetch(list(acks), most)
         except QueueClosed:
             raise  # the acks were done
         except BaseException:
             self.acks.put_back(acks)
             raise
-        messages = [Message(self, delivery) for delivery in got]
-        self.held.update({message.lease: message for message in messages})
+        messages = [Message(self, delivery) for delivery in deliveries]
+        self.pending.update({message.lease: message for message in messages})
         return messages
 
     async def _fetch(self, acks: list[Item], most: int) -> list[Delivery]:
@@ -119,7 +121,7 @@ class Holder:
 
 
 async def messages(
-    client: Requests,
+    client: RequestClient,
     open_acks: set[Acks],
     prefetch: int,
     visibility_timeout_s: float,
@@ -127,8 +129,8 @@ async def messages(
 ) -> AsyncGenerator[Message, None]:
     """Yield messages until the broker is closed and empty; leases last until each is settled.
 
-    A broker that is away is waited for. When the generator is closed, what it fetched and did
-    not yield is given back. ``open_acks`` are those that the client has to close.
+    While the broker is away, it waits. When the generator is closed, messages that it fetched and
+    did not yield are given back. The client closes what is in ``open_acks``.
     """
     holder = Holder(client, visibility_timeout_s, queue)
     open_acks.add(holder.acks)

@@ -1,7 +1,7 @@
-"""A thin HTTP/1.1 client for one server: whole requests out, whole replies in, connections kept.
+"""A thin HTTP/1.1 client for one server: complete requests and replies, connections kept alive.
 
-It speaks only what the broker speaks: a reply has a Content-Length, and a request is one write.
-Anything else that answers is refused as no broker.
+It supports only what the broker sends: every reply has a Content-Length, and a request is one
+write. Any other reply is an error: the server is not a broker.
 """
 
 from __future__ import annotations
@@ -10,23 +10,21 @@ import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
-
-from gputel.mq.client.connection import Connection, Lost, Reply
-
-Late = Callable[[Reply], Awaitable[None]]
-"""What is done with a reply that arrives after its caller has gone."""
 
 _CONNECT_TIMEOUT_S = 5.0
 _MAX_IDLE = 128  # connections kept for later
-_IDLE_S = 30.0  # a proxy may drop what was idle for longer: it is not used again
+_IDLE_S = 30.0  # older connections are not used: a proxy may have dropped them
 _FAREWELL_S = 2.0
 _ONE_WRITE_BYTES = 65_536
+_MAX_HEAD_BYTES = 32_768
+_END = b"\r\n\r\n"
+_LENGTH = b"\r\ncontent-length:"
 
 
-class Request(NamedTuple):
-    """One request: where to, what, and whether the server may see it twice."""
+class HttpRequest(NamedTuple):
+    """One request; ``again``: whether the server may receive it twice."""
 
     method: str
     target: str
@@ -34,8 +32,31 @@ class Request(NamedTuple):
     again: bool = False
 
 
-class Wire:
-    """Exchanges with one server. As many connections are open as calls run side by side."""
+class HttpReply(NamedTuple):
+    """Status and body of a reply."""
+
+    status: int
+    body: bytes
+
+
+class ConnectionLost(ConnectionError):
+    """The connection ended before the reply was complete; ``begun``: a part of it had come."""
+
+    def __init__(self, text: str, *, begun: bool) -> None:
+        super().__init__(text)
+        self.begun = begun
+
+
+class NotABroker(ConnectionError):
+    """The reply is not one that a broker sends."""
+
+
+Late = Callable[[HttpReply], Awaitable[None]]
+"""Gets a reply that arrives after its caller was cancelled."""
+
+
+class HttpClient:
+    """The requests to one server. There is one connection for each concurrent call."""
 
     def __init__(
         self, url: str, headers: dict[str, str], tls: ssl.SSLContext | None = None
@@ -50,12 +71,12 @@ class Wire:
         self._prefix = parts.path.rstrip("/")
         lines = {"Host": parts.netloc.rpartition("@")[2], **headers}
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        self._idle: list[Connection] = []
+        self._idle: list[BrokerConnection] = []
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def aclose(self) -> None:
-        """Close every connection that is not in use; replies of cancelled calls are awaited."""
+        """Wait for the replies of cancelled calls, then close every idle connection."""
         self._closed = True
         if self._leaving:
             await asyncio.wait(self._leaving)
@@ -63,26 +84,28 @@ class Wire:
             connection.close()
         self._idle.clear()
 
-    async def exchange(self, request: Request, limit_s: float, late: Late | None = None) -> Reply:
-        """Send a request and give its reply. Raises OSError, or TimeoutError after ``limit_s``.
+    async def exchange(
+        self, request: HttpRequest, limit_s: float, late: Late | None = None
+    ) -> HttpReply:
+        """Send a request and return its reply. Raises OSError, or TimeoutError after ``limit_s``.
 
-        A connection that the server had closed meanwhile is replaced; what was sent on it is sent
-        again only if the request says so. Cancelled, with ``late``, it tells the server that it
-        leaves and hands what the server had already answered to ``late``.
+        If the server had closed an idle connection, a new one is opened; the request is sent again
+        only if ``again`` is set. When it is cancelled and ``late`` is set, it tells the server, and
+        calls ``late`` with a reply that the server had sent already.
         """
         data = self._bytes_of(request)
         connection = self._take()
         if connection is not None:
             try:
                 return await self._exchange_on(connection, data, limit_s, late)
-            except Lost as error:
+            except ConnectionLost as error:
                 if error.begun or not request.again:
                     raise
         return await self._exchange_on(await self._connect(), data, limit_s, late)
 
     async def _exchange_on(
-        self, connection: Connection, data: list[bytes], limit_s: float, late: Late | None
-    ) -> Reply:
+        self, connection: BrokerConnection, data: list[bytes], limit_s: float, late: Late | None
+    ) -> HttpReply:
         future = connection.send(data, limit_s)
         try:
             reply = await future
@@ -95,7 +118,7 @@ class Wire:
         self._keep(connection)
         return reply
 
-    def _take(self) -> Connection | None:
+    def _take(self) -> BrokerConnection | None:
         oldest = time.monotonic() - _IDLE_S
         while self._idle:
             connection = self._idle.pop()
@@ -104,21 +127,21 @@ class Wire:
             connection.close()
         return None
 
-    def _keep(self, connection: Connection) -> None:
+    def _keep(self, connection: BrokerConnection) -> None:
         if self._closed or not connection.usable or len(self._idle) >= _MAX_IDLE:
             connection.close()
         else:
             self._idle.append(connection)
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> BrokerConnection:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(_CONNECT_TIMEOUT_S):
             _, connection = await loop.create_connection(
-                lambda: Connection(loop), self._host, self._port, ssl=self._ssl
+                lambda: BrokerConnection(loop), self._host, self._port, ssl=self._ssl
             )
         return connection
 
-    def _bytes_of(self, request: Request) -> list[bytes]:
+    def _bytes_of(self, request: HttpRequest) -> list[bytes]:
         head = (
             f"{request.method} {self._prefix}{request.target} HTTP/1.1\r\n{self._headers}"
             f"Content-Length: {len(request.body)}\r\n\r\n"
@@ -127,15 +150,19 @@ class Wire:
             return [head, request.body]
         return [head + request.body]
 
-    def _leave(self, connection: Connection, answer: asyncio.Future[Reply], late: Late) -> None:
+    def _leave(
+        self, connection: BrokerConnection, answer: asyncio.Future[HttpReply], late: Late
+    ) -> None:
         task = asyncio.get_running_loop().create_task(_farewell(connection, answer, late))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
 
-async def _farewell(connection: Connection, answer: asyncio.Future[Reply], late: Late) -> None:
-    # The server takes the end of our half for a client that left. Either it had answered by then,
-    # and the answer arrives before its own end, or it takes back what it was about to answer.
+async def _farewell(
+    connection: BrokerConnection, answer: asyncio.Future[HttpReply], late: Late
+) -> None:
+    # For the server, the end of our half means that the client left. Either it has answered, and
+    # the reply arrives before its own end, or it takes back what it was about to send.
     try:
         if answer.cancelled():
             reply = await connection.leave(_FAREWELL_S)
@@ -145,3 +172,156 @@ async def _farewell(connection: Connection, answer: asyncio.Future[Reply], late:
             await late(reply)
     finally:
         connection.close()
+
+
+class BrokerConnection(asyncio.Protocol):
+    """One connection, made by ``loop.create_connection``; it serves one request at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[HttpReply] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._parts: list[bytes] = []
+        self._missing: int | None = None  # body bytes to come; None until the head is complete
+        self._status = 0
+        self._received = False
+        self._unclaimed: HttpReply | None = None  # its caller was being cancelled
+        self.usable = True
+        self.used_at = 0.0  # monotonic seconds
+
+    def send(self, data: list[bytes], limit_s: float) -> asyncio.Future[HttpReply]:
+        """Write one request. The future returns the reply, or raises OSError or TimeoutError."""
+        waiter = self._waiter = self._loop.create_future()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            waiter.set_exception(ConnectionLost("the connection was closed", begun=False))
+            return waiter
+        self._timer = self._loop.call_later(limit_s, self._fail, TimeoutError())
+        if len(data) == 1:
+            transport.write(data[0])
+        else:
+            transport.writelines(data)
+        return waiter
+
+    async def leave(self, limit_s: float) -> HttpReply | None:
+        """Tell the server that the caller left. Returns the reply if it was on its way."""
+        if self._unclaimed is not None:
+            return self._unclaimed
+        transport = self._transport
+        if transport is None or not transport.can_write_eof():
+            self.close()
+            return None
+        self._cancel_timer()
+        waiter: asyncio.Future[HttpReply] = self._loop.create_future()
+        self._waiter = waiter
+        self._timer = self._loop.call_later(limit_s, self._fail, TimeoutError())
+        try:
+            transport.write_eof()
+            return await waiter
+        except (OSError, RuntimeError):
+            return None
+
+    def close(self) -> None:
+        """Close at once; data that was not written yet is dropped."""
+        self.usable = False
+        self._cancel_timer()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ------------------------------------------------------------------ called by the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Store the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail the request that waits."""
+        self._transport = None
+        self._fail(
+            ConnectionLost(str(exc or "the broker closed the connection"), begun=self._received)
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Read the next part of the reply."""
+        if self._waiter is None:
+            self.close()  # no request waits
+            return
+        self._received = True
+        if self._missing is None:
+            missing = self._begin(b"".join((*self._parts, data)) if self._parts else data)
+        else:
+            self._parts.append(data)
+            missing = self._missing - len(data)
+        self._missing = missing
+        if missing == 0:
+            self._finish()
+        elif missing is not None and missing < 0:
+            self._fail(NotABroker("the reply is longer than it says"))
+
+    # ------------------------------------------------------------------ inside
+
+    def _begin(self, data: bytes) -> int | None:
+        """Read the head. Returns the body bytes to come; None while the head is incomplete."""
+        self._parts = [data]
+        end = data.find(_END)
+        if end < 0:
+            if len(data) > _MAX_HEAD_BYTES:
+                self._fail(NotABroker("the head of the reply is too long"))
+            return None
+        head = data[: end + 2].lower()
+        try:
+            self._status, length = _framing(head)
+        except ValueError:
+            self._fail(NotABroker(f"the reply is not understood: {data[:40]!r}"))
+            return None
+        if b"\r\nconnection: close\r\n" in head:
+            self.usable = False
+        self._parts = [data[end + 4 :]]
+        return length - len(self._parts[0])
+
+    def _finish(self) -> None:
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        reply = HttpReply(self._status, body)
+        waiter = self._waiter
+        self._forget()
+        self._cancel_timer()
+        self.used_at = time.monotonic()
+        if waiter is not None and not waiter.done():
+            waiter.set_result(reply)
+        else:
+            self._unclaimed = reply
+
+    def _fail(self, error: Exception) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
+        self.close()
+
+    def _forget(self) -> None:
+        self._waiter = None
+        self._parts = []
+        self._missing = None
+        self._received = False
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _framing(head: bytes) -> tuple[int, int]:
+    """Status and length of the body. Raises ValueError for what the broker never sends."""
+    if head[:7] != b"http/1." or b"\r\ntransfer-encoding:" in head:
+        raise ValueError
+    status = int(head[9:12])
+    at = head.find(_LENGTH)
+    if status == 204:
+        return status, 0
+    if at < 0 or status < 200:
+        raise ValueError
+    start = at + len(_LENGTH)
+    text = head[start : head.index(b"\r\n", start)].strip()
+    if not text.isdigit() or head.find(_LENGTH, start) >= 0:
+        raise ValueError
+    return status, int(text)

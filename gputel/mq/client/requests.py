@@ -1,4 +1,4 @@
-"""The requests of a client to one broker: what goes in, what comes out, how it is settled."""
+"""The requests of a client to one broker: publish, consume, settle, and look into queues."""
 
 from __future__ import annotations
 
@@ -8,27 +8,33 @@ import ssl
 from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
 from gputel.errors import GputelError, UsageError
 from gputel.mq.client import addresses
 from gputel.mq.client.calls import Calls
-from gputel.mq.client.connection import Reply
-from gputel.mq.client.inspector import Inspector
+from gputel.mq.client.http import HttpReply
 from gputel.mq.wire.ids import new_id
-from gputel.mq.wire.metadata import UNREADABLE
 from gputel.mq.wire.protocol import (
+    UNREADABLE,
     Ack,
     ConsumeBody,
     Consumed,
+    Deleted,
     Delivery,
     Extend,
+    Held,
+    Holding,
     ItemResult,
+    Lookup,
     Nack,
-    Outgoing,
+    OutgoingMessage,
+    Peeked,
     PublishResult,
+    QueueOptions,
 )
 
 T = TypeVar("T")
@@ -41,10 +47,14 @@ _DELIVERIES = msgspec.msgpack.Decoder(list[Delivery])
 _CONSUMED = msgspec.msgpack.Decoder(Consumed)
 _DELIVERED = msgspec.msgpack.Decoder(list[Delivery] | Consumed)
 _RESULTS = msgspec.msgpack.Decoder(list[ItemResult])
+_HOLDINGS = msgspec.msgpack.Decoder(list[Holding])
+_STATS = msgspec.msgpack.Decoder(dict[str, Any])
+_PEEKED = msgspec.msgpack.Decoder(list[Peeked])
+_DELETED = msgspec.msgpack.Decoder(Deleted)
 
 
-class Requests(Inspector):
-    """The part of a QueueClient that makes one request for each call, while its context lasts."""
+class RequestClient:
+    """The part of a QueueClient in which each call is one request. Use it as a context manager."""
 
     def __init__(
         self, url: str | Sequence[str], token: str | None, tls: ssl.SSLContext | None
@@ -81,12 +91,12 @@ class Requests(Inspector):
 
     async def publish(
         self,
-        messages: Sequence[Outgoing],
+        messages: Sequence[OutgoingMessage],
         wait_s: float | None = None,
         *,
         queue: str | None = None,
     ) -> list[PublishResult]:
-        """Publish the messages in their order; gives one result each.
+        """Publish the messages in their order. Returns one result for each.
 
         Waits in the broker for room up to ``wait_s`` (default and limit: the broker's own).
         Raises QueueFull; PublishIncomplete, which is one, when some of the list was accepted;
@@ -94,7 +104,7 @@ class Requests(Inspector):
         """
         arguments = {"wait_s": wait_s, "queue": queue}
         waits_s = _UNSTATED_WAIT_S if wait_s is None else wait_s
-        body = _PACK(named(messages))
+        body = _PACK(with_ids(messages))
         return await self._open.each(
             messages, "/publish", arguments, body, _PUBLISHED, waits_s=waits_s, again=True
         )
@@ -108,11 +118,11 @@ class Requests(Inspector):
         *,
         queue: str | None = None,
     ) -> list[Delivery]:
-        """Lease up to ``max_messages``, and of them at least one whatever ``max_bytes`` is.
+        """Lease up to ``max_messages``; the first one whatever ``max_bytes`` is.
 
-        Waits up to ``wait_s`` for the first; empty when none came. Raises QueueClosed once the
-        broker is closed and empty. Cancelled, it tells the broker so, which takes back what it
-        was about to deliver; what it had delivered already is given back in the background.
+        Waits up to ``wait_s`` for the first; empty when none came. Raises QueueClosed when the
+        broker is closed and empty. If it is cancelled, the broker takes back what it was about to
+        deliver; messages delivered already are given back in the background.
         """
         bounds = (max_messages, max_bytes, wait_s, visibility_timeout_s)
         return await self._consume(b"", _DELIVERIES, bounds, queue)
@@ -129,10 +139,10 @@ class Requests(Inspector):
     ) -> Consumed:
         """``ack`` and ``consume`` in one request: the acks are done, then it waits for messages.
 
-        Gives ``acks``, a result for each item, and ``messages``. Raises ConsumeEnded, a
-        QueueClosed with the ``acks``, once the broker is closed and empty. After
-        BrokerUnavailable, or cancelled, the acks may have been done: done again, such an item
-        answers ``unknown_message``.
+        Returns ``acks``, a result for each item, and ``messages``. Raises ConsumeEnded, a
+        QueueClosed with the ``acks``, when the broker is closed and empty. After BrokerUnavailable
+        or a cancellation the acks may have been done: if an item is acked again, its result is
+        ``unknown_message``.
         """
         body = _PACK(ConsumeBody([Ack(id_, lease) for id_, lease in items]))
         bounds = (max_messages, max_bytes, wait_s, visibility_timeout_s)
@@ -158,7 +168,7 @@ class Requests(Inspector):
             "/consume", arguments, body, reading, waits_s=wait_s, late=late
         )
 
-    async def _decline(self, queue: str | None, reply: Reply) -> None:
+    async def _decline(self, queue: str | None, reply: HttpReply) -> None:
         """Give back what was delivered to a consume that had been cancelled."""
         if reply.status != 200 or self._calls is None:
             return
@@ -176,7 +186,7 @@ class Requests(Inspector):
     async def ack(
         self, items: Sequence[tuple[str, str]], *, queue: str | None = None
     ) -> list[ItemResult]:
-        """Drop messages that were processed, each as (id, lease); gives one result each."""
+        """Ack messages, each as (id, lease). Returns one result for each."""
         return await self._each("/ack", [Ack(id_, lease) for id_, lease in items], queue)
 
     async def nack(
@@ -188,7 +198,7 @@ class Requests(Inspector):
         *,
         queue: str | None = None,
     ) -> list[ItemResult]:
-        """Give messages back, after ``delay_s``; with ``dead``, send them to the dead letters."""
+        """Give messages back, after ``delay_s``; with ``dead``, make them dead letters."""
         nacks = [Nack(id_, lease, delay_s, reason, dead) for id_, lease in items]
         return await self._each("/nack", nacks, queue)
 
@@ -199,7 +209,7 @@ class Requests(Inspector):
         *,
         queue: str | None = None,
     ) -> list[ItemResult]:
-        """Let leases last ``visibility_timeout_s`` from now; gives one result each."""
+        """Let leases run out ``visibility_timeout_s`` from now. Returns one result for each."""
         extensions = [Extend(id_, lease, visibility_timeout_s) for id_, lease in items]
         return await self._each("/extend", extensions, queue)
 
@@ -210,7 +220,68 @@ class Requests(Inspector):
             return []
         return await self._open.each(items, path, {"queue": queue}, _PACK(items), _RESULTS)
 
+    # ------------------------------------------------------------------ queues
 
-def named(messages: Sequence[Outgoing]) -> list[Outgoing]:
-    """The messages, each with an id: with one from here, the broker knows it if sent again."""
+    async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
+        """The state of the message with each id; None when the broker does not hold it."""
+        body = _PACK([Lookup(id_) for id_ in ids])
+        holdings = await self._open.each(
+            ids, "/held", {"queue": queue}, body, _HOLDINGS, again=True
+        )
+        return [holding.held for holding in holdings]
+
+    async def stats(self, *, queue: str | None = None) -> dict[str, Any]:
+        """What the queue holds and has counted, as ``GET /stats`` answers it."""
+        return await self._open.call("/stats", {"queue": queue}, None, _STATS, again=True)
+
+    async def peek(
+        self,
+        max_messages: int = 10,
+        max_payload_bytes: int | None = None,
+        *,
+        queue: str | None = None,
+    ) -> list[Peeked]:
+        """The next messages, up to 1,000, in the order of delivery; changes nothing.
+
+        A payload over ``max_payload_bytes`` (default: 64 KiB) is None.
+        """
+        arguments = {"max": max_messages, "max_payload_bytes": max_payload_bytes, "queue": queue}
+        return await self._open.call("/peek", arguments, None, _PEEKED, again=True)
+
+    async def declare(self, queue: str, *, ordered_keys: bool | None = None) -> None:
+        """Make a queue that stays until it is deleted, or change its option; None changes nothing.
+
+        Raises QueueNotEmpty when the option would change and messages wait, TooManyQueues,
+        JournalFull, and BadRequest for an invalid name.
+        """
+        body = _PACK(QueueOptions() if ordered_keys is None else QueueOptions(ordered_keys))
+        path = _path_of(queue)
+        await self._open.call(path, {}, body, _STATS, method="PUT", again=True)
+
+    async def delete(self, queue: str, *, force: bool = False) -> int:
+        """Delete a queue; with ``force``, its messages too. Returns how many messages were dropped.
+
+        Raises UnknownQueue; QueueNotEmpty when it holds messages and ``force`` is not set;
+        BadRequest for the default queue.
+        """
+        arguments = {"force": "true"} if force else {}
+        path = _path_of(queue)
+        deleted = await self._open.call(path, arguments, None, _DELETED, method="DELETE")
+        return deleted.purged
+
+    async def check(self) -> str | None:
+        """None when the broker answers, else the reason why not. For readiness checks."""
+        try:
+            await self.stats()
+        except GputelError as error:
+            return error.message
+        return None
+
+
+def with_ids(messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
+    """The messages, each with an id, so that the broker recognises a message that is sent again."""
     return [m if m.id is not None else msgspec.structs.replace(m, id=new_id()) for m in messages]
+
+
+def _path_of(queue: str) -> str:
+    return f"/queues/{quote(queue, safe='')}"

@@ -1,4 +1,4 @@
-"""Many callers that send one message each, and few requests: what comes together goes together."""
+"""Few requests for many callers that send one message each: messages are sent in batches."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from gputel.backoff import Backoff
 from gputel.errors import BadRequest, GputelError, PayloadTooLarge, QueueClosed, QueueFull
-from gputel.mq.wire.protocol import Outgoing, PublishResult
+from gputel.mq.wire.protocol import OutgoingMessage, PublishResult
 
-Publish = Callable[[Sequence[Outgoing]], Awaitable[list[PublishResult]]]
+Publish = Callable[[Sequence[OutgoingMessage]], Awaitable[list[PublishResult]]]
 
 _MAX_MESSAGES = 500
 _MAX_BYTES = 1024 * 1024
@@ -20,14 +20,14 @@ _LONGEST_DELAY_S = 2.0
 
 
 class _Waiting(NamedTuple):
-    message: Outgoing
+    message: OutgoingMessage
     done: asyncio.Future[PublishResult]
 
 
 class Sender:
-    """Publishes in the background; ``publish`` sends a list and gives a result for each of it.
+    """Publishes in the background; ``publish`` sends a list and returns one result a message.
 
-    Messages go in the order in which they came, but for those that are tried again.
+    Messages are sent in the order in which they came, except those that are tried again.
     """
 
     def __init__(self, publish: Publish, patience_s: float) -> None:
@@ -36,11 +36,11 @@ class Sender:
         self._line: deque[_Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def send(self, message: Outgoing) -> PublishResult:
+    async def send(self, message: OutgoingMessage) -> PublishResult:
         """Give the message to the broker, trying again while it is away or full.
 
-        Gives up after the patience that this was made with, and raises what passes but did not.
-        Raises QueueClosed, PayloadTooLarge and their like at once. Cancelled, the message may have
+        Gives up after ``patience_s`` and raises the last error. Raises an error that cannot pass,
+        such as QueueClosed or PayloadTooLarge, at once. If it is cancelled, the message may have
         been sent.
         """
         loop = asyncio.get_running_loop()
@@ -56,11 +56,13 @@ class Sender:
             await asyncio.sleep(pause_s)
 
     async def aclose(self) -> None:
-        """Wait until all that was sent has its result."""
+        """Wait until every message has its result."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _queued(self, message: Outgoing, loop: asyncio.AbstractEventLoop) -> PublishResult:
+    async def _queued(
+        self, message: OutgoingMessage, loop: asyncio.AbstractEventLoop
+    ) -> PublishResult:
         done: asyncio.Future[PublishResult] = loop.create_future()
         self._line.append(_Waiting(message, done))
         if len(self._tasks) < _SIDE_BY_SIDE:
@@ -101,7 +103,7 @@ class Sender:
         return batch
 
     async def _one_by_one(self, batch: list[_Waiting], error: GputelError) -> None:
-        # The broker refuses a list whole for one message that it cannot take; it takes the others.
+        # The broker refuses a whole list if one message is bad: send them one by one.
         if len(batch) == 1:
             _fail(batch[0], error)
             return
@@ -128,7 +130,7 @@ def _settle(waiting: _Waiting, result: PublishResult) -> None:
         if not waiting.done.done():
             waiting.done.set_result(result)
     elif result.code == QueueClosed.code:
-        _fail(waiting, QueueClosed("the queue is closed: it takes no more messages"))
+        _fail(waiting, QueueClosed("the queue is closed: it accepts no more messages"))
     else:
         _fail(waiting, QueueFull("the queue had no room for the message in time"))
 

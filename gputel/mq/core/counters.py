@@ -1,4 +1,4 @@
-"""What bounds a queue, and what it counts and times."""
+"""What a queue counts and times."""
 
 from __future__ import annotations
 
@@ -6,19 +6,9 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
-class QueueLimits:
-    """The bounds of a queue, and what a delivery gets when its consumer asks for nothing else."""
-
-    max_messages: int = 100_000
-    max_bytes: int = 256 * 1024 * 1024
-    visibility_timeout_s: float = 30.0
-    max_attempts: int = 16
-
-
 @dataclass(slots=True)
 class Counters:
-    """What happened since the queue was made; none of them ever falls."""
+    """Events since the queue was made. The values never fall."""
 
     published: int = 0
     duplicates: int = 0
@@ -34,10 +24,10 @@ class Counters:
 
 
 class Latency:
-    """How long something took, each time: a histogram in plain numbers.
+    """A histogram of durations.
 
-    ``counts`` has the times in each bucket, one for each of ``BOUNDS``, the greatest seconds that
-    count there, and one for all above. ``total_s`` is their sum.
+    ``counts`` has one bucket for each upper bound in ``BOUNDS`` (seconds), and a last one for
+    longer times. ``total_s`` is the sum of all durations.
     """
 
     BOUNDS = (
@@ -54,7 +44,7 @@ class Latency:
         self._bucket = 0
 
     def add(self, seconds: float) -> None:
-        """Count one. Those of a batch are mostly alike, and then need no search."""
+        """Count one duration. Equal durations in a row, as in a batch, are searched once."""
         if seconds != self._last:
             self._last = seconds
             self._bucket = bisect_left(self.BOUNDS, seconds)
@@ -62,21 +52,21 @@ class Latency:
         self.total_s += seconds
 
     def copy(self) -> Latency:
-        """The same numbers, which stay as they are."""
+        """A copy that later calls do not change."""
         copied = Latency()
         copied.counts, copied.total_s = self.counts[:], self.total_s
         return copied
 
     @property
     def count(self) -> int:
-        """How many were counted."""
+        """How many durations were counted."""
         return sum(self.counts)
 
     def quantile(self, part: float) -> float:
-        """Seconds that ``part`` of them, 0 to 1, did not exceed; 0 when nothing was counted.
+        """The seconds that a share ``part`` (0 to 1) did not exceed; 0 when nothing was counted.
 
-        It lies somewhere in a bucket, and is taken to lie in proportion, as Prometheus'
-        ``histogram_quantile`` does; above the greatest bound, it is that bound.
+        Interpolated within its bucket, as Prometheus' ``histogram_quantile`` does. Above the
+        greatest bound, the result is that bound.
         """
         left = part * self.count
         lower = 0.0

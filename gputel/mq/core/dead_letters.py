@@ -1,4 +1,4 @@
-"""Dead letters: messages that failed for good, kept with their reasons until someone decides."""
+"""Dead letters: messages that failed for good, kept with their reasons until a person decides."""
 
 from __future__ import annotations
 
@@ -6,46 +6,46 @@ from collections.abc import Iterator
 from itertools import islice
 
 from gputel.errors import UnknownMessage
-from gputel.mq.core.message import Message
+from gputel.mq.core.message import QueuedMessage
 
 
 class DeadLetters:
     """The dead letters of one queue, oldest first."""
 
     def __init__(self) -> None:
-        self._messages: dict[str, Message] = {}
+        self._messages: dict[str, QueuedMessage] = {}
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def __iter__(self) -> Iterator[Message]:
+    def __iter__(self) -> Iterator[QueuedMessage]:
         return iter(self._messages.values())
 
-    def add(self, message: Message) -> None:
-        """Keep a message as the newest dead letter."""
+    def add(self, message: QueuedMessage) -> None:
+        """Add a message as the newest dead letter."""
         self._messages[message.id] = message
 
     def clear(self) -> None:
-        """Keep none of them."""
+        """Remove all."""
         self._messages.clear()
 
-    def page(self, offset: int, limit: int) -> list[Message]:
-        """At most ``limit`` of them, after the ``offset`` oldest."""
+    def page(self, offset: int, limit: int) -> list[QueuedMessage]:
+        """At most ``limit`` dead letters, oldest first, after the first ``offset``."""
         return list(islice(self._messages.values(), offset, offset + limit))
 
     def ids(self) -> list[str]:
         """The ids of all, oldest first."""
         return list(self._messages)
 
-    def get(self, id_: str) -> Message:
-        """The dead letter of this id. Raises UnknownMessage."""
+    def get(self, id_: str) -> QueuedMessage:
+        """The dead letter with this id. Raises UnknownMessage."""
         try:
             return self._messages[id_]
         except KeyError:
             raise UnknownMessage(f"there is no dead letter {id_}") from None
 
-    def take(self, id_: str) -> Message:
-        """Remove and give the dead letter of this id. Raises UnknownMessage."""
+    def take(self, id_: str) -> QueuedMessage:
+        """Remove and return the dead letter with this id. Raises UnknownMessage."""
         message = self.get(id_)
         del self._messages[id_]
         return message

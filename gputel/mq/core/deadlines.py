@@ -5,30 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
-from gputel.mq.core.message import Message
+from gputel.mq.core.message import QueuedMessage
 
 _SLACK = 64
-"""Dead heap entries that are always tolerated: small heaps are not worth rebuilding."""
+"""Stale heap entries that are always tolerated: it is not worth rebuilding a small heap."""
 
 
 class Deadlines:
-    """Messages by deadline, one live heap entry each.
+    """Messages by deadline, each with one valid heap entry.
 
-    A later deadline is written to the message alone; its entry moves when it surfaces. Entries of
-    messages that left stay until they surface or outnumber the live ones, so every operation
-    costs O(log n) amortised and the heap never holds more than twice its messages, and a bit.
+    A later deadline changes only the message; the heap entry moves when it reaches the top.
+    Entries of removed messages stay until they reach the top, or are more than the valid ones.
+    So every operation costs O(log n) amortised, and the heap has at most about two entries for
+    each message.
     """
 
     def __init__(self) -> None:
-        self._messages: dict[int, Message] = {}
+        self._messages: dict[int, QueuedMessage] = {}
         self._heap: list[tuple[float, int]] = []
         self._serial = 0
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def add(self, message: Message, deadline: float) -> int:
-        """Watch a message until ``deadline``; gives a serial that was never given before."""
+    def add(self, message: QueuedMessage, deadline: float) -> int:
+        """Watch a message until ``deadline``. Returns a serial that was never used before."""
         serial = self._serial = self._serial + 1
         message.timer = serial
         message.deadline = message.entry_at = deadline
@@ -36,8 +37,8 @@ class Deadlines:
         heappush(self._heap, (deadline, serial))
         return serial
 
-    def move(self, message: Message, deadline: float) -> None:
-        """Give a watched message another deadline, earlier or later."""
+    def move(self, message: QueuedMessage, deadline: float) -> None:
+        """Change the deadline of a watched message to an earlier or later one."""
         message.deadline = deadline
         if deadline < message.entry_at:
             message.entry_at = deadline
@@ -45,7 +46,7 @@ class Deadlines:
             if len(self._heap) > 2 * len(self._messages) + _SLACK:
                 self._rebuild()
 
-    def remove(self, message: Message) -> None:
+    def remove(self, message: QueuedMessage) -> None:
         """Stop watching a message."""
         messages = self._messages
         del messages[message.timer]
@@ -54,12 +55,12 @@ class Deadlines:
             self._rebuild()
 
     def clear(self) -> None:
-        """Watch nothing any more. Serials go on."""
+        """Stop watching all messages. Serials are not used again."""
         self._messages.clear()
         self._heap.clear()
 
-    def pop_due(self, now: float) -> Iterator[Message]:
-        """Each message whose deadline is not after ``now``, earliest first; no longer watched."""
+    def pop_due(self, now: float) -> Iterator[QueuedMessage]:
+        """Stop watching the messages whose deadline has come; yields them, earliest first."""
         while (deadline := self.next_deadline()) is not None and deadline <= now:
             _, serial = heappop(self._heap)
             message = self._messages.pop(serial)

@@ -1,31 +1,32 @@
-"""The line of ready messages when the messages of each key keep their order."""
+"""The line of ready messages of a queue with ordered keys."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from gputel.mq.core.message import Message, State
+from gputel.mq.core.message import QueuedMessage, State
 from gputel.mq.core.ready import ReadyLine
 
 
 class KeyedLine(ReadyLine):
-    """A line in which only the oldest message of a key is up: ready, delayed or in flight.
+    """A line in which only the oldest message of a key has its turn: ready, delayed or in flight.
 
-    The others of the key stand behind it, out of the line, and the next of them steps up when it
-    has left; so nothing ever looks past a key that is held up. Messages without a key are free.
+    The other messages of the key wait behind it, outside the line, and the next one gets its turn
+    when the first has left. So no call has to skip a blocked key. Messages without a key do not
+    wait for each other.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.blocked = 0
-        self._up: dict[str, Message] = {}
-        self._behind: dict[str, OrderedDict[int, Message]] = {}  # by sequence
+        self._up: dict[str, QueuedMessage] = {}
+        self._behind: dict[str, OrderedDict[int, QueuedMessage]] = {}  # by sequence
 
     def __len__(self) -> int:
         return super().__len__() + self.blocked
 
-    def number(self, message: Message) -> None:
-        """Give a message, which is not ready yet, its place behind all others."""
+    def number(self, message: QueuedMessage) -> None:
+        """Give a message that is not ready yet the next place in the order."""
         super().number(message)
         key = message.key
         if not key or self._up.setdefault(key, message) is message:
@@ -35,8 +36,8 @@ class KeyedLine(ReadyLine):
             behind = self._behind[key] = OrderedDict()
         behind[message.sequence] = message
 
-    def append(self, message: Message) -> None:
-        """Put a message at the end of the line, or behind the others of its key."""
+    def append(self, message: QueuedMessage) -> None:
+        """Add a message at the end of the line, or behind the others of its key."""
         self.number(message)
         message.state = State.READY
         message.lease = ""
@@ -45,24 +46,24 @@ class KeyedLine(ReadyLine):
         else:
             self._fresh.append(message)
 
-    def put_back(self, message: Message) -> None:
-        """Put a message that was given a place before into that place."""
-        if self._is_behind(message):  # its delay is over, but its turn has not come
+    def put_back(self, message: QueuedMessage) -> None:
+        """Return a message to its old place."""
+        if self._is_behind(message):  # its delay is over, but it is not its turn
             message.state = State.READY
             self.blocked += 1
         else:
             super().put_back(message)
 
-    def discard(self, message: Message) -> None:
-        """Take a ready message out for good, wherever it stands."""
+    def discard(self, message: QueuedMessage) -> None:
+        """Remove a ready message from any place."""
         if self._is_behind(message):
             self.blocked -= 1
         else:
             super().discard(message)
         self.left(message)
 
-    def left(self, message: Message) -> None:
-        """A message is gone, or dead: if it was up, the next of its key steps up."""
+    def left(self, message: QueuedMessage) -> None:
+        """A message is gone or dead. If it was its turn, the next of its key gets it."""
         key = message.key
         if not key:
             return
@@ -81,5 +82,5 @@ class KeyedLine(ReadyLine):
         if behind is not None and not behind:
             del self._behind[key]
 
-    def _is_behind(self, message: Message) -> bool:
+    def _is_behind(self, message: QueuedMessage) -> bool:
         return bool(message.key) and self._up[message.key] is not message

@@ -1,4 +1,4 @@
-"""A message, the states that it passes through, and what is told of it on delivery."""
+"""A message, its states, and what a consumer gets on delivery."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from enum import StrEnum
 from typing import NamedTuple
 
 OVERHEAD_BYTES = 512
-"""Counted for each message beside its own bytes: what Python spends on holding it."""
+"""Added to the size of each message: what Python needs to keep it in memory."""
 
 HISTORY_LENGTH = 8
-"""Failed deliveries that a message remembers; older ones are forgotten first."""
+"""Failed deliveries that a message remembers; the oldest are forgotten first."""
 
 REASON_LENGTH = 256
-"""Characters of a reason that are kept."""
+"""Characters kept of a reason."""
 
 SHORT_REASON_LENGTH = 64
-"""The same in a queue that is full."""
+"""Characters kept of a reason when the queue is full."""
 
 NEVER = float("inf")
 
@@ -24,12 +24,12 @@ _FAILURE_OVERHEAD_BYTES = 128
 
 
 class State(StrEnum):
-    """Where the queue holds a message."""
+    """The state of a message in its queue."""
 
     READY = "ready"  # waits for a consumer
-    DELAYED = "delayed"  # waits for its time, then for a consumer
-    IN_FLIGHT = "in_flight"  # leased to a consumer
-    DEAD = "dead"  # a dead letter: delivered again only when replayed
+    DELAYED = "delayed"  # waits for the end of its delay
+    IN_FLIGHT = "in_flight"  # a consumer has a lease on it
+    DEAD = "dead"  # a dead letter: delivered again only after a replay
 
 
 class Failure(NamedTuple):
@@ -40,8 +40,8 @@ class Failure(NamedTuple):
     reason: str
 
 
-class Message:
-    """One message and its place in the queue. Only the queue changes it after it was published.
+class QueuedMessage:
+    """One message and its state in the queue. After the publish only the queue changes it.
 
     The queue never looks into ``payload`` or ``metadata``. Times are monotonic seconds.
     """
@@ -96,9 +96,9 @@ class Message:
         self.history: Sequence[Failure] = ()
 
     def remember(self, failure: Failure, *, alone: bool = False) -> None:
-        """Add a failed delivery to the history, within its bounds; ``size`` follows.
+        """Add a failed delivery to the bounded history and update ``size``.
 
-        ``alone``: there is no room for those before it.
+        With ``alone``, the earlier failures are forgotten.
         """
         kept = () if alone else self.history[-(HISTORY_LENGTH - 1) :]
         forgotten = self.history[: len(self.history) - len(kept)]
@@ -106,10 +106,10 @@ class Message:
         self.size += _failure_bytes(failure) - sum(map(_failure_bytes, forgotten))
 
 
-class Delivery(NamedTuple):
-    """A message as it was leased: lease and attempts are those of this delivery."""
+class LeasedMessage(NamedTuple):
+    """A message with the lease and the attempt number of one delivery."""
 
-    message: Message
+    message: QueuedMessage
     lease: str
     attempts: int
 

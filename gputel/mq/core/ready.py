@@ -7,53 +7,53 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, merge
 from itertools import islice
 
-from gputel.mq.core.message import NEVER, Message, State
+from gputel.mq.core.message import NEVER, QueuedMessage, State
 
 _SLACK = 64
-"""Places of messages that left which are always tolerated: small lines are not worth rebuilding."""
+"""Empty places that are always tolerated: it is not worth rebuilding a short line."""
 
 
 class ReadyLine:
-    """Ready messages, oldest first; one that comes back takes its old place.
+    """Ready messages, oldest first. A message that comes back takes its old place.
 
-    A heap of those that came back stands beside a deque of the fresh, and the older of their heads
-    is next. A message that leaves from the middle keeps its place, marked by a sequence of 0, until
-    the place surfaces or such places outnumber the others: every operation costs O(log n) at most,
-    amortised.
+    Messages that came back are in a heap, fresh ones in a deque; the older of the two heads is
+    next. A message that leaves from the middle sets its sequence to 0, and its place stays until
+    it reaches the head, or until there are more empty places than messages. So every operation
+    costs O(log n) amortised.
     """
 
     blocked = 0
-    """Ready messages that must wait behind another: none, in this line."""
+    """Ready messages that wait behind another of their key: none in this line."""
 
     def __init__(self) -> None:
-        self._fresh: deque[Message] = deque()
-        self._returned: list[tuple[int, Message]] = []
+        self._fresh: deque[QueuedMessage] = deque()
+        self._returned: list[tuple[int, QueuedMessage]] = []
         self._sequence = 0
         self._gone = 0
 
     def __len__(self) -> int:
         return len(self._fresh) + len(self._returned) - self._gone
 
-    def number(self, message: Message) -> None:
-        """Give a message, which is not ready yet, its place behind all others."""
+    def number(self, message: QueuedMessage) -> None:
+        """Give a message that is not ready yet the next place in the order."""
         self._sequence += 1
         message.sequence = self._sequence
 
-    def append(self, message: Message) -> None:
-        """Put a message at the end of the line."""
+    def append(self, message: QueuedMessage) -> None:
+        """Add a message at the end of the line."""
         self._sequence += 1
         message.sequence = self._sequence
         message.state = State.READY
         message.lease = ""
         self._fresh.append(message)
 
-    def put_back(self, message: Message) -> None:
-        """Put a message that was given a place before into that place."""
+    def put_back(self, message: QueuedMessage) -> None:
+        """Return a message to its old place."""
         message.state = State.READY
         message.lease = ""
         heappush(self._returned, (message.sequence, message))
 
-    def first(self) -> Message | None:
+    def first(self) -> QueuedMessage | None:
         """The oldest message, or None."""
         if self._gone:
             self._skip_gone()
@@ -61,12 +61,12 @@ class ReadyLine:
             return self._returned[0][1]
         return self._fresh[0] if self._fresh else None
 
-    def take(self, most: int, max_bytes: int | None) -> list[Message]:
-        """Take the oldest out of the line, as many as both bounds allow; they keep their places.
+    def take(self, most: int, max_bytes: int | None) -> list[QueuedMessage]:
+        """Remove the oldest messages, as many as both bounds allow; they keep their sequence.
 
-        The first is taken whatever its size.
+        The first one is taken whatever its size.
         """
-        taken: list[Message] = []
+        taken: list[QueuedMessage] = []
         room = NEVER if max_bytes is None else max_bytes
         fresh, append = self._fresh, taken.append
         while len(taken) < most:
@@ -84,29 +84,29 @@ class ReadyLine:
             append(message)
         return taken
 
-    def peek(self, most: int) -> list[Message]:
-        """The oldest, at most so many, in their order; all stay where they are.
+    def peek(self, most: int) -> list[QueuedMessage]:
+        """The oldest messages, at most ``most``, in order; the line is not changed.
 
-        Costs O(most * log n), and a look at each place on the way whose message left.
+        Costs O(most * log n), plus one step for each empty place on the way.
         """
         fresh = ((message.sequence, message) for message in self._fresh if message.sequence)
         return [message for _, message in islice(merge(fresh, self._returned_in_order()), most)]
 
-    def discard(self, message: Message) -> None:
-        """Take a ready message out for good, wherever it stands."""
+    def discard(self, message: QueuedMessage) -> None:
+        """Remove a ready message from any place."""
         message.sequence = 0
         self._gone += 1
         if self._gone > len(self._fresh) + len(self._returned) - self._gone + _SLACK:
             self._rebuild()
 
-    def left(self, message: Message) -> None:
-        """A message that was not ready is gone, or dead: its place is free."""
+    def left(self, message: QueuedMessage) -> None:
+        """Free the place of a message that is gone or dead, and was not ready."""
 
     def _returned_is_older(self) -> bool:
         return not self._fresh or self._returned[0][0] < self._fresh[0].sequence
 
-    def _returned_in_order(self) -> Iterator[tuple[int, Message]]:
-        # Down the heap from its root: what is next is always below something that was given.
+    def _returned_in_order(self) -> Iterator[tuple[int, QueuedMessage]]:
+        # Walk the heap from its root: the next message is always a child of one yielded before.
         heap = self._returned
         ahead = [(heap[0][0], 0)] if heap else []
         while ahead:

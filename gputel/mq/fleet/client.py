@@ -1,10 +1,10 @@
 """A client of several brokers, with the interface of the client of one.
 
-A message goes to the broker that its key chooses, or its id where it has no key, so that keys keep
-their order and a message that is sent again meets itself. Lists without keys and ids go whole, to
-one broker after the other. What a broker does not take for now, the others take; but a key waits
-for a broker that is only full. Consumers are served by all brokers in turn. A lease starts with
-the number of its broker, to which ack, nack and extend go.
+The key of a message, or its id if it has no key, selects its broker. So a key keeps its order, and
+a message that is sent again reaches the same broker. A list without keys and ids goes to one
+broker, the next list to the next one. If a broker cannot take a message now, another one gets it;
+but if the broker is only full, messages with a key wait for it. A consumer gets messages from all
+brokers in turn. A lease starts with the number of its broker; ack, nack and extend go there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gputel.errors import GputelError, StaleLease, UnknownQueue
 from gputel.mq.client import addresses
 from gputel.mq.client.client import QueueClient
 from gputel.mq.client.consumer import Message
-from gputel.mq.fleet.consume import Bounds, FleetConsume, none_answers
+from gputel.mq.fleet.consume import ConsumeLimits, FleetConsume, none_answers
 from gputel.mq.fleet.members import Member, Members
 from gputel.mq.fleet.messages import FleetMessages
 from gputel.mq.fleet.publish import FleetPublish
@@ -32,20 +32,20 @@ from gputel.mq.wire.protocol import (
     Delivery,
     Held,
     ItemResult,
-    Outgoing,
+    OutgoingMessage,
     Peeked,
     PublishResult,
 )
 
 T = TypeVar("T")
 Item = tuple[str, str]
-Act = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
+ItemCall = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
 
 
 class QueueFleet(QueueClient):
     """Several brokers as one; ``gputel.mq.connect`` makes it.
 
-    Raises BrokerUnavailable only when none of them answers.
+    Raises BrokerUnavailable only when no broker answers.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class QueueFleet(QueueClient):
         tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(url, patience_s=patience_s, token=token, tls=tls)
-        self._given = addresses.split(url)
-        self._members = Members(self._given, partial(QueueClient, token=token, tls=tls))
+        self._addresses = addresses.split(url)
+        self._members = Members(self._addresses, partial(QueueClient, token=token, tls=tls))
         self._turn = 0
         self._background: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
-        for address in self._given:
+        for address in self._addresses:
             check_broker_url(address, "the brokers' addresses")
         await self._members.open()
         return self
@@ -83,9 +83,13 @@ class QueueFleet(QueueClient):
     # ------------------------------------------------------------------ in
 
     async def publish(
-        self, messages: Sequence[Outgoing], wait_s: float | None = None, *, queue: str | None = None
+        self,
+        messages: Sequence[OutgoingMessage],
+        wait_s: float | None = None,
+        *,
+        queue: str | None = None,
     ) -> list[PublishResult]:
-        """As with one broker; the order of the list is kept for what has one key."""
+        """As with one broker; messages of one key keep the order of the list."""
         self._turn += 1
         return await FleetPublish(self._members, messages, self._turn, queue).run(wait_s)
 
@@ -94,7 +98,7 @@ class QueueFleet(QueueClient):
     def messages(
         self, *, prefetch: int = 1, visibility_timeout_s: float = 30.0, queue: str | None = None
     ) -> AsyncGenerator[Message, None]:
-        """As with one broker, with ``prefetch`` for each; ends when all are closed and empty."""
+        """As with one broker, ``prefetch`` for each broker; ends when all are closed and empty."""
         return FleetMessages(self._members, prefetch, visibility_timeout_s, queue).run()
 
     async def consume(
@@ -106,13 +110,13 @@ class QueueFleet(QueueClient):
         *,
         queue: str | None = None,
     ) -> list[Delivery]:
-        """As with one broker, from one after the other until there is enough.
+        """As with one broker; asks one broker after the other until there are enough messages.
 
-        Every broker gives at least one message where there is room for any: ``max_bytes`` may be
-        passed by as many messages as there are brokers.
+        Every broker delivers a first message whatever its size, so the result may exceed
+        ``max_bytes`` by one message for each broker.
         """
         self._turn += 1
-        bounds = Bounds(max_messages, max_bytes, visibility_timeout_s, queue)
+        bounds = ConsumeLimits(max_messages, max_bytes, visibility_timeout_s, queue)
         return await FleetConsume(self._members, bounds, self._turn, self._give_back).run(wait_s)
 
     async def ack_and_consume(
@@ -125,7 +129,7 @@ class QueueFleet(QueueClient):
         *,
         queue: str | None = None,
     ) -> Consumed:
-        """The acks, each to its broker, and then the consume, also where no ack could be done."""
+        """Send the acks, each to its broker, and then consume, even when no ack could be done."""
         acks, _ = await self._results_at(items, lambda client, own: client.ack(own, queue=queue))
         deliveries = await self.consume(
             max_messages, max_bytes, wait_s, visibility_timeout_s, queue=queue
@@ -142,7 +146,7 @@ class QueueFleet(QueueClient):
     # ------------------------------------------------------------------ about what is held
 
     async def ack(self, items: Sequence[Item], *, queue: str | None = None) -> list[ItemResult]:
-        """As with one broker; items of one that is away fail with ``broker_unavailable``."""
+        """As with one broker; items of a broker that is away fail with ``broker_unavailable``."""
         return await self._each_at(items, lambda client, own: client.ack(own, queue=queue))
 
     async def nack(
@@ -167,39 +171,39 @@ class QueueFleet(QueueClient):
             items, lambda client, own: client.extend(own, visibility_timeout_s, queue=queue)
         )
 
-    async def _each_at(self, items: Sequence[Item], act: Act) -> list[ItemResult]:
-        """The results; raises where none of the brokers could be asked."""
+    async def _each_at(self, items: Sequence[Item], act: ItemCall) -> list[ItemResult]:
+        """The results; raises when no broker could be asked."""
         results, errors = await self._results_at(items, act)
         if errors and all(errors):
             raise next(filter(None, errors))
         return results
 
     async def _results_at(
-        self, items: Sequence[Item], act: Act
+        self, items: Sequence[Item], act: ItemCall
     ) -> tuple[list[ItemResult], list[GputelError | None]]:
-        """The results, and of each broker why it could not be asked."""
+        """The results, and for each broker the error if it could not be asked."""
         results = [
-            ItemResult(id_, ok=False, code=StaleLease.code, message="its broker has left")
+            ItemResult(id_, ok=False, code=StaleLease.code, message="its broker is no longer there")
             for id_, _ in items
         ]
         groups: defaultdict[Member, list[tuple[int, Item]]] = defaultdict(list)
-        for place, (id_, lease) in enumerate(items):
+        for index, (id_, lease) in enumerate(items):
             number, _, its_own = lease.partition(".")
             member = self._members.numbered(int(number)) if number.isdecimal() else None
             if member is not None:
-                groups[member].append((place, (id_, its_own)))
+                groups[member].append((index, (id_, its_own)))
         errors = await asyncio.gather(
             *(_act_at(member, own, act, results) for member, own in groups.items())
         )
         return results, errors
 
     async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
-        """As with one broker, of all that answer."""
+        """As with one broker, from all that answer."""
         answers = await self._of_all(lambda client: client.held(ids, queue=queue))
         return [next(filter(None, states), None) for states in zip(*answers, strict=True)]
 
     async def stats(self, *, queue: str | None = None) -> dict[str, Any]:
-        """The sums, over all brokers that answer, of what is a count."""
+        """The counts, summed over all brokers that answer."""
         answers = await self._of_all(lambda client: client.stats(queue=queue))
         return {
             name: sum(answer[name] for answer in answers)
@@ -214,18 +218,18 @@ class QueueFleet(QueueClient):
         *,
         queue: str | None = None,
     ) -> list[Peeked]:
-        """As with one broker, of one that answers after the other."""
+        """As with one broker; the messages of one broker follow those of another."""
         answers = await self._of_all(
             lambda client: client.peek(max_messages, max_payload_bytes, queue=queue)
         )
         return list(chain.from_iterable(answers))[:max_messages]
 
     async def declare(self, queue: str, *, ordered_keys: bool | None = None) -> None:
-        """At every broker; raises what any of them refuses with, and is then done by the others."""
+        """At every broker. Raises the error of any of them; the others have done it then."""
         await self._at_every(lambda client: client.declare(queue, ordered_keys=ordered_keys))
 
     async def delete(self, queue: str, *, force: bool = False) -> int:
-        """At every broker that has it; else as ``declare``. Raises UnknownQueue if none has."""
+        """At every broker that has it, else as ``declare``. Raises UnknownQueue if none has it."""
 
         async def at(client: QueueClient) -> int | None:
             try:
@@ -256,29 +260,29 @@ class QueueFleet(QueueClient):
         answers = await asyncio.gather(
             *(ask(member.client) for member in members), return_exceptions=True
         )
-        found = [answer for answer in answers if not isinstance(answer, BaseException)]
-        if not found:
+        replies = [answer for answer in answers if not isinstance(answer, BaseException)]
+        if not replies:
             raise next(
                 (e for e in answers if not getattr(e, "retriable", True)),
                 none_answers(self._members),
             )
-        return found
+        return replies
 
 
 async def _act_at(
-    member: Member, items: list[tuple[int, Item]], act: Act, results: list[ItemResult]
+    member: Member, items: list[tuple[int, Item]], act: ItemCall, results: list[ItemResult]
 ) -> GputelError | None:
-    """Fill in the results of one broker's items; the error when it could not be asked."""
+    """Fill in the results of one broker's items; returns the error if it could not be asked."""
     try:
         answers = await act(member.client, [item for _, item in items])
     except GputelError as error:
         if not error.retriable:
             raise
-        for place, (id_, _) in items:
-            results[place] = ItemResult(id_, ok=False, code=error.code, message=error.message)
+        for index, (id_, _) in items:
+            results[index] = ItemResult(id_, ok=False, code=error.code, message=error.message)
         return error
-    for (place, _), answer in zip(items, answers, strict=True):
-        results[place] = answer
+    for (index, _), answer in zip(items, answers, strict=True):
+        results[index] = answer
     return None
 
 

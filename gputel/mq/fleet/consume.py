@@ -1,4 +1,4 @@
-"""One consume from several brokers: what there is, or else what comes first anywhere."""
+"""One consume from several brokers: the ready messages, or else the first that come at any."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from gputel.errors import BrokerUnavailable, GputelError, QueueClosed
 from gputel.mq.fleet.members import Member, Members
 from gputel.mq.wire.protocol import Delivery
 
-_RACE_S = 1.0  # a consume that waits looks so often for brokers that came, or came back
+_RACE_S = 1.0  # a waiting consume looks this often for new brokers
 
-_SILENT_S = 10.0  # others may have messages meanwhile
+_SILENT_S = 10.0  # no longer: other brokers may have messages
 
 GiveBack = Callable[[Sequence[Delivery], str | None], None]
 
 
-class Bounds(NamedTuple):
-    """What a consume asks for."""
+class ConsumeLimits(NamedTuple):
+    """The arguments of a consume."""
 
     max_messages: int
     max_bytes: int | None
@@ -27,9 +27,11 @@ class Bounds(NamedTuple):
 
 
 class FleetConsume:
-    """One call. ``give_back`` is told of what was delivered and cannot be handed on."""
+    """One call. ``give_back`` gets messages that were delivered too late for the caller."""
 
-    def __init__(self, members: Members, bounds: Bounds, turn: int, give_back: GiveBack) -> None:
+    def __init__(
+        self, members: Members, bounds: ConsumeLimits, turn: int, give_back: GiveBack
+    ) -> None:
         self._members = members
         self._bounds = bounds
         self._turn = turn
@@ -41,48 +43,48 @@ class FleetConsume:
         until = loop.time() + wait_s
         while True:
             members = self._in_turn()
-            if got := await self._sweep(members):
-                return got
+            if deliveries := await self._sweep(members):
+                return deliveries
             left_s = until - loop.time()
             answering = [member for member in members if member.gives]
             if not answering:
                 raise none_answers(self._members)
             if left_s <= 0:
                 return []
-            if got := await self._race(answering, min(left_s, _RACE_S)):
-                return got
+            if deliveries := await self._race(answering, min(left_s, _RACE_S)):
+                return deliveries
 
     def _in_turn(self) -> list[Member]:
-        """Those that answer, or else all, beginning with another one each time."""
+        """The members that answer, or else all; each call starts with the next one."""
         everyone = self._members.everyone
         members = [member for member in everyone if member.gives] or everyone
         at = self._turn % max(1, len(members))
         return members[at:] + members[:at]
 
     async def _sweep(self, members: Sequence[Member]) -> list[Delivery]:
-        """What there is, without waiting."""
-        got: list[Delivery] = []
+        """The messages that are ready, without waiting."""
+        deliveries: list[Delivery] = []
         try:
             for member in members:
-                got += await self._ask(member, got, 0.0)
+                deliveries += await self._ask(member, deliveries, 0.0)
         except GputelError:
-            if not got:
+            if not deliveries:
                 raise
         except BaseException:
-            self._leave(got)
+            self._leave(deliveries)
             raise
-        return got
+        return deliveries
 
     async def _race(self, members: Sequence[Member], wait_s: float) -> list[Delivery]:
-        """What the quickest has, or nothing when none has any."""
+        """The messages of the first broker that has any; empty when none has."""
         waiting = {asyncio.create_task(self._ask(member, (), wait_s)) for member in members}
         try:
             while waiting:
                 done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     waiting.discard(task)
-                    if got := task.result():
-                        return got
+                    if deliveries := task.result():
+                        return deliveries
             return []
         finally:
             for task in waiting:
@@ -92,7 +94,7 @@ class FleetConsume:
     async def _ask(
         self, member: Member, taken: Sequence[Delivery], wait_s: float
     ) -> list[Delivery]:
-        """What a broker has, within what the bounds leave; nothing from one that is away."""
+        """Messages of one broker, within the rest of the bounds; empty when it is away."""
         most, max_bytes, timeout_s, queue = self._bounds
         most -= len(taken)
         if max_bytes is not None:
@@ -101,7 +103,9 @@ class FleetConsume:
             return []
         try:
             async with asyncio.timeout(wait_s + _SILENT_S):
-                got = await member.client.consume(most, max_bytes, wait_s, timeout_s, queue=queue)
+                deliveries = await member.client.consume(
+                    most, max_bytes, wait_s, timeout_s, queue=queue
+                )
         except TimeoutError:
             silent = BrokerUnavailable(f"no answer within {_SILENT_S:g} seconds")
             member.failed(member.giving, silent)
@@ -112,12 +116,12 @@ class FleetConsume:
             member.failed(member.giving, error)
             return []
         member.worked(member.giving)
-        for delivery in got:
+        for delivery in deliveries:
             delivery.lease = f"{member.number}.{delivery.lease}"
-        return got
+        return deliveries
 
     def _too_late(self, task: asyncio.Task[list[Delivery]]) -> None:
-        # Cancelled in time, a consume leaves nothing behind; this one had its answer already.
+        # A consume that is cancelled in time holds no message; this one had its reply already.
         if not task.cancelled() and not task.exception():
             self._leave(task.result())
 
@@ -127,7 +131,7 @@ class FleetConsume:
 
 
 def none_answers(members: Members) -> GputelError:
-    """Why there is nobody to ask."""
+    """The error when no broker can be asked."""
     everyone = members.everyone
     if everyone and all(member.giving.closed for member in everyone):
         return QueueClosed("every broker is closed and empty")

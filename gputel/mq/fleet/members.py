@@ -1,4 +1,4 @@
-"""The brokers of a fleet: who they are now, which of them answer, and whom a key chooses."""
+"""The brokers of a fleet: which there are, which of them answer, and which one a key selects."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gputel.outage import Outage
 
 log = logging.getLogger("gputel.mq")
 
-_LOOK_S = 3.0  # between two looks at who the brokers are
+_LOOK_S = 3.0  # between two lookups of the brokers' addresses
 _MASK = 2**64 - 1
 _ODD = 0x9E3779B97F4A7C15
 
 
 class Standing:
-    """Whether a broker does one thing: not for a while after it said no, each time longer."""
+    """Whether a broker accepts one kind of call. After each refusal it is skipped for longer."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -31,30 +31,30 @@ class Standing:
 
     @property
     def good(self) -> bool:
-        """Whether it is worth asking now."""
+        """Whether to call it now."""
         return not self.closed or asyncio.get_running_loop().time() >= self._until
 
     def worked(self) -> None:
-        """It was asked, and did it."""
+        """A call succeeded."""
         self.closed = False
         self._backoff.reset()
 
     def refused(self) -> None:
-        """It was asked, and said that it is closed."""
+        """A call was refused: the broker is closed."""
         self.closed = True
         self._until = asyncio.get_running_loop().time() + self._backoff.next_s()
 
 
 class Member:
-    """One broker. One that is closed takes nothing more, and gives what it has.
+    """One broker. A closed broker accepts no messages, and still delivers those that it has.
 
-    One that is away is looked for in the background, so that nobody waits for it.
+    When it is away, a background task checks whether it is back, so that no call waits for it.
     """
 
     def __init__(self, number: int, url: str, client: QueueClient) -> None:
         self.number = number
         self.client = client
-        self.leaving = False  # no longer in the set: consumed from for as long as it answers
+        self.leaving = False  # no longer in the set: consumed from while it answers
         self.taking, self.giving = Standing(), Standing()
         self._seed = hash64(url)
         self._outage = Outage(log, f"the broker at {url}")
@@ -63,28 +63,28 @@ class Member:
 
     @property
     def away(self) -> bool:
-        """Whether it did not answer, and has not been found since."""
+        """Whether it did not answer, and is not back yet."""
         return self._looking is not None and not self._looking.done()
 
     @property
     def takes(self) -> bool:
-        """Whether a publish is worth trying."""
+        """Whether to try a publish."""
         return not self.away and self.taking.good
 
     @property
     def gives(self) -> bool:
-        """Whether a consume is worth trying."""
+        """Whether to try a consume."""
         return not self.away and self.giving.good
 
     def worked(self, standing: Standing) -> None:
-        """It answered."""
+        """A call succeeded."""
         standing.worked()
         self._backoff.reset()
         self.look_no_more()
         self._outage.ends()
 
     def failed(self, standing: Standing, error: GputelError) -> None:
-        """It is closed, for one of the two; or it is away."""
+        """A call failed: the broker is closed, or away."""
         if isinstance(error, QueueClosed):
             standing.refused()
             return
@@ -100,7 +100,7 @@ class Member:
                 return self._outage.ends()
 
     def look_no_more(self) -> None:
-        """Stop looking for it."""
+        """Stop checking whether it is back."""
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
@@ -111,46 +111,48 @@ class Member:
         await self.client.__aexit__(None, None, None)
 
     def score(self, key: int) -> int:
-        """How much this member wants what has this key: the highest of all gets it.
+        """The score of this member for a key: the member with the highest score gets it.
 
-        Rendezvous hashing: a member that comes or goes moves only what it gets or had.
+        Rendezvous hashing: when a member comes or goes, only its own keys move.
         """
         return ((key ^ self._seed) * _ODD) & _MASK
 
 
 def hash64(text: str) -> int:
-    """64 bits of a text, the same in every process."""
+    """A 64-bit hash of a text, the same in every process."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def chosen(members: Iterable[Member], key: str) -> Member:
-    """The member that a key chooses."""
+def member_for(members: Iterable[Member], key: str) -> Member:
+    """The member for a key."""
     number = hash64(key)
     return max(members, key=lambda member: member.score(number))
 
 
 class Members:
-    """All members, kept in step with the addresses that they were given by."""
+    """All members, updated when their addresses change."""
 
     def __init__(
-        self, given: Sequence[str], make_client: Callable[[str], QueueClient] = QueueClient
+        self,
+        broker_addresses: Sequence[str],
+        make_client: Callable[[str], QueueClient] = QueueClient,
     ) -> None:
-        self._given = given
+        self._addresses = broker_addresses
         self._make_client = make_client
         self._by_number: dict[int, Member] = {}
         self._by_url: dict[str, Member] = {}
         self._left: list[Member] = []
         self._numbers = itertools.count(1)
         self._looking: asyncio.Task[None] | None = None
-        self._found: dict[str, list[str]] = {address: [] for address in given}
-        self._outages = {address: Outage(log, address) for address in given}
+        self._urls: dict[str, list[str]] = {address: [] for address in broker_addresses}
+        self._outages = {address: Outage(log, address) for address in broker_addresses}
         self.watchers: set[Callable[[], None]] = set()
-        """Called when members came or went."""
+        """Called when members came or left."""
 
     async def open(self) -> None:
-        """Find the members; those behind DNS names are looked up again until ``aclose``."""
+        """Find the members. DNS names are looked up again until ``aclose``."""
         await self._look()
-        if any(address.startswith(addresses.DNS) for address in self._given):
+        if any(address.startswith(addresses.DNS) for address in self._addresses):
             self._looking = asyncio.create_task(self._go_on_looking())
 
     async def aclose(self) -> None:
@@ -163,16 +165,16 @@ class Members:
 
     @property
     def everyone(self) -> list[Member]:
-        """All that may hold messages, in the order in which they came."""
+        """All members that may hold messages, in the order in which they came."""
         return list(self._by_number.values())
 
     @property
     def present(self) -> list[Member]:
-        """All that are in the set: those that messages are published to."""
+        """The members in the set: messages are published to these."""
         return [member for member in self._by_number.values() if not member.leaving]
 
     def numbered(self, number: int) -> Member | None:
-        """The member of this number; None for one that left for good."""
+        """The member with this number; None when it has left for good."""
         return self._by_number.get(number)
 
     async def _go_on_looking(self) -> None:
@@ -181,13 +183,13 @@ class Members:
             await self._look()
 
     async def _look(self) -> None:
-        for address in self._given:
+        for address in self._addresses:
             try:
-                self._found[address] = await addresses.resolve(address)
+                self._urls[address] = await addresses.resolve(address)
                 self._outages[address].ends()
-            except (OSError, UnicodeError) as error:  # those that were known remain
+            except (OSError, UnicodeError) as error:  # the known members remain
                 self._outages[address].begins(BrokerUnavailable(f"no address found: {error}"))
-        urls = {url for found in self._found.values() for url in found}
+        urls = {url for resolved in self._urls.values() for url in resolved}
         before = set(self._by_number)
         for url in sorted(urls - set(self._by_url)):
             await self._add(url)

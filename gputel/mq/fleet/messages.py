@@ -1,4 +1,4 @@
-"""Messages of several brokers as one stream: each is waited for at once, and served in its turn."""
+"""The messages of several brokers as one stream, which waits at all brokers at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gputel.errors import GputelError
 from gputel.mq.client.consumer import Message
 from gputel.mq.fleet.members import Member, Members
 
-_REOPENS_S = 1.0  # between looks at a broker that was closed and empty
+_REOPENS_S = 1.0  # until a broker that was closed and empty is asked again
 
 
 class _Offer(NamedTuple):
@@ -22,7 +22,7 @@ class _Offer(NamedTuple):
 
 
 class FleetMessages:
-    """One task for each broker, which offers one message at a time."""
+    """Runs one task for each broker; the task offers one message at a time."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class FleetMessages:
             await _end(list(self._tasks.values()))
 
     async def _follow(self) -> None:
-        """A task for every broker, and none for one that left. Raises what one failed with."""
+        """Start a task for each new broker, end those of brokers that left. Raises their errors."""
         everyone = self._members.everyone
         gone = [member for member in self._tasks if member not in everyone]
         await _end([self._tasks.pop(member) for member in gone])
@@ -94,7 +94,7 @@ class FleetMessages:
         try:
             await taken
         except asyncio.CancelledError:
-            if taken.cancelled():  # nobody got it
+            if taken.cancelled():  # it was not yielded
                 with contextlib.suppress(GputelError):
                     await message.nack()
             raise

@@ -1,1 +1,1 @@
-"""The journal: queue events in, files on disk out, so that messages outlive the broker."""
+"""The journal: writes queue events to files, so that messages outlive the broker."""

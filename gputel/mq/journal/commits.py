@@ -1,4 +1,4 @@
-"""Records on their way to the disk: what comes while one group is written goes with the next."""
+"""Group commits: records that come while one group is written go with the next group."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from typing import Protocol
 
 from gputel.errors import JournalBroken
 from gputel.mq.journal.files import JournalFiles
-from gputel.mq.journal.records import Kind, encode_record, padded
+from gputel.mq.journal.records import RecordKind, encode_record, padded
 from gputel.mq.journal.space import Segment, Space
-from gputel.mq.journal.worker import Committer, Worker, Write
+from gputel.mq.journal.worker import Committer, JournalThread, Write
 
 log = logging.getLogger("gputel.journal")
 
 Observe = Callable[[float, float | None], None]
-"""Told of each commit: its seconds, and those of its sync, None when it had none."""
+"""Called after each commit with its seconds and those of its sync; None without a sync."""
 
 
 @dataclass(frozen=True)
 class JournalOptions:
-    """How a journal is kept. ``sync`` is ``always``, ``interval`` or ``off``."""
+    """The options of a journal. ``sync`` is ``always``, ``interval`` or ``off``."""
 
     sync: str = "always"
     sync_interval_s: float = 0.1
     segment_bytes: int = 32 * 1024 * 1024
 
 
-class Source(Protocol):
-    """Whose records are committed."""
+class RecordSource(Protocol):
+    """The owner of the records."""
 
     def gather(self) -> None:
-        """Add what is still to be added before a commit. May raise JournalBroken."""
+        """Add the records that are not added yet, before a commit. May raise JournalBroken."""
 
     def pending(self) -> bool:
         """Whether ``gather`` would add anything."""
 
     def committed(self, trimmed: list[int]) -> None:
-        """A commit has ended, which told that these segments are not needed."""
+        """A commit has ended; it recorded that these segments are not needed."""
 
     def lost(self) -> None:
         """The journal can no longer be trusted."""
 
 
 class Commits:
-    """Commits of one journal. ``urgent``: whether somebody may wait for what is pending."""
+    """The commits of one journal. ``urgent``: whether a caller may wait for the pending records."""
 
     def __init__(
         self,
         files: JournalFiles,
         options: JournalOptions,
         space: Space,
-        source: Source,
+        source: RecordSource,
         observe: Observe,
     ) -> None:
         self._options = options
@@ -62,7 +62,7 @@ class Commits:
         self._source = source
         self._observe = observe
         self._loop = asyncio.get_running_loop()
-        self._worker = Worker("journal-commit")
+        self._worker = JournalThread("journal-commit")
         self._committer = Committer(files)
         self._directory: Path = files.directory
         self._pieces: list[tuple[Segment, int, list[bytes]]] = []
@@ -82,8 +82,8 @@ class Commits:
         """Whether a write waits for space on the disk."""
         return self._committer.stalled
 
-    def add(self, kind: Kind, body: bytes) -> Segment:
-        """Give a record its place; the next commit writes it. Raises JournalBroken without room."""
+    def add(self, kind: RecordKind, body: bytes) -> Segment:
+        """Assign a place to a record for the next commit. Raises JournalBroken without room."""
         size = padded(len(body))
         try:
             segment, at = self._space.place(size)
@@ -100,18 +100,18 @@ class Commits:
         return segment
 
     def trim(self, segments: list[int]) -> None:
-        """These may be deleted once the next commit, which tells so, is on the disk."""
+        """Let these be deleted after the next commit, which records it, is on the disk."""
         self._trimmed += segments
         self.urgent = True
 
     def schedule(self) -> None:
-        """Commit soon what is pending."""
+        """Commit the pending records soon."""
         if not self._scheduled and self._running is None and not self.broken:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
     async def confirm(self) -> None:
-        """Wait until all that was pending before this call is as safe as ``sync`` says.
+        """Wait until all records pending before this call are as safe as ``sync`` says.
 
         Raises JournalBroken.
         """
@@ -127,7 +127,7 @@ class Commits:
             raise JournalBroken(self.broken)
 
     async def close(self) -> None:
-        """Write and sync all that is pending."""
+        """Write and sync all pending records."""
         self._closed = True
         self._committer.stopping = True
         if self._sync_timer is not None:
@@ -162,7 +162,7 @@ class Commits:
         self._pieces, self.urgent, self._trimmed = [], False, []
         self._running, self._next = self._next, self._loop.create_future()
         policy = self._options.sync
-        # What was moved out of a segment must be on the disk before the segment goes.
+        # Messages moved out of a segment must be on the disk before the segment is deleted.
         sync = (policy == "always" and urgent) or (policy == "interval" and bool(trimmed))
         self._commit(writes, trimmed, sync=sync)
 
@@ -186,7 +186,7 @@ class Commits:
         if error is not None:
             self._break(f"{error}")
         if running is not None and not running.done():
-            running.set_result(None)  # whoever waits looks at ``broken`` then
+            running.set_result(None)  # the waiting callers check ``broken`` then
         if self.broken:
             return
         self.count += 1
@@ -214,7 +214,7 @@ class Commits:
             return
         self.broken = (
             f"the journal in {self._directory} can no longer be trusted ({why}): nothing "
-            "is confirmed any more; see to the disk, then start the broker again"
+            "is confirmed any more; check the disk, then restart the broker"
         )
         log.error("%s", self.broken)
         for waiting in (self._next, self._running):

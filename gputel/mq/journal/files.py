@@ -1,4 +1,4 @@
-"""The few calls through which the journal reaches the file system, and nothing beside them."""
+"""All file system calls of the journal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class JournalInUse(UsageError):
 class JournalFiles:
     """The segment files of one directory. Every call blocks; every call may raise OSError.
 
-    A subclass can make any of them fail, which a real disk does not do on demand.
+    A test's subclass can make any call fail, which a real disk does not do on demand.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -34,7 +34,7 @@ class JournalFiles:
         return segment_path(self.directory, segment)
 
     def create(self, segment: int, size: int, header: bytes) -> None:
-        """Make a file of ``size`` bytes that are really there, and sync it and its name."""
+        """Make a file with ``size`` allocated bytes, and sync the file and its directory."""
         path = self.path(segment)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -49,7 +49,7 @@ class JournalFiles:
         self._open[segment] = fd
 
     def reopen(self, segment: int) -> None:
-        """Open a segment that is there already for more writes."""
+        """Open an existing segment for more writes."""
         self._open[segment] = open_file(self.path(segment), os.O_RDWR)
 
     def allocate(self, fd: int, size: int) -> None:
@@ -64,19 +64,19 @@ class JournalFiles:
             left, offset = left[written:], offset + written
 
     def pwrite(self, fd: int, data: memoryview, offset: int) -> int:
-        """One write, perhaps of less than all; gives the bytes written."""
+        """One write, possibly of a part; returns the bytes written."""
         return os.pwrite(fd, data, offset)
 
     def sync(self, segment: int) -> None:
-        """Bring to the disk what was written into a segment."""
+        """Sync a segment to the disk."""
         self.fdatasync(self._open[segment])
 
     def fdatasync(self, fd: int) -> None:
-        """The call on which every confirmation rests."""
+        """Sync a file; every confirmation depends on this call."""
         os.fdatasync(fd)
 
     def sync_directory(self) -> None:
-        """Bring to the disk which files there are."""
+        """Sync the directory entries to the disk."""
         fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
@@ -101,7 +101,7 @@ class JournalFiles:
 
 
 def segment_path(directory: Path, segment: int) -> Path:
-    """Where a segment lies: its number in 16 digits, so that names sort as segments do."""
+    """The path of a segment: its number in 16 digits, so that names sort like numbers."""
     return directory / f"{segment:016d}{SUFFIX}"
 
 
@@ -111,9 +111,9 @@ def segments_in(directory: Path) -> list[int]:
 
 
 def lock_directory(directory: Path) -> int:
-    """Take a directory, made if need be, for this process alone; gives the lock's file descriptor.
+    """Lock a directory for this process, and make it if needed. Returns the lock's descriptor.
 
-    Closing that, or the end of the process, however it ends, lets go. Raises JournalInUse.
+    Closing the descriptor, or any end of the process, unlocks it. Raises JournalInUse.
     """
     directory.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,4 +1,4 @@
-"""The start of a journal: its directory is taken and read, and a segment to go on in is made."""
+"""The start of a journal: lock and read its directory, then make a segment for new records."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gputel.errors import JournalFull
 from gputel.mq.journal.commits import JournalOptions, Observe
 from gputel.mq.journal.files import JournalFiles, lock_directory
 from gputel.mq.journal.journal import Journal
-from gputel.mq.journal.records import Stored, encode_header
-from gputel.mq.journal.recovery import Recovered, recover
+from gputel.mq.journal.records import StoredMessage, encode_header
+from gputel.mq.journal.recovery import Recovery, recover
 from gputel.mq.journal.room import new_header
 from gputel.mq.journal.space import Entry, Segment
 
@@ -20,14 +20,14 @@ from gputel.mq.journal.space import Entry, Segment
 async def open_journal(
     directory: Path,
     options: JournalOptions,
-    snapshot: Callable[[Entry], Stored],
+    snapshot: Callable[[Entry], StoredMessage],
     *,
     files: JournalFiles | None = None,
     observe: Observe = lambda _commit_s, _sync_s: None,
-) -> tuple[Journal, Recovered]:
-    """Take a directory, read what it holds, and begin a new segment in it.
+) -> tuple[Journal, Recovery]:
+    """Lock a directory, read it, and begin a new segment in it.
 
-    The caller then gives every recovered message to ``hold`` and awaits ``ready``. Raises
+    The caller then passes every recovered message to ``hold`` and awaits ``ready``. Raises
     JournalInUse; UnknownFormat; JournalFull when the disk has no room for a first segment.
     """
     lock = await asyncio.to_thread(lock_directory, directory)
@@ -43,7 +43,7 @@ async def open_journal(
     return journal, recovered
 
 
-def _first_segment(files: JournalFiles, recovered: Recovered, segment_bytes: int) -> Segment:
+def _first_segment(files: JournalFiles, recovered: Recovery, segment_bytes: int) -> Segment:
     for number in recovered.unused:
         files.remove(number)
     number = max([*recovered.segments, recovered.oldest - 1, 0]) + 1
@@ -55,7 +55,7 @@ def _first_segment(files: JournalFiles, recovered: Recovered, segment_bytes: int
             raise JournalFull(
                 f"the journal needs {header.size} bytes in {files.directory} to begin with: {error}"
             ) from None
-        # The last segment holds a reserve, in which at least all that lives can be settled.
+        # The last segment has a reserve: it is enough to settle all live messages.
         header, end = recovered.last
         files.reopen(header.segment)
         resumed = Segment(header)

@@ -16,9 +16,9 @@ Records follow, each at a multiple of 8, padded with zeros to the next:
            end                      24     body
     8   4  bytes of the body
 
-The CRC-32 starts from that of the salt. A payload can hold bytes that look like a record, but it
-cannot know the salt, so it is never taken for one when a reader looks for the next record behind
-a damaged one.
+The CRC-32 starts from that of the salt. After a damaged record, a reader searches for the next one.
+A payload can hold bytes that look like a record, but its sender cannot know the salt, so the reader
+never takes them for a record.
 """
 
 from __future__ import annotations
@@ -46,34 +46,34 @@ _PREFIX = struct.Struct("<4sI")
 _CHECKED = struct.Struct("<IB3xQ")
 
 
-class Kind(IntEnum):
-    """What a record tells; the body of each."""
+class RecordKind(IntEnum):
+    """The kinds of record, each with its body."""
 
-    MESSAGES = 1  # MessagePack of a list of Stored; a later one of a number takes its place
+    MESSAGES = 1  # MessagePack of a list of StoredMessage; a later one of a number replaces it
     SETTLED = 2  # numbers of messages that ended, u64 each
     ATTEMPTS = 3  # (number, attempts), u64 each
-    DEAD = 4  # MessagePack of a Died
+    DEAD = 4  # MessagePack of a StoredDeath
     REPLAYED = 5  # (number, new order), u64 each: ready again, attempts 0
     TRIMMED = 6  # u64: segments below this number are not needed
-    SEALED = 7  # (segment, offset), u64 each: what stands there from the offset on is a torn tail
+    SEALED = 7  # (segment, offset), u64 each: the bytes from the offset on are a torn tail
 
 
 class UnknownFormat(GputelError):
-    """A journal was written in a format that this gputel does not know."""
+    """The journal has a format that this gputel does not know."""
 
     code = "journal_format"
     exit_code = 2
 
 
-class Mark(msgspec.Struct, array_like=True, gc=False):
-    """One failed delivery: which, when (Unix seconds) and why."""
+class StoredFailure(msgspec.Struct, array_like=True, gc=False):
+    """One failed delivery: attempt number, time (Unix seconds) and reason."""
 
     attempt: int
     at: float
     reason: str
 
 
-class Stored(msgspec.Struct, array_like=True, gc=False):
+class StoredMessage(msgspec.Struct, array_like=True, gc=False):
     """A message as the journal keeps it. Times are Unix seconds; 0 is never."""
 
     number: int
@@ -87,18 +87,18 @@ class Stored(msgspec.Struct, array_like=True, gc=False):
     attempts: int = 0
     dead: bool = False
     since: float = 0.0
-    history: list[Mark] = []
+    history: list[StoredFailure] = []
     expires_at: float = 0.0
     ready_at: float = 0.0
 
 
-class Died(msgspec.Struct, array_like=True, gc=False):
+class StoredDeath(msgspec.Struct, array_like=True, gc=False):
     """A message that became a dead letter."""
 
     number: int
     at: float
     attempts: int
-    history: list[Mark]
+    history: list[StoredFailure]
 
 
 class Header(NamedTuple):
@@ -110,13 +110,13 @@ class Header(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """What every checksum in the segment starts from."""
+        """The start value of every checksum in the segment."""
         return crc32(self.salt)
 
 
 encode_body = msgspec.msgpack.Encoder().encode
-decode_stored = msgspec.msgpack.Decoder(list[Stored]).decode
-decode_died = msgspec.msgpack.Decoder(Died).decode
+decode_stored = msgspec.msgpack.Decoder(list[StoredMessage]).decode
+decode_died = msgspec.msgpack.Decoder(StoredDeath).decode
 
 
 def encode_header(header: Header) -> bytes:
@@ -130,7 +130,7 @@ def encode_header(header: Header) -> bytes:
 
 
 def decode_header(block: bytes) -> tuple[Header | None, list[int]]:
-    """The header, None when no copy of it is whole, and where a copy is damaged.
+    """The header (None when both copies are damaged), and the offsets of damaged copies.
 
     Raises UnknownFormat for a later format, whatever else it holds.
     """
@@ -165,7 +165,7 @@ def padded(size: int) -> int:
     return (RECORD_HEADER_BYTES + size + ALIGNMENT - 1) & -ALIGNMENT
 
 
-def encode_record(kind: Kind, sequence: int, body: bytes, seed: int) -> bytes:
+def encode_record(kind: RecordKind, sequence: int, body: bytes, seed: int) -> bytes:
     """One record, padded."""
     checked = _CHECKED.pack(len(body), kind, sequence)
     checksum = crc32(body, crc32(checked, seed))
@@ -173,8 +173,8 @@ def encode_record(kind: Kind, sequence: int, body: bytes, seed: int) -> bytes:
     return b"".join((_PREFIX.pack(RECORD_MAGIC, checksum), checked, body, bytes(padding)))
 
 
-class Record(NamedTuple):
-    """A record that was read."""
+class JournalRecord(NamedTuple):
+    """A record read from a segment."""
 
     offset: int
     end: int  # where the next one begins
@@ -183,8 +183,8 @@ class Record(NamedTuple):
     body: bytes
 
 
-def record_at(data: bytes | memoryview, offset: int, seed: int) -> Record | None:
-    """The record at ``offset``, or None when what stands there is none, or a damaged one."""
+def record_at(data: bytes | memoryview, offset: int, seed: int) -> JournalRecord | None:
+    """The record at ``offset``, or None when there is none or it is damaged."""
     body_at = offset + RECORD_HEADER_BYTES
     if len(data) < body_at:
         return None
@@ -195,7 +195,7 @@ def record_at(data: bytes | memoryview, offset: int, seed: int) -> Record | None
     end = body_at + size
     if end > len(data) or crc32(data[offset + _PREFIX.size : end], seed) != checksum:
         return None
-    return Record(offset, offset + padded(size), kind, sequence, bytes(data[body_at:end]))
+    return JournalRecord(offset, offset + padded(size), kind, sequence, bytes(data[body_at:end]))
 
 
 def pack_numbers(numbers: list[int]) -> bytes:

@@ -1,4 +1,4 @@
-"""Segments made ahead of need, and deleted when nothing in them is needed any more."""
+"""Makes segments ahead of need, and deletes those that are no longer needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gputel.errors import JournalFull
 from gputel.mq.journal.files import JournalFiles
 from gputel.mq.journal.records import HEADER_BYTES, Header, encode_header
 from gputel.mq.journal.space import Segment, Space
-from gputel.mq.journal.worker import Worker
+from gputel.mq.journal.worker import JournalThread
 
 log = logging.getLogger("gputel.journal")
 
@@ -21,14 +21,14 @@ _BLOCK = 4096
 
 
 class Room:
-    """Makes room in a journal, in a thread of its own. ``refused`` is called when it cannot."""
+    """Makes room in a journal, in its own thread. Calls ``refused`` when it cannot."""
 
     def __init__(self, files: JournalFiles, space: Space, refused: Callable[[], None]) -> None:
         self._files = files
         self._space = space
         self._refused = refused
         self._loop = asyncio.get_running_loop()
-        self._chores = Worker("journal-chores")
+        self._chores = JournalThread("journal-chores")
         self._making = False
         self._stopped = False
         self._refused_until = 0.0
@@ -36,12 +36,12 @@ class Room:
         self._again: asyncio.TimerHandle | None = None
         self.next_segment = 1
         self.lacking = ""
-        """Why no segment can be made now; empty when nothing is in the way."""
+        """Why no segment can be made now; empty when one can."""
 
     async def wait_for(self, total: int, largest: int, check: Callable[[], None]) -> None:
-        """Wait until messages of such sizes can be promised their room.
+        """Wait until there is room for messages of these sizes.
 
-        Raises JournalFull, and what ``check`` raises after each wait.
+        Raises JournalFull, and the error that ``check`` raises after each wait.
         """
         while not self._space.has_room(total, largest):
             if self._loop.time() < self._refused_until:
@@ -50,14 +50,14 @@ class Room:
             check()
 
     def full(self, why: str) -> JournalFull:
-        """The refusal of a journal without room."""
+        """The error of a journal without room."""
         return JournalFull(
             f"the journal in {self._files.directory} has no room ({why}): free some "
             "space there, or let consumers ack; nothing was accepted"
         )
 
     def make_spare(self) -> None:
-        """Make a segment ahead of need, if need is near."""
+        """Make a spare segment if one is needed soon."""
         if self._making or self._stopped or not self._space.wants_spare():
             return
         if self._loop.time() < self._refused_until:
@@ -67,19 +67,19 @@ class Room:
         self._make(self._space.segment_bytes)
 
     def remove(self, segments: Iterable[int]) -> None:
-        """Delete segments that are not needed."""
+        """Delete segments that are no longer needed."""
         for number in segments:
-            self._chores.submit(partial(self._files.remove, number), _tell)
+            self._chores.submit(partial(self._files.remove, number), _log_error)
 
     def stop(self) -> None:
-        """Make no more segments; who waits for one looks again."""
+        """Make no more segments; wake the callers that wait for one."""
         self._stopped = True
         if self._again is not None:
             self._again.cancel()
         self._wake()
 
     async def close(self) -> None:
-        """Wait for what is being made or deleted."""
+        """Wait until segments are made and deleted."""
         await self._chores.stop()
 
     # ------------------------------------------------------------------ inside
@@ -118,7 +118,7 @@ class Room:
             self.lacking = ""
             self._refused_until = 0.0
         else:
-            # The number was never used: without this, a later reader would miss a segment.
+            # Use the number again: with a gap, a later reader would report a missing segment.
             self.next_segment = segment.number
             if not self.lacking:
                 log.warning("the journal cannot grow: %s", error)
@@ -134,10 +134,10 @@ class Room:
 
 
 def new_header(number: int, size: int) -> Header:
-    """The header of a segment of so many bytes, or a few more."""
+    """The header of a segment of ``size`` bytes, rounded up to a block."""
     return Header(number, -(-size // _BLOCK) * _BLOCK, secrets.token_bytes(8))
 
 
-def _tell(error: BaseException | None) -> None:
+def _log_error(error: BaseException | None) -> None:
     if error is not None:
-        log.warning("a segment of the journal that is no longer needed stays: %s", error)
+        log.warning("cannot delete a journal segment that is no longer needed: %s", error)

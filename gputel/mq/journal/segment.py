@@ -1,4 +1,4 @@
-"""Reading one segment: its records, and where it is damaged."""
+"""Reads one segment: its records and its damage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gputel.mq.journal.records import (
     HEADER_BYTES,
     RECORD_MAGIC,
     Header,
-    Record,
+    JournalRecord,
     decode_header,
     record_at,
 )
@@ -21,7 +21,7 @@ from gputel.owned_files import open_file
 
 @dataclass(frozen=True)
 class Damage:
-    """Bytes of a journal that cannot be read, or a file that is not there (``end`` is 0 then)."""
+    """Bytes of a journal that cannot be read, or a missing file (``end`` is 0 then)."""
 
     path: Path
     offset: int
@@ -29,28 +29,28 @@ class Damage:
     reason: str
 
     def __str__(self) -> str:
-        """One line that names the file and the place."""
+        """One line that names the file and the offsets."""
         return f"{self.path}: offset {self.offset} to {self.end}: {self.reason}"
 
 
 @dataclass
 class SegmentRead:
-    """What one segment holds.
+    """The content of one segment.
 
-    ``tail`` is where unreadable bytes at its very end begin, ``end`` where nothing was written yet.
+    ``tail`` is the offset of unreadable bytes at the end, ``end`` that of the unwritten space.
     """
 
     number: int
     path: Path
     header: Header | None = None
-    records: list[Record] = field(default_factory=list)
+    records: list[JournalRecord] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
     tail: int | None = None
     end: int = HEADER_BYTES
 
 
 def read_segment(path: Path, number: int) -> SegmentRead:
-    """Read a segment file whole. Raises OSError, and UnknownFormat for a later format."""
+    """Read a segment file. Raises OSError, and UnknownFormat for a later format."""
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
         data = file.read()
     read = SegmentRead(number, path)
@@ -88,12 +88,12 @@ def _read_records(read: SegmentRead, data: bytes, seed: int) -> None:
 
 def _records_after(
     data: bytes, view: memoryview, at: int, seed: int, sequence: int
-) -> Iterator[Record]:
-    """The next whole records behind a place that holds none: by their magic, then checked."""
-    found = data.find(RECORD_MAGIC, at + 1)
-    while found >= 0:
-        if found % ALIGNMENT == 0:
-            record = record_at(view, found, seed)
+) -> Iterator[JournalRecord]:
+    """The valid records after an offset without one: found by their magic, then checked."""
+    at_magic = data.find(RECORD_MAGIC, at + 1)
+    while at_magic >= 0:
+        if at_magic % ALIGNMENT == 0:
+            record = record_at(view, at_magic, seed)
             if record is not None and record.sequence > sequence:
                 yield record
-        found = data.find(RECORD_MAGIC, found + 1)
+        at_magic = data.find(RECORD_MAGIC, at_magic + 1)

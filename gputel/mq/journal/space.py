@@ -1,4 +1,4 @@
-"""Where the next record goes, how much room there is, and which segments hold what lives."""
+"""Where the next record goes, how much room there is, and which segments hold live messages."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from gputel.mq.journal.records import ALIGNMENT, HEADER_BYTES, RECORD_HEADER_BYTES, Header
 
 SETTLEMENT_BYTES = 2 * (RECORD_HEADER_BYTES + ALIGNMENT)
-"""Kept free for each message that lives, so that its end can be written on a full disk. One
-settlement takes half of this by itself; the rest is for the ends of segments that stay unused."""
+"""Kept free for each live message, so that its end can be recorded on a full disk. A settlement
+alone takes half of this; the rest is for the unused ends of segments."""
 
 _SPARE_BYTES = 4096
 _MESSAGE_OVERHEAD = 256
@@ -18,7 +18,7 @@ _UTF8_MOST = 4
 
 
 class Entry:
-    """A message that lives, as the journal knows it. ``owner`` and ``message`` are the caller's."""
+    """A live message in the journal. ``owner`` and ``message`` belong to the caller."""
 
     __slots__ = ("message", "number", "order", "owner", "segment", "size")
 
@@ -32,7 +32,7 @@ class Entry:
 
 
 class Segment:
-    """A segment file, its place for the next record, and the messages that live in it."""
+    """A segment file, the offset of its next record, and its live messages."""
 
     def __init__(self, header: Header) -> None:
         self.number = header.segment
@@ -48,7 +48,7 @@ class Segment:
         return self.size - self.at
 
     def hold(self, entry: Entry, size: int) -> None:
-        """Keep a message here, and no longer where it was."""
+        """Move a message to this segment."""
         if entry.segment is not None:
             entry.segment.drop(entry)
         entry.segment, entry.size = self, size
@@ -56,14 +56,14 @@ class Segment:
         self.live_bytes += size
 
     def drop(self, entry: Entry) -> None:
-        """A message that lived here ended, or went on to another segment."""
+        """Remove a message that ended, or moved to another segment."""
         del self.live[entry.number]
         self.live_bytes -= entry.size
         entry.segment = None
 
 
 class Space:
-    """The segments of a journal, oldest first; the current one; and spares made ahead of need."""
+    """The segments of a journal: sealed ones, oldest first, the current one, and spares."""
 
     def __init__(self, segment_bytes: int) -> None:
         self.segment_bytes = segment_bytes
@@ -71,33 +71,33 @@ class Space:
         self.current: Segment | None = None
         self.spares: list[Segment] = []
         self.promised = 0
-        self.largest = 0  # record of all that is promised
+        self.largest = 0  # record among all reservations
         self.live = 0
 
     @property
     def margin(self) -> int:
-        """Kept from publishes, so that compaction can make room on a full disk."""
+        """Bytes that publishes may not use, so that compaction can make room on a full disk."""
         return self.segment_bytes // 8
 
     @property
     def reserve(self) -> int:
-        """Kept for settlements alone."""
+        """Bytes that only settlements may use."""
         return self.live * SETTLEMENT_BYTES + _SPARE_BYTES
 
     @property
     def disk_bytes(self) -> int:
-        """Bytes of all segments but the spares."""
-        held = sum(segment.size for segment in self.sealed)
-        return held + (self.current.size if self.current else 0)
+        """Bytes of all segments except the spares."""
+        total = sum(segment.size for segment in self.sealed)
+        return total + (self.current.size if self.current else 0)
 
     @property
     def live_bytes(self) -> int:
-        """Bytes of the records of messages that live."""
-        held = sum(segment.live_bytes for segment in self.sealed)
-        return held + (self.current.live_bytes if self.current else 0)
+        """Bytes of the records of live messages."""
+        total = sum(segment.live_bytes for segment in self.sealed)
+        return total + (self.current.live_bytes if self.current else 0)
 
     def free(self, largest: int = 0) -> int:
-        """Bytes for records, the largest of which has this size."""
+        """Bytes for records when the largest record has this size."""
         ahead = [self.current, *self.spares] if self.current else self.spares
         sizes = [segment.free for segment in ahead]
         while sizes and sizes[0] < largest:
@@ -105,33 +105,33 @@ class Space:
         return sum(sizes) - largest * max(0, len(sizes) - 1)
 
     def has_room(self, total: int, largest: int) -> bool:
-        """Whether a publish of this size can be promised its place."""
+        """Whether there is room for a publish of this size."""
         needed = total + self.promised + self.reserve + self.margin
         return self.free(max(largest, self.largest)) >= needed
 
     def promise(self, total: int, largest: int) -> int:
-        """Keep room for a publish; gives what ``take_back`` takes."""
+        """Reserve room for a publish; returns the amount for ``take_back``."""
         amount = total + largest
         self.promised += amount
         self.largest = max(self.largest, largest)
         return amount
 
     def take_back(self, amount: int) -> None:
-        """End a promise."""
+        """End a reservation."""
         self.promised -= amount
         if not self.promised:
             self.largest = 0
 
     def can_rewrite(self, size: int) -> bool:
-        """Whether compaction may write so much."""
+        """Whether compaction may write ``size`` bytes."""
         return self.free(max(size, self.largest)) - self.promised - self.reserve >= size
 
     def wants_spare(self) -> bool:
-        """Whether another segment should be made ahead of need."""
+        """Whether to make another spare segment."""
         return not self.spares or not self.has_room(self.segment_bytes // 2, 0)
 
     def place(self, size: int) -> tuple[Segment, int]:
-        """Take the place for a record: its segment and offset. Raises LookupError without room."""
+        """Assign a place to a record: its segment and offset. Raises LookupError without room."""
         while self.current is None or self.current.free < size:
             if not self.spares:
                 raise LookupError(f"no room for a record of {size} bytes")
@@ -143,9 +143,9 @@ class Space:
         return self.current, at
 
     def pop_empty(self) -> list[Segment]:
-        """Take out the oldest segments in which nothing lives, up to the first in which one does.
+        """Remove the oldest segments without live messages, up to the first segment with one.
 
-        Never one from the middle: a settlement must not go before the message that it ends.
+        Never one from the middle: a settlement must not be deleted before its message.
         """
         empty: list[Segment] = []
         while self.sealed and not self.sealed[0].live:
@@ -153,10 +153,10 @@ class Space:
         return empty
 
     def to_rewrite(self, *, full: bool) -> Segment | None:
-        """The oldest segment, when what lives in it should move to the head; else None.
+        """The oldest segment if its live messages should be appended again; else None.
 
-        As long as more than half of the disk space is dead weight, moving the oldest frees at
-        least as much as it writes, so what is written stays below twice what is published.
+        While more than half of the disk space is not live, moving the oldest frees at least as much
+        as it writes, so the journal writes less than twice what is published.
         """
         if not self.sealed:
             return None
@@ -167,12 +167,12 @@ class Space:
         return oldest if self.disk_bytes > bound else None
 
 
-class _Mark(Protocol):
+class _HasReason(Protocol):
     @property
     def reason(self) -> str: ...
 
 
-class _Message(Protocol):
+class _Measured(Protocol):
     @property
     def id(self) -> str: ...
     @property
@@ -182,11 +182,11 @@ class _Message(Protocol):
     @property
     def metadata(self) -> bytes: ...
     @property
-    def history(self) -> Sequence[_Mark]: ...
+    def history(self) -> Sequence[_HasReason]: ...
 
 
-def room_of(message: _Message) -> int:
-    """Bytes that a message takes at most in a record, the record's own among them."""
+def room_of(message: _Measured) -> int:
+    """The most bytes that a message takes in a record, including the record's own."""
     id_, key = message.id, message.key
     room = len(message.payload) + len(message.metadata) + len(id_) + len(key) + _MESSAGE_OVERHEAD
     if not (id_.isascii() and key.isascii()):
@@ -197,6 +197,6 @@ def room_of(message: _Message) -> int:
 
 
 def shares(size: int, rooms: Sequence[int]) -> list[int]:
-    """What each message takes of a record of ``size`` bytes, from what each takes at most."""
+    """The share of each message in a record of ``size`` bytes, by their maximum sizes."""
     total = sum(rooms)
     return [size * room // total for room in rooms]

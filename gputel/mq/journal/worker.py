@@ -1,4 +1,4 @@
-"""The threads in which the journal touches the disk, so that the event loop never waits for it."""
+"""The threads in which the journal uses the disk, so that the event loop never waits for it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Job = Callable[[], None]
 Done = Callable[[BaseException | None], None]
 
 
-class Worker:
-    """One thread that does jobs in order and tells the event loop how each ended."""
+class JournalThread:
+    """One thread that runs jobs in order and reports the end of each to the event loop."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.get_running_loop()
@@ -30,11 +30,11 @@ class Worker:
         self._thread.start()
 
     def submit(self, job: Job, done: Done) -> None:
-        """Do ``job`` in the thread, then call ``done`` on the loop with what it raised, or None."""
+        """Run ``job`` in the thread, then call ``done`` on the loop with its error, or None."""
         self._jobs.put((job, done))
 
     async def stop(self) -> None:
-        """Let the jobs submitted so far end, and the thread with them."""
+        """End the thread after the jobs submitted so far."""
         self._jobs.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
 
@@ -46,12 +46,12 @@ class Worker:
                 job()
             except BaseException as raised:
                 error = raised
-            with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            with suppress(RuntimeError):  # the loop is closed: there is no one to report to
                 self._loop.call_soon_threadsafe(done, error)
 
 
 class Write(NamedTuple):
-    """Bytes for a place in a segment."""
+    """Bytes for an offset of a segment."""
 
     segment: int
     offset: int
@@ -70,10 +70,10 @@ class Committer:
         self.sync_seconds: float | None = None  # of its sync; None: it had none
 
     def commit(self, writes: Sequence[Write], current: int, *, sync: bool) -> None:
-        """Write in order; with ``sync``, return only when all written so far is on the disk.
+        """Write in order; with ``sync``, return when all that was written is on the disk.
 
-        Waits while the disk is full: the same bytes go to the same place once it is not. Any
-        other error is final. Raises OSError.
+        While the disk is full, it waits and then writes the same bytes again. Any other error is
+        final. Raises OSError.
         """
         started = time.perf_counter()
         for write in writes:
@@ -95,7 +95,7 @@ class Committer:
             try:
                 self._files.write(write.segment, write.data, write.offset)
             except OSError as error:
-                # Only where blocks cannot be reserved, as on file systems that copy on write.
+                # Happens only where blocks cannot be reserved: on file systems that copy on write.
                 if error.errno not in NO_SPACE or self.stopping:
                     raise
                 self.stalled = True

@@ -11,9 +11,9 @@ _count = itertools.count()
 
 
 def new_id() -> str:
-    """An id that is never made again: 96 random bits of this process, and a count.
+    """A unique id: 96 random bits of this process, and a count.
 
-    A random id for each message would cost more than all the rest of its publish.
+    A random id for each message would cost more than the rest of the publish.
     """
     return f"{_prefix}{next(_count):x}"
 

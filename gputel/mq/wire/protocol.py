@@ -1,8 +1,8 @@
-"""The broker's requests and replies as both ends see them; ``docs/protocol.md`` is their text.
+"""The broker's requests and replies, for both ends; ``docs/protocol.md`` explains them.
 
 One protocol in two encodings: JSON for people, MessagePack for gputel's own client. The structs
-whose name starts with ``Json`` differ from their MessagePack twins in the payload alone, which is
-text there and raw bytes here.
+whose name starts with ``Json`` differ from the MessagePack ones only in the payload: text in JSON,
+raw bytes in MessagePack.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ MIN_TIMEOUT_S = 0.05
 MAX_TTL_S = 31_536_000.0
 MAX_BYTES = 2**53
 
+UNREADABLE = (
+    *(msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError, OverflowError),
+)
+"""The errors of a decoder whose input is not what it should be."""
+
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_LENGTH)]
 Key = Annotated[str, Meta(max_length=MAX_TEXT_LENGTH)]
 Timeout = Annotated[float, Meta(ge=MIN_TIMEOUT_S, le=MAX_TIMEOUT_S)]
@@ -36,11 +41,11 @@ Held = Literal["ready", "in_flight", "dead"]
 Encoding = Literal["text", "base64"]
 
 
-class Outgoing(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class OutgoingMessage(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A message as its producer sends it. Without an id, the broker makes one.
 
-    It is ready ``delay_s`` after it was accepted, and dropped when it is still ready, or delayed,
-    after ``ttl_s``; None: never.
+    It becomes ready ``delay_s`` after the publish. If it is still ready or delayed after ``ttl_s``,
+    it is dropped; None: it never expires.
     """
 
     id: Text | None = None
@@ -52,11 +57,11 @@ class Outgoing(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=T
 
 
 ABSENT = msgspec.Raw()
-"""A field that a message was sent without."""
+"""The value of a field that the sender left out."""
 
 
-class Incoming(Struct, kw_only=True, forbid_unknown_fields=True):
-    """The same as the broker reads it: the metadata is checked before it is decoded."""
+class IncomingMessage(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A message as the broker reads it: the metadata is checked before it is decoded."""
 
     id: Text | None = None
     key: Key = ""
@@ -66,8 +71,8 @@ class Incoming(Struct, kw_only=True, forbid_unknown_fields=True):
     ttl_s: Ttl | None = None
 
 
-class JsonIncoming(Struct, kw_only=True, forbid_unknown_fields=True):
-    """The same in JSON. A payload that is no string is stored as its compact JSON text."""
+class JsonIncomingMessage(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A message as the broker reads it in JSON. A payload that is no string is kept as JSON."""
 
     id: Text | None = None
     key: Key = ""
@@ -79,10 +84,10 @@ class JsonIncoming(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class PublishResult(Struct, omit_defaults=True):
-    """What became of one published message.
+    """The result of one published message.
 
-    ``held`` says where the queue holds the message whose id was published again; ``code`` and
-    ``message`` say why one was refused.
+    ``held`` is the state of the message that has this id already; ``code`` and ``message`` say
+    why a message was refused.
     """
 
     id: str
@@ -104,7 +109,7 @@ class Delivery(Struct):
 
 
 class DeliveryOut(Struct):
-    """The same as the broker sends it: the metadata as it was stored."""
+    """A delivery as the broker sends it: the metadata as it was stored."""
 
     id: str
     key: str
@@ -115,7 +120,7 @@ class DeliveryOut(Struct):
 
 
 class JsonDelivery(Struct):
-    """The same in JSON."""
+    """A delivery that the broker sends in JSON."""
 
     id: str
     key: str
@@ -127,20 +132,20 @@ class JsonDelivery(Struct):
 
 
 class Ack(Struct, forbid_unknown_fields=True):
-    """A message that was processed. Without a lease, whichever delivery is in flight."""
+    """A message that was processed. Without a lease, any lease on it counts."""
 
     id: Text
     lease: str | None = None
 
 
 class ConsumeBody(Struct, forbid_unknown_fields=True):
-    """What a consume may carry: acks, done before it waits."""
+    """The body of a consume: acks, done before the consume waits."""
 
     ack: Annotated[list[Ack], Meta(max_length=MAX_LIST)]
 
 
 class Nack(Struct, forbid_unknown_fields=True):
-    """A message given back: at once, after a delay, or to the dead letters."""
+    """A message to be delivered again, at once or after a delay, or to become a dead letter."""
 
     id: Text
     lease: str | None = None
@@ -150,7 +155,7 @@ class Nack(Struct, forbid_unknown_fields=True):
 
 
 class Extend(Struct, forbid_unknown_fields=True):
-    """A lease that shall run out ``visibility_timeout_s`` from now; default: the broker's."""
+    """A lease that runs out ``visibility_timeout_s`` from now; default: the broker's timeout."""
 
     id: Text
     lease: str | None = None
@@ -158,7 +163,7 @@ class Extend(Struct, forbid_unknown_fields=True):
 
 
 class ItemResult(Struct, omit_defaults=True):
-    """What became of one ack, nack or extend; ``code`` and ``message`` say why it failed."""
+    """The result of one ack, nack or extend; ``code`` and ``message`` say why it failed."""
 
     id: str
     ok: bool
@@ -174,28 +179,28 @@ class Consumed(Struct):
 
 
 class Lookup(Struct, forbid_unknown_fields=True):
-    """A message that somebody asks for."""
+    """A message to look up."""
 
     id: Text
 
 
 class Holding(Struct):
-    """Where the queue holds the message of an id; None: it does not hold it."""
+    """The state of the message with an id; None when the queue does not hold it."""
 
     id: str
     held: Held | None
 
 
 class QueueOptions(Struct, forbid_unknown_fields=True):
-    """What a queue can be declared with; what is left out stays as it is."""
+    """The options of a declared queue; an option that is left out stays as it is."""
 
     ordered_keys: bool | UnsetType = UNSET
 
 
 class Peeked(Struct):
-    """A message that is next, as it is shown; ``age_s`` since the publish.
+    """One of the next messages, as ``GET /peek`` shows it; ``age_s`` is since the publish.
 
-    ``metadata`` is None where it cannot be shown.
+    ``metadata`` is None when it cannot be shown.
     """
 
     id: str
@@ -209,13 +214,13 @@ class Peeked(Struct):
 
 
 class Deleted(Struct):
-    """A queue that was deleted, and how many messages with it."""
+    """A deleted queue, and how many messages were dropped with it."""
 
     name: str
     purged: int
 
 
-class Selection(Struct, forbid_unknown_fields=True):
+class DeadLetterSelection(Struct, forbid_unknown_fields=True):
     """Which dead letters to replay or purge: one, some, or all."""
 
     id: Text | None = None
@@ -224,9 +229,9 @@ class Selection(Struct, forbid_unknown_fields=True):
 
 
 class ErrorReply(Struct, omit_defaults=True):
-    """Every refusal. ``results`` is there when a list of messages was accepted in part.
+    """The body of every error. ``results`` is set when a list of messages was accepted in part.
 
-    ``acks`` is there when a consume carried acks: they were done all the same.
+    ``acks`` is set when a consume carried acks: these were done.
     """
 
     code: str

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+from gputel.backoff import Backoff
 from gputel.errors import StoreError, StoreUnavailable
 from gputel.owned_files import open_file, opened_directory
 from gputel.store.postgres.cluster import answers, dsn_of, read_pid_file
@@ -142,7 +143,7 @@ class EmbeddedPostgres:
 
     async def _watch(self, lock: _Lock) -> None:
         """Restart our server when it dies; take over when its owner goes away."""
-        pause, trimmed = _FIRST_PAUSE_S, time.monotonic()
+        backoff, trimmed = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S), time.monotonic()
         failure = ""  # why it could not be started again
         while True:
             await asyncio.sleep(_WATCH_S)
@@ -154,14 +155,14 @@ class EmbeddedPostgres:
                         log.error(
                             "the embedded Postgres has died, or its socket: starting it again"
                         )
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE_S)
+                    await asyncio.sleep(backoff.next_s())
                     await self._server.stop()
                     await self._start_server()
                     log.info("the embedded Postgres is back")
                     failure = ""
                 elif time.monotonic() - trimmed > _TRIM_EVERY_S:
-                    pause, trimmed = _FIRST_PAUSE_S, time.monotonic()
+                    backoff.reset()
+                    trimmed = time.monotonic()
                     self._server.trim_log()
             except (StoreError, OSError) as error:
                 before, failure = failure, _NUMBER.sub("", str(error))

@@ -14,7 +14,7 @@ from gputel.store.queries import load
 
 
 @dataclass(frozen=True)
-class Lease:
+class ChunkLease:
     """A chunk that this owner may publish: rows first_row to first_row + row_count."""
 
     first_row: int
@@ -81,13 +81,13 @@ class Streams:
             )
         return await self.progress()
 
-    async def reserve(self, rows: int, lease_s: float) -> Lease | None:
+    async def reserve(self, rows: int, lease_s: float) -> ChunkLease | None:
         """Take over an expired chunk, or reserve the next ``rows`` rows; None: nothing to take."""
         async with store_errors():
             row = await self._pool.fetchrow(
                 self._sql["reserve"], self.stream_id, self.owner, rows, lease_s
             )
-        return Lease(row["first_row"], row["row_count"], row["taken_over"]) if row else None
+        return ChunkLease(row["first_row"], row["row_count"], row["taken_over"]) if row else None
 
     async def finish(self, row_count: int) -> None:
         """Note that the source ends at ``row_count``: leases beyond it are dropped or trimmed."""

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gputel.broker.requests import metadata
 from gputel.errors import BadRequest
 from gputel.mq.client import OutgoingMessage
-from gputel.mq.wire import metadata
 from tests.integration.broker.conftest import Broker, Start, until
 from tests.integration.broker.test_queue_command import gputel_queue
 from tests.raw_http import RawReply, raw_to, request

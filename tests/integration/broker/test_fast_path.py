@@ -8,9 +8,9 @@ import pytest
 from gputel import metrics
 from gputel.broker.fast import connection as fast_path
 from gputel.broker.fast.head import MAX_HEAD_BYTES, parse_head
-from gputel.broker.queues.consumers import Consumers
 from gputel.broker.queues.queues import Queues
-from gputel.broker.requests.exchange import Answer
+from gputel.broker.requests.exchange import Reply
+from gputel.broker.requests.messages import Consumers
 from gputel.broker.server import make_app
 from gputel.config.settings import BrokerSettings
 from gputel.web.health import Health
@@ -246,14 +246,14 @@ async def test_fault_while_a_reply_is_written_ends_the_connection_and_loses_no_m
         pytest.skip("the replies of aiohttp are its own")
     raw.writer.write(consume())
     await until(broker, waiting_consumers=1)
-    whole = fast_path.whole_reply
+    whole = fast_path.reply_bytes
 
-    def fails(given: Answer) -> bytes:
+    def fails(given: Reply) -> bytes:
         if given.status == 200:
             raise ValueError("a fault")
         return whole(given)
 
-    monkeypatch.setattr(fast_path, "whole_reply", fails)
+    monkeypatch.setattr(fast_path, "reply_bytes", fails)
     await broker.publish("a")
     assert await asyncio.wait_for(raw.reader.read(), 60) == b""
     monkeypatch.undo()

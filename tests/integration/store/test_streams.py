@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gputel.errors import ConfigError, StreamConflict
-from gputel.store.write.streams import Lease, Streams
+from gputel.store.write.streams import ChunkLease, Streams
 
 
 async def stream(pool, owner="me", name="s", looping=False):
@@ -35,8 +35,8 @@ async def test_expired_lease_is_taken_over_before_new_rows_are_reserved(pool):
     await dead.reserve(10, 60)
     await dead.reserve(5, 60)
     await dead.release([0])
-    assert await living.reserve(10, 60) == Lease(0, 10, taken_over=True)
-    assert await living.reserve(10, 60) == Lease(15, 10, taken_over=False)
+    assert await living.reserve(10, 60) == ChunkLease(0, 10, taken_over=True)
+    assert await living.reserve(10, 60) == ChunkLease(15, 10, taken_over=False)
 
 
 async def test_expired_lease_is_taken_over_by_one_streamer_only(pool):
@@ -80,7 +80,7 @@ async def test_chunk_never_reaches_beyond_an_end_that_is_known(pool):
     streams = await stream(pool)
     await streams.reserve(10, 60)
     await pool.execute("UPDATE stream_progress SET row_count = 15")
-    assert await streams.reserve(10, 60) == Lease(10, 5, taken_over=False)
+    assert await streams.reserve(10, 60) == ChunkLease(10, 5, taken_over=False)
     assert await streams.reserve(10, 60) is None
 
 
@@ -113,7 +113,7 @@ async def test_a_name_that_no_stream_can_have_is_a_wrong_setting(pool, name):
 
 async def test_longest_name_of_a_stream_fits_its_indexes(pool):
     streams = await stream(pool, name="".join(chr(0x10000 + 97 * at) for at in range(256)))
-    assert await streams.reserve(10, 60) == Lease(0, 10, taken_over=False)
+    assert await streams.reserve(10, 60) == ChunkLease(0, 10, taken_over=False)
 
 
 async def test_a_file_whose_name_is_not_utf_8_can_be_a_source(pool):

@@ -10,8 +10,8 @@ from gputel.mq.journal.commits import JournalOptions
 from gputel.mq.journal.files import JournalFiles
 from gputel.mq.journal.journal import Journal
 from gputel.mq.journal.open import open_journal
-from gputel.mq.journal.records import Died, Mark, Stored, encode_body, padded
-from gputel.mq.journal.recovery import Recovered, recover
+from gputel.mq.journal.records import StoredDeath, StoredFailure, StoredMessage, encode_body, padded
+from gputel.mq.journal.recovery import Recovery, recover
 from gputel.mq.journal.space import Entry
 
 SMALL = JournalOptions(segment_bytes=256 * 1024)
@@ -20,7 +20,7 @@ SMALL = JournalOptions(segment_bytes=256 * 1024)
 class Kept:
     """An open journal and the messages that it should hold."""
 
-    def __init__(self, journal: Journal, recovered: Recovered, entries: dict[str, Entry]) -> None:
+    def __init__(self, journal: Journal, recovered: Recovery, entries: dict[str, Entry]) -> None:
         self.journal = journal
         self.recovered = recovered
         self.entries = entries
@@ -37,7 +37,7 @@ class Kept:
 
     def _append(self, id_: str, payload: bytes) -> None:
         number = self.journal.take_number()
-        stored = Stored(number, number, "", id_, "", payload, b"\x80")
+        stored = StoredMessage(number, number, "", id_, "", payload, b"\x80")
         entry = self.entries[id_] = Entry(number, number, None, stored)
         self.journal.append(entry, stored)
 
@@ -52,8 +52,8 @@ class Kept:
 
     async def die(self, id_: str, reason: str) -> None:
         entry = self.entries[id_]
-        entry.message.dead, entry.message.history = True, [Mark(1, 5.0, reason)]
-        self.journal.died(entry, Died(entry.number, 5.0, 1, entry.message.history))
+        entry.message.dead, entry.message.history = True, [StoredFailure(1, 5.0, reason)]
+        self.journal.died(entry, StoredDeath(entry.number, 5.0, 1, entry.message.history))
         await self.journal.confirm()
 
     async def replay(self, id_: str) -> None:
@@ -89,5 +89,5 @@ def ids_in(directory: Path) -> list[str]:
     return [found.stored.id for found in recover(directory).in_order]
 
 
-def stored_size(stored: Stored) -> int:
+def stored_size(stored: StoredMessage) -> int:
     return padded(len(encode_body(stored)))

@@ -13,7 +13,7 @@ from gputel.broker.durable.durability import durability
 from gputel.broker.queues.queues import Queues
 from gputel.broker.queues.waiting import WaitingQueue
 from gputel.config.settings import BrokerSettings
-from gputel.mq.core.message import Delivery, Message
+from gputel.mq.core.message import LeasedMessage, QueuedMessage
 from gputel.mq.journal.journal import Journal
 from gputel.mq.journal.recovery import recover
 
@@ -35,15 +35,15 @@ async def queue_in(
         queues.stop()
 
 
-def message(id_: str, size: int = 10) -> Message:
-    return Message(id_, "", random.Random(id_).randbytes(size), b"\x80")
+def message(id_: str, size: int = 10) -> QueuedMessage:
+    return QueuedMessage(id_, "", random.Random(id_).randbytes(size), b"\x80")
 
 
-async def consume(waiting: WaitingQueue, most: int) -> list[Delivery]:
+async def consume(waiting: WaitingQueue, most: int) -> list[LeasedMessage]:
     return await waiting.consume(most, None, 0)
 
 
-async def ack(waiting: WaitingQueue, deliveries: list[Delivery]) -> None:
+async def ack(waiting: WaitingQueue, deliveries: list[LeasedMessage]) -> None:
     errors = waiting.each(lambda d, now: waiting.queue.ack(d.message.id, d.lease, now), deliveries)
     assert errors == [None] * len(deliveries)
     assert waiting.confirm is not None
@@ -75,10 +75,10 @@ async def test_publish_that_fills_many_segments_is_kept_whole(
 async def test_batches_of_unlike_messages_acked_in_part_are_compacted_within_bounds(
     tmp_path: Path, live: str
 ) -> None:
-    def stays(m: Message) -> bool:
+    def stays(m: QueuedMessage) -> bool:
         return (len(m.payload) > 1000) == (live == "large")
 
-    published: list[Message] = []
+    published: list[QueuedMessage] = []
     async with queue_in(tmp_path) as (waiting, journal):
         for round_ in range(40):
             batch = [message(f"{round_}-{n}", 50_000 if n == 50 else 20) for n in range(100)]
@@ -161,7 +161,7 @@ class Workload:
         self.line: list[str] = []
         self.dead: set[str] = set()
         self.attempts: dict[str, int] = {}
-        self.leased: dict[str, Delivery] = {}
+        self.leased: dict[str, LeasedMessage] = {}
         self.count = 0
 
     async def step(self, waiting: WaitingQueue) -> None:

@@ -6,12 +6,12 @@ import pytest
 
 from gputel.broker.queues.waiting import WaitingQueue
 from gputel.errors import QueueClosed
-from gputel.mq.core.message import Message
+from gputel.mq.core.message import QueuedMessage
 from gputel.mq.core.queue import MessageQueue, QueueLimits
 
 
-def message(id_: str) -> Message:
-    return Message(id_, "", b"x", b"\x80")
+def message(id_: str) -> QueuedMessage:
+    return QueuedMessage(id_, "", b"x", b"\x80")
 
 
 async def turn() -> None:

@@ -6,24 +6,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from gputel.mq.client.connection import Lost, NotABroker, Reply
-from gputel.mq.client.http import Request, Wire
+from gputel.mq.client.http import ConnectionLost, HttpClient, HttpReply, HttpRequest, NotABroker
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-GET = Request("GET", "/x", b"", again=True)
-POST = Request("POST", "/x", b"body")
+GET = HttpRequest("GET", "/x", b"", again=True)
+POST = HttpRequest("POST", "/x", b"body")
 
 
 @contextlib.asynccontextmanager
-async def wire_to(serve: Serve) -> AsyncIterator[Wire]:
+async def wire_to(serve: Serve) -> AsyncIterator[HttpClient]:
     async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             await serve(reader, writer)
         writer.close()
 
     server = await asyncio.start_server(closing, "127.0.0.1", 0)
-    wire = Wire(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/base", {"A": "b"})
+    wire = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/base", {"A": "b"})
     yield wire
     await wire.aclose()
     server.close()
@@ -58,8 +57,8 @@ async def test_connection_is_kept_and_requests_are_whole() -> None:
 
     async with wire_to(serve) as wire:
         for body in (b"", b"x" * 10, b"x" * 300_000):
-            reply = await wire.exchange(Request("POST", "/publish?a=1", body), 60)
-            assert reply == Reply(200, b"ok")
+            reply = await wire.exchange(HttpRequest("POST", "/publish?a=1", body), 60)
+            assert reply == HttpReply(200, b"ok")
     assert connections == 1
     assert heads[1].startswith(b"POST /base/publish?a=1 HTTP/1.1\r\nHost: 127.0.0.1:")
     assert b"\r\nA: b\r\n" in heads[1]
@@ -69,7 +68,7 @@ async def test_connection_is_kept_and_requests_are_whole() -> None:
 async def test_reply_may_come_in_any_pieces(size: int) -> None:
     pieces = [OK[n : n + size] for n in range(0, len(OK), size)]
     async with wire_to(answers(*pieces)) as wire:
-        assert await wire.exchange(GET, 60) == Reply(200, b"ok")
+        assert await wire.exchange(GET, 60) == HttpReply(200, b"ok")
 
 
 @pytest.mark.parametrize(
@@ -93,14 +92,14 @@ async def test_what_is_no_broker_is_refused(reply: bytes) -> None:
 
 async def test_reply_that_breaks_off_is_lost() -> None:
     async with wire_to(answers(OK[:-1])) as wire:
-        with pytest.raises(Lost) as caught:
+        with pytest.raises(ConnectionLost) as caught:
             await wire.exchange(GET, 60)
         assert caught.value.begun
 
 
 @pytest.mark.parametrize(("request_", "raises"), [(GET, False), (POST, True)])
 async def test_kept_connection_that_dies_is_replaced_only_where_twice_does_no_harm(
-    request_: Request, raises: bool
+    request_: HttpRequest, raises: bool
 ) -> None:
     seen = 0
 
@@ -115,7 +114,7 @@ async def test_kept_connection_that_dies_is_replaced_only_where_twice_does_no_ha
     async with wire_to(serve) as wire:
         await wire.exchange(GET, 60)
         if raises:
-            with pytest.raises(Lost):
+            with pytest.raises(ConnectionLost):
                 await wire.exchange(request_, 60)
         else:
             assert (await wire.exchange(request_, 60)).status == 200
@@ -146,7 +145,7 @@ async def test_silence_is_a_timeout() -> None:
 
 
 async def test_reply_to_a_caller_that_was_cancelled_is_handed_over_late() -> None:
-    late: list[Reply] = []
+    late: list[HttpReply] = []
     came = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -155,7 +154,7 @@ async def test_reply_to_a_caller_that_was_cancelled_is_handed_over_late() -> Non
         assert await reader.read() == b"body"  # its end: the client tells that it leaves
         writer.write(OK)
 
-    async def keep(reply: Reply) -> None:
+    async def keep(reply: HttpReply) -> None:
         late.append(reply)
 
     async with wire_to(serve) as wire:
@@ -164,10 +163,10 @@ async def test_reply_to_a_caller_that_was_cancelled_is_handed_over_late() -> Non
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert late == [Reply(200, b"ok")]
+    assert late == [HttpReply(200, b"ok")]
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "localhost:8081", "http://"])
 def test_wrong_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="http"):
-        Wire(url, {})
+        HttpClient(url, {})

@@ -3,19 +3,19 @@
 import pytest
 
 from gputel.mq.core.counters import Latency
-from gputel.mq.core.message import Message
+from gputel.mq.core.message import QueuedMessage
 from gputel.mq.core.queue import MessageQueue
 
 
-def queue_with(*messages: Message, at: float = 0.0) -> MessageQueue:
+def queue_with(*messages: QueuedMessage, at: float = 0.0) -> MessageQueue:
     queue = MessageQueue(lease_prefix="q-")
     for message in messages:
         queue.publish(message, at)
     return queue
 
 
-def message(id_: str, **more: float) -> Message:
-    return Message(id_, "", b"p", b"\x80", **more)
+def message(id_: str, **more: float) -> QueuedMessage:
+    return QueuedMessage(id_, "", b"p", b"\x80", **more)
 
 
 def timed(latency: Latency) -> tuple[int, float]:

@@ -3,7 +3,7 @@
 import pytest
 
 from gputel.errors import QueueClosed, UnknownMessage
-from gputel.mq.core.message import Message, State
+from gputel.mq.core.message import QueuedMessage, State
 from gputel.mq.core.queue import MessageQueue, QueueLimits
 
 
@@ -12,7 +12,7 @@ def queue_of(**limits: float) -> MessageQueue:
 
 
 def publish(queue: MessageQueue, id_: str, now: float = 0.0, **more: float) -> None:
-    assert queue.publish(Message(id_, "", b"p", b"", **more), now) is None  # type: ignore[arg-type]
+    assert queue.publish(QueuedMessage(id_, "", b"p", b"", **more), now) is None  # type: ignore[arg-type]
 
 
 def leased_ids(queue: MessageQueue, now: float) -> list[str]:
@@ -131,7 +131,7 @@ def test_line_stays_bounded_while_messages_expire_behind_one_that_stays() -> Non
 
 
 def test_much_that_is_due_at_once_is_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gputel.mq.core.leases._MOST_DUE", 3)
+    monkeypatch.setattr("gputel.mq.core.queue._MOST_AT_ONCE", 3)
     queue = queue_of()
     for n in range(8):
         publish(queue, str(n))
@@ -145,7 +145,7 @@ def test_much_that_is_due_at_once_is_done_in_parts(monkeypatch: pytest.MonkeyPat
 def test_message_whose_life_is_over_is_never_delivered_however_much_is_due(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gputel.mq.core.leases._MOST_DUE", 1)
+    monkeypatch.setattr("gputel.mq.core.queue._MOST_AT_ONCE", 1)
     queue = queue_of()
     for n in range(5):
         publish(queue, str(n), ttl_s=5.0)
@@ -158,7 +158,7 @@ def test_message_whose_life_is_over_is_never_delivered_however_much_is_due(
 def test_consumer_is_given_what_stands_behind_more_than_expires_at_once(
     monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr("gputel.mq.core.leases._MOST_DUE", 5)
+    monkeypatch.setattr("gputel.mq.core.queue._MOST_AT_ONCE", 5)
     queue = queue_of()
     for n in range(9):
         publish(queue, f"old-{n}", ttl_s=1.0)

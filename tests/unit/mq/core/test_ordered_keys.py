@@ -1,6 +1,6 @@
 """Ordered keys: one of a key at a time, in the order of publishing."""
 
-from gputel.mq.core.message import Message
+from gputel.mq.core.message import QueuedMessage
 from gputel.mq.core.queue import MessageQueue, QueueLimits
 
 
@@ -11,7 +11,7 @@ def ordered_queue(**limits: float) -> MessageQueue:
 def publish(queue: MessageQueue, *ids: str, **more: float) -> None:
     """Publish ids such as ``k1``: their first character is their key, ``_`` is none."""
     for id_ in ids:
-        message = Message(id_, id_[0].strip("_"), b"", b"", **more)  # type: ignore[arg-type]
+        message = QueuedMessage(id_, id_[0].strip("_"), b"", b"", **more)  # type: ignore[arg-type]
         assert queue.publish(message, 0.0) is None
 
 

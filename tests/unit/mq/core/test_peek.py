@@ -2,14 +2,14 @@
 
 import random
 
-from gputel.mq.core.message import Message, State
+from gputel.mq.core.message import QueuedMessage, State
 from gputel.mq.core.queue import MessageQueue
 
 
 def queue_of(*ids: str, ordered_keys: bool = False) -> MessageQueue:
     queue = MessageQueue(lease_prefix="q-", ordered_keys=ordered_keys)
     for id_ in ids:
-        queue.publish(Message(id_, "k", b"p", b"\x80"), 0.0)
+        queue.publish(QueuedMessage(id_, "k", b"p", b"\x80"), 0.0)
     return queue
 
 
@@ -43,12 +43,12 @@ def test_those_that_came_back_stand_where_they_will_be_delivered() -> None:
 def test_expired_messages_are_not_shown() -> None:
     queue = queue_of("a")
     for id_, ttl_s in (("b", 1.0), ("c", 0.0), ("d", 1.0), ("e", 0.0)):
-        queue.publish(Message(id_, "k", b"p", b"\x80", ttl_s=ttl_s), 0.0)
+        queue.publish(QueuedMessage(id_, "k", b"p", b"\x80", ttl_s=ttl_s), 0.0)
     queue.expire(2.0)
     assert peeked(queue) == ["a", "c", "e"]
 
 
 def test_messages_behind_another_of_their_key_are_not_shown() -> None:
     queue = queue_of("a", "b", ordered_keys=True)
-    queue.publish(Message("c", "other", b"p", b"\x80"), 0.0)
+    queue.publish(QueuedMessage("c", "other", b"p", b"\x80"), 0.0)
     assert peeked(queue) == ["a", "c"]

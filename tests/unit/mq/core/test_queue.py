@@ -3,7 +3,7 @@
 import pytest
 
 from gputel.errors import PayloadTooLarge, QueueClosed, QueueFull, StaleLease, UnknownMessage
-from gputel.mq.core.message import HISTORY_LENGTH, OVERHEAD_BYTES, Message, State
+from gputel.mq.core.message import HISTORY_LENGTH, OVERHEAD_BYTES, QueuedMessage, State
 from gputel.mq.core.queue import MessageQueue, QueueLimits
 
 
@@ -11,8 +11,8 @@ def queue_of(**limits: float) -> MessageQueue:
     return MessageQueue(QueueLimits(**limits), lease_prefix="q-")  # type: ignore[arg-type]
 
 
-def message(id_: str, payload: bytes = b"p") -> Message:
-    return Message(id_, "key", payload, b"\x80")
+def message(id_: str, payload: bytes = b"p") -> QueuedMessage:
+    return QueuedMessage(id_, "key", payload, b"\x80")
 
 
 def publish(queue: MessageQueue, *ids: str, now: float = 0.0) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gputel.errors import QueueFull, RequestError
-from gputel.mq.core.message import NEVER, Delivery, Message, State
+from gputel.mq.core.message import NEVER, LeasedMessage, QueuedMessage, State
 from gputel.mq.core.queue import MessageQueue, QueueLimits
 
 MAX_MESSAGES = 6
@@ -105,7 +105,9 @@ class QueueMachine(RuleBasedStateMachine):
     def publish(self, id_: str, key: str, delay_s: float, ttl_s: float) -> None:
         held = self.model.messages.get(id_)
         try:
-            outcome = self.queue.publish(Message(id_, key, b"x", b"", delay_s, ttl_s), self.now)
+            outcome = self.queue.publish(
+                QueuedMessage(id_, key, b"x", b"", delay_s, ttl_s), self.now
+            )
         except QueueFull:
             assert held is None
             assert len(self.model.messages) == MAX_MESSAGES
@@ -120,7 +122,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(most=st.integers(1, 4), timeout_s=st.sampled_from([None, 1.0, 25.0]))
     def lease(self, most: int, timeout_s: float | None) -> None:
         expected = self.model.deliverable()[:most]
-        deliveries: list[Delivery] = self.queue.lease(most, None, self.now, timeout_s)
+        deliveries: list[LeasedMessage] = self.queue.lease(most, None, self.now, timeout_s)
         assert [delivery.message.id for delivery in deliveries] == expected
         for delivery in deliveries:
             held = self.model.messages[delivery.message.id]
@@ -238,7 +240,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def bytes_are_those_of_the_messages_held(self) -> None:
-        held = self.queue._held.values()
+        held = self.queue._messages.values()
         assert self.queue.held_bytes == sum(message.size for message in held)
 
 

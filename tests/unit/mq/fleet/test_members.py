@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from gputel.mq.client import QueueClient, addresses
-from gputel.mq.fleet.members import Member, chosen
+from gputel.mq.fleet.members import Member, member_for
 
 
 def members(count: int) -> list[Member]:
@@ -15,7 +15,7 @@ def members(count: int) -> list[Member]:
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_keys_are_spread_evenly(count: int) -> None:
-    shares = Counter(chosen(members(count), f"stream/{n * 1000}").number for n in range(10_000))
+    shares = Counter(member_for(members(count), f"stream/{n * 1000}").number for n in range(10_000))
     assert len(shares) == count
     assert max(shares.values()) < 1.1 * 10_000 / count
 
@@ -23,14 +23,14 @@ def test_keys_are_spread_evenly(count: int) -> None:
 def test_member_that_comes_or_goes_moves_only_what_it_gets_or_had() -> None:
     three, two = members(3), members(2)
     for n in range(1000):
-        before, after = chosen(three, str(n)).number, chosen(two, str(n)).number
+        before, after = member_for(three, str(n)).number, member_for(two, str(n)).number
         assert after == before or before == 2
 
 
 def test_choice_is_the_same_in_any_order_and_any_process() -> None:
     three = members(3)
-    assert chosen(three, "a").number == chosen(three[::-1], "a").number
-    assert [chosen(three, key).number for key in "abcdef"] == [1, 2, 0, 1, 2, 1]
+    assert member_for(three, "a").number == member_for(three[::-1], "a").number
+    assert [member_for(three, key).number for key in "abcdef"] == [1, 2, 0, 1, 2, 1]
 
 
 @pytest.mark.parametrize(

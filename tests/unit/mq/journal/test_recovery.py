@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from gputel.mq.journal.files import segment_path, segments_in
 from gputel.mq.journal.records import (
     HEADER_BYTES,
-    Kind,
-    Stored,
+    RecordKind,
+    StoredMessage,
     UnknownFormat,
     encode_body,
     encode_record,
@@ -154,8 +154,10 @@ async def test_the_first_segment_missing_is_told_too(tmp_path: Path) -> None:
 
 
 async def test_a_payload_that_looks_like_a_record_is_never_read_as_one(tmp_path: Path) -> None:
-    forged = encode_body(Stored(99, 99, "", "forged", "", b"", b"\x80"))
-    payload = b"".join(bytes(n) + encode_record(Kind.MESSAGES, 50, forged, 0) for n in range(8))
+    forged = encode_body(StoredMessage(99, 99, "", "forged", "", b"", b"\x80"))
+    payload = b"".join(
+        bytes(n) + encode_record(RecordKind.MESSAGES, 50, forged, 0) for n in range(8)
+    )
     async with kept_in(tmp_path) as kept:
         await kept.publish("a")
         await kept.publish("b", payload=payload)

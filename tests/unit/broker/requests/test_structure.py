@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from gputel.mq.wire.structure import Bounds, TooComplex, check_json, check_msgpack
+from gputel.broker.requests.structure import StructureLimits, TooComplex, check_json, check_msgpack
 
-ANY = Bounds(10**9, 10**9)
+ANY = StructureLimits(10**9, 10**9)
 VALUES: list[tuple[Any, int, int]] = [  # levels and entries
     ({}, 1, 0),
     ([], 1, 0),
@@ -28,7 +28,7 @@ def least(check: Any, data: bytes) -> tuple[int, int]:
 
     def fits(levels: int, entries: int) -> bool:
         try:
-            check(data, Bounds(levels, entries))
+            check(data, StructureLimits(levels, entries))
         except TooComplex:
             return False
         return True
@@ -51,19 +51,19 @@ def test_both_encodings_of_a_value_are_as_deep_and_as_wide(value, levels, entrie
 def test_the_longest_headers_are_read() -> None:
     for value in ({str(n): n for n in range(70_000)}, [0] * 70_000):
         data = msgspec.msgpack.encode(value)
-        check_msgpack(data, Bounds(1, 70_000))
+        check_msgpack(data, StructureLimits(1, 70_000))
         with pytest.raises(TooComplex):
-            check_msgpack(data, Bounds(1, 69_999))
+            check_msgpack(data, StructureLimits(1, 69_999))
 
 
 @pytest.mark.parametrize("check", [check_json, check_msgpack])
 def test_nothing_is_looked_at_beyond_the_bounds(check) -> None:
     deep = b"[" * 10_000_000 if check is check_json else b"\x91" * 10_000_000
     with pytest.raises(TooComplex, match="nested too deep: at most 32 levels"):
-        check(deep, Bounds(32, 10**9))
+        check(deep, StructureLimits(32, 10**9))
     wide = b"[" + b"[]," * 3_000_000 if check is check_json else b"\xdd\xff\xff\xff\xff"
     with pytest.raises(TooComplex, match="too many entries: at most 9"):
-        check(wide, Bounds(32, 9))
+        check(wide, StructureLimits(32, 9))
 
 
 def test_what_is_cut_off_is_left_to_the_decoder() -> None:

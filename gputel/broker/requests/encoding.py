@@ -1,4 +1,4 @@
-"""Bodies of requests to messages, and messages to bodies of replies: the broker's side."""
+"""Decodes the bodies of requests to messages, and encodes messages to the bodies of replies."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from gputel.broker.requests import metadata
+from gputel.broker.requests.outline import check_outline
+from gputel.broker.requests.structure import TooComplex
 from gputel.errors import BadRequest
-from gputel.mq.core.message import Delivery, Message
-from gputel.mq.wire import metadata
+from gputel.mq.core.message import LeasedMessage, QueuedMessage
 from gputel.mq.wire.ids import new_id
-from gputel.mq.wire.outline import check_outline
 from gputel.mq.wire.protocol import (
     ABSENT,
     JSON,
     MAX_LIST,
     MSGPACK,
+    UNREADABLE,
     Ack,
     ConsumeBody,
+    DeadLetterSelection,
     DeliveryOut,
     Extend,
-    Incoming,
+    IncomingMessage,
     ItemResult,
     JsonDelivery,
-    JsonIncoming,
+    JsonIncomingMessage,
     Lookup,
     Nack,
     QueueOptions,
-    Selection,
 )
-from gputel.mq.wire.structure import TooComplex
 
 T = TypeVar("T", Ack, Nack, Extend, Lookup)
 
@@ -41,8 +42,12 @@ _RAW_NO_METADATA = msgspec.Raw(metadata.NONE)
 
 _ENCODE = {JSON: msgspec.json.Encoder().encode, MSGPACK: msgspec.msgpack.Encoder().encode}
 _LIST = Meta(max_length=MAX_LIST)
-_PUBLISH_JSON = msgspec.json.Decoder(JsonIncoming | Annotated[list[JsonIncoming], _LIST])
-_PUBLISH_MSGPACK = msgspec.msgpack.Decoder(Incoming | Annotated[list[Incoming], _LIST])
+_PUBLISH_JSON = msgspec.json.Decoder(
+    JsonIncomingMessage | Annotated[list[JsonIncomingMessage], _LIST]
+)
+_PUBLISH_MSGPACK = msgspec.msgpack.Decoder(
+    IncomingMessage | Annotated[list[IncomingMessage], _LIST]
+)
 _FORMS: dict[type, Any] = {
     Ack: Ack | Annotated[list[Ack], _LIST],
     Nack: Nack | Annotated[list[Nack], _LIST],
@@ -50,7 +55,7 @@ _FORMS: dict[type, Any] = {
     Lookup: Lookup | Annotated[list[Lookup], _LIST],
     ConsumeBody: ConsumeBody,
     QueueOptions: QueueOptions,
-    Selection: Selection,
+    DeadLetterSelection: DeadLetterSelection,
 }
 _ITEMS: dict[tuple[type, str], Any] = {
     **{(kind, JSON): msgspec.json.Decoder(form) for kind, form in _FORMS.items()},
@@ -61,20 +66,20 @@ _MANY_QUOTES = _QUOTES_OF_ITEM * (MAX_LIST + 1)
 
 
 def encode(value: object, content_type: str) -> bytes:
-    """A reply's body in the encoding asked for."""
+    """The body of a reply in this encoding."""
     return _ENCODE[content_type](value)
 
 
-def decode_publish(body: bytes, content_type: str) -> tuple[list[Message], bool]:
+def decode_publish(body: bytes, content_type: str) -> tuple[list[QueuedMessage], bool]:
     """The messages of a publish, and whether they came as a list.
 
-    Raises BadRequest, naming the field; a publish is understood whole or refused whole.
+    Raises BadRequest, which names the field; then nothing of the publish is accepted.
     """
     decoder: Any = _PUBLISH_MSGPACK if content_type == MSGPACK else _PUBLISH_JSON
     decoded = _decode(decoder, body, content_type)
     listed = isinstance(decoded, list)
-    items: Sequence[Incoming | JsonIncoming] = decoded if listed else [decoded]
-    messages: list[Message] = []
+    items: Sequence[IncomingMessage | JsonIncomingMessage] = decoded if listed else [decoded]
+    messages: list[QueuedMessage] = []
     try:
         for item in items:
             messages.append(_message(item))
@@ -88,22 +93,22 @@ def decode_publish(body: bytes, content_type: str) -> tuple[list[Message], bool]
 
 
 def decode_items(body: bytes, content_type: str, kind: type[T]) -> tuple[list[T], bool]:
-    """The items of an ack, nack, extend or held, and whether they are a list. Raises BadRequest."""
+    """The items of an ack, nack, extend or held, and whether it is a list. Raises BadRequest."""
     decoded = _decode_items(kind, body, content_type)
     return (decoded, True) if isinstance(decoded, list) else ([decoded], False)
 
 
 def decode_consume(body: bytes, content_type: str) -> list[Ack] | None:
-    """The acks that a consume carries; None when it has no body. Raises BadRequest."""
+    """The acks in the body of a consume; None when it has no body. Raises BadRequest."""
     if not body.strip():
         return None
     carried: ConsumeBody = _decode_items(ConsumeBody, body, content_type)
     return carried.ack
 
 
-def decode_selection(body: bytes, content_type: str) -> Selection:
-    """Which dead letters a replay or purge names. Raises BadRequest unless it is one way only."""
-    chosen: Selection = _decode_items(Selection, body or b"{}", content_type)
+def decode_selection(body: bytes, content_type: str) -> DeadLetterSelection:
+    """The dead letters that a replay or purge selects. Raises BadRequest unless in one way."""
+    chosen: DeadLetterSelection = _decode_items(DeadLetterSelection, body or b"{}", content_type)
     ways = [chosen.id is not None, chosen.ids is not None, chosen.all]
     if ways.count(True) != 1:
         raise BadRequest('name the dead letters: one of "id", "ids" or "all": true')
@@ -111,34 +116,36 @@ def decode_selection(body: bytes, content_type: str) -> Selection:
 
 
 def decode_options(body: bytes, content_type: str) -> QueueOptions:
-    """The options that a queue is declared with; none in an empty body. Raises BadRequest."""
+    """The options of a declared queue; defaults for an empty body. Raises BadRequest."""
     if not body.strip():
         return QueueOptions()
     options: QueueOptions = _decode_items(QueueOptions, body, content_type)
     return options
 
 
-def encode_deliveries(deliveries: Sequence[Delivery], content_type: str, listed: bool) -> bytes:
-    """The body of a consume's reply: a list, or its only delivery as one object."""
-    made = _made(deliveries, content_type)
-    return encode(made if listed else made[0], content_type)
+def encode_deliveries(
+    deliveries: Sequence[LeasedMessage], content_type: str, listed: bool
+) -> bytes:
+    """The body of the reply to a consume: a list, or one delivery as an object."""
+    built = _encodable(deliveries, content_type)
+    return encode(built if listed else built[0], content_type)
 
 
 def encode_consumed(
-    deliveries: Sequence[Delivery], content_type: str, acks: Sequence[ItemResult]
+    deliveries: Sequence[LeasedMessage], content_type: str, acks: Sequence[ItemResult]
 ) -> bytes:
-    """The body of the reply to a consume that carried acks: their results, and a list."""
-    return encode({"acks": acks, "messages": _made(deliveries, content_type)}, content_type)
+    """The body of the reply to a consume with acks: their results, and the messages."""
+    return encode({"acks": acks, "messages": _encodable(deliveries, content_type)}, content_type)
 
 
-def shown_metadata(message: Message, content_type: str) -> msgspec.Raw:
-    """The metadata of a message for a reply in this encoding; null when it cannot be shown."""
+def shown_metadata(message: QueuedMessage, content_type: str) -> msgspec.Raw:
+    """The metadata of a message in this encoding; null when it cannot be shown."""
     show = metadata.as_msgpack if content_type == MSGPACK else metadata.as_json
     return show(message.metadata)
 
 
 def payload_text(payload: bytes) -> tuple[str, str]:
-    """A payload as JSON holds it: its text and ``text``, or base64 and ``base64``."""
+    """A payload for JSON: its text and ``text``, or base64 and ``base64``."""
     try:
         return payload.decode(), "text"
     except UnicodeDecodeError:
@@ -146,8 +153,8 @@ def payload_text(payload: bytes) -> tuple[str, str]:
 
 
 def _decode_items(kind: type, body: bytes, content_type: str) -> Any:
-    # JSON does not say how long a list is: its items would be made before they are counted. Each
-    # has a string, and no more than five keys and three values are strings.
+    # The JSON decoder makes all items of a list before it counts them, so count quotes first. An
+    # item has at least one string, and at most five keys and three string values.
     if content_type == JSON and len(body) > _MANY_QUOTES:
         quotes = body.count(b'"') - body.count(b'\\"')
         if quotes > _MANY_QUOTES:
@@ -162,30 +169,30 @@ def _decode(decoder: Any, body: bytes, outlined: str | None = None) -> Any:
         return decoder.decode(body)
     except RecursionError:
         raise BadRequest("the body is not understood: it is nested too deep") from None
-    except metadata.UNREADABLE as error:
+    except UNREADABLE as error:
         text = str(error) or type(error).__name__
         raise BadRequest(f"the body is not understood: {text}") from None
 
 
 class _Unfit(Exception):
-    """A message that cannot be taken; ``field`` says which of its fields is to blame."""
+    """A message that cannot be accepted; ``field`` is the field with the error."""
 
     def __init__(self, text: str, field: str = "") -> None:
         super().__init__(text)
         self.field = field
 
 
-def _message(item: Incoming | JsonIncoming) -> Message:
+def _message(item: IncomingMessage | JsonIncomingMessage) -> QueuedMessage:
     id_ = new_id() if item.id is None else item.id
     if "\0" in id_ or "\0" in item.key:
         raise _Unfit("id and key may not hold the character U+0000")
-    binary = isinstance(item, Incoming)
-    payload = item.payload if isinstance(item, Incoming) else _json_payload(item)
+    binary = isinstance(item, IncomingMessage)
+    payload = item.payload if isinstance(item, IncomingMessage) else _json_payload(item)
     if item.metadata is ABSENT:
         kept = metadata.NONE
     else:
         kept = _metadata(item.metadata, MSGPACK if binary else JSON)
-    return Message(id_, item.key, payload, kept, item.delay_s, item.ttl_s or 0.0)
+    return QueuedMessage(id_, item.key, payload, kept, item.delay_s, item.ttl_s or 0.0)
 
 
 def _metadata(raw: msgspec.Raw, content_type: str) -> bytes:
@@ -195,11 +202,11 @@ def _metadata(raw: msgspec.Raw, content_type: str) -> bytes:
         raise
     except TooComplex as error:
         raise _Unfit(f"metadata {error}", ".metadata") from None
-    except metadata.UNREADABLE as error:
+    except UNREADABLE as error:
         raise _Unfit(f"metadata: {error}", ".metadata") from None
 
 
-def _json_payload(item: JsonIncoming) -> bytes:
+def _json_payload(item: JsonIncomingMessage) -> bytes:
     raw = bytes(item.payload)
     if not raw.startswith(b'"'):
         if item.encoding == "base64":
@@ -217,19 +224,19 @@ def _json_payload(item: JsonIncoming) -> bytes:
         raise _Unfit(f"the payload is not {item.encoding}: {error}", ".payload") from None
 
 
-def _made(deliveries: Sequence[Delivery], content_type: str) -> list[Any]:
+def _encodable(deliveries: Sequence[LeasedMessage], content_type: str) -> list[Any]:
     make: Any = _delivery_out if content_type == MSGPACK else _json_delivery
     return [make(delivery) for delivery in deliveries]
 
 
-def _delivery_out(delivery: Delivery) -> DeliveryOut:
+def _delivery_out(delivery: LeasedMessage) -> DeliveryOut:
     message, lease, attempts = delivery
     packed = message.metadata
     kept = _RAW_NO_METADATA if packed is metadata.NONE else msgspec.Raw(packed)
     return DeliveryOut(message.id, message.key, message.payload, kept, lease, attempts)
 
 
-def _json_delivery(delivery: Delivery) -> JsonDelivery:
+def _json_delivery(delivery: LeasedMessage) -> JsonDelivery:
     message, lease, attempts = delivery
     text, encoding = payload_text(message.payload)
     return JsonDelivery(

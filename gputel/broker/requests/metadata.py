@@ -1,7 +1,7 @@
-"""The metadata of a message: any object within bounds, kept as MessagePack.
+"""The metadata of a message: any object within bounds, stored as MessagePack.
 
-Its bytes are looked at before they are decoded, by the same bounds in both encodings, so that what
-is accepted can be decoded by every consumer, in any thread, and takes little memory there.
+Its bytes are checked before they are decoded, with the same bounds in both encodings. So every
+consumer can decode what was accepted, in any thread and with little memory.
 """
 
 from __future__ import annotations
@@ -10,24 +10,20 @@ from typing import Any
 
 import msgspec
 
+from gputel.broker.requests.structure import StructureLimits, TooComplex, check_json, check_msgpack
 from gputel.mq.wire.protocol import (
     JSON,
     MAX_METADATA_BYTES,
     MAX_METADATA_ENTRIES,
     MAX_METADATA_LEVELS,
     MSGPACK,
+    UNREADABLE,
 )
-from gputel.mq.wire.structure import Bounds, TooComplex, check_json, check_msgpack
 
 NONE = b"\x80"
-"""No metadata, as it is kept."""
+"""Empty metadata, as it is stored."""
 
-UNREADABLE = (
-    *(msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError, OverflowError),
-)
-"""What decoders raise for bytes that are not what they should be."""
-
-_BOUNDS = Bounds(MAX_METADATA_LEVELS, MAX_METADATA_ENTRIES)
+_BOUNDS = StructureLimits(MAX_METADATA_LEVELS, MAX_METADATA_ENTRIES)
 _MOST_BYTES = {JSON: 6 * MAX_METADATA_BYTES, MSGPACK: MAX_METADATA_BYTES}
 _CHECK = {JSON: check_json, MSGPACK: check_msgpack}
 
@@ -51,14 +47,14 @@ _to_json = msgspec.json.Encoder().encode
 
 
 def packed(raw: msgspec.Raw, content_type: str) -> bytes:
-    """Metadata as it came in a request, as it is kept.
+    """The stored form of metadata that came in a request.
 
-    Raises ValueError, or what a decoder raises; its text says what is wrong with the metadata.
+    Raises ValueError or an error of a decoder; its text says what is wrong with the metadata.
     """
     data = bytes(raw)
     _check_size(data, _MOST_BYTES[content_type])
     try:
-        plain = _PLAIN[content_type].decode(data)  # refuses the first list or object in it
+        plain = _PLAIN[content_type].decode(data)  # fails at the first nested list or object
         kept = _pack(plain)
     except UNREADABLE:
         return _packed_nested(data, content_type)
@@ -69,7 +65,7 @@ def packed(raw: msgspec.Raw, content_type: str) -> bytes:
 def _packed_nested(data: bytes, content_type: str) -> bytes:
     _CHECK[content_type](data, _BOUNDS)
     value = _ANY[content_type].decode(data)
-    _to_json(value)  # those who consume in JSON get it too
+    _to_json(value)  # a consumer may read it in JSON
     return _check_size(_pack(value), MAX_METADATA_BYTES)
 
 
@@ -80,17 +76,17 @@ def _check_size(data: bytes, most: int) -> bytes:
 
 
 def is_sound(kept: bytes) -> bool:
-    """Whether kept metadata is within the bounds; an earlier gputel may have kept what is not."""
+    """Whether stored metadata is within the bounds; an earlier gputel had none."""
     return kept == NONE or _json_of(kept) is not None
 
 
 def as_json(kept: bytes) -> msgspec.Raw:
-    """Kept metadata as JSON text; ``null`` for what is not sound."""
+    """Stored metadata as JSON text; ``null`` when it is not sound."""
     return _NO_JSON if kept == NONE else msgspec.Raw(_json_of(kept) or b"null")
 
 
 def as_msgpack(kept: bytes) -> msgspec.Raw:
-    """Kept metadata as MessagePack; nil for what is not sound."""
+    """Stored metadata as MessagePack; nil when it is not sound."""
     return msgspec.Raw(kept if is_sound(kept) else b"\xc0")
 
 

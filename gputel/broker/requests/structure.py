@@ -1,8 +1,8 @@
-"""How deep and how wide JSON and MessagePack are, read from their bytes before they are decoded.
+"""Counts levels and entries of JSON and MessagePack in their bytes, before they are decoded.
 
 A decoder makes objects, up to 64 bytes of memory for one byte of input, and calls itself for each
-level. Here no object is made, and no function calls itself. Entries are the members of all objects
-and the elements of all lists. What is malformed is left to the decoder, which says what is wrong.
+level. These checks make no objects and do not recurse. Entries are the members of all objects and
+the elements of all lists. Malformed input passes: the decoder reports what is wrong.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ _EXTENSIONS = {0xC7, 0xC8, 0xC9}
 
 
 class TooComplex(ValueError):
-    """A value has more levels or entries than it may; the message says which."""
+    """A value has too many levels or entries; the message says which."""
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """The most levels, of which the outermost object or list is the first, and entries."""
+class StructureLimits:
+    """The most levels (the outermost object or list is the first) and entries."""
 
     levels: int
     entries: int
 
     def check(self, levels: int, entries: int) -> None:
-        """Raise TooComplex for more."""
+        """Raise TooComplex when there are more."""
         if levels > self.levels:
-            raise TooComplex(f"is nested too deep: at most {self.levels} levels are taken")
+            raise TooComplex(f"is nested too deep: at most {self.levels} levels are allowed")
         if entries > self.entries:
             raise TooComplex(
-                f"has too many entries: at most {self.entries} are taken, those of all objects and "
-                "lists in it counted"
+                f"has too many entries: at most {self.entries} are allowed, in all its objects "
+                "and lists together"
             )
 
 
-def check_json(data: bytes, bounds: Bounds) -> None:
+def check_json(data: bytes, bounds: StructureLimits) -> None:
     """Raise TooComplex for a JSON text beyond the bounds."""
     levels = entries = 0
     for token in _JSON_TOKEN.finditer(data):
@@ -62,10 +62,10 @@ def check_json(data: bytes, bounds: Bounds) -> None:
         bounds.check(levels, entries)
 
 
-def check_msgpack(data: bytes, bounds: Bounds) -> None:
+def check_msgpack(data: bytes, bounds: StructureLimits) -> None:
     """Raise TooComplex for a MessagePack value beyond the bounds."""
     at = entries = 0
-    missing = [1]  # of each container that is open, the values to come
+    missing = [1]  # for each open container, the values to come
     while missing:
         if not missing[-1]:
             missing.pop()
@@ -82,7 +82,7 @@ def check_msgpack(data: bytes, bounds: Bounds) -> None:
 
 
 def _header(data: bytes, at: int) -> tuple[int | None, int, int]:
-    """Entries of the container at a place, None for other values, its values, and what follows."""
+    """The entries of a container (None for other values), its values, and the next offset."""
     if at >= len(data):
         return None, 0, len(data) + 1
     first = data[at]

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gputel.mq.wire import metadata
-from gputel.mq.wire.metadata import as_json, as_msgpack, is_sound, packed
+from gputel.broker.requests import metadata
+from gputel.broker.requests.metadata import as_json, as_msgpack, is_sound, packed
 from gputel.mq.wire.protocol import (
     JSON,
     MAX_METADATA_BYTES,

@@ -1,7 +1,7 @@
-"""A look at a large publish before it is decoded: how many messages, and how long their texts are.
+"""Checks a large publish before it is decoded: the number of messages, and the length of texts.
 
-A decoder makes the objects of a list, and a whole text, before it finds that there are too many of
-them or that it is too long; so few bytes could take much memory.
+A decoder makes all objects of a list, and a complete text, before it checks their number or its
+length. So a small body could take much memory.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from msgspec import Meta, Raw, Struct
 from gputel.mq.wire.protocol import ABSENT, JSON, MAX_LIST, MAX_TEXT_LENGTH, MSGPACK
 
 LARGE_BYTES = 1024 * 1024
-"""A body below this is decoded at once: it cannot take much memory."""
+"""A smaller body is decoded at once: it cannot take much memory."""
 
 _MAX_TEXT_BYTES = 12 * MAX_TEXT_LENGTH + 16  # JSON may write a character in 12 bytes
 
 
-class _Count(threading.local):
+class _MessageCount(threading.local):
     left = 0
 
 
-_count = _Count()
+_count = _MessageCount()
 
 
 class _Outline(Struct, forbid_unknown_fields=True):
@@ -53,7 +53,7 @@ _DECODERS: dict[str, Any] = {
 
 
 def check_outline(body: bytes, content_type: str) -> None:
-    """Raise what a decoder raises for a publish with too many messages or too long texts."""
+    """Raise a decoder's error for a publish with too many messages or too long texts."""
     if len(body) >= LARGE_BYTES:
         _count.left = MAX_LIST
         _DECODERS[content_type].decode(body)
