@@ -15,7 +15,7 @@ from typing import Any
 
 import platformdirs
 
-from gputel.config.values import Duration
+from gputel.times import Duration
 
 MIB = 1024 * 1024
 _SYSTEM_DATA_DIR = Path("/var/lib/gputel")

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from gputel.errors import ConfigError
 from gputel.masking import PLACES, mask
+from gputel.times import Duration
 
 _BROKER_SCHEMES = ("http", "https", "dns+http")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
-
-
-class Duration(timedelta):
-    """A time span as people write it: ``30d``, ``12h``, ``90m``, ``45s``."""
-
-    _UNITS = types.MappingProxyType({"d": 86_400, "h": 3_600, "m": 60, "s": 1})
-
-    @classmethod
-    def parse(cls, text: str) -> Duration:
-        """The span that the text names. Raises ValueError, saying what it should look like."""
-        match = re.fullmatch(r"([0-9]{1,8})([dhms])", text)
-        if not match:
-            raise ValueError(f"{text!r} is not a time span like 30d, 12h, 90m or 45s")
-        return cls(seconds=int(match[1]) * cls._UNITS[match[2]])
-
-    def __str__(self) -> str:
-        seconds = int(self.total_seconds())
-        unit = next(unit for unit, size in self._UNITS.items() if seconds % size == 0)
-        return f"{seconds // self._UNITS[unit]}{unit}"
-
-    def __format__(self, _spec: str) -> str:
-        return str(self)
 
 
 def _parse_int(text: str) -> int:

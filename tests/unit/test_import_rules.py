@@ -27,7 +27,9 @@ COMMON = {
     "owned_files": "",
     "printable": "",
     "threads": "",
-    "config": "errors masking",
+    "times": "",
+    "units": "",
+    "config": "errors masking times",
 }
 """Modules and folders that every room may import, and what each of them may."""
 
@@ -90,9 +92,9 @@ MAY_IMPORT = {
         "api api.prometheus api.push broker collector mq mq.client store store.read "
         "store.upkeep store.write streamer web web.access web.headers web.server"
     ),
-    "cli": "api api.shared roles runtime sources.dcgm sources.simulated web",
-    "cli.ask": "api.shared cli mq.client",
-    "cli.query": "api.formats api.shared cli cli.ask",
+    "cli": "api roles runtime sources.dcgm sources.simulated web",
+    "cli.ask": "cli mq.client",
+    "cli.query": "api.formats cli cli.ask",
     "cli.ingest": "cli roles runtime sources.bytes sources.dcgm store.write streamer",
     "cli.queue": "broker.durable cli cli.ask mq.journal",
     "cli.db": "cli store store.postgres store.upkeep",

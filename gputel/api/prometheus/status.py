@@ -25,6 +25,7 @@ from gputel.promql.syntax.parse import may_be_slow, parse, parse_selector
 from gputel.promql.syntax.pretty import pretty
 from gputel.promql.values.labels import NAME
 from gputel.threads import EVALUATION, READING
+from gputel.times import rfc3339
 
 _STARTED = datetime.now(UTC)
 _MOST_LISTED = 10
@@ -89,7 +90,7 @@ async def _parsed(given: Parameters) -> Node:
 
 async def runtimeinfo(_prometheus: Prometheus, _given: Parameters, _request: web.Request) -> bytes:
     """When the process started, and its processors."""
-    started = _STARTED.strftime("%Y-%m-%dT%H:%M:%SZ")
+    started = rfc3339(_STARTED.replace(microsecond=0))
     return answers.success(
         {
             "startTime": started,

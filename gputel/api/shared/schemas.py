@@ -11,8 +11,8 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from gputel import times
 from gputel.api.formats.media import Format
-from gputel.api.shared import times
 
 UNKNOWN = "is unknown"
 """What a schema says of a parameter that it does not have."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
+from gputel import times
 from gputel.api.telemetry import cursor
 from gputel.store.read.records import Records
 from gputel.store.read.time_order import Position
@@ -65,12 +65,8 @@ class Page:
         if not self._more or self._last is None:
             return {}
         pinned = {
-            name: _rfc3339(wanted[name])
+            name: times.rfc3339(wanted[name])
             for name in ("start_time", "end_time")
             if request.query.get(name, "").startswith("now")
         }
         return next_page(request, cursor=cursor.encode(self._last), **pinned)
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

@@ -12,9 +12,9 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from gputel.api.shared.filters import SeriesFilters, Texts
 from gputel.api.shared.schemas import FormatQuery, Moment, RecordSchema, described
 from gputel.api.telemetry import cursor
-from gputel.config.values import Duration
 from gputel.store.read.time_order import Order, Position
 from gputel.store.rollup.buckets import Aggregate
+from gputel.times import Duration
 
 LABEL_COLUMNS = {
     "hostname": "hostname",
@@ -181,10 +181,10 @@ class RecordsQuery(TimeQuery):
     step = Step(
         metadata=described(
             "Instead of records, one for each series and span of this length that has some: a "
-            "number with s, m, h or d. Spans begin at multiples of it since 1970-01-01 UTC.",
+            "number with s, m, h, d or w. Spans begin at multiples of it since 1970-01-01 UTC.",
             "5m",
             type="string",
-            pattern="^[1-9][0-9]{0,7}[dhms]$",
+            pattern="^[1-9][0-9]{0,7}[wdhms]$",
         )
     )
     agg = Agg(

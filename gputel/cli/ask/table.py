@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from gputel import times
 from gputel.cli import terminal
 from gputel.printable import printable
+from gputel.units import age
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
 
 _PIPE_WIDTH = 200
 _STALE_S = 300.0
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 Row = Mapping[str, Any]
 
@@ -39,24 +41,12 @@ def second(time: object) -> str:
     return str(time)[:19]
 
 
-def age(seconds: float) -> str:
-    """How long ago something was, in the unit that suits it."""
-    for unit, length in _UNITS:
-        if abs(seconds) >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return "now"
-
-
 def ago(time: str) -> str:
     """How long ago a time of the API was."""
     return age(_age_s(time))
 
 
 def _age_s(time: str) -> float:
-    from datetime import UTC, datetime
-
-    from gputel.api.shared import times
-
     return (datetime.now(UTC) - times.parse(time)).total_seconds()
 
 

@@ -12,6 +12,8 @@ from gputel.cli import terminal
 from gputel.cli.terminal import say, say_json
 from gputel.store.status import DayStatus, StoreStatus
 from gputel.store.upkeep.maintenance import Work
+from gputel.times import rfc3339
+from gputel.units import size, span
 
 _LEAST_WIDTH = 160  # a line that a narrow terminal wraps is still whole
 _BYTES = ("heap", "toast", "index")
@@ -25,15 +27,15 @@ def as_dict(status: StoreStatus) -> dict[str, Any]:
         **_sums(status.days),
         "stale_hours": status.stale_hours,
         "rollup_bytes": status.rollup_bytes,
-        "oldest": _iso(status.oldest),
-        "newest": _iso(status.newest),
+        "oldest": _rfc3339(status.oldest),
+        "newest": _rfc3339(status.newest),
         "lag_s": (status.now - status.newest).total_seconds() if status.newest else None,
         "partitions": [
             {
                 "day": str(day.day),
                 **_sums([day]),
-                "oldest": _iso(day.oldest),
-                "newest": _iso(day.newest),
+                "oldest": _rfc3339(day.oldest),
+                "newest": _rfc3339(day.newest),
                 "expired": day.expired,
             }
             for day in status.days
@@ -60,9 +62,9 @@ def print_status(status: StoreStatus, shape: str) -> None:
     kind = "a TimescaleDB hypertable" if found["timescaledb"] else "native partitions"
     console.print(f"\n{found['series']:,} series in {kind}, from {found['oldest'] or 'no sample'}")
     wait = f"{found['stale_hours']:,} hour{'s wait' if found['stale_hours'] != 1 else ' waits'}"
-    console.print(f"rollups take {_size(found['rollup_bytes'])}; {wait} for theirs")
+    console.print(f"rollups take {size(found['rollup_bytes'])}; {wait} for theirs")
     if found["lag_s"] is not None:
-        console.print(f"the newest sample is {found['lag_s']:,.1f} s old")
+        console.print(f"the newest sample is {span(found['lag_s'])} old")
     if found["estimated"]:
         console.print("~ estimated from a part of the partition, which is large")
 
@@ -105,7 +107,7 @@ def _cells(found: dict[str, Any]) -> list[str]:
         f"{about}{found['samples']:,}",
         f"{about}{found['blocks']:,}",
         "?" if merge is None else f"{merge:,}",
-        *(_size(found[f"{name}_bytes"]) for name in _BYTES),
+        *(size(found[f"{name}_bytes"]) for name in _BYTES),
         "" if each is None else f"{about}{each:.1f}",
         _seconds(found["newest"]),
     ]
@@ -115,13 +117,5 @@ def _seconds(moment: str | None) -> str:
     return moment[: len("2025-07-18T20:42:34")] + "Z" if moment else ""
 
 
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:,.0f} {unit}"
-        count /= 1024
-    return f"{count:,.1f} GiB"
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat().replace("+00:00", "Z") if moment else None
+def _rfc3339(moment: datetime | None) -> str | None:
+    return rfc3339(moment) if moment else None

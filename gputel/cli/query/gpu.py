@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from gputel.api.shared import times
+from gputel import times
 from gputel.cli.ask import api as api_client
 from gputel.cli.ask import table
 from gputel.cli.ask.sparkline import sparkline

@@ -8,9 +8,9 @@ import click
 from rich.table import Table
 
 from gputel.cli.ask.broker import Broker
-from gputel.cli.queue.stats import size
 from gputel.cli.terminal import console, say_json
 from gputel.printable import printable
+from gputel.units import size
 
 _COUNTS = {"ready": "ready", "delayed": "delayed", "in_flight": "in flight", "dead": "dead"}
 

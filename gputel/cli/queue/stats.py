@@ -8,6 +8,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from gputel.units import size, span
+
 Stats = Mapping[str, Any]
 Row = tuple[str, str, str]
 
@@ -21,7 +23,6 @@ _COUNTED = {
     "dead_lettered": "replayed",
     "purged": "",
 }
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 def stats_table(stats: Stats) -> Table:
@@ -52,7 +53,7 @@ def stats_table(stats: Stats) -> Table:
 
 def _held(stats: Stats) -> Iterator[Row]:
     blocked = f"{stats['blocked']:,} behind others of their key" if stats["blocked"] else ""
-    oldest = f"the next is {seconds(stats['oldest_ready_s'])} old" if stats["ready"] else ""
+    oldest = f"the next is {span(stats['oldest_ready_s'])} old" if stats["ready"] else ""
     yield "ready", f"{stats['ready']:,}", ", ".join(filter(None, (oldest, blocked)))
     yield "delayed", f"{stats['delayed']:,}", ""
     yield "in flight", f"{stats['in_flight']:,}", ""
@@ -85,8 +86,8 @@ def _times(stats: Stats) -> Iterator[Row]:
     for name, what in (("wait_s", "until delivered"), ("work_s", "until acked")):
         timed = stats[name]
         if timed["count"]:
-            half, most = seconds(timed["p50"]), seconds(timed["p99"])
-            yield what, seconds(timed["mean"]), f"on average; half below {half}, 99% below {most}"
+            half, most = span(timed["p50"]), span(timed["p99"])
+            yield what, span(timed["mean"]), f"on average; half below {half}, 99% below {most}"
 
 
 def _journal(journal: Stats | None) -> Iterator[Row]:
@@ -95,19 +96,3 @@ def _journal(journal: Stats | None) -> Iterator[Row]:
     state = "BROKEN: nothing is confirmed; see the broker's log" if journal["broken"] else ""
     yield "on disk", size(journal["bytes"]), f"in {journal['segments']:,} segments"
     yield "of it in use", size(journal["live_bytes"]), state
-
-
-def size(count: float) -> str:
-    """Bytes in the unit that suits them."""
-    unit = 0
-    while count >= 1024 and unit < len(_UNITS) - 1:
-        count, unit = count / 1024, unit + 1
-    return f"{count:,.1f} {_UNITS[unit]}" if unit else f"{count:,.0f} bytes"
-
-
-def seconds(count: float) -> str:
-    """Seconds in the unit that suits them."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        if count >= length:
-            return f"{count / length:.3g} {unit}"
-    return f"{count * 1000:.3g} ms"

@@ -129,7 +129,7 @@ async def test_status_tells_days_sizes_and_what_is_to_be_done(pool: asyncpg.Pool
     table = gputel_db(*words).stdout
     assert "2026-03-01 expired" in table
     assert "2 series in" in table
-    assert "rollups take 0 B; 2 hours wait for theirs" in table
+    assert "rollups take 0 bytes; 2 hours wait for theirs" in table
 
 
 async def test_status_of_a_large_partition_is_told_from_a_part_and_says_so(

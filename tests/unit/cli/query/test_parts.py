@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gputel.api.shared import times
+from gputel import times
 from gputel.cli.ask.api import default_api_url, objects
 from gputel.cli.ask.sparkline import BLOCKS, sparkline
-from gputel.cli.ask.table import age, cell
+from gputel.cli.ask.table import cell
 from gputel.cli.moments import Moment
 from gputel.errors import ConfigError
 
@@ -109,10 +109,6 @@ def test_values_print_as_people_write_them() -> None:
         "1e+300",
         "x",
     ]
-
-
-def test_ages_are_in_the_unit_that_suits_them() -> None:
-    assert [age(s) for s in (0.2, 4.4, 90, 7200, 864000)] == ["now", "4 s", "2 min", "2 h", "10 d"]
 
 
 def test_a_sparkline_goes_from_the_lowest_to_the_highest_block() -> None:
