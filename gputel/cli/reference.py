@@ -27,10 +27,10 @@ def configuration_page() -> str:
     lines = [
         "# Settings",
         "",
-        "A flag wins over the environment, and the environment wins over the default. `gputel config`",
-        "shows the values that a process would use and where each comes from. `make docs` generates",
-        "this page from `gputel/config/settings.py`. A `GPUTEL_...` variable that is not a setting is",
-        "an error, except the service links that Kubernetes adds to pods",
+        "A flag wins over the environment, and the environment wins over the default.",
+        "`gputel config` shows the values that a process would use and where each comes from.",
+        "`make docs` generates this page from `gputel/config/settings.py`. A `GPUTEL_...` variable",
+        "that is not a setting is an error, except the service links that Kubernetes adds to pods",
         "(`GPUTEL_API_PORT=tcp://...`): gputel ignores them.",
         "",
     ]
@@ -57,8 +57,8 @@ def metrics_page() -> str:
     lines = [
         "# Metrics",
         "",
-        "`GET /metrics` of every process exports these metrics in Prometheus' text format. `make docs`",
-        "generates this page from `gputel/metrics.py`.",
+        "`GET /metrics` of every process exports these metrics in Prometheus' text format.",
+        "`make docs` generates this page from `gputel/metrics.py`.",
         "",
         "| metric | type | labels | |",
         "|---|---|---|---|",

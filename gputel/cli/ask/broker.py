@@ -6,13 +6,14 @@ import http.client
 import json
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import click
 
-from gputel.cli.ask.api import connection_to, token_header
+from gputel.cli.ask.http import Server
+from gputel.cli.ask.http import request as http_request
 from gputel.config.values import check_broker_url
-from gputel.errors import BadRequest, BrokerUnavailable, RequestError, UsageError
+from gputel.errors import BadRequest, BrokerUnavailable, UsageError
 from gputel.mq.client.addresses import are_several
 
 _TIMEOUT_S = 30.0
@@ -77,43 +78,35 @@ class Broker:
                 f"--broker-url: {self.url} is more than one broker, and `gputel queue` asks one: "
                 "name it, as in `gputel queue --broker-url http://HOST:8081 ...`"
             )
-        parts = urlsplit(self.url)
-        target = f"{parts.path}{path}?{urlencode(query)}"
         data = None if body is None else json.dumps(body).encode() if body != "" else b""
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        headers |= token_header()
-        connection = connection_to(parts.scheme, str(parts.hostname), parts.port, _TIMEOUT_S)
-        try:
-            connection.request(method, target, data, headers)
-            reply = connection.getresponse()
-            text = reply.read()
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise BrokerUnavailable(
-                f"no broker answers at {self.url} ({reason}): start one with "
-                "`gputel run --role broker`, or name another with --broker-url"
-            ) from None
-        finally:
-            connection.close()
-        if reply.status >= http.client.MULTIPLE_CHOICES:
-            raise _refusal(reply.status, text)
-        return _decoded(self.url, text)
+        server = Server(
+            self.url, "broker", "--broker-url", "gputel run --role broker",
+            BrokerUnavailable, _refusal,
+        )  # fmt: skip
+        target = f"{path}?{urlencode(query)}"
+        headers = {"Content-Type": "application/json"}
+        with http_request(
+            server, method, target, timeout_s=_TIMEOUT_S, body=data, headers=headers
+        ) as response:
+            return _decoded(server, response)
 
 
-def _decoded(url: str, text: bytes) -> Any:
+def _decoded(server: Server, response: http.client.HTTPResponse) -> Any:
     try:
+        text = response.read()
         return json.loads(text) if text else None
+    except (OSError, http.client.HTTPException):
+        raise BrokerUnavailable(
+            f"the broker at {server.url} broke off its answer: try again, and look at its log if "
+            "that happens again"
+        ) from None
     except (ValueError, RecursionError):
         raise BrokerUnavailable(
-            f"what answers at {url} is no broker: its reply is not understood"
+            f"{server.url} is not a broker: its reply cannot be understood"
         ) from None
 
 
-def _refusal(status: int, text: bytes) -> RequestError:
-    try:
-        message = str(json.loads(text)["message"])
-    except (ValueError, RecursionError, KeyError, TypeError):
-        return BadRequest(f"the broker answered {status}")
+def _refusal(message: str, _status: int) -> BadRequest:
     for request, words in _IN_A_SHELL.items():
         message = message.replace(request, words)
     return BadRequest(message)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gputel.cli.ask import api as api_client
-from gputel.cli.ask.api import ApiRefusal, BrokenAnswer, Item
+from gputel.cli.ask.api import ApiRefusal, BrokenAnswer, Parameter
 from gputel.cli.terminal import tell
 from gputel.errors import ApiError
 
@@ -32,7 +32,9 @@ class Events:
     standard error. Raises ApiError where the API does not answer at first, or refuses.
     """
 
-    def __init__(self, api_url: str, path: tuple[str, ...], wanted: Mapping[str, Item]) -> None:
+    def __init__(
+        self, api_url: str, path: tuple[str, ...], wanted: Mapping[str, Parameter]
+    ) -> None:
         self._api_url, self._path, self._wanted = api_url, path, wanted
         self._last_id = ""
         self._pause_s = _FIRST_PAUSE_S
@@ -94,8 +96,8 @@ def _is_final(error: ApiError) -> bool:
     """
     return (
         isinstance(error, ApiRefusal)
-        and error.answered < http.client.INTERNAL_SERVER_ERROR
-        and error.answered != http.client.TOO_MANY_REQUESTS
+        and error.http_status < http.client.INTERNAL_SERVER_ERROR
+        and error.http_status != http.client.TOO_MANY_REQUESTS
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from gputel.cli.ask import api as api_client
-from gputel.cli.ask.api import ApiRefusal, Item
+from gputel.cli.ask.api import ApiRefusal, Parameter
 from gputel.cli.query import output as query_output
 from gputel.errors import ApiError
 
@@ -28,7 +28,7 @@ class Question:
 
     api_url: str
     path: tuple[str, ...]
-    wanted: Mapping[str, Item]
+    wanted: Mapping[str, Parameter]
 
     @contextmanager
     def answer(self, format_: str = "json") -> Iterator[Iterator[bytes]]:

@@ -105,6 +105,6 @@ async def test_a_transfer_that_breaks_off_leaves_the_file_as_it_was(
     await wire.cut()
     _, err = await process.communicate()
     assert process.returncode == 1
-    assert b"broke off its answer, which is not whole" in err
+    assert b"broke off its answer, which is incomplete" in err
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
