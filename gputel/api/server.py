@@ -26,13 +26,12 @@ async def serve(
     access: Access | None = None,
     pusher: Pusher | None = None,
 ) -> AsyncIterator[Listener]:
-    """Answer questions on ``api_port``; the process is ready only while Postgres answers.
+    """Answer questions on ``api_port``.
 
     Without ``access`` everyone is let in, without a pusher no records are taken. Handlers unpack
     the bodies that they read. Raises PortTaken or UsageError where it cannot listen.
     """
     keep_freed_memory()
-    health.add("postgres", reader.check)
     access = access or Access()
     app = build_app(reader, health, settings, access, pusher, host)
     async with listen(

@@ -95,7 +95,7 @@ MAY_IMPORT = {
     "cli": "api roles runtime sources.dcgm sources.simulated web",
     "cli.ask": "cli mq.client",
     "cli.query": "api.formats cli cli.ask",
-    "cli.ingest": "cli roles runtime sources.bytes sources.dcgm store.write streamer",
+    "cli.ingest": "cli roles runtime sources.dcgm store.write streamer",
     "cli.queue": "broker.durable cli cli.ask mq.journal",
     "cli.db": "cli store store.postgres store.upkeep",
     "runtime": "roles",

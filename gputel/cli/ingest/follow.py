@@ -11,13 +11,13 @@ from gputel.backoff import pause
 from gputel.cli.ingest.inputs import Input
 from gputel.cli.ingest.report import DeadChunk, Report, shown
 from gputel.cli.ingest.run import EXIT_FAILED, exit_code, roles_for
-from gputel.cli.terminal import say, tell
+from gputel.cli.terminal import echo, print_notice
 from gputel.config.settings import Settings
 from gputel.errors import SourceError
 from gputel.runtime import running
 
 if TYPE_CHECKING:
-    from gputel.roles.process import Process
+    from gputel.roles.process import Process, Services
     from gputel.streamer.open_source import OpenSource
 
 _MODULES = ("gputel.cli.ingest.job", "gputel.streamer.following", "pyarrow.compute")
@@ -29,27 +29,33 @@ async def follow_all(
 ) -> int:
     """Follow files side by side until a signal comes; returns the exit code.
 
-    A file that can be followed no more does not keep the others from it.
+    If one file can no longer be followed, the others still are.
     """
     reports: list[Report] = []
 
-    async def follow(process: Process, source: Input) -> None:
+    async def follow(process: Process, services: Services, source: Input) -> None:
         nonlocal failed
         try:
-            await _follow(process, source, rejects or source.rejects_path, shape, reports)
+            path = rejects or source.rejects_path
+            await _follow(process, services, source, path, shape, reports)
         except (SourceError, DeadChunk) as error:
-            tell(error.message)
+            print_notice(error.message)
             failed = True
 
-    async with running(roles_for(settings), settings, _MODULES) as process:
-        await asyncio.gather(*(follow(process, source) for source in inputs))
+    async with running(roles_for(settings), settings, _MODULES) as (process, services):
+        await asyncio.gather(*(follow(process, services, source) for source in inputs))
     return EXIT_FAILED if failed else exit_code(reports)
 
 
 async def _follow(
-    process: Process, source: Input, rejects: Path, shape: str, reports: list[Report]
+    process: Process,
+    services: Services,
+    source: Input,
+    rejects: Path,
+    shape: str,
+    reports: list[Report],
 ) -> None:
-    """Follow one name: the file that has it, then the next that gets it; tell of each."""
+    """Follow one name: the file that has it, then the next that gets it; report on each."""
     from gputel.cli.ingest.job import ingest_source
     from gputel.streamer.following import Following
 
@@ -60,17 +66,17 @@ async def _follow(
         if opened is None or opened.stream_id in ended:
             if opened is None and not waiting:
                 waiting = True
-                tell(f"waiting for rows in {source.name}")
+                print_notice(f"waiting for rows in {source.name}")
             await pause(_LOOK_S, process.stopping)
             continue
         report = await ingest_source(
-            process, opened, source.name, rejects, lambda _: None,
+            process, services, opened, source.name, rejects, lambda _: None,
             append=bool(ended), streamer=Following,
         )  # fmt: skip
         waiting = False
         ended.add(opened.stream_id)
         reports.append(report)
-        say(shown(report, shape, alone=True, followed=True))
+        echo(shown(report, shape, alone=True, followed=True))
 
 
 def _open(process: Process, path: Path) -> OpenSource | None:
