@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gputel.errors import ConfigError
-from gputel.masking import PLACES, mask
+from gputel.masking import HOSTS, mask
 from gputel.times import Duration
 
 _BROKER_SCHEMES = ("http", "https", "dns+http")
@@ -117,11 +117,11 @@ def check_dsn(dsn: str) -> None:
     scheme, _, rest = dsn.partition("://")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     path, _, query = rest[len(authority) :].partition("?")
-    userinfo, _, places = authority.rpartition("@")
+    userinfo, _, hosts = authority.rpartition("@")
     readable = (
         scheme in ("postgresql", "postgres")
         and dsn.isprintable()
-        and PLACES.fullmatch(places)
+        and HOSTS.fullmatch(hosts)
         and "@" not in userinfo + path
         and "#" not in rest
         and all("=" in item for item in filter(None, query.split("&")))

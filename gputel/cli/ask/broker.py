@@ -1,4 +1,4 @@
-"""The broker that ``gputel queue`` asks, over HTTP."""
+"""Requests of ``gputel queue`` to a broker."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _IN_A_SHELL = {"GET /queues tells": "`gputel queue list` tells", "?force=true": 
 
 
 class BrokerGroup(click.Group):
-    """A group whose ``--broker-url`` and ``--queue`` may also stand behind a command's name."""
+    """A group that takes ``--broker-url`` and ``--queue`` also behind the name of a command."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command; those that take a Broker take its options too."""
+        """Add a command, with the two options if it uses a broker."""
         super().add_command(cmd, name)
         if cmd.name == "verify":
             return
@@ -49,9 +49,9 @@ def _change(
 
 
 class Broker:
-    """One broker and one of its queues, asked over HTTP in JSON. Blocks.
+    """One broker and one of its queues. Its methods block.
 
-    Raises ConfigError when the URL is none.
+    Raises ConfigError for a text that is not a broker's URL.
     """
 
     def __init__(self, url: str, queue: str) -> None:
@@ -60,22 +60,22 @@ class Broker:
         self.queue = queue
 
     def ask(self, path: str, body: object = None, **query: object) -> Any:
-        """What ``request`` gives, of a request about the queue: a POST if it has a body.
+        """As ``request``, about the queue; it is a POST if it has a body.
 
-        None is no body, and "" an empty one.
+        A body of None is no body, and "" is an empty one.
         """
         method = "GET" if body is None else "POST"
         return self.request(method, path, body, queue=self.queue, **query)
 
     def request(self, method: str, path: str, body: object = None, **query: object) -> Any:
-        """The decoded reply.
+        """The decoded JSON of the reply.
 
-        Raises RequestError with the broker's own words, BrokerUnavailable when there is none,
-        UsageError when the URL is of several.
+        Raises BadRequest with the broker's own words, BrokerUnavailable if no broker answers,
+        UsageError if the URL names several brokers.
         """
         if are_several(self.url):
             raise UsageError(
-                f"--broker-url: {self.url} is more than one broker, and `gputel queue` asks one: "
+                f"--broker-url: {self.url} is more than one broker, but `gputel queue` asks one: "
                 "name it, as in `gputel queue --broker-url http://HOST:8081 ...`"
             )
         data = None if body is None else json.dumps(body).encode() if body != "" else b""

@@ -26,7 +26,7 @@ _COUNTED = {
 
 
 def stats_table(stats: Stats) -> Table:
-    """What ``GET /stats`` answered, in sections."""
+    """The answer of ``GET /stats``, in sections."""
     traits = [
         *(["keys in order"] if stats["ordered_keys"] else []),
         *(["closed: it takes no messages"] if stats["closed"] else []),
@@ -36,7 +36,7 @@ def stats_table(stats: Stats) -> Table:
         table.add_column(justify=justify)
     table.add_row(Text(f"queue {stats['queue']}", "bold"), "", Text(", ".join(traits), "bold"))
     sections = {
-        "holds": _held(stats),
+        "holds": _holds(stats),
         "waiting now": _waiting(stats),
         "counted so far": _counted(stats),
         "times": _times(stats),
@@ -51,18 +51,18 @@ def stats_table(stats: Stats) -> Table:
     return table
 
 
-def _held(stats: Stats) -> Iterator[Row]:
+def _holds(stats: Stats) -> Iterator[Row]:
     blocked = f"{stats['blocked']:,} behind others of their key" if stats["blocked"] else ""
     oldest = f"the next is {span(stats['oldest_ready_s'])} old" if stats["ready"] else ""
     yield "ready", f"{stats['ready']:,}", ", ".join(filter(None, (oldest, blocked)))
     yield "delayed", f"{stats['delayed']:,}", ""
     yield "in flight", f"{stats['in_flight']:,}", ""
     yield "dead letters", f"{stats['dead']:,}", ""
-    held = sum(stats[state] for state in ("ready", "delayed", "in_flight", "dead"))
+    messages = sum(stats[state] for state in ("ready", "delayed", "in_flight", "dead"))
     most, most_bytes = stats["max_messages"], stats["max_bytes"]
-    yield "messages", f"{held:,}", f"of {most:,}, {held / most:.1%}"
+    yield "messages", f"{messages:,}", f"of {most:,}, {messages / most:.1%}"
     yield "size", size(stats["bytes"]), f"of {size(most_bytes)}, {stats['bytes'] / most_bytes:.1%}"
-    if (broker := stats.get("broker")) is not None:  # an earlier broker tells nothing of it
+    if (broker := stats.get("broker")) is not None:  # an earlier broker does not have it
         share = broker["bytes"] / broker["max_bytes"]
         yield (
             "size of all queues",
@@ -95,4 +95,4 @@ def _journal(journal: Stats | None) -> Iterator[Row]:
         return
     state = "BROKEN: nothing is confirmed; see the broker's log" if journal["broken"] else ""
     yield "on disk", size(journal["bytes"]), f"in {journal['segments']:,} segments"
-    yield "of it in use", size(journal["live_bytes"]), state
+    yield "in use", size(journal["live_bytes"]), state
