@@ -90,7 +90,7 @@ def empty(family: F) -> F:
     return type(family)(family.name, family.documentation, labels=family._labelnames)
 
 
-class Requests(Collector):
+class RequestCounters(Collector):
     """Counts and times of HTTP requests in plain numbers: a broker has thousands a second."""
 
     _ANSWERED = CounterMetricFamily(
@@ -258,12 +258,12 @@ HTTP_CONNECTIONS_CLOSED = _counter(
     "were too many, late with the head of a request, or stuck while reading a reply.",
     "reason",
 )
-HTTP = Requests()
+HTTP = RequestCounters()
 
 
 def _declared() -> Iterator[tuple[Metric, Iterable[str]]]:
     for value in list(globals().values()):
-        if isinstance(value, (Scraped, Requests)):
+        if isinstance(value, (Scraped, RequestCounters)):
             yield from ((family, family._labelnames) for family in value.families)
         elif isinstance(value, MetricWrapperBase):
             yield from ((metric, value._labelnames) for metric in value.describe())

@@ -13,7 +13,7 @@ _SPAN = re.compile(f"(?:now-)?({times.SPAN})")
 _PARTS = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?)?", re.ASCII)
 
 
-class Moment(click.ParamType[str]):
+class TimeType(click.ParamType[str]):
     """Takes ``15m``, ``now-1h``, ``7d``, or RFC 3339 with or without its time and its zone (UTC).
 
     Gives RFC 3339. A date alone is its first instant, or its last one for the end of a range.

@@ -16,7 +16,7 @@ from gputel.sources.dcgm.classify import Malformed, parse_time
 from gputel.sources.simulated.simulator import simulate
 
 
-class _Moment(click.ParamType[datetime]):
+class _TimeType(click.ParamType[datetime]):
     """A timestamp in the format of a DCGM CSV."""
 
     name = "time"
@@ -39,7 +39,7 @@ class _Moment(click.ParamType[datetime]):
 @click.option("--gpus", type=click.IntRange(1, 64), default=8, show_default=True, help="Per host.")
 @click.option("--rows", type=click.IntRange(0), required=True, help="Number of rows.")
 @click.option("--seed", type=click.IntRange(0), default=7, show_default=True)
-@click.option("--start", type=_Moment(), help="First timestamp. Default: the file ends now.")
+@click.option("--start", type=_TimeType(), help="First timestamp. Default: the file ends now.")
 @click.option(
     "--interval-s",
     type=click.FloatRange(0.000001, 86400),

@@ -36,10 +36,5 @@ def open_source(settings: StreamerSettings, data_dir: Path) -> OpenSource:
     if settings.loop and csv.is_empty:
         raise SourceError(f"{path}: no rows below the header; there is nothing to loop over")
     source: Source = LoopingSource(csv) if settings.loop else csv
-    stream_id = settings.stream_id or default_stream_id(csv, loop=settings.loop)
+    stream_id = settings.stream_id or csv.stream_id + (".loop" if settings.loop else "")
     return OpenSource(source, csv, stream_id, csv.fingerprint, path.resolve())
-
-
-def default_stream_id(csv: DcgmCsv, *, loop: bool) -> str:
-    """The name of a stream that nobody named: its content and its kind."""
-    return f"csv-{csv.fingerprint[:16]}{'.loop' if loop else ''}"

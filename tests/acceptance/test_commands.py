@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gputel import __version__, config
+from gputel import __version__
+from gputel.config.resolve import specs
 from tests.captures import write_numbered
 from tests.processes import Processes, free_port
 
@@ -104,5 +105,5 @@ async def test_config_tells_each_setting_and_where_it_came_from(processes: Proce
     assert rows["--workers"] == ["5", "environment", "GPUTEL_WORKERS"]
     assert rows["--api-port"] == ["8080", "default", "GPUTEL_API_PORT"]
     assert rows["--postgres-dsn"][0] == "postgresql://***@127.0.0.1:1/none"
-    assert {spec.flag for spec in config.specs()} <= rows.keys()
+    assert {spec.flag for spec in specs()} <= rows.keys()
     assert "geheim" not in ended.out

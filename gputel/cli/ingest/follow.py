@@ -18,7 +18,7 @@ from gputel.runtime import running
 
 if TYPE_CHECKING:
     from gputel.roles.process import Process, Services
-    from gputel.streamer.open_source import OpenSource
+    from gputel.sources.dcgm.growing import GrowingCsv
 
 _MODULES = ("gputel.cli.ingest.job", "gputel.streamer.following", "pyarrow.compute")
 _LOOK_S = 0.2
@@ -56,36 +56,31 @@ async def _follow(
     reports: list[Report],
 ) -> None:
     """Follow one name: the file that has it, then the next that gets it; report on each."""
-    from gputel.cli.ingest.job import ingest_source
+    from gputel.cli.ingest.job import ingest_csv
     from gputel.streamer.following import Following
 
     ended: set[str] = set()
     waiting = False
     while not process.stopping.is_set():
-        opened = await asyncio.to_thread(_open, process, source.path)
-        if opened is None or opened.stream_id in ended:
-            if opened is None and not waiting:
+        csv = await asyncio.to_thread(_open, process, source.path)
+        stream_id = csv and (process.settings.streamer.stream_id or csv.stream_id)
+        if csv is None or stream_id in ended:
+            if csv is None and not waiting:
                 waiting = True
                 print_notice(f"waiting for rows in {source.name}")
             await pause(_LOOK_S, process.stopping)
             continue
-        report = await ingest_source(
-            process, services, opened, source.name, rejects, lambda _: None,
+        report = await ingest_csv(
+            process, services, source, csv, rejects, lambda _: None,
             append=bool(ended), streamer=Following,
         )  # fmt: skip
         waiting = False
-        ended.add(opened.stream_id)
+        ended.add(report.stream_id)
         reports.append(report)
         echo(shown(report, shape, alone=True, followed=True))
 
 
-def _open(process: Process, path: Path) -> OpenSource | None:
+def _open(process: Process, path: Path) -> GrowingCsv | None:
     from gputel.sources.dcgm.growing import open_growing
-    from gputel.streamer.open_source import OpenSource
 
-    settings = process.settings.streamer
-    csv = open_growing(path, settings.timestamps)
-    if csv is None:
-        return None
-    stream_id = settings.stream_id or csv.stream_id
-    return OpenSource(csv, csv, stream_id, csv.fingerprint, path.resolve())
+    return open_growing(path, process.settings.streamer.timestamps)

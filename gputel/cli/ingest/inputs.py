@@ -46,6 +46,12 @@ class Input:
         return "standard input" if self.path == STANDARD_INPUT else str(self.path)
 
     @property
+    def stream_source(self) -> str:
+        """The name in the store: the absolute path, unless a link there has another name."""
+        path = self.path.resolve()
+        return self.name if self.piped or path.name != self.path.name else str(path)
+
+    @property
     def rejects_path(self) -> Path:
         """The default of --rejects."""
         return Path(("stdin" if self.path == STANDARD_INPUT else self.path.name) + SUFFIX)

@@ -16,7 +16,6 @@ from gputel.errors import StoreUnavailable
 from gputel.roles.process import Process, Services
 from gputel.sources.dcgm.file import DcgmCsv
 from gputel.store.write.streams import Lease, Progress, Streams
-from gputel.streamer.open_source import OpenSource, default_stream_id
 from gputel.streamer.streamer import SourceChunk, Streamer
 
 _POLL_S = 0.1
@@ -24,7 +23,7 @@ _EXAMPLES = 5  # rejects that the report itself shows
 _CHUNKS_KNOWN = 8192  # a chunk that is read again is one of the latest
 
 
-class Job:
+class IngestObserver:
     """Observes a streamer: counts its rows, writes its rejects, notes a chunk that cannot land."""
 
     def __init__(self, name: str, start: Progress, rejects: Rejects) -> None:
@@ -78,31 +77,28 @@ class Job:
 async def ingest_input(
     process: Process, services: Services, source: Input, rejects_path: Path, *, append: bool = False
 ) -> Report:
-    """Ingest one file or pipe; see ``ingest_source``."""
-    settings = process.settings.streamer
+    """Ingest one file or pipe; see ``ingest_csv``."""
+    timestamps = process.settings.streamer.timestamps
     async with open_input(source, process.stopping) as file:
-        csv = await asyncio.to_thread(DcgmCsv, file, settings.timestamps)
-        stream_id = settings.stream_id or default_stream_id(csv, loop=False)
-        path = file.path if source.piped else file.path.resolve()
-        opened = OpenSource(csv, csv, stream_id, csv.fingerprint, path)
+        csv = await asyncio.to_thread(DcgmCsv, file, timestamps)
         with progress(file.path.name, csv.count_rows) as show:
-            return await ingest_source(
-                process, services, opened, source.name, rejects_path, show, append=append
+            return await ingest_csv(
+                process, services, source, csv, rejects_path, show, append=append
             )
 
 
-async def ingest_source(
+async def ingest_csv(
     process: Process,
     services: Services,
-    opened: OpenSource,
-    name: str,
+    source: Input,
+    csv: DcgmCsv,
     rejects_path: Path,
     show: Callable[[Report], None],
     *,
     append: bool = False,
     streamer: Callable[..., Streamer] = Streamer,
 ) -> Report:
-    """Ingest one source, called ``name``; ``show`` gets the growing report again and again.
+    """Ingest the open CSV of an input; ``show`` gets the growing report again and again.
 
     The rejects file is emptied first, unless ``append`` is set or an earlier run began the stream.
 
@@ -111,23 +107,23 @@ async def ingest_source(
     """
     began = time.monotonic()
     settings = dataclasses.replace(process.settings.streamer, loop=False)
-    stream_name = str(opened.path) if opened.path.name == Path(name).name else name
-    streams = Streams(services.database, opened.stream_id, process.owner)
-    start = await streams.register(opened.fingerprint, stream_name, looping=False)
-    report = Report(name, opened.stream_id)
+    stream_id = settings.stream_id or csv.stream_id
+    streams = Streams(services.database, stream_id, process.owner)
+    start = await streams.register(csv.fingerprint, source.stream_source, looping=False)
+    report = Report(source.name, stream_id)
     rejects = Rejects(rejects_path, append=append or start.next_row > 0)
     await asyncio.to_thread(rejects.check)
-    job = Job(stream_name, start, rejects)
+    observer = IngestObserver(source.stream_source, start, rejects)
     try:
         async with services.broker.client() as client:
             task = asyncio.ensure_future(
-                streamer(settings, client, streams, opened.source, job).run(process.stopping)
+                streamer(settings, client, streams, csv, observer).run(process.stopping)
             )
-            await _watch(task, process, streams, job, report, show)
+            await _watch(task, process, streams, observer, report, show)
     finally:
         report.rejects_file = rejects.close()
-    job.fill(report, await streams.progress())
-    report.damage = opened.csv.damage
+    observer.fill(report, await streams.progress())
+    report.damage = csv.damage
     report.seconds = time.monotonic() - began
     return report
 
@@ -136,21 +132,24 @@ async def _watch(
     task: asyncio.Future[None],
     process: Process,
     streams: Streams,
-    job: Job,
+    observer: IngestObserver,
     report: Report,
     show: Callable[[Report], None],
 ) -> None:
     began = time.monotonic()
     try:
         while not task.done() and not await _done_or_stopped(task, process):
-            if job.dead:
-                first, last = job.dead.first_row + 2, job.dead.first_row + job.dead.row_count + 1
+            if observer.dead:
+                first, last = (
+                    observer.dead.first_row + 2,
+                    observer.dead.first_row + observer.dead.row_count + 1,
+                )
                 raise DeadChunk(
                     f"{report.file}: lines {first} to {last} cannot land: they are a dead letter "
                     "of the broker; GET /dead-letters shows the reason"
                 )
             try:
-                job.fill(report, await streams.progress())
+                observer.fill(report, await streams.progress())
             except StoreUnavailable:
                 continue
             report.seconds = time.monotonic() - began

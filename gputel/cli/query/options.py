@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from gputel.cli.ask.api import default_api_url
-from gputel.cli.moments import Moment
+from gputel.cli.moments import TimeType
 from gputel.cli.query import completion as complete
 
 Command = Callable[..., Any]
@@ -87,18 +87,18 @@ def metric_filter() -> Decorator:
 def seen_since(noun: str) -> Decorator:
     """``--seen-since``."""
     help_ = f"Only {noun} with a record of this time or later: 15m, now-1h, or RFC 3339."
-    return click.option("--seen-since", "seen_since", type=Moment(), help=help_)
+    return click.option("--seen-since", "seen_since", type=TimeType(), help=help_)
 
 
 def time_range() -> Decorator:
     """``--since`` and ``--until``."""
     since = "Oldest time: 15m, 1h or 7d ago, now-2h, or 2025-07-18T20:42:34Z; UTC without a zone."
     return _all(
-        click.option("--since", "start_time", type=Moment(), help=since),
+        click.option("--since", "start_time", type=TimeType(), help=since),
         click.option(
             "--until",
             "end_time",
-            type=Moment(end=True),
+            type=TimeType(end=True),
             help="Newest time, written in the same way.",
         ),
     )

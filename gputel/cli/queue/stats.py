@@ -11,7 +11,7 @@ from rich.text import Text
 from gputel.units import size, span
 
 Stats = Mapping[str, Any]
-Row = tuple[str, str, str]
+StatsRow = tuple[str, str, str]
 
 _COUNTED = {
     "published": "duplicates",
@@ -51,7 +51,7 @@ def stats_table(stats: Stats) -> Table:
     return table
 
 
-def _holds(stats: Stats) -> Iterator[Row]:
+def _holds(stats: Stats) -> Iterator[StatsRow]:
     blocked = f"{stats['blocked']:,} behind others of their key" if stats["blocked"] else ""
     oldest = f"the next is {span(stats['oldest_ready_s'])} old" if stats["ready"] else ""
     yield "ready", f"{stats['ready']:,}", ", ".join(filter(None, (oldest, blocked)))
@@ -71,18 +71,18 @@ def _holds(stats: Stats) -> Iterator[Row]:
         )
 
 
-def _waiting(stats: Stats) -> Iterator[Row]:
+def _waiting(stats: Stats) -> Iterator[StatsRow]:
     yield "publishes", f"{stats['waiting_publishers']:,}", "for room"
     yield "consumes", f"{stats['waiting_consumers']:,}", "for a message"
 
 
-def _counted(stats: Stats) -> Iterator[Row]:
+def _counted(stats: Stats) -> Iterator[StatsRow]:
     for name, beside in _COUNTED.items():
         note = f"{stats[beside]:,} {beside}" if beside and stats[beside] else ""
         yield name.replace("_", " "), f"{stats[name]:,}", note
 
 
-def _times(stats: Stats) -> Iterator[Row]:
+def _times(stats: Stats) -> Iterator[StatsRow]:
     for name, what in (("wait_s", "until delivered"), ("work_s", "until acked")):
         timed = stats[name]
         if timed["count"]:
@@ -90,7 +90,7 @@ def _times(stats: Stats) -> Iterator[Row]:
             yield what, span(timed["mean"]), f"on average; half below {half}, 99% below {most}"
 
 
-def _journal(journal: Stats | None) -> Iterator[Row]:
+def _journal(journal: Stats | None) -> Iterator[StatsRow]:
     if journal is None:
         return
     state = "BROKEN: nothing is confirmed; see the broker's log" if journal["broken"] else ""

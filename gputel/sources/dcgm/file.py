@@ -55,6 +55,11 @@ class DcgmCsv:
         return cls(open_csv(path), timestamps, clock_ns)
 
     @property
+    def stream_id(self) -> str:
+        """The default name of its stream: the same for the same content, wherever it lies."""
+        return f"csv-{self.fingerprint[:16]}"
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing but blank lines stands below the header."""
         lines = LineReader(self._stream.twin(), self._data_offset)

@@ -77,7 +77,12 @@ class GrowingCsv(DcgmCsv):
         self._counted_to, self._counted = self._data_offset, 0
         self.fingerprint = _digest(b"head", self._head)
         inode = os.fstat(bytes_.fileno()).st_ino
-        self.stream_id = f"tail-{_digest(self._head, b'%d' % inode)[:16]}"
+        self._stream_id = f"tail-{_digest(self._head, b'%d' % inode)[:16]}"
+
+    @property
+    def stream_id(self) -> str:
+        """The same while the file grows, and after it was renamed."""
+        return self._stream_id
 
     def rows_ready(self) -> int:
         """All rows whose lines are whole now; scans what was added since the last look."""

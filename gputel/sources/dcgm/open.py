@@ -1,4 +1,4 @@
-"""Open a DCGM CSV and read its header: cheap, and enough to refuse a file that is none."""
+"""Open a DCGM CSV and read its header: that is cheap, and enough to refuse a wrong file."""
 
 from __future__ import annotations
 

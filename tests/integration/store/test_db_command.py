@@ -20,7 +20,7 @@ DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 
 COMMAND = """
 import sys
-from gputel.cli.db import db
+from gputel.cli.db.group import db
 from gputel.errors import GputelError
 try:
     db()
