@@ -20,6 +20,7 @@ from typing import Any
 
 from gputel.cli.ingest import job as ingest_job
 from gputel.cli.ingest.command import DEFAULTS
+from gputel.cli.ingest.inputs import Input
 from gputel.collector import worker
 from gputel.config.resolve import resolve
 from gputel.config.settings import Settings
@@ -67,9 +68,9 @@ def measure(owner: Any, name: str, spent: Counter[str], label: str, *, clock: bo
 
 
 async def ingest(path: Path, settings: Settings) -> tuple[float, float]:
-    async with running(["store", "broker", "collector"], settings) as process:
+    async with running(["store", "broker", "collector"], settings) as (process, services):
         began, cpu = time.perf_counter(), time.process_time()
-        await ingest_job.ingest_file(process, path, str(path), Path("rejects"), lambda _: None)
+        await ingest_job.ingest_input(process, services, Input(path), Path("rejects"))
         return time.perf_counter() - began, time.process_time() - cpu
 
 

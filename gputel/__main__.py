@@ -1,4 +1,4 @@
-"""``python -m gputel`` is the console script."""
+"""``python -m gputel`` runs the console script."""
 
 from gputel.cli.main import main
 

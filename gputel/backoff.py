@@ -1,4 +1,4 @@
-"""Waiting between tries: exponential, with full jitter, and cut short by a stop."""
+"""The waits between retries: exponential, with jitter, and ended early by a stop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def pause(seconds: float, stopping: asyncio.Event) -> bool:
 
 
 class Backoff:
-    """Delays that double from ``first_s`` to ``most_s``, each drawn at random from its half up."""
+    """Delays that double from ``first_s`` to ``most_s``; each is cut at random, by half at most."""
 
     def __init__(self, first_s: float = 0.05, most_s: float = 5.0) -> None:
         self._first_s = first_s
@@ -26,11 +26,11 @@ class Backoff:
         self._next_s = first_s
 
     def reset(self) -> None:
-        """Start again from the shortest delay: something worked."""
+        """Start again from the shortest delay, after a success."""
         self._next_s = self._first_s
 
     def next_s(self) -> float:
-        """The next delay, in seconds: something failed."""
+        """The next delay in seconds, after a failure."""
         delay_s = self._next_s * random.uniform(0.5, 1)
         self._next_s = min(self._next_s * 2, self._most_s)
         return delay_s

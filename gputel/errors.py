@@ -1,32 +1,60 @@
-"""Every error that gputel raises on purpose, in one tree.
+"""Every error that gputel raises on purpose, in one tree; a test keeps the tree complete.
 
     GputelError
-      ConfigError            a setting is missing or wrong              (exit 2)
-      UsageError             the command was asked for what cannot be   (exit 2)
-        PortTaken            the listening port belongs to someone else
-      Stopped                a signal came while starting               (exit 0)
-      SourceError            a source cannot be read as it is           (exit 1)
-        StreamConflict       two different sources under one stream_id
-      DecodeError            a payload is not a record batch            (never retried)
-      StoreError             Postgres refused; somebody must see to it  (exit 1)
-        StoreUnavailable     Postgres is away for now                   (retried)
-        DataRefused          Postgres will never take this data         (never retried)
-        SchemaTooNew         the database is ahead of this gputel
-      RequestError           a request that cannot be answered as asked (4xx, 5xx)
-        BadRequest 400 (BadExpression, QueryTooLarge), Unauthorized 401, Forbidden 403,
-        HostNotAllowed 403, CrossSite 403,
-        NotFound 404, UnknownMessage 404,
-        NotAcceptable 406, UnsupportedMediaType 415, IdempotencyKeyReused 422,
-        ExpressionFailed 422, QueryTimedOut 503, UnknownQueue 404,
-        TooSlow 408, QueueNotEmpty 409, TooManyQueues 409, StaleLease 409, QueueClosed 410,
-        PayloadTooLarge 413, TooManyRequests 429, QueueFull 503,
-        Busy 503, JournalFull 507, JournalBroken 503
-      BrokerUnavailable      the broker is away for now                 (retried)
-      ApiError               the API is away, or refused a question     (exit 1)
+      ConfigError                  a setting is missing or wrong                    (exit 2)
+      UsageError                   the command cannot do what its arguments say     (exit 2)
+        PortTaken                  another process listens on the port
+        JournalInUse               another broker uses the journal
+        BadDeclarations            the journal's list of queues is damaged
+      Stopped                      a signal came while the process was starting     (exit 0)
+      SourceError                  a source cannot be read                          (exit 1)
+        StreamConflict 409         two different sources have one stream_id
+      DecodeError 400              a payload is not a record batch                  (never retried)
+      UnknownFormat                a journal that this gputel cannot read
+      DeadChunk                    rows of an ingest are among the dead letters
+      LandingsGone                 the store no longer has the records that a stream missed
+      StoreError                   Postgres refused, and somebody must act          (exit 1)
+        StoreUnavailable 503       Postgres is away for now                         (retried)
+        DataRefused 400            Postgres will never take this data               (never retried)
+        SchemaTooNew               the database is ahead of this gputel
+      BrokerUnavailable 503        the broker is away for now                       (retried)
+      ApiError                     the API is away, or answered with an error       (exit 1)
+        ApiRefusal                 it refused the request, in its own words
+        BrokenAnswer               its answer ended too early
+      RequestError 400             a server cannot answer a request
+        BadRequest
+          BadExpression
+          QueryTooLarge
+        Unauthorized 401
+        Forbidden 403
+        HostNotAllowed 403
+        CrossSite 403
+        NotFound 404
+        UnknownMessage 404
+        UnknownQueue 404
+        NotAcceptable 406
+        TooSlow 408                                                                 (retried)
+        QueueNotEmpty 409
+        TooManyQueues 409
+        StaleLease 409
+        QueueClosed 410
+          ConsumeEnded
+        PayloadTooLarge 413
+        UnsupportedMediaType 415
+        IdempotencyKeyReused 422
+        ExpressionFailed 422
+        TooManyRequests 429                                                         (retried)
+        QueryTimedOut 503                                                           (retried)
+        TooManyStreams 503                                                          (retried)
+        QueueFull 503                                                               (retried)
+          PublishIncomplete
+        Busy 503                                                                    (retried)
+        JournalBroken 503                                                           (retried)
+        JournalFull 507                                                             (retried)
 
-Each has a machine-readable ``code``, the HTTP ``status`` it is answered with, the ``exit_code``
-of a command that ends on it, whether trying again can help (``retriable``), and a message that
-says what to do next.
+The number is the HTTP status, which a class has from its parent if it has none of its own. Each
+error has a machine-readable ``code``, the ``exit_code`` of a command that ends with it,
+``retriable`` (whether trying again can help), and a message that says what to do next.
 """
 
 from __future__ import annotations
@@ -37,13 +65,13 @@ from typing import ClassVar
 
 
 class GputelError(Exception):
-    """Base of all. The message is written for the person who has to act on it."""
+    """The base of all errors. Its message is for the person who has to act."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
     retriable: ClassVar[bool] = False
-    headers: Mapping[str, str] = MappingProxyType({})  # of the answer over HTTP
+    headers: Mapping[str, str] = MappingProxyType({})  # of the HTTP response
 
     @property
     def message(self) -> str:
@@ -59,7 +87,7 @@ class ConfigError(GputelError):
 
 
 class UsageError(GputelError):
-    """The command cannot do what it was asked with what it was given."""
+    """The command cannot do what its arguments say."""
 
     code = "usage"
     exit_code = 2
@@ -72,40 +100,40 @@ class PortTaken(UsageError):
 
 
 class Stopped(GputelError):
-    """A signal ended the process while it was starting: nothing was begun, nothing is wrong."""
+    """A signal ended the process while it was starting: it did no work, and nothing is wrong."""
 
     code = "stopped"
     exit_code = 0
 
 
 class SourceError(GputelError):
-    """A source cannot be read as it is; the message names the file and what to do."""
+    """A source cannot be read; the message names the file and says what to do."""
 
     code = "bad_source"
 
 
 class StreamConflict(SourceError):
-    """One ``stream_id`` was used for two different sources; the message names both."""
+    """Two different sources have one ``stream_id``; the message names both."""
 
     code = "stream_conflict"
     status = 409
 
 
 class DecodeError(GputelError):
-    """A payload is not a record batch and never will be: dead-letter it."""
+    """A payload is not a record batch, so its message becomes a dead letter."""
 
     code = "bad_payload"
     status = 400
 
 
 class StoreError(GputelError):
-    """Postgres refused, and goes on refusing until somebody sees to it."""
+    """Postgres refused, and will refuse again until somebody acts."""
 
     code = "store_error"
 
 
 class StoreUnavailable(StoreError):
-    """Postgres cannot be reached, or is stopping: try again later."""
+    """Postgres cannot be reached, or it is stopping: try again later."""
 
     code = "store_unavailable"
     status = 503
@@ -113,7 +141,7 @@ class StoreUnavailable(StoreError):
 
 
 class DataRefused(StoreError):
-    """Postgres will never take this data: what carries it cannot land."""
+    """Postgres will never take this data, so its message cannot land."""
 
     code = "data_refused"
     status = 400
@@ -126,7 +154,7 @@ class SchemaTooNew(StoreError):
 
 
 class RequestError(GputelError):
-    """A request that cannot be answered as asked."""
+    """A request that a server cannot answer."""
 
     code = "bad_request"
     status = 400
@@ -143,20 +171,20 @@ class BadExpression(BadRequest):
 
 
 class QueryTooLarge(BadRequest):
-    """A query that would read more than it may; the message names the limit and how to narrow."""
+    """A query over a limit; the message names the limit and says how to make the query smaller."""
 
     code = "query_too_large"
 
 
 class ExpressionFailed(RequestError):
-    """A PromQL expression that the series there are do not allow."""
+    """A PromQL expression that cannot be evaluated for the present series."""
 
     code = "execution"
     status = 422
 
 
 class QueryTimedOut(RequestError):
-    """A query that was not done in the time that it may take; the message names the setting."""
+    """A query took longer than it may; the message names the setting."""
 
     code = "timeout"
     status = 503
@@ -164,7 +192,7 @@ class QueryTimedOut(RequestError):
 
 
 class Unauthorized(RequestError):
-    """No token, or a wrong one."""
+    """The request has no token, or an unknown one."""
 
     code = "unauthorized"
     status = 401
@@ -172,21 +200,21 @@ class Unauthorized(RequestError):
 
 
 class Forbidden(RequestError):
-    """The token is known, and does not allow this."""
+    """The token does not allow this request."""
 
     code = "forbidden"
     status = 403
 
 
 class HostNotAllowed(RequestError):
-    """The server was called by a name that is not its own."""
+    """The request's Host is not a name of this server."""
 
     code = "host_not_allowed"
     status = 403
 
 
 class CrossSite(RequestError):
-    """A web page of another site wants to change something."""
+    """A web page of another site tried to change something."""
 
     code = "cross_site"
     status = 403
@@ -200,42 +228,42 @@ class NotFound(RequestError):
 
 
 class NotAcceptable(RequestError):
-    """The client accepts no format that the answer can have."""
+    """The client accepts none of the formats of the answer."""
 
     code = "not_acceptable"
     status = 406
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is in a format, or compressed in a way, that is not read."""
+    """The server cannot read the body's format or compression."""
 
     code = "unsupported_media_type"
     status = 415
 
 
 class IdempotencyKeyReused(RequestError):
-    """A key that names one push came with another body."""
+    """The idempotency key of an earlier push came with another body."""
 
     code = "idempotency_key_reused"
     status = 422
 
 
 class UnknownMessage(RequestError):
-    """The queue holds no message of this id: it was acked, or never published."""
+    """The queue has no message with this id: it was acked, or never published."""
 
     code = "unknown_message"
     status = 404
 
 
 class UnknownQueue(RequestError):
-    """The broker has no queue of this name, and does not make it for this request."""
+    """The broker has no queue with this name, and this request does not make one."""
 
     code = "unknown_queue"
     status = 404
 
 
 class TooSlow(RequestError):
-    """The body did not come in the time that it may take."""
+    """The body did not arrive in time."""
 
     code = "too_slow"
     status = 408
@@ -243,42 +271,42 @@ class TooSlow(RequestError):
 
 
 class QueueNotEmpty(RequestError):
-    """The queue holds messages, and what was asked needs it to be empty."""
+    """The queue holds messages, but the request needs an empty queue."""
 
     code = "queue_not_empty"
     status = 409
 
 
 class TooManyQueues(RequestError):
-    """The broker has as many queues as it may, and all of them are in use."""
+    """The broker already has the maximum number of queues, and all of them are in use."""
 
     code = "too_many_queues"
     status = 409
 
 
 class StaleLease(RequestError):
-    """The lease is not the message's present one: it ran out and the message moved on."""
+    """The lease has expired, and the message was delivered again or is gone."""
 
     code = "stale_lease"
     status = 409
 
 
 class QueueClosed(RequestError):
-    """The queue takes no more: it is closed."""
+    """The queue is closed: it takes no messages."""
 
     code = "queue_closed"
     status = 410
 
 
 class PayloadTooLarge(RequestError):
-    """The body, or one message, is over the limit that the message names."""
+    """The body, or one message in it, is over a limit; the error's message names the limit."""
 
     code = "payload_too_large"
     status = 413
 
 
 class TooManyRequests(RequestError):
-    """One client asks more than it may; ``Retry-After`` tells when it may again."""
+    """One client sends more requests than it may; ``Retry-After`` says when to try again."""
 
     code = "too_many_requests"
     status = 429
@@ -286,7 +314,7 @@ class TooManyRequests(RequestError):
 
 
 class TooManyStreams(RequestError):
-    """As many live streams are open as may be."""
+    """The maximum number of live streams is open."""
 
     code = "too_many_streams"
     status = 503
@@ -294,7 +322,7 @@ class TooManyStreams(RequestError):
 
 
 class QueueFull(RequestError):
-    """The queue stayed full for as long as the publisher would wait."""
+    """The queue stayed full for the publisher's whole wait."""
 
     code = "queue_full"
     status = 503
@@ -302,7 +330,7 @@ class QueueFull(RequestError):
 
 
 class Busy(RequestError):
-    """The bodies of other requests hold all the memory that there is for them."""
+    """The bodies of other requests use all memory that the server has for bodies."""
 
     code = "busy"
     status = 503
@@ -310,7 +338,7 @@ class Busy(RequestError):
 
 
 class JournalFull(RequestError):
-    """The disk under the broker's journal is full: nothing more is accepted until it is not."""
+    """The disk of the broker's journal is full: the broker accepts nothing until it has space."""
 
     code = "journal_full"
     status = 507
@@ -318,7 +346,7 @@ class JournalFull(RequestError):
 
 
 class JournalBroken(RequestError):
-    """The broker's journal failed for good: nothing is confirmed until the broker starts anew."""
+    """The broker's journal failed: the broker confirms nothing until it is started again."""
 
     code = "journal_broken"
     status = 503
@@ -334,6 +362,6 @@ class BrokerUnavailable(GputelError):
 
 
 class ApiError(GputelError):
-    """The API cannot be reached, refused the question, or broke off its answer."""
+    """The API cannot be reached, refused the request, or broke off its answer."""
 
     code = "api_error"

@@ -1,12 +1,12 @@
-"""Why something failed, decided in one place: whether trying again can help, or never.
+"""The cause of a failure, and so whether trying again can help.
 
-    passing     nothing is said of the data: no connection, no memory, no space, a lock
-    repairable  the same, but somebody must act: a right or a table is missing
-    lasting     the data itself is at fault, and always will be
-    unclear     neither is sure: tried again a few times, then given up with the reason
+    passing     not because of the data: no connection, no memory, no space, a lock
+    repairable  not because of the data, but somebody must act: a right or a table is missing
+    lasting     because of the data, so it will always fail
+    unclear     it may be either: gputel tries again a few times, then gives up with the reason
 
-It looks at what an error says of itself and at no library's classes: Arrow's own for memory is a
-MemoryError, an error of Postgres has an SQLSTATE, one of the system an errno.
+Only the error itself decides, not the class that a library gives it: Arrow's error for memory is a
+MemoryError, an error of Postgres has an SQLSTATE, an error of the system has an errno.
 SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
@@ -40,17 +40,17 @@ _REPAIRABLE_CODES = frozenset(
         "XX002",  # index corrupted
     }
 )
-# Of a statement that is built from the data, as for the day of a record: others may well land.
+# The statement may be built from the data, such as the day of a record: other rows may land.
 _UNCLEAR_CODES = frozenset(
     {
-        "42601",  # no SQL: a trigger of the operator's may build it from a label
-        "42P07",  # a table is there that is to be made: it may be of one day
+        "42601",  # syntax error: a trigger of the operator may build SQL from a label
+        "42P07",  # a table exists already: it may be the table of one day
     }
 )
-# A value that cannot be, a constraint that it breaks, a limit of the server that it is over.
+# Data exception, violated constraint, limit of the server exceeded.
 _LASTING_CLASSES = ("22", "23", "54")
 
-_SHORT = frozenset(
+_SHORTAGES = frozenset(
     {
         errno.ENOMEM,
         errno.EMFILE,
@@ -65,7 +65,7 @@ _SHORT = frozenset(
         errno.EPERM,
     }
 )
-_SHORT_TEXT = re.compile(
+_SHORTAGE_TEXT = re.compile(
     r"can't start new thread|bad_alloc|not enough memory|cannot allocate memory|out of memory"
     r"|malloc of size|realloc of size|allocation error|resource temporarily unavailable"
     r"|too many open files|no space left",
@@ -76,7 +76,7 @@ _REASON_CHARACTERS = 500
 
 
 class Cause(Enum):
-    """What a failure tells of trying the same again."""
+    """Whether trying the same again can help; see the table above."""
 
     PASSING = auto()
     REPAIRABLE = auto()
@@ -105,7 +105,7 @@ def _cause_of_own(error: GputelError) -> Cause:
 
 
 def cause_of_sqlstate(code: str) -> Cause:
-    """What Postgres' code tells."""
+    """The cause of an error of Postgres, by its SQLSTATE."""
     if code in _REPAIRABLE_CODES:
         return Cause.REPAIRABLE
     if code in _UNCLEAR_CODES:
@@ -118,14 +118,14 @@ def cause_of_sqlstate(code: str) -> Cause:
 
 
 def reason_of(error: BaseException) -> str:
-    """What failed, in one line: for a log, or for who looks at a dead letter."""
+    """What failed, in one line: for a log or a dead letter."""
     if isinstance(error, GputelError):
         return error.message
     return " ".join(f"{type(error).__name__}: {error}".split())[:_REASON_CHARACTERS]
 
 
 def is_short(error: BaseException) -> bool:
-    """Whether this machine lacks memory, threads, files or space for now."""
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORT):
+    """Whether this machine is short of memory, threads, files or space for now."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORTAGES):
         return True
-    return isinstance(error, Exception) and bool(_SHORT_TEXT.search(str(error)))
+    return isinstance(error, Exception) and bool(_SHORTAGE_TEXT.search(str(error)))

@@ -1,4 +1,4 @@
-"""No cause fills the log: what comes again and again is told once in a while, and in few words."""
+"""No cause can fill the log: repeated lines are left out, and long ones are cut."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from gputel.masking import mask
 from gputel.printable import printable_lines
 
 _EVERY_S = 60.0
-_LINES = 10  # of one kind in that time, from a server that anybody may ask
+_LINES = 10  # of one kind in that time, from a server that anybody can call
 _MOST_KINDS = 1000
 _MESSAGE_CHARS = 2_000
 _TRACE_CHARS = 12_000
-_ASKED = ("gputel.web", "gputel.api", "gputel.broker", "aiohttp", "asyncio")
-"""Loggers of servers: what these log, others may cause."""
+_SERVERS = ("gputel.web", "gputel.api", "gputel.broker", "aiohttp", "asyncio")
+"""Loggers of servers: clients can cause their lines."""
 
 
 class LogLimits(logging.Filter):
-    """Passes one traceback of each cause a minute, ten lines of each kind, all of bounded length.
+    """Lets one traceback of each cause a minute pass, and ten lines of each kind, all cut to size.
 
-    A cause is an exception's type and the line that raised it. The next line of a kind tells how
+    A cause is an exception's type and the line that raised it. The next line of a kind says how
     many were left out before it.
     """
 
@@ -32,7 +32,7 @@ class LogLimits(logging.Filter):
         self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to write the record, which is cut where it is long."""
+        """Whether to write the record; a long one is cut."""
         kind, most = _kind_of(record)
         left_out = self._left_out(kind, most) if kind is not None else 0
         if left_out is None:
@@ -40,7 +40,7 @@ class LogLimits(logging.Filter):
         message = record.getMessage()
         if len(message) > _MESSAGE_CHARS or left_out:
             more = f" ({left_out} more like it were left out before)" if left_out else ""
-            # Masked before it is cut, so that no half of a secret stays.
+            # First masked, then cut: half of a secret would not be found.
             record.msg, record.args = _cut(mask(message), _MESSAGE_CHARS) + more, ()
         if record.exc_info:
             trace = mask(logging.Formatter().formatException(record.exc_info))
@@ -48,7 +48,7 @@ class LogLimits(logging.Filter):
         return True
 
     def _left_out(self, name: Hashable, most: int) -> int | None:
-        """None to leave one more out, else how many were since the last one that was not."""
+        """None to leave this one out, else how many were left out since the last one written."""
         now = self._clock()
         kind = self._kinds.get(name)
         if kind is None or now - kind.since >= _EVERY_S:
@@ -75,15 +75,15 @@ class _Kind:
 
 
 def _kind_of(record: logging.LogRecord) -> tuple[Hashable | None, int]:
-    """What a line has in common with others like it, and how many of these are written."""
+    """The key of a line's kind, and how many lines of the kind to write."""
     if record.exc_info and record.exc_info[0] is not None:
-        return (record.name, record.exc_info[0], _place(record.exc_info[1])), 1
-    if record.name.startswith(_ASKED):
+        return (record.name, record.exc_info[0], _origin(record.exc_info[1])), 1
+    if record.name.startswith(_SERVERS):
         return (record.name, record.levelno, record.pathname, record.lineno), _LINES
     return None, 0
 
 
-def _place(error: BaseException | None) -> tuple[str, int]:
+def _origin(error: BaseException | None) -> tuple[str, int]:
     trace = error.__traceback__ if error else None
     if trace is None:
         return "", 0
@@ -93,7 +93,7 @@ def _place(error: BaseException | None) -> tuple[str, int]:
 
 
 def _cut(text: str, most: int) -> str:
-    """The beginning and the end of a long text."""
+    """The text, or the beginning and the end of a long one."""
     if len(text) <= most:
         return text
     return f"{text[: most // 2]} … {len(text) - most} characters … {text[-most // 2 :]}"

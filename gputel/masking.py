@@ -1,7 +1,7 @@
-"""Secrets stay out of what is shown, however they were typed and wherever they stand.
+"""Hide secrets in text for people, wherever they stand and however they are written.
 
-Nothing here relies on a URL that can be parsed: a password may hold ``/ ? # @`` as it is. ``mask``
-is for any text, as of errors and log lines; ``mask_url`` for a setting that is a URL.
+Nothing here needs a URL that can be parsed: a password may contain ``/ ? # @`` unescaped. ``mask``
+is for any text, such as errors and log lines; ``mask_url`` is for a setting that is a URL.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 HIDDEN = "***"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _HOST = r"(?:\[[0-9A-Fa-f:.%]*\]|[^\s:/?#\[\]@,]*)(?::[0-9]*)?"
-PLACES = re.compile(rf"{_HOST}(?:,{_HOST})*")
+HOSTS = re.compile(rf"{_HOST}(?:,{_HOST})*")
 """``host:port``, or several with commas between them."""
 _SHOWN_ITEMS = {"host", "hostaddr", "port", "dbname", "database", "user", "application_name"}
 _SHOWN_ITEMS |= {"connect_timeout", "sslmode", "sslrootcert", "target_session_attrs"}
@@ -20,13 +20,13 @@ _HIDDEN_NAME = r"[\w.-]*(?:pass|pwd|secret|token|api_?key|signature|credential)[
 _ITEM = re.compile(rf"(?i)\b({_HIDDEN_NAME}\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&;,'\"`)]+)")
 _USERINFO = re.compile(r"://[^\s<>]*@")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)(?!TOKEN\b)[^\s'\"`,;]+")
-_LEAST_CHARACTERS = 7  # of what is hidden wherever it stands: a shorter one is a word as well
+_LEAST_CHARACTERS = 7  # of a secret that is hidden anywhere: a shorter one may also be a word
 _WORDS = {"gputel", "postgres", "postgresql", "password", "localhost"}
 _secrets: set[str] = set()
 
 
 def remember(secret: str) -> None:
-    """Have ``mask`` hide this secret, and each part of it that a URL parser may cut out."""
+    """Make ``mask`` hide this secret, and each part that a URL parser may cut out of it."""
     plain = unquote(secret)
     texts = {secret, plain, quote(plain, safe=""), secret.strip()}
     texts |= set(re.split(r"[/?#@:&=\s%]+", secret)) | set(re.split(r"[/?#@:&=\s]+", plain))
@@ -36,7 +36,7 @@ def remember(secret: str) -> None:
 
 
 def remember_url(url: str) -> None:
-    """Have ``mask`` hide the password of a URL."""
+    """Make ``mask`` hide the password and the secret parameters of a URL."""
     userinfo = url.partition("://")[2].rpartition("@")[0]
     remember(userinfo.partition(":")[2])
     for item in re.split(r"[?&]", url)[1:]:
@@ -55,15 +55,15 @@ def mask(text: str) -> str:
 
 
 def mask_url(url: str) -> str:
-    """The URL without its user, password and secret parameters; what is no URL is hidden whole."""
+    """The URL without user, password and secret parameters; ``***`` for a text that is no URL."""
     scheme, separator, rest = url.partition("://")
     if not separator or not _SCHEME.fullmatch(scheme):
         return HIDDEN
-    userinfo, at, place = rest.rpartition("@")
-    address, mark, query = place.partition("?")
+    userinfo, at, location = rest.rpartition("@")
+    address, mark, query = location.partition("?")
     address, fragment, _ = address.partition("#")
     host, slash, path = address.partition("/")
-    if _ITEM.search(userinfo) or not PLACES.fullmatch(host):
+    if _ITEM.search(userinfo) or not HOSTS.fullmatch(host):
         return f"{scheme}://{HIDDEN}"
     shown = f"{scheme}://{HIDDEN + at if at else ''}{host}{slash}{path}"
     if fragment:

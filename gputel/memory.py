@@ -1,4 +1,4 @@
-"""How a process takes memory from the system, where its C library is glibc.
+"""How a process takes memory from the system, if its C library is glibc.
 
 Source: mallopt(3). Nothing changes with another C library.
 """
@@ -11,17 +11,17 @@ import os
 _MIB = 1024 * 1024
 _ARENA_MAX = -8
 _KEPT = {
-    -1: 32 * _MIB,  # M_TRIM_THRESHOLD: so much that is free at the end of an arena is kept
-    -3: 8 * _MIB,  # M_MMAP_THRESHOLD: what is larger has pages of its own, and gives them back
+    -1: 32 * _MIB,  # M_TRIM_THRESHOLD: free memory that malloc keeps at the end of an arena
+    -3: 8 * _MIB,  # M_MMAP_THRESHOLD: larger blocks have their own pages, and give them back
 }
 _mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
 
 
 def keep_memory_in_one_place() -> None:
-    """Have all threads, and Arrow, allocate from one arena; call it before any thread starts.
+    """Make all threads, and Arrow, allocate from one arena; call it before any thread starts.
 
-    Else each thread keeps what it has freed to itself, and Arrow as much again. What
-    MALLOC_ARENA_MAX or ARROW_DEFAULT_MEMORY_POOL say comes first.
+    Otherwise each thread keeps the memory that it has freed, and Arrow keeps as much again.
+    MALLOC_ARENA_MAX and ARROW_DEFAULT_MEMORY_POOL take precedence.
     """
     if _mallopt is None:  # pragma: no cover - another C library
         return
@@ -31,7 +31,7 @@ def keep_memory_in_one_place() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let malloc keep some of what is freed: fresh pages cost more than the use of them."""
+    """Let malloc keep some of the freed memory: to get new pages costs more than to fill them."""
     if _mallopt is not None:
         for option, value in _KEPT.items():
             _mallopt(option, value)

@@ -1,4 +1,4 @@
-"""Every Prometheus metric that gputel exports, declared once; ``docs/metrics.md`` lists them.
+"""Every Prometheus metric that gputel exports; ``docs/metrics.md`` lists them.
 
 Names follow ``gputel_<role>_<what>_<unit>``; counters end in ``_total``.
 """
@@ -57,11 +57,11 @@ def _of_journal(name: str, text: str) -> GaugeMetricFamily:
 
 
 Write = Callable[[], Iterable[Metric]]
-"""Gives families with values that were read before it is called, in whatever thread."""
+"""Returns families with values that were read before the call; any thread may call it."""
 
 
 class Scraped(Collector):
-    """Metrics that nobody counts up: they are read from what they tell of when they are scraped."""
+    """Metrics whose values are read from a source at each scrape, not counted here."""
 
     def __init__(self, families: Iterable[Family]) -> None:
         self.families = list(families)
@@ -69,7 +69,7 @@ class Scraped(Collector):
 
     @contextmanager
     def read_from(self, source: Callable[[], Write]) -> Iterator[None]:
-        """Let a scrape call ``source`` while the context lasts; of several, the latest."""
+        """Make scrapes call ``source`` until the context ends; the latest of several."""
         self._sources.append(source)
         try:
             yield
@@ -77,7 +77,7 @@ class Scraped(Collector):
             self._sources.remove(source)
 
     def read(self) -> Write:
-        """Read the values as they are now; there are none without a source."""
+        """Read the present values; there are none without a source."""
         return self._sources[-1]() if self._sources else list
 
     def collect(self) -> Iterable[Metric]:
@@ -86,19 +86,19 @@ class Scraped(Collector):
 
 
 def empty(family: F) -> F:
-    """A family like this, for the values of one scrape."""
+    """A copy of the family without values, for one scrape."""
     return type(family)(family.name, family.documentation, labels=family._labelnames)
 
 
-class Requests(Collector):
-    """HTTP requests, counted and timed in plain numbers: a broker may have thousands a second."""
+class RequestCounters(Collector):
+    """Counts and times of HTTP requests in plain numbers: a broker has thousands a second."""
 
     _ANSWERED = CounterMetricFamily(
         "gputel_http_requests", "HTTP requests answered.", labels=["role", "route", "status"]
     )
     _SECONDS = HistogramMetricFamily(
         "gputel_http_request_seconds",
-        "HTTP request duration; of a live stream, until it begins.",
+        "HTTP request duration; of a live stream, until its response begins.",
         labels=["role", "route"],
     )
 
@@ -135,29 +135,33 @@ class Requests(Collector):
 
 
 BROKER_QUEUE: dict[str, Family] = {
-    "ready": _of_queue("ready_messages", "Messages waiting for a consumer, blocked ones included."),
-    "blocked": _of_queue(
-        "blocked_messages", "Ready messages that wait behind another of their key."
+    "ready": _of_queue(
+        "ready_messages", "Messages that wait for a consumer, including blocked ones."
     ),
-    "delayed": _of_queue("delayed_messages", "Messages that are ready when their time comes."),
+    "blocked": _of_queue(
+        "blocked_messages", "Ready messages that wait behind another message with their key."
+    ),
+    "delayed": _of_queue("delayed_messages", "Messages whose delay has not ended."),
     "in_flight": _of_queue("in_flight_messages", "Messages leased and not yet acked."),
-    "dead": _of_queue("dead_letters", "Dead letters held."),
-    "bytes": _of_queue("held_bytes", "Bytes of all messages held."),
-    "max_messages": _of_queue("max_messages", "Most messages that the queue may hold."),
-    "max_bytes": _of_queue("max_bytes", "Most bytes that the queue may hold."),
+    "dead": _of_queue("dead_letters", "Dead letters in the queue."),
+    "bytes": _of_queue("held_bytes", "Bytes of all messages in the queue."),
+    "max_messages": _of_queue("max_messages", "Maximum messages of the queue."),
+    "max_bytes": _of_queue("max_bytes", "Maximum bytes of the queue."),
     "oldest_ready_s": _of_queue(
-        "oldest_ready_seconds", "Time since the publish of the message that is next; 0 without one."
+        "oldest_ready_seconds", "Time since the next message was published; 0 without one."
     ),
     "waiting_publishers": _of_queue("waiting_publishers", "Publishes that wait for room."),
     "waiting_consumers": _of_queue("waiting_consumers", "Consumes that wait for a message."),
     "published": _of_queue("published", "Messages accepted by the queue.", CounterMetricFamily),
-    "duplicates": _of_queue("duplicates", "Publishes of an id already held.", CounterMetricFamily),
+    "duplicates": _of_queue(
+        "duplicates", "Publishes of an id that the queue has already.", CounterMetricFamily
+    ),
     "delivered": _of_queue("delivered", "Messages leased to consumers.", CounterMetricFamily),
     "redelivered": _of_queue("redelivered", "Deliveries after the first one.", CounterMetricFamily),
     "acked": _of_queue("acked", "Messages acknowledged.", CounterMetricFamily),
-    "nacked": _of_queue("nacked", "Messages given back by their consumers.", CounterMetricFamily),
-    "lease_timeouts": _of_queue("lease_timeouts", "Leases that ran out.", CounterMetricFamily),
-    "expired": _of_queue("expired", "Messages whose time to live was over.", CounterMetricFamily),
+    "nacked": _of_queue("nacked", "Messages that consumers gave back.", CounterMetricFamily),
+    "lease_timeouts": _of_queue("lease_timeouts", "Leases that expired.", CounterMetricFamily),
+    "expired": _of_queue("expired", "Messages whose time to live ended.", CounterMetricFamily),
     "dead_lettered": _of_queue(
         "dead_lettered", "Messages moved to the dead letters.", CounterMetricFamily
     ),
@@ -170,19 +174,21 @@ BROKER_QUEUE: dict[str, Family] = {
     ),
     "work_s": _of_queue("work_seconds", "Time from a delivery to its ack.", HistogramMetricFamily),
 }
-"""By the name of the same number in ``GET /stats``. A queue's children go when it goes."""
+"""By the name in ``GET /stats``. The values of a queue are gone when the queue is deleted."""
 
 BROKER_JOURNAL: dict[str, GaugeMetricFamily] = {
     "segments": _of_journal("segments", "Segment files of the journal."),
-    "bytes": _of_journal("bytes", "Bytes that the journal takes on the disk."),
-    "live_bytes": _of_journal("live_bytes", "Bytes of the records of messages held."),
-    "broken": _of_journal("broken", "1 when the journal failed and nothing is confirmed, else 0."),
+    "bytes": _of_journal("bytes", "Bytes of the journal on disk."),
+    "live_bytes": _of_journal("live_bytes", "Bytes of the records of present messages."),
+    "broken": _of_journal(
+        "broken", "1 when the journal failed and the broker confirms nothing, else 0."
+    ),
 }
 """As ``journal`` in ``GET /stats``; absent without a journal."""
 
 BROKER_TOTAL: dict[str, GaugeMetricFamily] = {
-    "bytes": _of_broker("all_held_bytes", "Bytes of all messages that all queues hold together."),
-    "max_bytes": _of_broker("all_max_bytes", "Most bytes that all queues may hold together."),
+    "bytes": _of_broker("all_held_bytes", "Bytes of all messages in all queues."),
+    "max_bytes": _of_broker("all_max_bytes", "Maximum bytes of all queues together."),
     "waiting_bytes": _of_broker("waiting_bytes", "Bytes of publishes that wait for room."),
 }
 """As ``broker`` in ``GET /stats``."""
@@ -190,10 +196,10 @@ BROKER_TOTAL: dict[str, GaugeMetricFamily] = {
 BROKER = Scraped([*BROKER_QUEUE.values(), *BROKER_TOTAL.values(), *BROKER_JOURNAL.values()])
 BROKER_JOURNAL_SECONDS = _histogram(
     "gputel_broker_journal_commit_seconds",
-    "Time of one write to the journal, with its sync if any.",
+    "Time of one write to the journal, including its sync if it has one.",
 )
 BROKER_JOURNAL_SYNC_SECONDS = _histogram(
-    "gputel_broker_journal_sync_seconds", "Time of bringing one write to the disk (fdatasync)."
+    "gputel_broker_journal_sync_seconds", "Time to sync one write to disk (fdatasync)."
 )
 
 STREAMER_ROWS_READ = _counter("gputel_streamer_rows_read", "Source rows read.")
@@ -207,25 +213,26 @@ COLLECTOR_ROWS_REJECTED = _counter(
     "Rows not landed: older than the retention, or too far in the future.",
     "reason",
 )
-API_STREAM_CLIENTS = _gauge("gputel_api_stream_clients", "Live streams that are open.")
+API_STREAM_CLIENTS = _gauge("gputel_api_stream_clients", "Open live streams.")
 API_STREAM_RECORDS = _counter("gputel_api_stream_records", "Records sent to live streams.")
 API_STREAM_DROPPED = _counter(
-    "gputel_api_stream_dropped_records", "Records that clients of live streams were too slow for."
+    "gputel_api_stream_dropped_records",
+    "Records dropped because clients of live streams were too slow.",
 )
 API_PUSHED_RECORDS = _counter(
-    "gputel_api_pushed_records", "Records of pushes, by what became of them.", "result"
+    "gputel_api_pushed_records", "Records of pushes, by result.", "result"
 )
 COLLECTOR_DUPLICATES = _counter(
     "gputel_collector_duplicates_dropped", "Messages dropped because they had landed before."
 )
 COLLECTOR_DEAD = _counter(
-    "gputel_collector_dead_lettered", "Messages that can never land, by why.", "reason"
+    "gputel_collector_dead_lettered", "Messages that can never land, by reason.", "reason"
 )
 COLLECTOR_RETURNED = _counter(
-    "gputel_collector_returned", "Messages given back to the broker to be tried again.", "reason"
+    "gputel_collector_returned", "Messages given back to the broker for another try.", "reason"
 )
 COLLECTOR_RETRIES = _counter(
-    "gputel_collector_retries", "Commits or requests tried again.", "reason"
+    "gputel_collector_retries", "Commits and requests that were tried again.", "reason"
 )
 COLLECTOR_COMMIT_SECONDS = _histogram(
     "gputel_collector_commit_seconds", "Time from claim to commit of one transaction."
@@ -234,32 +241,32 @@ COLLECTOR_BLOCKS_MERGED = _counter(
     "gputel_collector_blocks_merged", "Blocks of the store merged into larger ones."
 )
 COLLECTOR_HOURS_ROLLED_UP = _counter(
-    "gputel_collector_hours_rolled_up", "Hours whose rollups were made, or made anew."
+    "gputel_collector_hours_rolled_up", "Hours whose rollups were made or made again."
 )
 COLLECTOR_DAYS_DROPPED = _counter(
-    "gputel_collector_days_dropped", "Days of the store dropped, older than the retention."
+    "gputel_collector_days_dropped", "Days dropped because they were older than the retention."
 )
 COLLECTOR_CLOCK_DIFFERENCE = _gauge(
-    "gputel_collector_clock_difference_seconds", "This machine's clock less that of Postgres."
+    "gputel_collector_clock_difference_seconds", "This machine's clock minus the clock of Postgres."
 )
-COLLECTOR_SERIES = _gauge("gputel_collector_series_known", "Series held in the series index.")
+COLLECTOR_SERIES = _gauge("gputel_collector_series_known", "Series in the series index.")
 
 HTTP_CONNECTIONS = _gauge("gputel_http_connections", "Connections to the process's servers.")
 HTTP_CONNECTIONS_CLOSED = _counter(
     "gputel_http_connections_closed",
-    "Connections closed for the sake of others: idle when there were too many, refused as there "
-    "were too many, late with the head of a request, stuck in taking a reply.",
+    "Connections that the server closed: idle when there were too many, refused because there "
+    "were too many, late with the head of a request, or stuck while reading a reply.",
     "reason",
 )
-HTTP = Requests()
+HTTP = RequestCounters()
 
 
 def _declared() -> Iterator[tuple[Metric, Iterable[str]]]:
-    for found in list(globals().values()):
-        if isinstance(found, (Scraped, Requests)):
-            yield from ((family, family._labelnames) for family in found.families)
-        elif isinstance(found, MetricWrapperBase):
-            yield from ((metric, found._labelnames) for metric in found.describe())
+    for value in list(globals().values()):
+        if isinstance(value, (Scraped, RequestCounters)):
+            yield from ((family, family._labelnames) for family in value.families)
+        elif isinstance(value, MetricWrapperBase):
+            yield from ((metric, value._labelnames) for metric in value.describe())
 
 
 DECLARED = list(_declared())
@@ -267,7 +274,7 @@ DECLARED = list(_declared())
 
 
 class _Scrape(Collector):
-    """All metrics; those that are read from their source have been read."""
+    """All metrics; a scraped one has its values from the time when this is made."""
 
     def __init__(self) -> None:
         self._write = BROKER.read()
@@ -278,8 +285,8 @@ class _Scrape(Collector):
 
 
 async def render() -> bytes:
-    """The text exposition of every metric, for ``GET /metrics``.
+    """Every metric in Prometheus' text format, for ``GET /metrics``.
 
-    A thread writes it: with hundreds of queues that takes a while.
+    A thread writes it, because that takes long with hundreds of queues.
     """
     return await asyncio.to_thread(generate_latest, _Scrape())

@@ -1,4 +1,4 @@
-"""What the log tells of a server that is away: one line when it goes, one when it is back."""
+"""The log lines about a server that is away: one when it goes, and one when it is back."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import time
 from gputel.errors import GputelError
 
 _NUMBER = re.compile(r"\d+")
-_MOST_REASONS = 10  # that one outage is told for
+_MOST_REASONS = 10  # logged for one outage
 
 
 class Outage:
-    """Of one server, as those see it that share this.
+    """Whether one server is away, shared by all that use the server.
 
-    A further failure is not logged, unless its reason is new: each reason is logged once.
+    Further failures are logged only if their reason is new.
     """
 
     def __init__(self, log: logging.Logger, subject: str, what: str = "is away") -> None:
@@ -24,27 +24,29 @@ class Outage:
         self._what = what
         self._since: float | None = None  # monotonic seconds
         self._error = ""
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def begins(self, error: GputelError) -> None:
-        """Something failed."""
+        """A request to the server failed."""
         if self._since is None:
-            self._since, self._told = time.monotonic(), set()
+            self._since, self._logged = time.monotonic(), set()
         self._error = error.message
-        reason = _NUMBER.sub("", error.message)  # pids, ports and sizes make no other reason
-        if reason not in self._told and len(self._told) < _MOST_REASONS:
+        reason = _NUMBER.sub(
+            "", error.message
+        )  # a reason with another pid, port or size is the same
+        if reason not in self._logged and len(self._logged) < _MOST_REASONS:
             text = "%s %s, trying again until it is back: %s"
-            if self._told:
+            if self._logged:
                 text = "%s still %s, now for this reason: %s"
-            self._told.add(reason)
+            self._logged.add(reason)
             self._log.warning(text, self._subject, self._what, error.message)
 
     async def check(self) -> str | None:
-        """Why it lasts, for as long as it does: a check of the process's health."""
+        """The reason while the outage lasts, else None: a check of the process's health."""
         return None if self._since is None else self._error
 
     def ends(self) -> None:
-        """Something worked."""
+        """A request to the server worked."""
         if self._since is not None:
             away_s = time.monotonic() - self._since
             self._since = None

@@ -1,8 +1,8 @@
-"""Files opened where another user may have put something else in their place.
+"""Open files in directories where another user may have replaced them.
 
-A process of root's that works in a user's directory must not be led elsewhere: a name there may be
-a link to a file of root's, a second name of it, or a pipe that hangs. So a file is opened without
-following a link at its end, looked at through its descriptor, and only then changed.
+A process of root that works in a user's directory must not be led elsewhere: a name there may be a
+symbolic or hard link to a file of root, or a pipe that hangs. So a file is opened without following
+a link, checked through its descriptor, and only then changed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _READ_BYTES = 1 << 16
 
 @contextmanager
 def opened_directory(path: Path | str, parent: int | None = None) -> Iterator[int]:
-    """A descriptor of a directory that is no link, in the ``parent`` that is open. Raises OSError.
+    """A descriptor of a directory, in the open directory ``parent``; it is closed at the end.
 
-    It is closed when the context ends.
+    Raises OSError, also if the path is a link.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, dir_fd=parent)
@@ -32,10 +32,9 @@ def opened_directory(path: Path | str, parent: int | None = None) -> Iterator[in
 
 
 def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
-    """A descriptor of a plain file that belongs in its directory. Raises OSError.
+    """A descriptor of a regular file that has no other name, owned by us or the directory's owner.
 
-    It has no other name, and it is ours or the directory's owner's. With O_TRUNC it is emptied
-    once that is known.
+    With O_TRUNC it is emptied after this check. Raises OSError.
     """
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -66,12 +65,12 @@ def _check(path: Path, file: os.stat_result, directory: os.stat_result) -> None:
 
 
 def _refused(path: Path) -> OSError:
-    reason = "is a link, or no plain file of this directory's owner: look at it, and remove it"
+    reason = "is a link, or not a plain file of this directory's owner: look at it, and remove it"
     return OSError(errno.ELOOP, reason, str(path))
 
 
 def read_small(path: Path) -> str:
-    """The text of a small file, 64 KiB of it at most. Raises OSError."""
+    """The text of a small file, at most its first 64 KiB. Raises OSError."""
     descriptor = open_file(path, os.O_RDONLY)
     try:
         return os.read(descriptor, _READ_BYTES).decode(errors="replace")
@@ -79,11 +78,10 @@ def read_small(path: Path) -> str:
         os.close(descriptor)
 
 
-def output_place(path: Path) -> Path:
-    """Where a file that was named for output lies, once links are followed that may be.
+def output_path(path: Path) -> Path:
+    """The path of a file for output, behind its link if that is a link of ours or of root.
 
-    A link of our own or of root's is what whoever named it meant; another user's is not. Raises
-    OSError.
+    Whoever named it meant such a link, but not another user's, for which it raises OSError.
     """
     try:
         status = path.lstat()
@@ -97,14 +95,14 @@ def output_place(path: Path) -> Path:
 
 
 def open_output(path: Path, *, append: bool = False) -> int:
-    """A descriptor to write a file that was named for output, emptied unless ``append``.
+    """A descriptor to write a file for output, which is emptied unless ``append``.
 
-    A pipe or a device is written to as it is. Raises OSError.
+    A pipe or a device may be written to as well. Raises OSError.
     """
-    place = output_place(path)
+    target = output_path(path)
     flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
-    if place.exists() and not place.is_file() and not place.is_dir():
-        if place.lstat().st_uid not in (0, os.geteuid()):
+    if target.exists() and not target.is_file() and not target.is_dir():
+        if target.lstat().st_uid not in (0, os.geteuid()):
             raise _refused(path)
-        return os.open(place, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    return open_file(place, flags, 0o666)
+        return os.open(target, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    return open_file(target, flags, 0o666)

@@ -1,8 +1,8 @@
-"""What may be shown of a text from outside: on a terminal, in a log line, in an error.
+"""Make text from outside safe to show: on a terminal, in a log line, in an error.
 
-Labels, ids, paths and the texts of servers may hold anything. A terminal takes some characters as
-commands (ESC and the C1 range move the cursor, write the clipboard, set the title); others turn
-the direction of a line, take no room, or begin a new line. Each of these is written as its escape.
+Labels, ids, paths and the texts of servers may contain anything. A terminal takes some characters
+as commands (ESC and the C1 range move the cursor, write the clipboard, set the title); others
+change the direction of a line, are invisible, or begin a new line. They are written as escapes.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import json
 import re
 from typing import Any
 
-# Characters that take no room, and that str.isprintable nevertheless allows.
+# Characters that are invisible although str.isprintable allows them.
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
 
 def is_printable(text: str) -> bool:
-    """Whether every character is one that a reader sees, or a space."""
+    """Whether every character is visible, or a space."""
     return text.isprintable() and (text.isascii() or not _INVISIBLE.search(text))
 
 
 def printable(text: str) -> str:
-    r"""The text with every character that is no printable one as its escape, ``\x1b`` or ``\n``."""
+    r"""The text with an escape (``\x1b``, ``\n``) for each character that is not printable."""
     if is_printable(text):
         return text
     return "".join(
@@ -32,7 +32,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same for a text of several lines, which stay lines; tabs stay too."""
+    """The same for a text of several lines, whose line feeds and tabs stay."""
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
@@ -42,10 +42,9 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 
 
 def printable_json(text: str) -> str:
-    """A text in JSON that means the same, and holds no character that is not printable.
+    """The same JSON, with escapes for the characters that are not printable.
 
-    Outside of strings JSON has printable characters and white space alone, and in a string any
-    character may be an escape.
+    Such characters can only be in JSON's strings, where any character may be an escape.
     """
     if is_printable(text):
         return text

@@ -17,18 +17,18 @@ from typing import Any, TypeVar
 from gputel.config.settings import Settings
 from gputel.errors import Stopped
 from gputel.file_limit import raise_file_limit
-from gputel.roles.process import Process
+from gputel.roles.process import BrokerAddress, Process, Services
 from gputel.roles.registry import check_ports_of, in_start_order
 
 log = logging.getLogger("gputel")
 Result = TypeVar("Result")
 
 _GC_THRESHOLDS = (10_000, 20, 20)
-_SAME_REQUEST_S = 0.5  # `timeout make run` sends one signal twice: to make's group, and by make
+_SAME_REQUEST_S = 0.5  # `timeout make run` sends one signal twice: to make's group and through make
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the event loop that gputel runs on: uvloop's where it exists."""
+    """The function that makes gputel's event loop: uvloop's if uvloop is installed."""
     try:
         import uvloop
     except ImportError:  # pragma: no cover - only where uvloop has no build
@@ -37,7 +37,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end, on uvloop where it exists. Raises Stopped if a signal cut it."""
+    """Run a coroutine to its end. Raises Stopped if a signal cancelled it."""
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(main)
@@ -48,42 +48,44 @@ def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
 @asynccontextmanager
 async def running(
     roles: Iterable[str], settings: Settings, modules: Sequence[str] = ()
-) -> AsyncIterator[Process]:
-    """Run the roles for as long as the context lasts.
+) -> AsyncIterator[tuple[Process, Services]]:
+    """Run the roles for as long as the context lasts; yields the process and what they offer.
 
-    ``modules``, which the caller needs then, are imported while the roles start.
+    A thread imports ``modules``, which the caller needs next, while the roles start.
 
-    SIGTERM and Ctrl-C set ``process.stopping``, and cancel a start that is still under way; a
-    second Ctrl-C, half a second later or more, ends the process at once. On the way out the roles
-    stop in reverse order, all within the drain deadline. Raises what made a role fail to start,
-    or fail in its work.
+    SIGTERM and Ctrl-C set ``process.stopping``, and cancel a start that has not ended; a second
+    Ctrl-C, half a second later or more, ends the process at once. At the end the roles stop in
+    reverse order, all within the drain deadline. Raises the error that a role had in its start or
+    in its work.
     """
     raise_file_limit()
-    process = Process(settings, settings.broker_url)
+    process = Process(settings)
+    services = Services(BrokerAddress(settings.broker_url, settings.common.token))
     loop = asyncio.get_running_loop()
     with _Signals(loop, process):
         async with AsyncExitStack() as stack:
             in_order = in_start_order(roles)
             await check_ports_of(in_order, settings)
-            process.check()
+            _ = process.access  # wrong tokens are an error before any role starts
             needed = [*modules, *(name for role in in_order for name in role.modules)]
-            with _imported_meanwhile(needed):
+            with _imports_in_thread(needed):
                 for role in in_order:
                     if role.start:
-                        await stack.enter_async_context(role.start(process))
+                        start = role.start(process, services)
+                        services = await stack.enter_async_context(start)
                         log.debug("%s started", role.name)
             process.started = True
             stack.callback(_begin_stop, process)
-            yield process
+            yield process, services
     if process.failure:
         raise process.failure
 
 
 @contextmanager
-def _imported_meanwhile(modules: Sequence[str]) -> Iterator[None]:
-    """Import modules in a thread, while Postgres starts; no garbage is looked for in them.
+def _imports_in_thread(modules: Sequence[str]) -> Iterator[None]:
+    """Import modules in a thread while the roles start, without garbage collection.
 
-    A module that cannot be imported is left to whoever needs it, who tells.
+    If a module cannot be imported, the code that needs it raises the error.
     """
 
     def import_all() -> None:
@@ -98,8 +100,8 @@ def _imported_meanwhile(modules: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         thread.join()
-        # What was made so far lasts as long as the process, and messages are not in cycles: looking
-        # through them all again and again costs a broker a fifth of its time.
+        # All objects so far live as long as the process, and messages are not in cycles. Searching
+        # them for garbage again and again would cost a broker a fifth of its time.
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         gc.enable()
@@ -112,11 +114,11 @@ def _begin_stop(process: Process) -> None:
 
 
 async def run_until_stopped(roles: Iterable[str], settings: Settings) -> None:
-    """Run the roles until a signal, or the failure of one of them, stops the process."""
-    async with running(roles, settings) as process:
+    """Run the roles until a signal or an error in one of them stops the process."""
+    async with running(roles, settings) as (process, _):
         log.info("ready")
         await process.stopping.wait()
-        log.info("stopping: finishing what is held, %g s at most", process.remaining_s())
+        log.info("stopping: finishing pending work, %g s at most", process.remaining_s())
     log.info("stopped")
 
 
@@ -142,7 +144,7 @@ class _Signals:
         if self._first_at is None:
             self._first_at = now
         elif number == signal.SIGINT and now - self._first_at >= _SAME_REQUEST_S:
-            log.warning("stopped at once, as asked twice")
+            log.warning("stopped at once, because of a second Ctrl-C")
             sys.stderr.flush()
             os._exit(130)
         self._process.stopping.set()

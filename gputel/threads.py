@@ -1,8 +1,7 @@
-"""Work that holds the CPU, beside the event loop where it is large enough to matter.
+"""Threads for work that needs much CPU time, which would block the event loop.
 
-Each kind of work has threads of its own. So queries that take all of theirs hold up neither pushes
-nor what the process does for itself (``GET /metrics``, the collector), which is in the threads of
-``asyncio.to_thread``.
+Each kind of work has its own threads. So queries that use all of theirs delay neither pushes nor
+the process's own work (``GET /metrics``, the collector), which uses ``asyncio.to_thread``.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ T = TypeVar("T")
 
 
 class Threads:
-    """At most ``most`` threads for one kind of work; more work waits for a free one.
+    """At most ``most`` threads for one kind of work; more work waits for a free thread.
 
-    A thread is free when its work ends, also if nobody waits for the result any more.
+    A thread is free when its work ends, even if nobody waits for the result any more.
     """
 
     def __init__(self, name: str, most: int) -> None:
@@ -29,7 +28,7 @@ class Threads:
         self._executor = ThreadPoolExecutor(most, thread_name_prefix=f"gputel-{name}")
 
     def start(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        """Begin the work. If the future is cancelled, work that waits for a thread is dropped."""
+        """Start the work; it is dropped if the future is cancelled before a thread is free."""
         loop = asyncio.get_running_loop()
         return loop.run_in_executor(self._executor, partial(work, *args, **kwargs))
 
@@ -40,15 +39,15 @@ class Threads:
     async def run_if(
         self, large: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """The result of the work, done at once and without a thread if it is not large."""
+        """The result of the work, which uses a thread only if it is ``large``."""
         return await self.start(work, *args, **kwargs) if large else work(*args, **kwargs)
 
 
 EVALUATION = Threads("evaluation", 4)
-"""Evaluates PromQL: the longest work that one request can ask for."""
+"""For PromQL: the longest work that one request can cause."""
 
 READING = Threads("reading", (os.cpu_count() or 1) + 4)
-"""Decodes, sorts, encodes and compresses what requests read, in pieces of bounded size."""
+"""To decode, sort, encode and compress what requests read, in pieces of bounded size."""
 
 PUSHES = Threads("pushes", 2)
-"""Parses the bodies of pushes, which takes several times their memory."""
+"""To parse the bodies of pushes, which takes several times the memory of a body."""

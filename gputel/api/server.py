@@ -26,13 +26,12 @@ async def serve(
     access: Access | None = None,
     pusher: Pusher | None = None,
 ) -> AsyncIterator[Listener]:
-    """Serve the API on ``api_port``. The process is ready only while Postgres answers.
+    """Answer questions on ``api_port``.
 
     Without ``access`` every client is allowed; without a pusher no records are taken. Handlers
     unpack the bodies that they read. Raises PortTaken or UsageError if it cannot listen.
     """
     keep_freed_memory()
-    health.add("postgres", reader.check)
     access = access or Access()
     app = build_app(reader, health, settings, access, pusher, host)
     async with listen(

@@ -1,4 +1,4 @@
-"""``gputel completion``: what a shell needs to complete gputel's commands."""
+"""``gputel completion``: the script that makes a shell complete gputel's commands."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What Tab puts on a command line: names from outside, quoted for the shell that asks.
+"""Tab completion that quotes names from outside for the shell.
 
-Whoever can push a record chooses labels, and a label such as ``node;reboot`` must not become a
-command when Enter is pressed. A name is quoted in the way that the word was begun, or left out
-where that cannot be: names with characters that are not printable, and names that a command would
-take for an option. zsh and fish quote what they are offered themselves, bash does not.
+Anybody who can push a record chooses labels, and a label such as ``node;reboot`` must not become a
+command when Enter is pressed. A name is quoted in the same way as the word on the command line. It
+is left out if that is impossible, if it has characters that are not printable, or if a command
+would take it for an option. zsh and fish quote names themselves, bash does not.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ complete --no-files --command %(prog_name)s --arguments \
 
 
 class _Offers(ShellComplete):
-    """Leaves out what no shell can be given, and makes descriptions one printable line."""
+    """Only items of one printable line, and their descriptions as one printable line."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
-        """The items, each with a value of one printable line."""
+        """The items whose value is one printable line."""
         items = super().get_completions(args, incomplete)
         for item in items:
             item.help = printable(item.help) if item.help else item.help
@@ -83,43 +83,43 @@ class _Offers(ShellComplete):
 
 
 class Bash(_Offers, BashComplete):
-    """For bash, which takes what it is offered as it is."""
+    """For bash, which does not quote items."""
 
     source_template = _BASH
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """The words before the one at the cursor, and that one, without their quotes.
+        """The words before the cursor's word, and that word, all without quotes.
 
-        A script of an earlier gputel, still loaded in a shell, gives no COMP_LINE.
+        The script of an earlier gputel, which a shell may still have loaded, sets no COMP_LINE.
         """
         if "COMP_LINE" not in os.environ:
             return super().get_completion_args()
         line = os.environ["COMP_LINE"]
-        last, _ = word_at_the_end(line)
+        last, _ = last_word(line)
         words = split_arg_string(line.removesuffix(last) if last else line)
         while words and _ASSIGNMENT.match(words[0]):
             words.pop(0)
         return words[1:], "".join(split_arg_string(last))
 
     def complete(self) -> str:
-        """A line for each item: its type, a comma, and what bash puts in the word's place."""
+        """A line for each item: its type, a comma, and the text that replaces the word."""
         args, incomplete = self.get_completion_args()
-        shown = (_in_bash(item) for item in self.get_completions(args, incomplete))
-        return "\n".join(line for line in shown if line is not None)
+        lines = (_in_bash(item) for item in self.get_completions(args, incomplete))
+        return "\n".join(line for line in lines if line is not None)
 
 
 class Fish(_Offers, FishComplete):
-    """For fish, which quotes what it is offered; a tab begins the description."""
+    """For fish, which quotes items; a tab begins the description."""
 
     source_template = _FISH
 
 
 class Zsh(_Offers, ZshComplete):
-    """For zsh, which quotes what it is offered; the lines of an item are told by their order."""
+    """For zsh, which quotes items; the order of an item's lines says what each is."""
 
 
 def use_safe_completion() -> None:
-    """Have click answer the three shells by these classes."""
+    """Make click use these classes for the three shells."""
     for name, kind in (("bash", Bash), ("zsh", Zsh), ("fish", Fish)):
         add_completion_class(kind, name)
 
@@ -127,29 +127,29 @@ def use_safe_completion() -> None:
 def _in_bash(item: CompletionItem[Any]) -> str | None:
     if item.type != "plain":
         return f"{item.type},{item.value}"
-    if "COMP_LINE" not in os.environ:  # a script of an earlier gputel takes off quotes
+    if "COMP_LINE" not in os.environ:  # the script of an earlier gputel removes quotes
         return f"plain,{item.value}" if _PLAIN.fullmatch(item.value) else None
-    begun, quote = word_at_the_end(os.environ["COMP_LINE"])
-    offered = quoted_for_bash(item.value, begun, quote, os.environ.get("COMP_WORD", ""))
-    return None if offered is None else f"plain,{offered}"
+    word, quote = last_word(os.environ["COMP_LINE"])
+    text = quoted_for_bash(item.value, word, quote, os.environ.get("COMP_WORD", ""))
+    return None if text is None else f"plain,{text}"
 
 
-def quoted_for_bash(value: str, begun: str, quote: str, replaced: str) -> str | None:
-    """What readline puts in the place of ``replaced``, so that the word means the value.
+def quoted_for_bash(value: str, word: str, quote: str, replaced: str) -> str | None:
+    """The text that makes the word mean ``value`` when readline replaces ``replaced`` by it.
 
-    ``begun`` is the word as it was typed up to the cursor, ``quote`` the quote that is open there,
-    ``replaced`` the end of the word, which readline takes for all of it: a colon and an equals sign
-    begin another one. None where the value cannot be offered.
+    ``word`` is the word as it was typed up to the cursor, and ``quote`` the quote that is open
+    there. ``replaced`` is the end of the word: for readline a new word begins behind a colon or an
+    equals sign. None if the value cannot be offered.
     """
     if quote:
-        inside = begun.partition(quote)[2]
-        if set(value) & _SPOILS_QUOTES[quote] or begun[0] != quote or quote in inside:
+        inside = word.partition(quote)[2]
+        if set(value) & _SPOILS_QUOTES[quote] or word[0] != quote or quote in inside:
             return None
         text, typed = value, inside
     else:
-        text, typed = _with_backslashes(value), begun
-    name, equals, rest = begun.partition("=")
-    if begun.startswith("--") and equals and not quote:  # --option=VALUE
+        text, typed = _with_backslashes(value), word
+    name, equals, rest = word.partition("=")
+    if word.startswith("--") and equals and not quote:  # --option=VALUE
         typed, replaced = rest, replaced.removeprefix(f"{name}=").removeprefix("=")
     if text.startswith(typed) and typed.endswith(replaced):
         return text[len(typed) - len(replaced) :]
@@ -163,8 +163,8 @@ def _with_backslashes(value: str) -> str:
     )
 
 
-def word_at_the_end(line: str) -> tuple[str, str]:
-    """The last word of a command line as it was typed, and the quote that is open at its end."""
+def last_word(line: str) -> tuple[str, str]:
+    """The last word of a command line as it was typed, and its open quote or ""."""
     start, quote, escaped = 0, "", False
     for at, character in enumerate(line):
         if escaped:

@@ -1,6 +1,6 @@
-"""Log lines on stderr: plain text for people, JSON for machines.
+"""Log lines on stderr: plain text for people, JSON for machines, without secrets.
 
-What comes from outside neither forges a line nor acts on a terminal, and no secret is in it.
+Text from outside can neither forge a line nor act on a terminal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger("gputel")
 
 
 class TextFormatter(logging.Formatter):
-    """One line: time, level, message; and the lines of a trace if any."""
+    """One line: time, level and message, and the lines of a traceback if there is one."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -28,15 +28,15 @@ class TextFormatter(logging.Formatter):
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:
-        """The lines of a trace."""
+        """The lines of a traceback."""
         return printable_lines(mask(super().formatException(ei)))
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339), level, logger, message, and a trace if any."""
+    """A JSON object for each line: time (RFC 3339), level, logger, message, and trace if any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Render one record."""
+        """The line."""
         line = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname.lower(),
@@ -48,15 +48,15 @@ class JsonFormatter(logging.Formatter):
         return json_text(line)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Not that asyncpg rolls back, of a client that left while its transaction was ending."""
+def _is_relevant(record: logging.LogRecord) -> bool:
+    """False for asyncpg's warning about a client that left while its transaction was ending."""
     return not record.getMessage().startswith("Resetting connection with an active transaction")
 
 
 def configure_logs(settings: CommonSettings, *, level: str | None = None) -> None:
-    """Send gputel's log lines to stderr; ``level`` overrides the setting."""
+    """Write gputel's log to stderr; ``level`` overrides the setting."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_is_news)
+    handler.addFilter(_is_relevant)
     handler.addFilter(LogLimits())
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter())
@@ -65,4 +65,4 @@ def configure_logs(settings: CommonSettings, *, level: str | None = None) -> Non
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("gputel").setLevel((level or settings.log_level).upper())
     for link in mistaken_service_links(os.environ):
-        log.info("%s is a service link of Kubernetes, not a setting: it is ignored", link)
+        log.info("%s is a service link of Kubernetes, not a setting: gputel ignores it", link)

@@ -1,4 +1,4 @@
-"""The console script: its commands, and how their errors end."""
+"""The console script: its commands, and the exit codes of their errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from importlib import import_module
 import click
 
 from gputel import __version__
-from gputel.cli.terminal import say, tell, use_escapes_where_an_encoding_ends
+from gputel.cli.terminal import echo, escape_unencodable_output, print_notice
 from gputel.errors import GputelError
 from gputel.masking import mask
 
@@ -33,7 +33,7 @@ COMMANDS = {
     "openapi": "openapi:openapi_command",
     "completion": "completion:completion_command",
 }
-"""Each command by its place in this package; only the one that is used is imported."""
+"""The module and the function of each command; only that of the command that runs is imported."""
 
 
 class _Commands(click.Group):
@@ -46,7 +46,7 @@ class _Commands(click.Group):
         if name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[name].partition(":")
-        gc.disable()  # what an import makes is no garbage
+        gc.disable()  # an import makes no garbage
         command: click.Command = getattr(import_module(f"gputel.cli.{module}"), attribute)
         gc.enable()
         return command
@@ -62,13 +62,13 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of gputel's own is one line on stderr, never a traceback."""
-    sys.excepthook = _tell_fault
-    use_escapes_where_an_encoding_ends()
+    """Run the command line; an error of gputel is one line on stderr, without a traceback."""
+    sys.excepthook = _print_traceback
+    escape_unencodable_output()
     try:
         sys.exit(_run())
     finally:
-        gc.freeze()  # the interpreter ends sooner if it does not look for garbage first
+        gc.freeze()  # the interpreter ends faster without a last garbage collection
 
 
 def _run() -> int | None:
@@ -80,29 +80,29 @@ def _run() -> int | None:
     try:
         code = cli(standalone_mode=False, complete_var=VARIABLE)
     except click.ClickException as error:
-        code = _show(error)
+        code = _print_usage_error(error)
     except (click.Abort, KeyboardInterrupt):
-        code = _tell("stopped", EXIT_INTERRUPTED)
+        code = _fail("stopped", EXIT_INTERRUPTED)
     except GputelError as error:
-        code = _tell(error.message, error.exit_code)
+        code = _fail(error.message, error.exit_code)
     return code
 
 
-def _tell(message: str, code: int) -> int:
-    tell(message)
+def _fail(message: str, code: int) -> int:
+    print_notice(message)
     return code
 
 
-def _show(error: click.ClickException) -> int:
-    """What click says of a command that cannot be, with its usage."""
-    shown = io.StringIO()
-    error.show(shown)
-    say(mask(shown.getvalue()), nl=False, err=True)
+def _print_usage_error(error: click.ClickException) -> int:
+    """Print click's error about the arguments, with the usage."""
+    text = io.StringIO()
+    error.show(text)
+    echo(mask(text.getvalue()), nl=False, err=True)
     return error.exit_code
 
 
-def _tell_fault(
+def _print_traceback(
     kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
 ) -> None:
-    """A traceback, which only a fault of gputel's brings, with no secret and no escape in it."""
-    say(mask("".join(traceback.format_exception(kind, error, trace))), nl=False, err=True)
+    """Print the traceback of a bug in gputel, without secrets and control characters."""
+    echo(mask("".join(traceback.format_exception(kind, error, trace))), nl=False, err=True)

@@ -1,21 +1,20 @@
-"""``--since`` and ``--until``: a duration before now, or a moment."""
+"""``--since`` and ``--until``: a span before now, or a moment."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import click
 
-from gputel.api.shared import times
+from gputel import times
 
-_DURATION = re.compile(r"(?:now-)?(\d{1,6})(s|m|h|d|w)", re.ASCII)
+_SPAN = re.compile(f"(?:now-)?({times.SPAN})")
 _PARTS = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?)?", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Moment(click.ParamType[str]):
-    """Accepts ``15m``, ``now-1h``, ``7d`` or RFC 3339, whose time and zone may be left out: UTC.
+class TimeType(click.ParamType[str]):
+    """Takes ``15m``, ``now-1h``, ``7d``, or RFC 3339 with or without its time and its zone (UTC).
 
     Gives RFC 3339. A date alone is its first instant, or its last one for the end of a range.
     """
@@ -27,14 +26,11 @@ class Moment(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The moment as text for the API."""
-        duration = _DURATION.fullmatch(value)
+        span = _SPAN.fullmatch("0s" if value == "now" else value)
         try:
-            if value == "now":
-                value, duration = "0s", _DURATION.fullmatch("0s")
-            if duration is None:
-                return self._whole(value)
-            ago = timedelta(**{_UNITS[duration[2]]: int(duration[1])})
-            return (datetime.now(UTC) - ago).isoformat().replace("+00:00", "Z")
+            if span is None:
+                return self._completed(value)
+            return times.rfc3339(datetime.now(UTC) - times.Duration.parse(span[1]))
         except (ValueError, OverflowError):
             self.fail(
                 f"{value!r} is neither a duration like 15m, 1h or 7d "
@@ -43,8 +39,8 @@ class Moment(click.ParamType[str]):
                 ctx,
             )
 
-    def _whole(self, value: str) -> str:
-        """A moment with all its parts; raises ValueError."""
+    def _completed(self, value: str) -> str:
+        """The moment with the parts that were left out; raises ValueError if it is none."""
         match = _PARTS.fullmatch(value)
         if match is None:
             times.parse(value)
@@ -52,6 +48,6 @@ class Moment(click.ParamType[str]):
         date, clock, seconds = match.groups()
         if clock is None:
             clock, seconds = ("23:59", ":59.999999") if self._end else ("00:00", ":00")
-        whole = f"{date}T{clock}{seconds or ':00'}Z"
-        times.parse(whole)
-        return whole
+        text = f"{date}T{clock}{seconds or ':00'}Z"
+        times.parse(text)
+        return text

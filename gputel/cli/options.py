@@ -1,4 +1,4 @@
-"""Flags of a command, derived from the settings that it uses."""
+"""The flags of a command for the settings that it uses."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def settings_options(
     *components: str, skip: Collection[str] = (), defaults: Mapping[str, Any] | None = None
 ) -> Callable[[Command], Command]:
-    """Add a flag for every setting of the named components; values arrive as text, or None.
+    """Add a flag for every setting of some components; the command gets its text, or None.
 
-    ``defaults`` are those that the command gives to ``resolve``, for the help.
-
-    The command passes them, by name, to ``resolve``, which is the only parser of settings.
+    The command passes the texts, by name, to ``resolve``, which alone parses settings. The help
+    shows ``defaults``, which the command passes to ``resolve`` as well.
     """
 
     def decorate(command: Command) -> Command:

@@ -27,11 +27,11 @@ def configuration_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Flags win over the environment, the environment wins over defaults. `gputel config` shows",
-        "what a process would use and where each value came from. This page is made from",
-        "`gputel/config/settings.py` by `make docs`. A `GPUTEL_...` variable that is no setting is",
-        "an error. Service links that Kubernetes adds to pods (`GPUTEL_API_PORT=tcp://...`) are",
-        "ignored.",
+        "A flag wins over the environment, and the environment wins over the default.",
+        "`gputel config` shows the values that a process would use and where each comes from.",
+        "`make docs` generates this page from `gputel/config/settings.py`. A `GPUTEL_...` variable",
+        "that is not a setting is an error, except the service links that Kubernetes adds to pods",
+        "(`GPUTEL_API_PORT=tcp://...`): gputel ignores them.",
         "",
     ]
     for component, title in _TITLES.items():
@@ -57,8 +57,8 @@ def metrics_page() -> str:
     lines = [
         "# Metrics",
         "",
-        "What `GET /metrics` of every process exports, in Prometheus' text format. This page is",
-        "made from `gputel/metrics.py` by `make docs`.",
+        "`GET /metrics` of every process exports these metrics in Prometheus' text format.",
+        "`make docs` generates this page from `gputel/metrics.py`.",
         "",
         "| metric | type | labels | |",
         "|---|---|---|---|",

@@ -26,15 +26,15 @@ COMPONENTS = ("common", "postgres", "broker", "streamer", "collector", "api", "a
     multiple=True,
     envvar="GPUTEL_ROLE",
     metavar="ROLE[,ROLE...]",
-    help="broker, streamer, collector, api or all; repeatable, or comma-separated.",
+    help="broker, streamer, collector, api or all; repeat it, or use commas, for several.",
 )
 @settings_options(*COMPONENTS)
 def run_command(roles: tuple[str, ...], **flags: Any) -> None:
-    """Run one or more roles until SIGTERM or Ctrl-C, then drain and stop."""
+    """Run one or more roles until SIGTERM or Ctrl-C, then finish pending work and stop."""
     names = parse_roles(roles)
     settings = resolve(flags).settings
     configure_logs(settings.common)
-    if names != ["api"]:  # whose exports are encoded in several threads at once
+    if names != ["api"]:  # its exports are encoded in several threads at once
         keep_memory_in_one_place()
     if settings.streamer.csv and {"streamer", "all"} & set(names):
         _check_source(settings.streamer.csv)
@@ -42,7 +42,7 @@ def run_command(roles: tuple[str, ...], **flags: Any) -> None:
 
 
 def _check_source(path: Path) -> None:
-    """Refuse a file that cannot be streamed before anything is started for it."""
+    """Refuse a file that cannot be streamed, before anything starts."""
     from gputel.sources.dcgm.file import DcgmCsv
 
     DcgmCsv.open(path, "source")
@@ -50,7 +50,7 @@ def _check_source(path: Path) -> None:
 
 @click.command("roles")
 def roles_command() -> None:
-    """Show the roles: what each does, needs, and comes after."""
+    """Show the roles: what each does, which roles it needs, and which start before it."""
     table = Table("role", "what it does", "needs", "comes after", box=None, pad_edge=False)
     for role in ROLES.values():
         name = f"({role.name})" if role.internal else role.name
@@ -58,7 +58,7 @@ def roles_command() -> None:
     order = " -> ".join(role.name for role in in_start_order(["all"]) if role.start)
     screen = console()
     screen.print(table)
-    screen.print(f"\nall starts: {order}; it stops in reverse. (name): started as needed.")
+    screen.print(f"\nall starts: {order}; it stops in reverse. (name): starts when needed.")
 
 
 def _names(names: frozenset[str]) -> str:
@@ -68,7 +68,7 @@ def _names(names: frozenset[str]) -> str:
 @click.command("config")
 @settings_options(*COMPONENTS)
 def config_command(**flags: Any) -> None:
-    """Show every setting, its value, and where it came from; secrets are masked."""
+    """Show every setting, its value, and where the value comes from; secrets are masked."""
     resolved = resolve(flags)
     table = Table("setting", "value", "from", "environment", box=None, pad_edge=False)
     for spec in specs():

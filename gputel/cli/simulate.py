@@ -1,4 +1,4 @@
-"""``gputel simulate``: the DCGM CSV of a made-up fleet."""
+"""``gputel simulate``: the DCGM CSV of a simulated fleet."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gputel.sources.dcgm.classify import Malformed, parse_time
 from gputel.sources.simulated.simulator import simulate
 
 
-class _Moment(click.ParamType[datetime]):
-    """A timestamp as a DCGM CSV holds it."""
+class _TimeType(click.ParamType[datetime]):
+    """A timestamp in the format of a DCGM CSV."""
 
     name = "time"
 
@@ -37,24 +37,24 @@ class _Moment(click.ParamType[datetime]):
 @click.command("simulate")
 @click.option("--hosts", type=click.IntRange(1, 100_000), default=31, show_default=True)
 @click.option("--gpus", type=click.IntRange(1, 64), default=8, show_default=True, help="Per host.")
-@click.option("--rows", type=click.IntRange(0), required=True, help="Readings to write.")
+@click.option("--rows", type=click.IntRange(0), required=True, help="Number of rows.")
 @click.option("--seed", type=click.IntRange(0), default=7, show_default=True)
-@click.option("--start", type=_Moment(), help="First timestamp. Default: so that it ends now.")
+@click.option("--start", type=_TimeType(), help="First timestamp. Default: the file ends now.")
 @click.option(
     "--interval-s",
     type=click.FloatRange(0.000001, 86400),
     default=10,
     show_default=True,
-    help="Seconds between two readings of one metric.",
+    help="Seconds between two readings of a metric.",
 )
 @click.option("--pods", is_flag=True, help="Half of the GPUs belong to Kubernetes pods.")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="File to write. Default: standard output."
 )
 def simulate_command(output: Path | None, **fleet: Any) -> None:
-    """Write the DCGM CSV of a made-up fleet with believable values.
+    """Write the DCGM CSV of a simulated fleet with realistic values.
 
-    The same seed and start give the same file on every machine.
+    With the same seed and start it is the same file on every machine.
     """
     if output is None:
         _to_standard_output(fleet)
@@ -72,7 +72,7 @@ def _to_standard_output(fleet: dict[str, Any]) -> None:
         simulate(out, **fleet)
         out.flush()
     except BrokenPipeError:
-        # The reader has seen enough; keep the interpreter from complaining on its way out.
+        # The reader has enough; without this the interpreter reports an error at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         raise GputelError(f"standard output cannot be written: {error.strerror}") from None

@@ -1,7 +1,7 @@
-"""All that the commands show to people: no character from outside acts on the terminal.
+"""All output of the commands for people: no character from outside acts on the terminal.
 
-Tables and progress bars go through ``console``, lines through ``say`` and ``tell``, bytes of the
-API through ``shown_bytes``. Files and pipes get machine formats byte for byte.
+Tables and progress bars use ``console``, lines ``echo`` and ``print_notice``, bytes of the API
+``terminal_bytes``. Files and pipes get machine formats byte for byte.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def say(text: str = "", *, nl: bool = True, err: bool = False) -> None:
-    """Print on standard output, or on standard error; the lines of the text stay lines."""
+def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
+    """Print a text of one or more lines on standard output, or on standard error (``err``)."""
     click.echo(printable_lines(text), nl=nl, err=err)
 
 
-def say_json(value: Any, *, indent: int | None = None) -> None:
-    """Print a value on standard output in JSON."""
+def echo_json(value: Any, *, indent: int | None = None) -> None:
+    """Print a value as JSON on standard output."""
     click.echo(json_text(value, indent=indent))
 
 
-def tell(message: str) -> None:
-    """Print one line on standard error, without secrets."""
+def print_notice(message: str) -> None:
+    """Print one line about the command itself on standard error, without secrets."""
     click.echo(f"gputel: {printable(mask(message))}", err=True)
 
 
 def console(*, width: int | None = None, stderr: bool = False) -> Console:
-    """A console that takes no text for markup, and lets no control character through."""
+    """A console without markup in texts, and without control characters from them."""
     from rich.console import Console
     from rich.segment import Segment
 
     class PrintableConsole(Console):
         def render(self, *arguments: Any, **options: Any) -> Iterator[Segment]:
-            """What rich makes of a renderable; its own control codes stay."""
+            """Escape the texts; rich's own control codes stay."""
             for segment in super().render(*arguments, **options):
                 if segment.control:
                     yield segment
@@ -53,10 +53,10 @@ def console(*, width: int | None = None, stderr: bool = False) -> Console:
     return PrintableConsole(width=width, stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def shown_bytes(pieces: Iterable[bytes], out: BinaryIO, format_: str) -> Iterable[bytes]:
-    """The pieces of a text format as ``out`` gets them: exact, unless it is a terminal.
+def terminal_bytes(pieces: Iterable[bytes], out: BinaryIO, format_: str) -> Iterable[bytes]:
+    """The pieces of a text format for ``out``: unchanged, unless it is a terminal.
 
-    A terminal gets JSON that means the same, and CSV with escapes for what is not printable.
+    A terminal gets equivalent JSON, and CSV with escapes for characters that are not printable.
     """
     if not Format(format_).is_text or not out.isatty():
         return pieces
@@ -72,12 +72,12 @@ def _escaped(pieces: Iterable[bytes], *, is_json: bool) -> Iterator[bytes]:
 
 
 def printable_csv(text: str) -> str:
-    """A text in CSV with escapes for what is not printable; its line ends, CR and LF, stay."""
+    """A text in CSV with escapes for characters that are not printable; line ends stay."""
     return "\r\n".join(map(printable_lines, text.split("\r\n")))
 
 
-def use_escapes_where_an_encoding_ends() -> None:
-    """Have a standard output of a small encoding get escapes, as standard error does."""
+def escape_unencodable_output() -> None:
+    """Make standard output write escapes for what it cannot encode, as standard error does."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")

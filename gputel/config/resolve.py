@@ -26,7 +26,7 @@ _HOST_NAME = re.compile(r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:]
 
 
 class Origin(StrEnum):
-    """Where the value of a setting came from."""
+    """Where the value of a setting comes from."""
 
     DEFAULT = "default"
     ENVIRONMENT = "environment"
@@ -35,7 +35,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class SettingSpec:
-    """One setting as flags, environment and documentation see it."""
+    """One setting: its names, type, default and description."""
 
     component: str
     name: str
@@ -55,7 +55,7 @@ class SettingSpec:
         return ENV_PREFIX + self.name.upper()
 
     def parse(self, text: str, source: str) -> Any:
-        """Turn text into the setting's type, or raise a ConfigError naming ``source``."""
+        """The value of a text. Raises ConfigError that names ``source``, a flag or a variable."""
         try:
             value = PARSERS[self.type](text.strip())
         except ValueError as error:
@@ -63,7 +63,7 @@ class SettingSpec:
         return self.check(value, source)
 
     def check(self, value: Any, source: str) -> Any:
-        """Return the value if it is within its bounds, else raise a ConfigError."""
+        """The value. Raises ConfigError if it is outside its limits."""
         meta = self.meta
         if meta.choices and value not in meta.choices:
             raise ConfigError(f"{source}: {value!r} is not one of {', '.join(meta.choices)}")
@@ -74,7 +74,7 @@ class SettingSpec:
         return value
 
     def masked(self, value: Any) -> str:
-        """The value as it may be shown: a secret's password is hidden."""
+        """The value as text, without the password of a secret."""
         if value is None:
             return ""
         return mask_url(str(value)) if self.meta.secret else mask(str(value))
@@ -82,30 +82,31 @@ class SettingSpec:
 
 def specs() -> list[SettingSpec]:
     """Every setting of every component, in the order of declaration."""
-    found = []
     hints = typing.get_type_hints(Settings)
-    for component, settings_type in hints.items():
-        found += _specs_of(component, cast(Any, settings_type))
-    return found
+    return [
+        spec
+        for component, settings_type in hints.items()
+        for spec in _specs_of(component, cast(Any, settings_type))
+    ]
 
 
 def _specs_of(component: str, settings_type: Any) -> list[SettingSpec]:
     hints = typing.get_type_hints(settings_type)
     defaults = settings_type()
-    found = []
+    result = []
     for item in dataclasses.fields(settings_type):
         hint, optional = hints[item.name], False
         if isinstance(hint, types.UnionType):
             hint, optional = typing.get_args(hint)[0], True
         default = getattr(defaults, item.name)
         meta = item.metadata["gputel"]
-        found.append(SettingSpec(component, item.name, hint, optional, default, meta))
-    return found
+        result.append(SettingSpec(component, item.name, hint, optional, default, meta))
+    return result
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """Settings, and where each came from."""
+    """Settings, and where the value of each comes from."""
 
     settings: Settings
     origins: Mapping[str, Origin]
@@ -116,13 +117,13 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> Resolved:
-    """Settings from flags (by field name; None means not given), environment and defaults.
+    """Settings from flags (by field name; None is no flag), the environment and defaults.
 
-    A command whose purpose asks for other defaults gives them by field name.
+    ``defaults`` are the command's own, by field name.
 
-    Raises ConfigError naming the flag or the variable that is wrong, and for a ``GPUTEL_``
-    variable that no setting has, so that a typing error does not pass in silence. Kubernetes'
-    service links are passed over.
+    Raises ConfigError that names the flag or the variable that is wrong. A ``GPUTEL_`` variable
+    that is not a setting is an error too, so that a misspelt one is noticed, unless it is a
+    service link of Kubernetes.
     """
     environ = without_service_links(os.environ if environ is None else environ)
     flags, defaults = flags or {}, defaults or {}
@@ -134,7 +135,7 @@ def resolve(
         origins[spec.name] = origin
     _refuse_unknown(environ)
     hints = typing.get_type_hints(Settings)
-    settings = Settings(**{name: hints[name](**given) for name, given in values.items()})
+    settings = Settings(**{name: hints[name](**fields) for name, fields in values.items()})
     _check_urls(settings)
     return Resolved(settings, origins)
 
@@ -145,9 +146,9 @@ def _resolve_one(
     environ: Mapping[str, str],
     defaults: Mapping[str, Any],
 ) -> tuple[Any, Origin]:
-    given = flags.get(spec.name)
-    if given is not None:
-        value = spec.parse(given, spec.flag) if isinstance(given, str) else given
+    flag = flags.get(spec.name)
+    if flag is not None:
+        value = spec.parse(flag, spec.flag) if isinstance(flag, str) else flag
         return spec.check(value, spec.flag), Origin.FLAG
     text = environ.get(spec.env, "")
     if text:
@@ -165,7 +166,7 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
 
 
 def mistaken_service_links(environ: Mapping[str, str]) -> list[str]:
-    """The service links that have the name of a setting, as ``NAME=VALUE``, in order."""
+    """The service links that have the name of a setting, as ``NAME=VALUE``, sorted."""
     names = {spec.env for spec in specs()}
     return [
         f"{name}={text}"
@@ -175,9 +176,9 @@ def mistaken_service_links(environ: Mapping[str, str]) -> list[str]:
 
 
 def from_environment(name: str, environ: Mapping[str, str] | None = None) -> Any:
-    """One setting, by its field name, from the environment, else its default.
+    """The value of one setting, by its field name, from the environment, else its default.
 
-    Raises ConfigError that names the variable when its value is not possible.
+    Raises ConfigError that names the variable if its value is wrong.
     """
     (spec,) = [spec for spec in specs() if spec.name == name]
     environ = without_service_links(os.environ if environ is None else environ)
@@ -194,14 +195,14 @@ def _check_urls(settings: Settings) -> None:
         scheme, _, host = origin.partition("://")
         if origin != "*" and (scheme not in ("http", "https") or not host or "/" in host):
             raise ConfigError(
-                f"--cors-origins: {mask(origin)!r} is no origin: write it like "
+                f"--cors-origins: {mask(origin)!r} is not an origin: write it like "
                 "https://grafana.example, without a path, or * for all"
             )
     for name in filter(None, map(str.strip, (settings.access.allowed_hosts or "").split(","))):
         if name != "*" and not _HOST_NAME.fullmatch(name):
             raise ConfigError(
-                f"--allowed-hosts: {name!r} is no name: write it like gpus.example, without scheme "
-                "and port, .example for all names in it, or * for any"
+                f"--allowed-hosts: {name!r} is not a host name: write it like gpus.example, "
+                "without scheme and port, .example for all names in it, or * for any"
             )
     if settings.postgres.postgres_dsn is not None:
         check_dsn(settings.postgres.postgres_dsn)

@@ -1,4 +1,4 @@
-"""Variables that Kubernetes adds to a pod for each Service of its namespace: service links.
+"""Service links: variables that Kubernetes adds to a pod for each Service of its namespace.
 
 A Service called ``gputel-api`` becomes ``GPUTEL_API_PORT=tcp://10.0.0.1:8080``, which has the name
 of a setting, ``GPUTEL_API_SERVICE_HOST``, ``GPUTEL_API_SERVICE_PORT[_<port name>]`` and
@@ -19,12 +19,12 @@ _PORT_VALUE = re.compile(r"(tcp|udp|sctp)://\S+:\d+", re.IGNORECASE)
 
 
 def is_service_link(name: str, text: str) -> bool:
-    """Whether a variable of the environment, with this value, is a service link."""
+    """Whether an environment variable with this value is a service link."""
     if _NAME.fullmatch(name):
         return True
     return bool(_PORT_NAME.fullmatch(name) and _PORT_VALUE.fullmatch(text.strip()))
 
 
 def without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are no service links."""
+    """The variables that are not service links."""
     return {name: text for name, text in environ.items() if not is_service_link(name, text)}

@@ -1,43 +1,20 @@
-"""Text in, the value of a setting out; and what a URL, a token or a DSN must look like."""
+"""The parsers of settings, and the checks of URLs, tokens and DSNs."""
 
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from gputel.errors import ConfigError
-from gputel.masking import PLACES, mask
+from gputel.masking import HOSTS, mask
+from gputel.times import Duration
 
 _BROKER_SCHEMES = ("http", "https", "dns+http")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
-
-
-class Duration(timedelta):
-    """A time span as people write it: ``30d``, ``12h``, ``90m``, ``45s``."""
-
-    _UNITS = types.MappingProxyType({"d": 86_400, "h": 3_600, "m": 60, "s": 1})
-
-    @classmethod
-    def parse(cls, text: str) -> Duration:
-        """The span that the text names. Raises ValueError, saying what it should look like."""
-        match = re.fullmatch(r"([0-9]{1,8})([dhms])", text)
-        if not match:
-            raise ValueError(f"{text!r} is not a time span like 30d, 12h, 90m or 45s")
-        return cls(seconds=int(match[1]) * cls._UNITS[match[2]])
-
-    def __str__(self) -> str:
-        seconds = int(self.total_seconds())
-        unit = next(unit for unit, size in self._UNITS.items() if seconds % size == 0)
-        return f"{seconds // self._UNITS[unit]}{unit}"
-
-    def __format__(self, _spec: str) -> str:
-        return str(self)
 
 
 def _parse_int(text: str) -> int:
@@ -77,7 +54,7 @@ def _parse_path(text: str) -> Path:
         return Path(_parse_str(text)).expanduser()
     except RuntimeError:
         raise ValueError(
-            f"{text!r}: there is no such home directory; write the whole path"
+            f"{text!r}: there is no such home directory; write the full path"
         ) from None
 
 
@@ -89,62 +66,62 @@ PARSERS: dict[Any, Callable[[str], Any]] = {
     Path: _parse_path,
     Duration: Duration.parse,
 }
-"""By the type of a setting. Each raises ValueError, which says what is wrong."""
+"""The parser for each type of setting. It raises ValueError, which says what is wrong."""
 
 
-def check_plain_url(url: str, called: str) -> None:
-    """Raise ConfigError for a URL with what nothing would use or hide: a user, a query."""
+def check_plain_url(url: str, setting: str) -> None:
+    """Raise ConfigError for a URL with a user or a query: nothing would use or mask them."""
     if "@" in url:
         raise ConfigError(
-            f"{called}: has a user or password before an @, which is not used: leave it out, and "
-            "give a token in GPUTEL_TOKEN"
+            f"{setting}: has a user or password before an @, which gputel does not use: leave it "
+            "out, and put a token into GPUTEL_TOKEN"
         )
     if "?" in url or "#" in url:
         raise ConfigError(
-            f"{called}: has something behind a ? or #, which is not used: leave it out, and give a "
-            "token in GPUTEL_TOKEN"
+            f"{setting}: has something behind a ? or #, which gputel does not use: leave it out, "
+            "and put a token into GPUTEL_TOKEN"
         )
 
 
-def check_broker_url(urls: str, called: str = "--broker-url") -> None:
-    """Raise ConfigError for what is no address of a broker, or of several with commas between.
+def check_broker_url(urls: str, setting: str = "--broker-url") -> None:
+    """Raise ConfigError for a text that is not the URL of a broker, or of several with commas.
 
     Each is http://HOST:PORT, https://..., or dns+http://... for all addresses of a name.
     """
-    check_plain_url(urls, called)
+    check_plain_url(urls, setting)
     for url in (part.strip() for part in urls.split(",")):
         try:
             parts = urlsplit(url)
-            wrong = parts.scheme not in _BROKER_SCHEMES or not parts.hostname
-            _ = parts.port  # raises for what is no port
+            valid = parts.scheme in _BROKER_SCHEMES and bool(parts.hostname)
+            _ = parts.port  # raises ValueError if it is not a port
         except ValueError:
-            wrong = True
-        if wrong:
-            raise ConfigError(f"{called}: {mask(url)!r} must look like http://127.0.0.1:8081")
+            valid = False
+        if not valid:
+            raise ConfigError(f"{setting}: {mask(url)!r} must look like http://127.0.0.1:8081")
 
 
-def check_token(token: str, called: str) -> str:
-    """The token without white space at its ends. Raises ConfigError, which does not show it."""
+def check_token(token: str, setting: str) -> str:
+    """The token without white space at its ends. Raises ConfigError, without the token in it."""
     token = token.strip()
-    for place, character in enumerate(token, 1):
+    for position, character in enumerate(token, 1):
         if not "!" <= character <= "~":
             raise ConfigError(
-                f"{called}: character {place} of the token is none that a token has: a blank, a "
-                "line feed, or not ASCII; see whether all of it, and nothing else, was copied"
+                f"{setting}: character {position} of the token is a blank, a line feed or not "
+                "ASCII: check that you copied the complete token and nothing else"
             )
     return token
 
 
 def check_dsn(dsn: str) -> None:
-    """Raise ConfigError, which shows nothing of it, for a DSN that libraries take otherwise."""
+    """Raise ConfigError, without the DSN in it, for a DSN that libraries could misread."""
     scheme, _, rest = dsn.partition("://")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     path, _, query = rest[len(authority) :].partition("?")
-    userinfo, _, places = authority.rpartition("@")
+    userinfo, _, hosts = authority.rpartition("@")
     readable = (
         scheme in ("postgresql", "postgres")
         and dsn.isprintable()
-        and PLACES.fullmatch(places)
+        and HOSTS.fullmatch(hosts)
         and "@" not in userinfo + path
         and "#" not in rest
         and all("=" in item for item in filter(None, query.split("&")))

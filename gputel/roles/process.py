@@ -1,4 +1,4 @@
-"""The process: what its roles share, and how it stops."""
+"""The process that roles run in: its settings, its health, and how it stops."""
 
 from __future__ import annotations
 
@@ -13,64 +13,43 @@ from typing import TYPE_CHECKING
 from gputel.config.settings import Settings
 
 if TYPE_CHECKING:
+    import ssl
+
     from gputel.mq.client import QueueClient
     from gputel.store.pool import Pool
     from gputel.web.access.access import Access
     from gputel.web.health import Health
 
-_KEPT_FILES = 192  # for Postgres, sources, journal and brokers, whatever the servers' crowd
+_RESERVED_FILES = 192  # for Postgres, sources, journal and brokers, however many clients there are
 
 
 @dataclass
 class Process:
-    """What the roles of one process share."""
+    """One process."""
 
     settings: Settings
-    broker_url: str
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     started: bool = False
     failure: BaseException | None = None
-    stop_deadline: float | None = None
-    pool: Pool | None = None
-    own_broker: bool = False
+    stop_deadline: float | None = None  # the loop's time
     owner: str = field(
         default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     )
 
     @cached_property
     def health(self) -> Health:
-        """What makes the process ready, by name."""
+        """The checks that make the process ready, by name."""
         from gputel.web.health import Health
 
         return Health()
 
     @cached_property
     def access(self) -> Access:
-        """Whom its servers let in. Raises ConfigError for tokens that are wrong."""
+        """Which clients its servers accept. Raises ConfigError for wrong tokens or certificates."""
         from gputel.web.access.access import Access
 
-        kept_files = _KEPT_FILES + self.settings.postgres.postgres_pool_size
-        return Access.of(self.settings.access, kept_files)
-
-    def check(self) -> None:
-        """Read the files that its servers need, before anything starts. Raises ConfigError."""
-        _ = self.access
-
-    def queue_client(self) -> QueueClient:
-        """A client of the broker that this process uses, with what that wants to be shown."""
-        from gputel.mq.connect import connect
-
-        if not self.own_broker:
-            return connect(self.broker_url, token=self.settings.common.token)
-        certificate = self.access.certificate
-        tls = certificate.client_context() if certificate else None
-        return connect(self.broker_url, token=self.access.own_token, tls=tls)
-
-    @property
-    def database(self) -> Pool:
-        """The pool that the store role opened."""
-        assert self.pool is not None, "a role that uses the database needs the store"
-        return self.pool
+        files = _RESERVED_FILES + self.settings.postgres.postgres_pool_size
+        return Access.of(self.settings.access, files)
 
     def remaining_s(self) -> float:
         """Seconds left of the drain deadline, which starts with the stop."""
@@ -83,3 +62,32 @@ class Process:
         """Stop the process because of an error in the work of a role."""
         self.failure = self.failure or failure
         self.stopping.set()
+
+
+@dataclass(frozen=True)
+class BrokerAddress:
+    """A broker (or several) and what a client needs to reach it."""
+
+    url: str
+    token: str | None
+    tls: ssl.SSLContext | None = None
+
+    def client(self) -> QueueClient:
+        """A client, to be used as an async context manager."""
+        from gputel.mq.connect import connect
+
+        return connect(self.url, token=self.token, tls=self.tls)
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the roles that have started offer to those that start after them."""
+
+    broker: BrokerAddress
+    pool: Pool | None = None
+
+    @property
+    def database(self) -> Pool:
+        """The pool that the store role offers."""
+        assert self.pool is not None, "a role that uses the database needs the store"
+        return self.pool

@@ -1,7 +1,7 @@
-"""The registry of roles: what each needs, what it comes after, how it starts.
+"""The registry of roles: what each needs, what it comes after, and how it starts.
 
-Data, not branches: ``all`` is a role with needs and no code. A role ``needs`` others (they are
-started with it) and comes ``after`` others (order only, when both run). Roles stop in reverse.
+It is data, not branches: ``all`` is a role with needs and no code. A role ``needs`` others, which
+start with it, and comes ``after`` others if they run too. Roles stop in the reverse order.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from graphlib import TopologicalSorter
 from gputel.config.settings import Settings
 from gputel.errors import UsageError
 from gputel.roles import starts
-from gputel.roles.process import Process
+from gputel.roles.process import Process, Services
 from gputel.web.server.exposure import check_exposed
 from gputel.web.server.ports import check_ports
 
-Start = Callable[[Process], AbstractAsyncContextManager[object]]
+Start = Callable[[Process, Services], AbstractAsyncContextManager[Services]]
 
 
 @dataclass(frozen=True)
 class Role:
-    """One role: its name, what it does, and how it stands to the others.
+    """One role: its name, what it does, and which other roles it depends on.
 
-    ``modules`` are what its start imports: they are imported while the roles before it start.
-    ``port`` is the setting of the port that it listens on, with its component.
+    ``modules`` are those that its start imports: a thread imports them while the roles before it
+    start. ``port`` is the component and the name of the setting of the port that it listens on.
     """
 
     name: str
@@ -42,12 +42,17 @@ class Role:
 _ALL = (
     Role(
         "health",
-        "health and metrics of a process without a server",
+        "health and metrics of a process that has no other server",
         starts.health,
         internal=True,
         port=("common", "health_port"),
     ),
-    Role("store", "Postgres: yours or the embedded one, migrated", starts.store, internal=True),
+    Role(
+        "store",
+        "Postgres, yours or embedded, with its schema up to date",
+        starts.store,
+        internal=True,
+    ),
     Role(
         "broker",
         "the message queue and its HTTP server",
@@ -91,9 +96,9 @@ ROLES: dict[str, Role] = {role.name: role for role in _ALL}
 SELECTABLE = [role.name for role in _ALL if not role.internal]
 
 
-def parse_roles(given: Iterable[str]) -> list[str]:
-    """Role names from repeated or comma-separated text. Raises UsageError naming a wrong one."""
-    names = [name.strip() for text in given for name in text.split(",") if name.strip()]
+def parse_roles(texts: Iterable[str]) -> list[str]:
+    """Role names from texts with commas, each once. Raises UsageError that names a wrong one."""
+    names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
     for name in names:
         if name not in SELECTABLE:
             raise UsageError(
@@ -105,9 +110,9 @@ def parse_roles(given: Iterable[str]) -> list[str]:
 
 
 async def check_ports_of(roles: Iterable[Role], settings: Settings) -> None:
-    """Raise now what would keep one of the roles from listening on its port later.
+    """Raise an error now if one of the roles could not listen on its port later.
 
-    PortTaken, UsageError, or ConfigError where its port would be open to everyone.
+    It is PortTaken, UsageError, or ConfigError if the port would be open to everyone.
     """
     ports = {}
     for role in roles:
@@ -121,12 +126,12 @@ async def check_ports_of(roles: Iterable[Role], settings: Settings) -> None:
 
 
 def in_start_order(names: Iterable[str]) -> list[Role]:
-    """The roles named and all that they need, each after what it needs or comes after."""
-    wanted, waiting = set[str](), list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in wanted:
-            wanted.add(name)
-            waiting += ROLES[name].needs
-    graph = {name: (ROLES[name].needs | ROLES[name].after) & wanted for name in sorted(wanted)}
+    """These roles and all that they need, each behind those that it needs or comes after."""
+    needed, pending = set[str](), list(names)
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed.add(name)
+            pending += ROLES[name].needs
+    graph = {name: (ROLES[name].needs | ROLES[name].after) & needed for name in sorted(needed)}
     return [ROLES[name] for name in TopologicalSorter(graph).static_order()]

@@ -1,4 +1,7 @@
-"""How each role starts, and what it does until the process stops: one context manager for each."""
+"""How each role starts and stops: one context manager for each.
+
+A start takes what the roles before it offer, and yields that with what it offers itself.
+"""
 
 from __future__ import annotations
 
@@ -6,47 +9,50 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 
 from gputel.errors import GputelError
-from gputel.roles.process import Process
+from gputel.roles.process import BrokerAddress, Process, Services
 
 log = logging.getLogger("gputel")
 
 
 @asynccontextmanager
-async def store(process: Process) -> AsyncIterator[None]:
-    """Postgres, ours or theirs, with its schema; gives the pool to the process."""
+async def store(process: Process, services: Services) -> AsyncIterator[Services]:
+    """Postgres, embedded or the user's, with its schema; offers the pool."""
     from gputel.store.open import open_store
-    from gputel.store.read.reader import Reader
+    from gputel.store.pool import problem_of
 
     async with open_store(process.settings) as pool:
-        process.pool = pool
-        process.health.add("postgres", Reader(pool).check)
-        yield
+        process.health.add("postgres", partial(problem_of, pool))
+        yield replace(services, pool=pool)
 
 
 @asynccontextmanager
-async def broker(process: Process) -> AsyncIterator[None]:
-    """The queue behind its HTTP server."""
+async def broker(process: Process, services: Services) -> AsyncIterator[Services]:
+    """The queue behind its HTTP server; offers it unless --broker-url names another."""
     from gputel.broker.server import serve
 
-    settings = process.settings
+    settings, access = process.settings, process.access
     async with serve(
         settings.broker,
         settings.common.host,
         process.health,
         drain_deadline_s=settings.common.drain_deadline_s,
-        access=process.access,
+        access=access,
     ) as listener:
-        if settings.common.broker_url is None:
-            process.broker_url, process.own_broker = listener.url, True
         log.info("broker listens on %s", listener.url)
-        yield
+        if settings.common.broker_url is None:
+            tls = access.certificate.client_context() if access.certificate else None
+            own = BrokerAddress(listener.url, access.own_token, tls)
+            services = replace(services, broker=own)
+        yield services
 
 
 @asynccontextmanager
-async def collector(process: Process) -> AsyncIterator[None]:
-    """Workers that consume and commit, and the upkeep of the store."""
+async def collector(process: Process, services: Services) -> AsyncIterator[Services]:
+    """Workers that consume messages and commit their rows, and the maintenance of the store."""
     from gputel.collector import collector
     from gputel.outage import Outage
     from gputel.store.upkeep.maintenance import Maintenance
@@ -55,11 +61,11 @@ async def collector(process: Process) -> AsyncIterator[None]:
 
     settings = process.settings
     kept = settings.collector.retention
-    writer = Writer(process.database, Admission(kept, settings.collector.future_limit))
-    maintenance = Maintenance(process.database, kept, settings.collector.rollup_retention)
+    writer = Writer(services.database, Admission(kept, settings.collector.future_limit))
+    maintenance = Maintenance(services.database, kept, settings.collector.rollup_retention)
     outage = Outage(collector.log, "the database")
     machine = collector.machine_outage_of()
-    async with process.queue_client() as client:
+    async with services.broker.client() as client:
 
         async def run(stopping: asyncio.Event) -> None:
             timeout_s = settings.broker.visibility_timeout_s
@@ -79,31 +85,31 @@ async def collector(process: Process) -> AsyncIterator[None]:
         process.health.add("machine", machine.check)
         log.info("collector: %d workers consume from %s", settings.collector.workers, client.url)
         async with working(process, "collector", run):
-            yield
+            yield services
 
 
 @asynccontextmanager
-async def streamer(process: Process) -> AsyncIterator[None]:
-    """The source, published in chunks."""
+async def streamer(process: Process, services: Services) -> AsyncIterator[Services]:
+    """The source, whose rows are published in chunks."""
     from gputel.store.write.streams import Streams
     from gputel.streamer.open_source import open_source
     from gputel.streamer.streamer import Streamer
 
     settings = process.settings
     opened = await asyncio.to_thread(open_source, settings.streamer, settings.common.data_dir)
-    streams = Streams(process.database, opened.stream_id, process.owner)
+    streams = Streams(services.database, opened.stream_id, process.owner)
     await streams.register(opened.fingerprint, str(opened.path), looping=settings.streamer.loop)
     rate = f"{settings.streamer.rate:g} rows/s" if settings.streamer.rate else "no limit"
-    async with process.queue_client() as client:
+    async with services.broker.client() as client:
         streamer = Streamer(settings.streamer, client, streams, opened.source)
         process.health.add("queue", client.check)
         log.info("streamer: %s as stream %r, %s", opened.path, opened.stream_id, rate)
         async with working(process, "streamer", streamer.run):
-            yield
+            yield services
 
 
 @asynccontextmanager
-async def api(process: Process) -> AsyncIterator[None]:
+async def api(process: Process, services: Services) -> AsyncIterator[Services]:
     """The REST API, PromQL and the push of records."""
     from gputel.api.prometheus.series import cache_bytes
     from gputel.api.push.pusher import Pusher
@@ -114,20 +120,20 @@ async def api(process: Process) -> AsyncIterator[None]:
     from gputel.store.write.push_keys import PushKeys
 
     settings = process.settings
-    await check_rights(process.database)
-    reader = Reader(process.database, cache_bytes(settings.api))
+    await check_rights(services.database)
+    reader = Reader(services.database, cache_bytes(settings.api))
     host, access = settings.common.host, process.access
     admission = Admission(settings.collector.retention, settings.collector.future_limit)
-    keys = PushKeys(process.database)
-    async with process.queue_client() as queue:
+    keys = PushKeys(services.database)
+    async with services.broker.client() as queue:
         pusher = Pusher(queue, keys, settings.api, admission)
         async with serve(settings.api, host, reader, process.health, access, pusher) as listener:
             log.info("api listens on %s (Swagger UI: %s/swagger)", listener.url, listener.url)
-            yield
+            yield services
 
 
 @asynccontextmanager
-async def health(process: Process) -> AsyncIterator[None]:
+async def health(process: Process, services: Services) -> AsyncIterator[Services]:
     """Health and metrics of a process that runs no server."""
     from aiohttp import web
 
@@ -140,7 +146,7 @@ async def health(process: Process) -> AsyncIterator[None]:
 
     settings = process.settings.common
     if settings.health_port is None:
-        yield
+        yield services
         return
     site = site_middleware(process.access.names(settings.host))
     guard = access_middleware(process.access, scope_of_health)
@@ -157,7 +163,7 @@ async def health(process: Process) -> AsyncIterator[None]:
         open_connections=access.open_connections,
     ) as listener:
         log.info("health listens on %s", listener.url)
-        yield
+        yield services
 
 
 @asynccontextmanager
@@ -166,18 +172,18 @@ async def working(
 ) -> AsyncIterator[None]:
     """Run a role's work as a task until the context ends, then drain it within the deadline.
 
-    ``run`` works until the event that it is given is set. An error in it stops the process.
+    ``run`` works until the event that it takes is set. An error in it stops the process.
     """
     stopping = asyncio.Event()
     task = asyncio.ensure_future(run(stopping))
-    task.add_done_callback(lambda done: _note_failure(process, done))
+    task.add_done_callback(lambda ended: _note_failure(process, ended))
     try:
         yield
     finally:
         stopping.set()
         _, late = await asyncio.wait((task,), timeout=process.remaining_s())
         if late:
-            log.warning("%s did not finish within the drain deadline: handing back", name)
+            log.warning("%s did not finish within the drain deadline: it hands back its work", name)
             task.cancel()
             await asyncio.wait((task,))
 

@@ -150,6 +150,16 @@ async def _create_pool(dsn: str, size: int) -> Pool:
     )
 
 
+async def problem_of(pool: Pool) -> str | None:
+    """None when Postgres answers, else what is wrong: a readiness check."""
+    try:
+        async with store_errors():
+            await pool.fetchval("SELECT 1")
+    except Exception as error:
+        return str(error)
+    return None
+
+
 async def close_pool(pool: Pool) -> None:
     """Close the pool; sessions still in use after a few seconds are cut off."""
     try:

@@ -24,27 +24,17 @@ class OpenSource:
     path: Path
 
 
-def open_source(
-    settings: StreamerSettings, data_dir: Path, descriptor: int | None = None
-) -> OpenSource:
+def open_source(settings: StreamerSettings, data_dir: Path) -> OpenSource:
     """Open the CSV of the settings, or the sample; blocks. Raises SourceError.
 
-    With a ``descriptor``, the CSV is read from it, and the path is only a name.
-
-    The default stream id is the fingerprint of the content. So new content under an old name is a
-    new stream, and the same content is the same stream under any name. A loop and a one-shot
-    ingest of one file are two streams.
+    The default stream id is the content's fingerprint, so that new content under an old name is a
+    new stream, and the same content is the same stream whatever it is called and wherever it lies.
+    A loop and a one-shot ingest of one file are two streams.
     """
     path = settings.csv or sample_csv(data_dir)
-    csv = DcgmCsv.open(path, settings.timestamps, descriptor=descriptor)
+    csv = DcgmCsv.open(path, settings.timestamps)
     if settings.loop and csv.is_empty:
         raise SourceError(f"{path}: no rows below the header; there is nothing to loop over")
     source: Source = LoopingSource(csv) if settings.loop else csv
-    stream_id = settings.stream_id or default_stream_id(csv, loop=settings.loop)
-    known_as = path if descriptor is not None else path.resolve()
-    return OpenSource(source, csv, stream_id, csv.fingerprint, known_as)
-
-
-def default_stream_id(csv: DcgmCsv, *, loop: bool) -> str:
-    """The default id of a stream: its fingerprint and whether it loops."""
-    return f"csv-{csv.fingerprint[:16]}{'.loop' if loop else ''}"
+    stream_id = settings.stream_id or csv.stream_id + (".loop" if settings.loop else "")
+    return OpenSource(source, csv, stream_id, csv.fingerprint, path.resolve())

@@ -14,7 +14,7 @@ import pyarrow as pa
 import schemathesis
 from hypothesis import strategies as st
 
-from gputel.api.shared import times
+from gputel import times
 from gputel.api.telemetry.paging import encode_cursor
 from gputel.store.blocks.samples import micros
 from gputel.store.read.reader import EARLIEST, LATEST

@@ -68,11 +68,11 @@ MAY_IMPORT = {
     ),
     "streamer": "model mq.client sources.dcgm sources.simulated store.write",
     "collector": "model mq.client mq.wire store.upkeep store.write",
-    "api.shared": "api.formats model store store.read web web.access",
+    "api.shared": "api.formats model store store.read times web web.access",
     "api.formats": "model store.blocks store.read web.headers",
     "api.inventory": "api.formats api.prometheus api.shared model promql.values store store.read",
     "api.telemetry": (
-        "api.formats api.shared model store.blocks store.read store.rollup store.steps"
+        "api.formats api.shared model store.blocks store.read store.rollup store.steps times"
     ),
     "api.stream": "api.formats api.shared store.read store.write web",
     "api.push": (
@@ -80,7 +80,8 @@ MAY_IMPORT = {
         "web.server"
     ),
     "api.prometheus": (
-        "api.shared model promql promql.syntax promql.values store store.blocks store.read web"
+        "api.shared model promql promql.syntax promql.values store store.blocks store.read "
+        "times web"
     ),
     "api": (
         "api.formats api.inventory api.prometheus api.push api.shared api.stream "
@@ -90,12 +91,12 @@ MAY_IMPORT = {
         "api api.prometheus api.push broker collector mq mq.client store store.read "
         "store.upkeep store.write streamer web web.access web.headers web.server"
     ),
-    "cli": "api api.formats api.shared roles runtime sources.dcgm sources.simulated web web.server",
-    "cli.ask": "api.shared cli model mq.client",
-    "cli.query": "api.formats api.shared cli cli.ask model",
-    "cli.ingest": "cli roles runtime sources.bytes sources.dcgm store.write streamer",
-    "cli.queue": "broker.durable cli cli.ask mq.journal",
-    "cli.db": "cli store store.postgres store.upkeep",
+    "cli": "api api.formats roles runtime sources.dcgm sources.simulated times web web.server",
+    "cli.ask": "cli model mq.client times units",
+    "cli.query": "api.formats cli cli.ask model times",
+    "cli.ingest": "cli roles runtime sources.dcgm store.write streamer",
+    "cli.queue": "broker.durable cli cli.ask mq.journal units",
+    "cli.db": "cli store store.postgres store.upkeep times units",
     "runtime": "roles",
     "__main__": "cli",
 }

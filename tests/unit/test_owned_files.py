@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gputel.cli.ingest.rejects import Rejects
-from gputel.cli.query.export_file import whole_file
+from gputel.cli.query.export_file import complete_file
 from gputel.errors import SourceError, UsageError
 from gputel.mq.journal.files import JournalFiles, lock_directory
 from gputel.owned_files import open_file, open_output, opened_directory, read_small
@@ -59,9 +59,9 @@ def test_a_second_name_of_a_file_is_not_emptied(tmp_path: Path, victim: Path) ->
 def test_a_pipe_in_the_place_of_a_file_hangs_nobody(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for flags in (WRITE, os.O_RDONLY):
-        with pytest.raises(OSError, match="no plain file"):
+        with pytest.raises(OSError, match="not a plain file"):
             open_file(tmp_path / "pipe", flags)
-    with pytest.raises(OSError, match="no plain file"):
+    with pytest.raises(OSError, match="not a plain file"):
         read_small(tmp_path / "pipe")
 
 
@@ -101,7 +101,7 @@ def test_another_user_s_link_leads_output_nowhere(theirs: Path, victim: Path) ->
     place = link(theirs / "out.csv", victim)
     with pytest.raises(OSError, match="is a link"):
         open_output(place)
-    with pytest.raises(UsageError, match="is a link"), whole_file(place) as out:
+    with pytest.raises(UsageError, match="is a link"), complete_file(place) as out:
         out.write(b"x")
     rejects = Rejects(place, append=False)
     with pytest.raises(SourceError, match="is a link"):

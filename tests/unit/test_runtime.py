@@ -23,10 +23,10 @@ def events(monkeypatch):
 
     def start(name):
         @asynccontextmanager
-        async def context(process):
+        async def context(process, services):
             noted.append(f"{name} starts")
             try:
-                yield
+                yield services
             finally:
                 noted.append(f"{name} stops")
 
@@ -44,9 +44,9 @@ def settings(drain_deadline_s=5.0):
 
 def add_work(monkeypatch, work):
     @asynccontextmanager
-    async def context(process):
+    async def context(process, services):
         async with working(process, "busy", work):
-            yield
+            yield services
 
     monkeypatch.setitem(ROLES, "busy", Role("busy", "", context))
 
@@ -147,9 +147,9 @@ async def test_work_that_outlasts_the_deadline_is_cancelled_to_hand_back(monkeyp
 
 async def test_role_that_fails_to_start_stops_those_started_before(events, monkeypatch):
     @asynccontextmanager
-    async def context(process):
+    async def context(process, services):
         raise SourceError("no such file")
-        yield
+        yield services
 
     monkeypatch.setitem(ROLES, "bad", Role("bad", "", context, frozenset({"second"})))
     with pytest.raises(SourceError):
@@ -159,10 +159,10 @@ async def test_role_that_fails_to_start_stops_those_started_before(events, monke
 
 def test_signal_during_a_start_cancels_it_and_ends_in_peace(events, monkeypatch):
     @asynccontextmanager
-    async def context(process):
+    async def context(process, services):
         asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), signal.SIGTERM)
         await asyncio.sleep(600)
-        yield
+        yield services
 
     monkeypatch.setitem(ROLES, "slow", Role("slow", "", context, frozenset({"second"})))
     with pytest.raises(Stopped) as raised:

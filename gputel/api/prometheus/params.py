@@ -15,8 +15,8 @@ import numpy as np
 from aiohttp import web
 from multidict import MultiDict
 
+from gputel import times
 from gputel.api.prometheus.form import form
-from gputel.api.shared import times
 from gputel.errors import BadExpression
 from gputel.promql.syntax.durations import parse_duration
 from gputel.promql.syntax.go_text import parse_float

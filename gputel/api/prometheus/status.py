@@ -25,6 +25,7 @@ from gputel.promql.syntax.parse import may_be_slow, parse, parse_selector
 from gputel.promql.syntax.pretty import pretty
 from gputel.promql.values.labels import NAME
 from gputel.threads import EVALUATION, READING
+from gputel.times import rfc3339
 
 _STARTED = datetime.now(UTC)
 _MOST_LISTED = 10
@@ -95,7 +96,7 @@ async def runtimeinfo(
     _prometheus: Prometheus, _parameters: Parameters, _request: web.Request
 ) -> bytes:
     """The start time of the process, and the number of processors."""
-    started = _STARTED.strftime("%Y-%m-%dT%H:%M:%SZ")
+    started = rfc3339(_STARTED.replace(microsecond=0))
     return answers.success(
         {
             "startTime": started,

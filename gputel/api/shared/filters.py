@@ -8,7 +8,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from gputel.api.shared import times
+from gputel import times
 from gputel.api.shared.schemas import FormatQuery, described
 from gputel.model.names import FILTER_COLUMNS, GPU_FILTER_COLUMNS, Match
 from gputel.store.read.reader import EARLIEST, LATEST

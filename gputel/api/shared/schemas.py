@@ -11,8 +11,8 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from gputel import times
 from gputel.api.formats.format import Format
-from gputel.api.shared import times
 from gputel.model.names import AFTER_VALUE, BEFORE_VALUE, GPU_COLUMNS, UUID, Column
 
 UNKNOWN = "is unknown"

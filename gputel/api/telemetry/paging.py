@@ -10,12 +10,12 @@ from __future__ import annotations
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
 
+from gputel import times
 from gputel.api.formats.answer import FirstRecords
 from gputel.store.blocks.samples import micros
 from gputel.store.read.reader import EARLIEST, LATEST
@@ -90,13 +90,9 @@ def next_page(request: web.Request, end: Position) -> dict[str, str]:
     """
     parameters = request["querystring"]
     pinned = {
-        name: _rfc3339(parameters[name])
+        name: times.rfc3339(parameters[name])
         for name in ("start_time", "end_time")
         if request.query.get(name, "").startswith("now")
     }
     url = request.rel_url.update_query(cursor=encode_cursor(end), **pinned)
     return {"Link": f'<{url.raw_path_qs}>; rel="next"'}
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

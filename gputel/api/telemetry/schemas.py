@@ -12,10 +12,10 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from gputel.api.shared.filters import SeriesFilters, TextsField
 from gputel.api.shared.schemas import FormatQuery, RecordSchema, TimeField, described
 from gputel.api.telemetry.paging import decode_cursor
-from gputel.config.values import Duration
 from gputel.model.names import GROUP_COLUMNS
 from gputel.store.read.time_order import Order, Position
 from gputel.store.rollup.buckets import Aggregate
+from gputel.times import Duration
 
 LABEL_COLUMNS = {column.api: column.name for column in GROUP_COLUMNS}
 """What may be grouped by, and the column of ``series`` of each."""
@@ -176,10 +176,10 @@ class RecordsQuery(TimeQuery):
     step = StepField(
         metadata=described(
             "Answer one record for each series and span of this length that has records: a number "
-            "with s, m, h or d. Spans begin at multiples of this length since 1970-01-01 UTC.",
+            "with s, m, h, d or w. Spans begin at multiples of this length since 1970-01-01 UTC.",
             "5m",
             type="string",
-            pattern="^[1-9][0-9]{0,7}[dhms]$",
+            pattern="^[1-9][0-9]{0,7}[wdhms]$",
         )
     )
     agg = AggregateField(

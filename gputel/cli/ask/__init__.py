@@ -1,1 +1,1 @@
-"""Questions to a server from the command line, and their answers as text."""
+"""Requests to a server from the command line, and their answers as text."""

@@ -1,4 +1,4 @@
-"""The broker that ``gputel queue`` asks, over HTTP."""
+"""Requests of ``gputel queue`` to a broker."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import http.client
 import json
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import click
 
-from gputel.cli.ask.api import connection_to, token_header
+from gputel.cli.ask.http import Server
+from gputel.cli.ask.http import request as http_request
 from gputel.config.values import check_broker_url
-from gputel.errors import BadRequest, BrokerUnavailable, RequestError, UsageError
+from gputel.errors import BadRequest, BrokerUnavailable, UsageError
 from gputel.mq.client.addresses import are_several
 
 _TIMEOUT_S = 30.0
@@ -20,10 +21,10 @@ _IN_A_SHELL = {"GET /queues tells": "`gputel queue list` tells", "?force=true": 
 
 
 class BrokerGroup(click.Group):
-    """A group whose ``--broker-url`` and ``--queue`` may also stand behind a command's name."""
+    """A group that takes ``--broker-url`` and ``--queue`` also behind the name of a command."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command; those that take a Broker take its options too."""
+        """Add a command, with the two options if it uses a broker."""
         super().add_command(cmd, name)
         if cmd.name == "verify":
             return
@@ -48,9 +49,9 @@ def _change(
 
 
 class Broker:
-    """One broker and one of its queues, asked over HTTP in JSON. Blocks.
+    """One broker and one of its queues. Its methods block.
 
-    Raises ConfigError when the URL is none.
+    Raises ConfigError for a text that is not a broker's URL.
     """
 
     def __init__(self, url: str, queue: str) -> None:
@@ -59,61 +60,53 @@ class Broker:
         self.queue = queue
 
     def ask(self, path: str, body: object = None, **query: object) -> Any:
-        """What ``request`` gives, of a request about the queue: a POST if it has a body.
+        """As ``request``, about the queue; it is a POST if it has a body.
 
-        None is no body, and "" an empty one.
+        A body of None is no body, and "" is an empty one.
         """
         method = "GET" if body is None else "POST"
         return self.request(method, path, body, queue=self.queue, **query)
 
     def request(self, method: str, path: str, body: object = None, **query: object) -> Any:
-        """The decoded reply.
+        """The decoded JSON of the reply.
 
-        Raises RequestError with the broker's own words, BrokerUnavailable when there is none,
-        UsageError when the URL is of several.
+        Raises BadRequest with the broker's own words, BrokerUnavailable if no broker answers,
+        UsageError if the URL names several brokers.
         """
         if are_several(self.url):
             raise UsageError(
-                f"--broker-url: {self.url} is more than one broker, and `gputel queue` asks one: "
+                f"--broker-url: {self.url} is more than one broker, but `gputel queue` asks one: "
                 "name it, as in `gputel queue --broker-url http://HOST:8081 ...`"
             )
-        parts = urlsplit(self.url)
-        target = f"{parts.path}{path}?{urlencode(query)}"
         data = None if body is None else json.dumps(body).encode() if body != "" else b""
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        headers |= token_header()
-        connection = connection_to(parts.scheme, str(parts.hostname), parts.port, _TIMEOUT_S)
-        try:
-            connection.request(method, target, data, headers)
-            reply = connection.getresponse()
-            text = reply.read()
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise BrokerUnavailable(
-                f"no broker answers at {self.url} ({reason}): start one with "
-                "`gputel run --role broker`, or name another with --broker-url"
-            ) from None
-        finally:
-            connection.close()
-        if reply.status >= http.client.MULTIPLE_CHOICES:
-            raise _refusal(reply.status, text)
-        return _decoded(self.url, text)
+        server = Server(
+            self.url, "broker", "--broker-url", "gputel run --role broker",
+            BrokerUnavailable, _refusal,
+        )  # fmt: skip
+        target = f"{path}?{urlencode(query)}"
+        headers = {"Content-Type": "application/json"}
+        with http_request(
+            server, method, target, timeout_s=_TIMEOUT_S, body=data, headers=headers
+        ) as response:
+            return _decoded(server, response)
 
 
-def _decoded(url: str, text: bytes) -> Any:
+def _decoded(server: Server, response: http.client.HTTPResponse) -> Any:
     try:
+        text = response.read()
         return json.loads(text) if text else None
+    except (OSError, http.client.HTTPException):
+        raise BrokerUnavailable(
+            f"the broker at {server.url} broke off its answer: try again, and look at its log if "
+            "that happens again"
+        ) from None
     except (ValueError, RecursionError):
         raise BrokerUnavailable(
-            f"what answers at {url} is no broker: its reply is not understood"
+            f"{server.url} is not a broker: its reply cannot be understood"
         ) from None
 
 
-def _refusal(status: int, text: bytes) -> RequestError:
-    try:
-        message = str(json.loads(text)["message"])
-    except (ValueError, RecursionError, KeyError, TypeError):
-        return BadRequest(f"the broker answered {status}")
+def _refusal(message: str, _status: int) -> BadRequest:
     for request, words in _IN_A_SHELL.items():
         message = message.replace(request, words)
     return BadRequest(message)

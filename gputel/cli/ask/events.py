@@ -1,4 +1,4 @@
-"""Server-sent events of the API, over as many connections as it takes."""
+"""Server-sent events of the API, which go on over lost connections."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gputel.cli.ask import api as api_client
-from gputel.cli.ask.api import ApiRefusal, BrokenAnswer, Item
-from gputel.cli.terminal import tell
+from gputel.cli.ask.api import ApiRefusal, BrokenAnswer, Parameter
+from gputel.cli.terminal import print_notice
 from gputel.errors import ApiError
 
 _SILENT_S = 45.0  # three heartbeats
@@ -19,21 +19,23 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
 
 @dataclass(frozen=True)
 class Event:
-    """The name of an event, and what it says, in JSON."""
+    """The name of an event, and its data in JSON."""
 
     name: str
     data: bytes
 
 
 class Events:
-    """What follows a question, from now on, without end.
+    """The events of a request from now on, without end.
 
-    Where a connection is lost another one goes on after the last event, and both are told on
-    standard error. Raises ApiError where the API does not answer at first, or refuses.
+    If a connection is lost, another goes on after the last event; both are reported on standard
+    error. Raises ApiError if the API does not answer the first request, or refuses one.
     """
 
-    def __init__(self, api_url: str, path: tuple[str, ...], wanted: Mapping[str, Item]) -> None:
-        self._api_url, self._path, self._wanted = api_url, path, wanted
+    def __init__(
+        self, api_url: str, path: tuple[str, ...], parameters: Mapping[str, Parameter]
+    ) -> None:
+        self._api_url, self._path, self._parameters = api_url, path, parameters
         self._last_id = ""
         self._pause_s = _FIRST_PAUSE_S
 
@@ -48,28 +50,28 @@ class Events:
                 if not self._last_id or _is_final(error):
                     raise
                 lost = error.message
-            tell(f"{lost}; going on in {self._pause_s:g} s")
+            print_notice(f"{lost}; going on in {self._pause_s:g} s")
             time.sleep(self._pause_s)
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     def _connection(self) -> Iterator[Event]:
         headers = {"Last-Event-ID": self._last_id} if self._last_id else {}
         with api_client.get(
-            self._api_url, self._path, self._wanted, timeout_s=_SILENT_S, headers=headers
+            self._api_url, self._path, self._parameters, timeout_s=_SILENT_S, headers=headers
         ) as pieces:
-            self._tell_open()
+            self._report_open()
             for event in self._events(_lines(pieces)):
                 self._pause_s = _FIRST_PAUSE_S
                 yield event
 
-    def _tell_open(self) -> None:
+    def _report_open(self) -> None:
         if self._last_id:
-            tell("the API answers again")
+            print_notice("the API answers again")
         elif sys.stdout.isatty():
-            tell("records come as they land; Ctrl-C ends it")
+            print_notice("records come as they land; Ctrl-C ends it")
 
     def _events(self, lines: Iterable[bytes]) -> Iterator[Event]:
-        """Whole events; the id of each holds once it is yielded, and the next is asked for."""
+        """Complete events; an id counts once the caller has handled its event and asks for more."""
         name, data, last_id = "message", b"", self._last_id
         for line in lines:
             field, _, text = line.partition(b":")
@@ -88,14 +90,14 @@ class Events:
 
 
 def _is_final(error: ApiError) -> bool:
-    """Whether the API will refuse the same again, whenever that is asked.
+    """Whether the API would refuse the same request again.
 
-    Too many requests pass: the API may still count a connection that was lost.
+    "Too many requests" passes: the API may still count a connection that was lost.
     """
     return (
         isinstance(error, ApiRefusal)
-        and error.answered < http.client.INTERNAL_SERVER_ERROR
-        and error.answered != http.client.TOO_MANY_REQUESTS
+        and error.http_status < http.client.INTERNAL_SERVER_ERROR
+        and error.http_status != http.client.TOO_MANY_REQUESTS
     )
 
 

@@ -1,16 +1,19 @@
-"""Tables for people: what is the same in all rows stands once above them."""
+"""Tables for people; a value that is the same in all rows is shown once above them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from gputel import times
 from gputel.cli import terminal
 from gputel.model import names
 from gputel.model.names import SHOWN_COLUMNS
 from gputel.printable import printable
+from gputel.units import age
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,13 +21,12 @@ if TYPE_CHECKING:
 
 _PIPE_WIDTH = 200
 _STALE_S = 300.0
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 Row = Mapping[str, Any]
 
 
 def cell(value: object) -> str:
-    """A value as text: at most six digits after a small number's point, nothing for null."""
+    """A value as text: a number with about six digits, null as nothing."""
     if isinstance(value, list):
         return ", ".join(map(cell, value))
     if value is None:
@@ -41,62 +43,49 @@ def second(time: object) -> str:
     return str(time)[:19]
 
 
-def age(seconds: float) -> str:
-    """How long ago something was, in the unit that suits it."""
-    for unit, length in _UNITS:
-        if abs(seconds) >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return "now"
-
-
 def ago(time: str) -> str:
     """How long ago a time of the API was."""
     return age(_age_s(time))
 
 
 def _age_s(time: str) -> float:
-    from datetime import UTC, datetime
-
-    from gputel.api.shared import times
-
     return (datetime.now(UTC) - times.parse(time)).total_seconds()
 
 
 def age_style(seconds: float) -> str:
-    """Yellow for what is silent, dim for what is not."""
+    """Yellow after five minutes without a record, else dim."""
     return "yellow" if seconds >= _STALE_S else "dim"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A field of the rows, and how it is shown."""
+    """A field of the rows, and how to show it."""
 
     field: str
     title: str
     show: Callable[[Any], str] = cell
     right: bool = False
-    whole: bool = False  # never broken over lines: people copy it
-    shared: bool = False  # stands above the table if it is the same in all rows
+    unbroken: bool = False  # never wrapped: people copy it
+    shared: bool = False  # shown above the table if it is the same in all rows
     style: str | Callable[[Any], str] = ""
 
 
 LABELS = {each.name: Column(each.api, each.title, shared=True) for each in SHOWN_COLUMNS}
-LABELS[names.UUID] = replace(LABELS[names.UUID], whole=True, style="cyan")
+LABELS[names.UUID] = replace(LABELS[names.UUID], unbroken=True, style="cyan")
 UUID, METRIC = LABELS[names.UUID], LABELS[names.METRIC]
 HOSTNAME, MODEL, GPU_ID = (LABELS[name] for name in ("hostname", "model_name", "gpu_id"))
 VALUE = Column("value", "value", right=True, style="bold")
-TIME = Column("timestamp", "time (UTC)", second, whole=True)
-AGE = Column("age_s", "age", age, right=True, whole=True, style=age_style)
+TIME = Column("timestamp", "time (UTC)", second, unbroken=True)
+AGE = Column("age_s", "age", age, right=True, unbroken=True, style=age_style)
 LAST_SEEN = Column(
-    "last_seen", "last seen", ago, right=True, whole=True, style=lambda t: age_style(_age_s(t))
+    "last_seen", "last seen", ago, right=True, unbroken=True, style=lambda t: age_style(_age_s(t))
 )
 
 
 def write_table(rows: Sequence[Row], columns: Iterable[Column]) -> None:
-    """Print the rows; a column without any text in it is left out.
+    """Print the rows, without the columns that are empty in all of them.
 
-    A column of which no row knows the field is left out as well. Colours are for terminals, and
-    not where NO_COLOR is set.
+    Only a terminal gets colours, and not if NO_COLOR is set.
     """
     from rich.text import Text
 
@@ -124,13 +113,13 @@ def write_table(rows: Sequence[Row], columns: Iterable[Column]) -> None:
         add_column(table, column.title, rows, column)
     for row in rows:
         table.add_row(*(Text(_text(column, row), _style(column, row)) for column in shown))
-    print_whole(screen, table)
+    print_unwrapped(screen, table)
 
 
 def write_sections(rows: Sequence[Row], key: str, name: Column, columns: Sequence[Column]) -> None:
-    """Print rows that are ordered by ``key``: a line for each key, below it its rows by name.
+    """Print rows that are ordered by ``key``: a line for each key, and its rows below it.
 
-    The last of ``columns`` is the same in all rows of a key, and stands in its line.
+    The last of ``columns`` is the same in all rows of a key, and is shown in the key's line.
     """
     from rich.text import Text
 
@@ -147,7 +136,7 @@ def write_sections(rows: Sequence[Row], key: str, name: Column, columns: Sequenc
             table.add_row(Text(printable(str(last)), "cyan"), *blanks, Text(_text(beside, row)))
         texts = (Text(_text(column, row), _style(column, row)) for column in values)
         table.add_row(Text(f"  {_text(name, row)}"), *texts, "")
-    print_whole(console(), table)
+    print_unwrapped(console(), table)
 
 
 def _text(column: Column, row: Row) -> str:
@@ -163,7 +152,7 @@ def _style(column: Column, row: Row) -> str:
 
 
 def console() -> Console:
-    """Standard output, wide where it is no terminal."""
+    """Standard output; wide if it is not a terminal."""
     return terminal.console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
@@ -175,19 +164,19 @@ def plain_table() -> Table:
 
 
 def add_column(table: Table, title: str, rows: Sequence[Row], column: Column) -> None:
-    """Add a column that is as wide as its widest text if it must not be broken."""
-    width = max((len(_text(column, row)) for row in rows), default=0) if column.whole else None
+    """Add a column; an unbroken one is as wide as its widest text."""
+    width = max((len(_text(column, row)) for row in rows), default=0) if column.unbroken else None
     table.add_column(
         title,
         justify="right" if column.right else "left",
         overflow="fold",
-        no_wrap=column.whole,
+        no_wrap=column.unbroken,
         min_width=width,
     )
 
 
-def print_whole(screen: Console, table: Table) -> None:
-    """Print the table, if need be beyond the edge of the terminal, which breaks such lines."""
+def print_unwrapped(screen: Console, table: Table) -> None:
+    """Print the table; one that is wider than the terminal is left to the terminal to wrap."""
     least = screen.measure(table).minimum
     if least > screen.width:
         screen.width = least

@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from gputel.cli.options import settings_options
-from gputel.cli.terminal import say
+from gputel.cli.terminal import echo
 from gputel.config.resolve import resolve
 from gputel.config.settings import CollectorSettings, Settings
 from gputel.store.grants import grant
@@ -22,7 +22,7 @@ _POLL_S = 0.5
 
 @click.group()
 def db() -> None:
-    """The database: where it is, how it is, and its schema."""
+    """The database: its DSN, its state, and its schema."""
 
 
 @db.command()
@@ -36,12 +36,12 @@ def url(**flags: str | None) -> None:
 @db.command("migrate")
 @settings_options("common", "postgres")
 def migrate_command(**flags: str | None) -> None:
-    """Bring the schema up to date, and print what was applied."""
+    """Bring the schema up to date, and print the migrations that it applied."""
     names = asyncio.run(_migrate(resolve(flags).settings))
     for name in names:
-        say(f"applied {name}")
+        echo(f"applied {name}")
     if not names:
-        say("the schema is up to date")
+        echo("the schema is up to date")
 
 
 async def _migrate(settings: Settings) -> list[str]:
@@ -55,12 +55,12 @@ async def _migrate(settings: Settings) -> list[str]:
 
 
 @db.command("grant")
-@click.option("--role", required=True, metavar="NAME", help="The role, which has to exist.")
+@click.option("--role", required=True, metavar="NAME", help="The role, which must exist.")
 @settings_options("common", "postgres")
 def grant_command(role: str, **flags: str | None) -> None:
-    """Give a Postgres role the rights that the api needs: it can change nothing that has landed.
+    """Grant a Postgres role the rights that the api needs: it cannot change records that landed.
 
-    Start the api with a DSN of this role. Grant again after an upgrade.
+    Start the api with a DSN of this role. Grant the rights again after an upgrade of gputel.
     """
     for statement in asyncio.run(_grant(resolve(flags).settings, role)):
         click.echo(statement)
@@ -74,7 +74,7 @@ async def _grant(settings: Settings, role: str) -> list[str]:
 @db.command()
 @settings_options("common", "postgres", "collector", skip=_NOT_RETENTION - {"rollup_retention"})
 def maintain(**flags: str | None) -> None:
-    """Make rollups, merge all blocks that can be, drop what is older than --retention; say so."""
+    """Make rollups, merge blocks, drop days older than --retention, and print what was done."""
     asyncio.run(_maintain(resolve(flags).settings))
 
 
@@ -83,13 +83,13 @@ async def _maintain(settings: Settings) -> None:
     from gputel.store.upkeep.maintenance import Maintenance
 
     async with open_store(settings, make=False) as pool:
-        kept = settings.collector.retention, settings.collector.rollup_retention
-        maintenance = Maintenance(pool, *kept)
-        told = False
+        limits = settings.collector.retention, settings.collector.rollup_retention
+        maintenance = Maintenance(pool, *limits)
+        waiting = False
         while (work := await maintenance.run(everything=True)) is None:
-            if not told:
-                say("waiting: another gputel maintains this database", err=True)
-                told = True
+            if not waiting:
+                echo("waiting: another gputel maintains this database", err=True)
+                waiting = True
             await asyncio.sleep(_POLL_S)
         print_work(work)
 
@@ -98,7 +98,7 @@ async def _maintain(settings: Settings) -> None:
 @click.option("--format", "shape", type=click.Choice(("table", "json")), default="table")
 @settings_options("common", "postgres", "collector", skip=_NOT_RETENTION)
 def status(shape: str, **flags: str | None) -> None:
-    """Show the days of the store: what is in them, what they take, what is still to be done."""
+    """Show the days of the store: their samples, their size, and the blocks still to merge."""
     asyncio.run(_status(resolve(flags).settings, shape))
 
 
@@ -107,5 +107,5 @@ async def _status(settings: Settings, shape: str) -> None:
     from gputel.store.status import store_status
 
     async with open_store(settings, make=False) as pool:
-        found = await store_status(pool, settings.collector.retention)
-    print_status(found, shape)
+        report = await store_status(pool, settings.collector.retention)
+    print_status(report, shape)

@@ -9,11 +9,13 @@ from typing import Any
 from rich.table import Table
 
 from gputel.cli import terminal
-from gputel.cli.terminal import say, say_json
+from gputel.cli.terminal import echo, echo_json
 from gputel.store.status import DayStatus, StoreStatus
 from gputel.store.upkeep.maintenance import Work
+from gputel.times import rfc3339
+from gputel.units import size, span
 
-_LEAST_WIDTH = 160  # a line that a narrow terminal wraps is still whole
+_LEAST_WIDTH = 160  # a narrow terminal wraps lines, and shortens none
 _BYTES = ("heap", "toast", "index")
 
 
@@ -25,15 +27,15 @@ def as_dict(status: StoreStatus) -> dict[str, Any]:
         **_sums(status.days),
         "stale_hours": status.stale_hours,
         "rollup_bytes": status.rollup_bytes,
-        "oldest": _iso(status.oldest),
-        "newest": _iso(status.newest),
+        "oldest": _rfc3339(status.oldest),
+        "newest": _rfc3339(status.newest),
         "lag_s": (status.now - status.newest).total_seconds() if status.newest else None,
         "partitions": [
             {
                 "day": str(day.day),
                 **_sums([day]),
-                "oldest": _iso(day.oldest),
-                "newest": _iso(day.newest),
+                "oldest": _rfc3339(day.oldest),
+                "newest": _rfc3339(day.newest),
                 "expired": day.expired,
             }
             for day in status.days
@@ -42,33 +44,35 @@ def as_dict(status: StoreStatus) -> dict[str, Any]:
 
 
 def print_status(status: StoreStatus, shape: str) -> None:
-    """To standard output, as ``table`` or ``json``."""
-    found = as_dict(status)
+    """Print the status as ``table`` or ``json``."""
+    report = as_dict(status)
     if shape == "json":
-        say_json(found, indent=2)
+        echo_json(report, indent=2)
         return
     console = terminal.console(width=max(terminal.console().width, _LEAST_WIDTH))
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("day", "samples", "blocks", "to merge", *_BYTES, "B/sample", "newest"):
         table.add_column(name, justify="left" if name in ("day", "newest") else "right")
-    for day in found["partitions"]:
+    for day in report["partitions"]:
         table.add_row(day["day"] + (" expired" if day["expired"] else ""), *_cells(day))
-    if found["partitions"]:
+    if report["partitions"]:
         table.add_section()
-    table.add_row("all", *_cells(found))
+    table.add_row("all", *_cells(report))
     console.print(table)
-    kind = "a TimescaleDB hypertable" if found["timescaledb"] else "native partitions"
-    console.print(f"\n{found['series']:,} series in {kind}, from {found['oldest'] or 'no sample'}")
-    wait = f"{found['stale_hours']:,} hour{'s wait' if found['stale_hours'] != 1 else ' waits'}"
-    console.print(f"rollups take {_size(found['rollup_bytes'])}; {wait} for theirs")
-    if found["lag_s"] is not None:
-        console.print(f"the newest sample is {found['lag_s']:,.1f} s old")
-    if found["estimated"]:
-        console.print("~ estimated from a part of the partition, which is large")
+    kind = "a TimescaleDB hypertable" if report["timescaledb"] else "native partitions"
+    console.print(
+        f"\n{report['series']:,} series in {kind}, from {report['oldest'] or 'no sample'}"
+    )
+    wait = f"{report['stale_hours']:,} hour{'s wait' if report['stale_hours'] != 1 else ' waits'}"
+    console.print(f"rollups take {size(report['rollup_bytes'])}; {wait} for their rollups")
+    if report["lag_s"] is not None:
+        console.print(f"the newest sample is {span(report['lag_s'])} old")
+    if report["estimated"]:
+        console.print("~ estimated from a part of the partition, because it is large")
 
 
 def print_work(work: Work) -> None:
-    """What maintenance did, and what it had to leave."""
+    """Print what maintenance did, and what it postponed."""
     merged = work.merged
     lines = [f"dropped {day}" for day in work.dropped_days]
     if merged.blocks_before:
@@ -80,8 +84,8 @@ def print_work(work: Work) -> None:
     if work.rolled_up_hours:
         hours = "1 hour" if work.rolled_up_hours == 1 else f"{work.rolled_up_hours:,} hours"
         lines.append(f"made the rollups of {hours}")
-    lines += [f"left for later, readers were in the way: {what}" for what in work.postponed]
-    say("\n".join(lines or ["nothing is left to do"]))
+    lines += [f"postponed, because readers were in the way: {what}" for what in work.postponed]
+    echo("\n".join(lines or ["nothing to do"]))
 
 
 def _sums(days: Iterable[DayStatus]) -> dict[str, Any]:
@@ -98,16 +102,16 @@ def _sums(days: Iterable[DayStatus]) -> dict[str, Any]:
     }
 
 
-def _cells(found: dict[str, Any]) -> list[str]:
-    about = "~" if found["estimated"] else ""
-    merge, each = found["to_merge"], found["bytes_per_sample"]
+def _cells(report: dict[str, Any]) -> list[str]:
+    about = "~" if report["estimated"] else ""
+    merge, each = report["to_merge"], report["bytes_per_sample"]
     return [
-        f"{about}{found['samples']:,}",
-        f"{about}{found['blocks']:,}",
+        f"{about}{report['samples']:,}",
+        f"{about}{report['blocks']:,}",
         "?" if merge is None else f"{merge:,}",
-        *(_size(found[f"{name}_bytes"]) for name in _BYTES),
+        *(size(report[f"{name}_bytes"]) for name in _BYTES),
         "" if each is None else f"{about}{each:.1f}",
-        _seconds(found["newest"]),
+        _seconds(report["newest"]),
     ]
 
 
@@ -115,13 +119,5 @@ def _seconds(moment: str | None) -> str:
     return moment[: len("2025-07-18T20:42:34")] + "Z" if moment else ""
 
 
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:,.0f} {unit}"
-        count /= 1024
-    return f"{count:,.1f} GiB"
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat().replace("+00:00", "Z") if moment else None
+def _rfc3339(moment: datetime | None) -> str | None:
+    return rfc3339(moment) if moment else None

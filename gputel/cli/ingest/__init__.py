@@ -1,1 +1,1 @@
-"""``gputel ingest``: files in, a report of every row out."""
+"""``gputel ingest``: it lands files and reports on every row."""

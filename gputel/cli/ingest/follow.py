@@ -11,14 +11,14 @@ from gputel.backoff import pause
 from gputel.cli.ingest.inputs import Input
 from gputel.cli.ingest.report import DeadChunk, Report, shown
 from gputel.cli.ingest.run import EXIT_FAILED, exit_code, roles_for
-from gputel.cli.terminal import say, tell
+from gputel.cli.terminal import echo, print_notice
 from gputel.config.settings import Settings
 from gputel.errors import SourceError
 from gputel.runtime import running
 
 if TYPE_CHECKING:
-    from gputel.roles.process import Process
-    from gputel.streamer.open_source import OpenSource
+    from gputel.roles.process import Process, Services
+    from gputel.sources.dcgm.growing import GrowingCsv
 
 _MODULES = ("gputel.cli.ingest.job", "gputel.streamer.following", "pyarrow.compute")
 _LOOK_S = 0.2
@@ -29,57 +29,58 @@ async def follow_all(
 ) -> int:
     """Follow files side by side until a signal comes; returns the exit code.
 
-    A file that can be followed no more does not keep the others from it.
+    If one file can no longer be followed, the others still are.
     """
     reports: list[Report] = []
 
-    async def follow(process: Process, source: Input) -> None:
+    async def follow(process: Process, services: Services, source: Input) -> None:
         nonlocal failed
         try:
-            await _follow(process, source, rejects or source.rejects_path, shape, reports)
+            path = rejects or source.rejects_path
+            await _follow(process, services, source, path, shape, reports)
         except (SourceError, DeadChunk) as error:
-            tell(error.message)
+            print_notice(error.message)
             failed = True
 
-    async with running(roles_for(settings), settings, _MODULES) as process:
-        await asyncio.gather(*(follow(process, source) for source in inputs))
+    async with running(roles_for(settings), settings, _MODULES) as (process, services):
+        await asyncio.gather(*(follow(process, services, source) for source in inputs))
     return EXIT_FAILED if failed else exit_code(reports)
 
 
 async def _follow(
-    process: Process, source: Input, rejects: Path, shape: str, reports: list[Report]
+    process: Process,
+    services: Services,
+    source: Input,
+    rejects: Path,
+    shape: str,
+    reports: list[Report],
 ) -> None:
-    """Follow one name: the file that has it, then the next that gets it; tell of each."""
-    from gputel.cli.ingest.job import ingest_source
+    """Follow one name: the file that has it, then the next that gets it; report on each."""
+    from gputel.cli.ingest.job import ingest_csv
     from gputel.streamer.following import FollowingStreamer
 
     ended: set[str] = set()
     waiting = False
     while not process.stopping.is_set():
-        opened = await asyncio.to_thread(_open, process, source.path)
-        if opened is None or opened.stream_id in ended:
-            if opened is None and not waiting:
+        csv = await asyncio.to_thread(_open, process, source.path)
+        stream_id = csv and (process.settings.streamer.stream_id or csv.stream_id)
+        if csv is None or stream_id in ended:
+            if csv is None and not waiting:
                 waiting = True
-                tell(f"waiting for rows in {source.name}")
+                print_notice(f"waiting for rows in {source.name}")
             await pause(_LOOK_S, process.stopping)
             continue
-        report = await ingest_source(
-            process, opened, source.name, rejects, lambda _: None,
+        report = await ingest_csv(
+            process, services, source, csv, rejects, lambda _: None,
             append=bool(ended), streamer=FollowingStreamer,
         )  # fmt: skip
         waiting = False
-        ended.add(opened.stream_id)
+        ended.add(report.stream_id)
         reports.append(report)
-        say(shown(report, shape, alone=True, followed=True))
+        echo(shown(report, shape, alone=True, followed=True))
 
 
-def _open(process: Process, path: Path) -> OpenSource | None:
+def _open(process: Process, path: Path) -> GrowingCsv | None:
     from gputel.sources.dcgm.growing import open_growing
-    from gputel.streamer.open_source import OpenSource
 
-    settings = process.settings.streamer
-    csv = open_growing(path, settings.timestamps)
-    if csv is None:
-        return None
-    stream_id = settings.stream_id or csv.stream_id
-    return OpenSource(csv, csv, stream_id, csv.fingerprint, path.resolve())
+    return open_growing(path, process.settings.streamer.timestamps)

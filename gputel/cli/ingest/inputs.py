@@ -1,71 +1,85 @@
-"""What an ingest was asked to read: files, directories, patterns, standard input."""
+"""The inputs of an ingest: files, directories, patterns, standard input.
+
+A file is opened, and its header read, once: when the command line is read. So a wrong file is
+refused before anything starts, and a file that gets another name meanwhile is still read.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import glob
 import os
 import select
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gputel.cli.ingest.rejects import SUFFIX
 from gputel.errors import SourceError
-from gputel.sources.bytes.open import open_bytes
-from gputel.sources.dcgm.header import read_header
+from gputel.sources.dcgm.open import OpenCsv, open_csv
 
 STANDARD_INPUT = Path("-")
 _ENDINGS = (".csv", ".gz", ".zst")
+_MOST_OPEN = 16  # a process may open few files, and a packed one takes megabytes
 _SPOOL_BYTES = 1024 * 1024
 _LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
 class Input:
-    """One thing to read. What is no regular file is ``piped``: spooled to disk before it is read.
+    """One file to read, or a pipe (``piped``), which is spooled to disk before it is read.
 
-    ``name`` is what people and the store know it by.
+    People and the store know it by its ``name``. ``file`` is set if it is open already.
     """
 
     path: Path
     piped: bool = False
+    file: OpenCsv | None = None
 
     @property
     def name(self) -> str:
-        """The path, or what standard input is called."""
+        """The path, or "standard input"."""
         return "standard input" if self.path == STANDARD_INPUT else str(self.path)
 
     @property
+    def stream_source(self) -> str:
+        """The name in the store: the absolute path, unless a link there has another name."""
+        path = self.path.resolve()
+        return self.name if self.piped or path.name != self.path.name else str(path)
+
+    @property
     def rejects_path(self) -> Path:
-        """Where its rejects are kept unless another place is named."""
+        """The default of --rejects."""
         return Path(("stdin" if self.path == STANDARD_INPUT else self.path.name) + SUFFIX)
 
 
-def find_inputs(given: Sequence[Path]) -> tuple[list[Input], list[SourceError]]:
-    """What the arguments of a command line stand for, in order, each once; and what is wrong.
+def find_inputs(arguments: Sequence[Path]) -> tuple[list[Input], list[SourceError]]:
+    """The inputs that the arguments of a command line name, in order, each once; and the errors.
 
-    A directory stands for the .csv, .gz and .zst files in it, but for rejects files, by name; a
-    pattern that names no file stands for the files that match it. The header of each regular file
-    is checked.
+    A directory names the .csv, .gz and .zst files in it except rejects files, in the order of their
+    names; a pattern that is not the name of a file names the files that match it. The header of
+    each regular file is checked; the first files stay open.
     """
-    found: dict[Path, Input] = {}
-    wrong: list[SourceError] = []
-    for path in given:
+    inputs: dict[Path, Input] = {}
+    errors: list[SourceError] = []
+    for path in arguments:
         try:
             files = _files_of(path)
         except SourceError as error:
-            wrong.append(error)
+            errors.append(error)
             continue
         for file in dict.fromkeys(files):
+            if file in inputs:
+                continue
             try:
-                found[file] = _checked(file)
+                inputs[file] = _opened(file, keep=len(inputs) < _MOST_OPEN)
             except SourceError as error:
-                wrong.append(error)
-    return list(found.values()), wrong
+                errors.append(error)
+    return list(inputs.values()), errors
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -73,16 +87,16 @@ def _files_of(path: Path) -> list[Path]:
         return [path]
     if path.is_dir():
         names = sorted(entry.name for entry in path.iterdir() if entry.is_file())
-        found = [path / name for name in names if _is_data(name)]
-        if not found:
+        files = [path / name for name in names if _is_data(name)]
+        if not files:
             raise SourceError(f"{path}: is a directory without .csv, .gz or .zst files in it")
-        return found
+        return files
     if not path.exists() and glob.has_magic(str(path)):
         matching = glob.glob(str(path), recursive=True)  # noqa: PTH207 - absolute too
-        found = [Path(name) for name in sorted(matching)]
-        if not found:
+        matches = [Path(name) for name in sorted(matching)]
+        if not matches:
             raise SourceError(f"{path}: no file matches; check the pattern")
-        return [each for each in found if each.is_file()]
+        return [each for each in matches if each.is_file()]
     return [path]
 
 
@@ -90,31 +104,55 @@ def _is_data(name: str) -> bool:
     return name.lower().endswith(_ENDINGS) and not name.endswith(SUFFIX)
 
 
-def _checked(path: Path) -> Input:
+def _opened(path: Path, *, keep: bool) -> Input:
     if path == STANDARD_INPUT or (path.exists() and stat.S_ISFIFO(path.stat().st_mode)):
         return Input(path, piped=True)
-    check_file(path)
+    file = open_csv(path)
+    if keep:
+        return Input(path, file=file)
+    file.stream.close()
     return Input(path)
 
 
-def check_file(path: Path) -> None:
-    """Raise SourceError for a file that is no DCGM CSV, before anything is started for it."""
-    stream = open_bytes(path)
+@asynccontextmanager
+async def open_input(source: Input, stopping: asyncio.Event) -> AsyncIterator[OpenCsv]:
+    """The CSV of an input, until the context ends; what a pipe brings is spooled first.
+
+    Raises SourceError, also if ``stopping`` is set before the end of a pipe.
+    """
+    if source.piped:
+        async with _spool(source, stopping) as descriptor:
+            yield await asyncio.to_thread(open_csv, Path(source.name), descriptor)
+    elif source.file is not None:
+        yield source.file
+    else:
+        yield await asyncio.to_thread(open_csv, source.path)
+
+
+@asynccontextmanager
+async def _spool(source: Input, stopping: asyncio.Event) -> AsyncIterator[int]:
+    """As ``spooled``, in a thread."""
+    stopped = threading.Event()
+    watcher = asyncio.ensure_future(stopping.wait())
+    watcher.add_done_callback(lambda _: stopped.set())
+    spool = spooled(source, stopped)
     try:
-        read_header(stream, path)
+        descriptor = await asyncio.to_thread(spool.__enter__)
+        try:
+            yield descriptor
+        finally:
+            await asyncio.to_thread(spool.__exit__, None, None, None)
     finally:
-        stream.close()
+        watcher.cancel()
 
 
 @contextmanager
 def spooled(source: Input, stopping: threading.Event) -> Iterator[int]:
-    """The descriptor of a file with what a pipe brings, for as long as the context lasts.
+    """The descriptor of a temporary file with the content of a pipe, until the context ends.
 
-    The file has no name, so that nobody else opens it, and nothing is left of it after a kill.
-
-    On disk, since a stream is known by its content, which must be read whole to be known, and since
-    a chunk may have to be read again. Blocks until the pipe ends or ``stopping`` is set, which
-    raises SourceError like any failure does.
+    The file has no name: nobody else can open it, and a kill leaves nothing behind. It is on disk
+    because a stream is identified by its complete content, and because a chunk may be read again.
+    Blocks until the pipe ends. Raises SourceError, also if ``stopping`` is set before.
     """
     with tempfile.TemporaryFile(prefix="gputel-") as spool:
         try:

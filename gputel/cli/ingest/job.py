@@ -1,4 +1,4 @@
-"""One file's ingest: a one-shot streamer, watched until its last row has landed."""
+"""The ingest of one file: a streamer without a loop, watched until its last row has landed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gputel.backoff import pause
+from gputel.cli.ingest.inputs import Input, open_input
 from gputel.cli.ingest.rejects import Rejects
-from gputel.cli.ingest.report import DeadChunk, Report
+from gputel.cli.ingest.report import DeadChunk, Report, progress
 from gputel.errors import StoreUnavailable
-from gputel.roles.process import Process
+from gputel.roles.process import Process, Services
+from gputel.sources.dcgm.file import DcgmCsv
 from gputel.store.write.streams import ChunkLease, Progress, Streams
-from gputel.streamer.open_source import OpenSource, open_source
 from gputel.streamer.publisher import ReadChunk
 from gputel.streamer.streamer import Streamer
 
@@ -23,8 +24,8 @@ _EXAMPLES = 5  # rejects that the report itself shows
 _CHUNKS_KNOWN = 8192  # a chunk that is read again is one of the latest
 
 
-class Job:
-    """Watches a streamer: counts what it reads, keeps its rejects, notes what cannot land."""
+class IngestObserver:
+    """Observes a streamer: counts its rows, writes its rejects, notes a chunk that cannot land."""
 
     def __init__(self, name: str, start: Progress, rejects: Rejects) -> None:
         self._name = name
@@ -36,7 +37,7 @@ class Job:
         self.examples: list[str] = []
 
     def chunk_read(self, chunk: ReadChunk) -> None:
-        """Count a chunk once, however often it is read."""
+        """Count a chunk, but only the first time that it is read."""
         if chunk.first_row in self._seen:
             return
         if len(self._seen) >= _CHUNKS_KNOWN:
@@ -55,11 +56,11 @@ class Job:
             ]
 
     def chunk_dead(self, lease: ChunkLease) -> None:
-        """Remember a chunk that is among the dead letters."""
+        """Note a chunk that is among the dead letters."""
         self.dead = lease
 
     def fill(self, report: Report, progress: Progress) -> None:
-        """Bring the report up to date."""
+        """Update the report."""
         rejected = progress.rejected_rows - self._start.rejected_rows
         report.rejected_for_time = max(0, rejected - self._rows_rejected)
         report.rows_read = self._rows_read
@@ -74,62 +75,56 @@ class Job:
         report.complete = progress.complete
 
 
-async def ingest_file(
-    process: Process,
-    path: Path,
-    name: str,
-    rejects_path: Path,
-    show: Callable[[Report], None],
-    *,
-    append: bool = False,
-    descriptor: int | None = None,
+async def ingest_input(
+    process: Process, services: Services, source: Input, rejects_path: Path, *, append: bool = False
 ) -> Report:
-    """Ingest one file, which people know by ``name``; see ``ingest_source``.
+    """Ingest one file or pipe; see ``ingest_csv``."""
+    timestamps = process.settings.streamer.timestamps
+    async with open_input(source, process.stopping) as file:
+        csv = await asyncio.to_thread(DcgmCsv, file, timestamps)
+        with progress(file.path.name, csv.count_rows) as show:
+            return await ingest_csv(
+                process, services, source, csv, rejects_path, show, append=append
+            )
 
-    What has no path of its own is given by its ``descriptor``.
-    """
-    settings = dataclasses.replace(process.settings.streamer, csv=path, loop=False)
-    data_dir = process.settings.common.data_dir
-    opened = await asyncio.to_thread(open_source, settings, data_dir, descriptor)
-    return await ingest_source(process, opened, name, rejects_path, show, append=append)
 
-
-async def ingest_source(
+async def ingest_csv(
     process: Process,
-    opened: OpenSource,
-    name: str,
+    services: Services,
+    source: Input,
+    csv: DcgmCsv,
     rejects_path: Path,
     show: Callable[[Report], None],
     *,
     append: bool = False,
     streamer: Callable[..., Streamer] = Streamer,
 ) -> Report:
-    """Ingest one source, calling ``show`` with the growing report.
+    """Ingest the open CSV of an input; ``show`` gets the growing report again and again.
 
-    The rejects file is begun anew, unless ``append`` is set or the stream was begun before.
+    The rejects file is emptied first, unless ``append`` is set or an earlier run began the stream.
 
-    Returns when every row has landed, or been rejected, or the process was told to stop. Raises
-    SourceError for a file that cannot be read, DeadChunk for rows that can never land.
+    Returns when every row has landed or was rejected, or when the process stops. Raises SourceError
+    for a file that cannot be read, DeadChunk for rows that can never land.
     """
     began = time.monotonic()
     settings = dataclasses.replace(process.settings.streamer, loop=False)
-    known_as = str(opened.path) if opened.path.name == Path(name).name else name
-    streams = Streams(process.database, opened.stream_id, process.owner)
-    start = await streams.register(opened.fingerprint, known_as, looping=False)
-    report = Report(name, opened.stream_id)
+    stream_id = settings.stream_id or csv.stream_id
+    streams = Streams(services.database, stream_id, process.owner)
+    start = await streams.register(csv.fingerprint, source.stream_source, looping=False)
+    report = Report(source.name, stream_id)
     rejects = Rejects(rejects_path, append=append or start.next_row > 0)
     await asyncio.to_thread(rejects.check)
-    job = Job(known_as, start, rejects)
+    observer = IngestObserver(source.stream_source, start, rejects)
     try:
-        async with process.queue_client() as client:
+        async with services.broker.client() as client:
             task = asyncio.ensure_future(
-                streamer(settings, client, streams, opened.source, job).run(process.stopping)
+                streamer(settings, client, streams, csv, observer).run(process.stopping)
             )
-            await _watch(task, process, streams, job, report, show)
+            await _watch(task, process, streams, observer, report, show)
     finally:
         report.rejects_file = rejects.close()
-    job.fill(report, await streams.progress())
-    report.damage = opened.csv.damage
+    observer.fill(report, await streams.progress())
+    report.damage = csv.damage
     report.seconds = time.monotonic() - began
     return report
 
@@ -138,21 +133,24 @@ async def _watch(
     task: asyncio.Future[None],
     process: Process,
     streams: Streams,
-    job: Job,
+    observer: IngestObserver,
     report: Report,
     show: Callable[[Report], None],
 ) -> None:
     began = time.monotonic()
     try:
         while not task.done() and not await _done_or_stopped(task, process):
-            if job.dead:
-                first, last = job.dead.first_row + 2, job.dead.first_row + job.dead.row_count + 1
+            if observer.dead:
+                first, last = (
+                    observer.dead.first_row + 2,
+                    observer.dead.first_row + observer.dead.row_count + 1,
+                )
                 raise DeadChunk(
-                    f"{report.file}: lines {first} to {last} cannot land: the broker holds them as "
-                    f"a dead letter, whose reason GET /dead-letters tells"
+                    f"{report.file}: lines {first} to {last} cannot land: they are a dead letter "
+                    "of the broker; GET /dead-letters shows the reason"
                 )
             try:
-                job.fill(report, await streams.progress())
+                observer.fill(report, await streams.progress())
             except StoreUnavailable:
                 continue
             report.seconds = time.monotonic() - began

@@ -1,4 +1,4 @@
-"""The rejects file: every line that did not land, with its place and its reason."""
+"""The rejects file: every rejected line, with its position and the reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from gputel.errors import SourceError
-from gputel.owned_files import open_output, output_place
+from gputel.owned_files import open_output, output_path
 
 if TYPE_CHECKING:
     from gputel.streamer.publisher import ReadChunk
@@ -18,7 +18,7 @@ _COLUMNS = ("file", "line", "column", "reason", "text")
 
 
 class Rejects:
-    """One rejects file, which is made when it is needed."""
+    """One rejects file, which the first reject creates."""
 
     def __init__(self, path: Path, *, append: bool) -> None:
         self.path = path
@@ -26,24 +26,24 @@ class Rejects:
         self._file: TextIO | None = None
 
     def check(self) -> None:
-        """Raise SourceError, before anything is read, for a place that cannot be written."""
+        """Raise SourceError, before anything is read, if the file cannot be written."""
         try:
-            output_place(self.path)
+            output_path(self.path)
         except OSError as error:
             raise SourceError(_not_written(self.path, str(error.strerror))) from None
-        place = self.path if self.path.exists() else self.path.parent
-        if not os.access(place, os.W_OK):
+        written = self.path if self.path.exists() else self.path.parent
+        if not os.access(written, os.W_OK):
             raise SourceError(_not_written(self.path, "no such directory, or no right to write"))
 
     def write(self, source: str, chunk: ReadChunk) -> None:
-        """Keep the rejects of one chunk. Raises SourceError when they cannot be written."""
+        """Write the rejects of one chunk. Raises SourceError if that fails."""
         try:
             if self._file is None:
                 self._file = self._open()
             writer = csv.writer(self._file)
             for reject in chunk.rejects:
-                place = (source, reject.line, reject.column or "")
-                writer.writerow((*place, reject.reason, reject.text))
+                position = (source, reject.line, reject.column or "")
+                writer.writerow((*position, reject.reason, reject.text))
             self._file.flush()
         except OSError as error:
             raise SourceError(_not_written(self.path, error.strerror or str(error))) from None
@@ -57,7 +57,7 @@ class Rejects:
         return file
 
     def close(self) -> str | None:
-        """Close the file; returns its path if there is one."""
+        """Close the file; returns its path, or None if there were no rejects."""
         if self._file is None:
             return None
         self._file.close()

@@ -1,31 +1,34 @@
-"""What became of the files of an ingest, for people and for programs."""
+"""The result of an ingest for people and for programs, and its progress meanwhile."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from gputel.errors import GputelError
+from gputel.cli.terminal import console
+from gputel.errors import GputelError, SourceError
 from gputel.printable import json_text, printable
 
 
 class DeadChunk(GputelError):
-    """Rows reached the broker and can never land; its dead letters say why."""
+    """Rows reached the broker but can never land; its dead letters say why."""
 
     code = "dead_letter"
 
 
 @dataclass
 class Report:
-    """What became of one file."""
+    """The result of one file."""
 
     file: str
     stream_id: str
     rows_read: int = 0
     rows_landed: int = 0
     rows_rejected: int = 0
-    rejected_for_time: int = 0  # of those, by the collector: in no rejects file
+    rejected_for_time: int = 0  # the part that the collector rejected: in no rejects file
     rejected_before: int = 0  # by an earlier run, whose rejects file has them
     duplicates_dropped: int = 0
     seconds: float = 0.0
@@ -45,9 +48,9 @@ class Report:
 
 
 def shown(report: Report, shape: str, *, alone: bool, followed: bool = False) -> str:
-    """One file's report; a single line where it is one of several.
+    """One file's report: a table if the file is ``alone``, else a single line.
 
-    One that was ``followed`` has no end to stop before.
+    ``followed``: the ingest of a growing file stops without an end of the file.
     """
     if shape == "json":
         return json_text(report.as_dict())
@@ -66,7 +69,7 @@ def shown(report: Report, shape: str, *, alone: bool, followed: bool = False) ->
 
 
 def summary(reports: Sequence[Report], files: int, seconds: float, shape: str) -> str:
-    """All files together; ``files`` were asked for, and those without a report have failed."""
+    """All files together. ``files`` is how many there were; those without a report have failed."""
     total = Report(f"{files} files", "", seconds=seconds)
     for report in reports:
         total.rows_read += report.rows_read
@@ -79,8 +82,8 @@ def summary(reports: Sequence[Report], files: int, seconds: float, shape: str) -
     if shape == "json":
         counts = {name: value for name, value in total.as_dict().items() if name in _COUNTS}
         return json_text({"files": files, "files_complete": complete} | counts)
-    told = f"{files} files" + (f", {complete} of them whole" if complete < files else "")
-    return "\n".join([told, *_table(total)])
+    title = f"{files} files" + (f", {complete} of them complete" if complete < files else "")
+    return "\n".join([title, *_table(total)])
 
 
 _COUNTS = {"rows_read", "rows_landed", "rows_rejected", "rejected_for_time", "rejected_before"}
@@ -123,5 +126,47 @@ def _examples(report: Report) -> list[str]:
     if examples and more > 0:
         examples.append(f"and {more:,} more")
     if late:
-        examples.append(f"{late:,} of times that are not kept: --retention, --future-limit")
+        examples.append(f"{late:,} with times outside --retention and --future-limit")
     return [f"    {printable(example)}" for example in examples]
+
+
+@contextmanager
+def progress(name: str, count_rows: Callable[[], int]) -> Iterator[Callable[[Report], None]]:
+    """A function that shows a growing report: as a bar on a terminal, nowhere else.
+
+    Only the bar needs the number of rows, so ``count_rows`` is called for it alone.
+    """
+    if not sys.stderr.isatty():
+        yield lambda report: None
+        return
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            """Rows landed, and how many a second."""
+            speed = task.finished_speed or task.speed or 0
+            text = f"{task.completed:,.0f} rows  {speed:,.0f} rows/s"
+            return Text(text, style="progress.download")
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    rows: int | None = None
+    with suppress(SourceError):  # a file that cannot be read: the ingest reports it
+        rows = count_rows()
+    with Progress(*columns, console=console(stderr=True), transient=True) as bars:
+        bar = bars.add_task(printable(name), total=rows)
+        yield lambda report: bars.update(
+            bar, completed=report.rows_landed + report.rows_rejected + report.duplicates_dropped
+        )

@@ -1,1 +1,1 @@
-"""``gputel query``: questions to the API, answered as tables for people or data for programs."""
+"""``gputel query``: queries to the API, answered as tables for people or data for programs."""

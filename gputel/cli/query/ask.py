@@ -1,4 +1,4 @@
-"""A question to the API, and what is said where it finds nothing or is refused."""
+"""A query to the API, and the errors of one that finds nothing or is refused."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
-import click
-
 from gputel.cli.ask import api as api_client
-from gputel.cli.ask.api import ApiRefusal, Item
+from gputel.cli.ask.api import ApiRefusal, Parameter
+from gputel.cli.query import options
 from gputel.cli.query import output as query_output
 from gputel.errors import ApiError
 
@@ -23,32 +22,31 @@ _NEAREST = 3
 
 
 @dataclass(frozen=True)
-class Question:
-    """``GET /api/v1/<path>`` of an API, with what is wanted of it."""
+class Query:
+    """``GET /api/v1/<path>`` of an API, with its parameters."""
 
     api_url: str
     path: tuple[str, ...]
-    wanted: Mapping[str, Item]
+    parameters: Mapping[str, Parameter]
 
     @contextmanager
     def answer(self, format_: str = "json") -> Iterator[Iterator[bytes]]:
-        """The answer in pieces; raises ApiError, which names flags where the API named parameters.
+        """The answer in pieces. Raises ApiError, which names flags instead of the API's parameters.
 
-        An answer without records, to a question for metrics that there are none of, is an error
-        that names the nearest.
+        It is also raised, with the nearest names, if there are no records because no metric has a
+        name that the query asks for.
         """
-        query = {**self.wanted, "format": format_}
-        with in_flags(), api_client.get(self.api_url, ("api", "v1", *self.path), query) as pieces:
+        sent = {**self.parameters, "format": format_}
+        with in_flags(), api_client.get(self.api_url, ("api", "v1", *self.path), sent) as pieces:
             first, ended = query_output.head(pieces)
             if ended and query_output.may_be_empty(first, format_):
                 self._check_metrics()
             yield chain([first], pieces)
 
     def rows(self, most: int | None = None) -> list[dict[str, Any]]:
-        """The objects of the answer, ``most`` at most."""
+        """The objects of the answer; only the first ``most`` if that is set."""
         with self.answer() as pieces:
-            found = api_client.objects(pieces)
-            return [row for row, _ in zip(found, range(most), strict=False)] if most else [*found]
+            return list(islice(api_client.objects(pieces), most))
 
     def print(self, format_: str | None, show: Callable[[list[dict[str, Any]]], None]) -> None:
         """Print the answer in its format; ``show`` prints the rows of a table."""
@@ -60,8 +58,8 @@ class Question:
             query_output.copy(pieces, sys.stdout.buffer, shape)
 
     def _check_metrics(self) -> None:
-        asked = self.wanted.get("metric")
-        names = [asked] if isinstance(asked, str) else asked
+        metric = self.parameters.get("metric")
+        names = [metric] if isinstance(metric, str) else metric
         if not isinstance(names, Sequence) or not names:
             return
         known = [
@@ -73,7 +71,7 @@ class Question:
 
 
 def _glob(pattern: str) -> str:
-    return pattern.replace("[", "[[]")  # which the API takes as it is
+    return pattern.replace("[", "[[]")  # not special for the API
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
@@ -84,21 +82,16 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 
 @contextmanager
 def in_flags() -> Iterator[None]:
-    """Have what the API says of its parameters said of the flags that they came from."""
+    """Replace the names of the API's parameters in its errors by the command's flags."""
     try:
         yield
     except ApiRefusal as error:
-        context = click.get_current_context()
-        flags = {
-            str(each.name): each.opts[0] if isinstance(each, click.Option) else str(each.name)
-            for each in context.command.params
-        }
-        raise ApiError(_renamed(error.message, flags)) from None
+        raise ApiError(_renamed(error.message, options.flags())) from None
 
 
 def _renamed(message: str, flags: Mapping[str, str]) -> str:
     for name, flag in flags.items():
-        # A name that is also a word stands before what is said of it, or before its value.
+        # A name that is also a word is replaced only before a colon, or before a value.
         message = re.sub(rf"(^|; ){name}: ", rf"\g<1>{flag}: ", message)
         message = re.sub(rf"(?<![\w?&'-]){name}=(?=\w)", f"{flag} ", message)
         if re.search("[_A-Z]", name):

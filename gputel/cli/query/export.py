@@ -1,9 +1,9 @@
-"""``gputel query export``: all records selected, into a file or to standard output."""
+"""``gputel query export``: all selected records, to a file or to standard output."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ import click
 
 from gputel.cli.query import options
 from gputel.cli.query import output as query_output
-from gputel.cli.query.ask import Question
-from gputel.cli.query.export_file import whole_file
+from gputel.cli.query.ask import Query
+from gputel.cli.query.export_file import complete_file
 from gputel.cli.query.export_progress import progress
-from gputel.cli.terminal import say
+from gputel.cli.terminal import echo
 from gputel.errors import UsageError
 from gputel.printable import printable
 
@@ -24,62 +24,56 @@ _ENDINGS = " ".join(f".{name}" for name in options.API_FORMATS)
 @click.command("export")
 @click.argument("file", required=False, type=click.Path(allow_dash=True))
 @options.records()
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N records.")
+@options.limit("Only the first N records.")
 @options.api_url()
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(options.API_FORMATS),
-    help=f"Default: what the end of FILE says, {_ENDINGS}; else json.",
-)
-def export_command(file: str | None, api_url: str, format_: str | None, **wanted: Any) -> None:
-    """Write all records that are selected to FILE; to standard output for -, and in a pipe.
+@options.format_(f"Default: by the ending of FILE, {_ENDINGS}; else json.", options.API_FORMATS)
+def export_command(file: str | None, api_url: str, format_: str | None, **parameters: Any) -> None:
+    """Write all selected records to FILE, or to standard output if FILE is - or left out.
 
-    FILE is there once it is whole: until then a file beside it is written.
+    FILE appears, or is replaced, only when it is complete.
     """
-    question = Question(api_url, ("telemetry",), wanted)
+    query = Query(api_url, ("telemetry",), parameters)
     if file is None or file == "-":
-        shape = _format_of_output(format_, asked=file is not None)
-        with question.answer(shape) as pieces:
+        shape = _format_of_output(format_, dash=file is not None)
+        with query.answer(shape) as pieces:
             query_output.copy(pieces, sys.stdout.buffer, shape)
         return
     shape = _format_of(file, format_)
     with (
-        question.answer(shape) as pieces,
-        progress(file) as seen,
-        whole_file(Path(file)) as out,
+        query.answer(shape) as pieces,
+        progress(file) as count,
+        complete_file(Path(file)) as out,
     ):
-        query_output.copy(_told(pieces, seen), out, shape)
-    say(f"{printable(file)} is written", err=True)
+        query_output.copy(_counted(pieces, count), out, shape)
+    echo(f"{printable(file)} is complete", err=True)
 
 
-def _told(pieces: Iterator[bytes], seen: Any) -> Iterator[bytes]:
+def _counted(pieces: Iterator[bytes], count: Callable[[int], None]) -> Iterator[bytes]:
     for piece in pieces:
-        seen(len(piece))
+        count(len(piece))
         yield piece
 
 
-def _format_of_output(format_: str | None, *, asked: bool) -> str:
-    """The format asked for, else JSON.
+def _format_of_output(format_: str | None, *, dash: bool) -> str:
+    """The format of --format, else JSON.
 
-    Raises UsageError for what a terminal cannot show, and where a terminal was not ``asked`` for.
+    Raises UsageError if a terminal cannot show it, and for a terminal unless FILE is a ``dash``.
     """
     terminal = sys.stdout.isatty()
     shape = query_output.chosen(format_ or "json", terminal)
-    if terminal and not asked:
+    if terminal and not dash:
         raise UsageError(
-            "FILE: all records would fill this terminal; name a file, such as fleet.parquet, or "
-            "pipe them (| head), or give - to see them here"
+            "FILE: all records would fill this terminal: name a file, such as fleet.parquet, or "
+            "use a pipe (| head), or - to see them here"
         )
     return shape
 
 
 def _format_of(file: str, format_: str | None) -> str:
-    """The format asked for, else that of the file's name; raises UsageError where it has none."""
-    found = format_ or Path(file).suffix[1:].lower()
-    if found not in options.API_FORMATS:
+    """The format of --format, else of the file's ending; raises UsageError for another ending."""
+    shape = format_ or Path(file).suffix[1:].lower()
+    if shape not in options.API_FORMATS:
         raise UsageError(
-            f"{file}: its name does not say the format; end it in one of "
-            f"{_ENDINGS}, or give --format"
+            f"{file}: its ending is not a format; use one of {_ENDINGS}, or give --format"
         )
-    return found
+    return shape

@@ -1,4 +1,4 @@
-"""A file that has its name only once it is whole."""
+"""A file that gets its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gputel.errors import UsageError
-from gputel.owned_files import open_output, output_place
+from gputel.owned_files import open_output, output_path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to; at the end it takes the place of ``path``, on an error it goes away.
+def complete_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which replaces ``path`` at the end, or is removed after an error.
 
-    What is no regular file, as a pipe or /dev/null, is written to as it is. Raises UsageError for
-    a path that cannot be written.
+    A pipe or a device, such as /dev/null, is written to directly. Raises UsageError for a path that
+    cannot be written.
     """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -27,7 +27,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             return
         if path.is_dir():
             raise UsageError(f"{path}: is a directory; name a file in it")
-        target = output_place(path)  # a link stays a link
+        target = output_path(path)  # a link stays a link
         part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
         try:
             with part.open("xb") as out:

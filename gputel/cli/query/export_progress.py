@@ -1,4 +1,4 @@
-"""How much of an export has come, for people who wait for it."""
+"""The progress of an export, for people who wait for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gputel.printable import printable
 
 @contextmanager
 def progress(name: str) -> Iterator[Callable[[int], None]]:
-    """Takes the bytes of each piece: a line on a terminal, nothing elsewhere."""
+    """A function that takes the size of each piece in bytes; shows a line on a terminal only."""
     if not sys.stderr.isatty():
         yield lambda count: None
         return

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from gputel.api.shared import times
+from gputel import times
 from gputel.cli.ask import api as api_client
 from gputel.cli.ask import table
 from gputel.cli.ask.sparkline import sparkline
@@ -18,8 +18,8 @@ from gputel.cli.ask.table import Column
 from gputel.cli.query import completion as query_completion
 from gputel.cli.query import options
 from gputel.cli.query import output as query_output
-from gputel.cli.query.ask import Question, in_flags
-from gputel.cli.query.uuid import whole_uuid
+from gputel.cli.query.ask import Query, in_flags
+from gputel.cli.query.uuid import complete_uuid
 from gputel.printable import printable
 
 _POINTS = 20
@@ -31,7 +31,7 @@ _COLUMNS = (
     table.VALUE,
     Column("unit", "unit", style="dim"),
     table.AGE,
-    Column("hour", "its last hour", whole=True, style="green"),
+    Column("hour", "its last hour", unbroken=True, style="green"),
 )
 
 
@@ -41,10 +41,10 @@ _COLUMNS = (
 def gpu_command(uuid: str, api_url: str, format_: str | None) -> None:
     """Show the GPU called UUID: its labels, and the newest value of each of its metrics.
 
-    The beginning of a uuid is enough where no other GPU's begins like it.
+    The beginning of a uuid is enough if no other uuid begins with it.
     """
     shape = query_output.chosen(format_)
-    uuid = whole_uuid(api_url, uuid)
+    uuid = complete_uuid(api_url, uuid)
     with in_flags(), api_client.get(api_url, ("api", "v1", "gpus", uuid), {}) as pieces:
         if shape == "json":
             query_output.copy(pieces, sys.stdout.buffer, shape)
@@ -52,8 +52,12 @@ def gpu_command(uuid: str, api_url: str, format_: str | None) -> None:
         gpu = json.loads(b"".join(pieces))
     end = times.parse(gpu["last_seen"])
     start = end - timedelta(seconds=_HOUR_S)
-    wanted = {"start_time": start.isoformat(), "end_time": end.isoformat(), "step": f"{_STEP_S}s"}
-    hour = Question(api_url, ("gpus", uuid, "telemetry"), wanted).rows()
+    parameters = {
+        "start_time": start.isoformat(),
+        "end_time": end.isoformat(),
+        "step": f"{_STEP_S}s",
+    }
+    hour = Query(api_url, ("gpus", uuid, "telemetry"), parameters).rows()
     _show(gpu, sparklines(hour, start.timestamp(), end.timestamp()))
 
 
@@ -81,20 +85,20 @@ def _show(gpu: Mapping[str, Any], lines: Mapping[str, str]) -> None:
 
 
 def _labels(gpu: Mapping[str, Any]) -> str:
-    """The labels that are not told otherwise and have a text."""
-    told = {str(gpu[name]) for name in ("uuid", "modelName", "hostname", "gpu_id", "device")}
-    left = {name: text for name, text in gpu["labels"].items() if text and text not in told}
+    """The labels that are not empty and not shown already."""
+    shown = {str(gpu[name]) for name in ("uuid", "modelName", "hostname", "gpu_id", "device")}
+    left = {name: text for name, text in gpu["labels"].items() if text and text not in shown}
     return ", ".join(f"{name}={text}" for name, text in left.items())
 
 
 def sparklines(hour: Iterable[Mapping[str, Any]], start_s: float, end_s: float) -> dict[str, str]:
-    """A line for each metric of records that are a step apart, from Unix times start to end."""
+    """A sparkline for each metric, of records that are a step apart between two Unix times."""
     first = start_s // _STEP_S
     count = int(end_s // _STEP_S - first) + 1
     values: dict[str, list[float | None]] = {}
     for record in hour:
-        place = int(times.parse(record["timestamp"]).timestamp() // _STEP_S - first)
+        index = int(times.parse(record["timestamp"]).timestamp() // _STEP_S - first)
         line = values.setdefault(record["metric_name"], [None] * count)
-        if 0 <= place < count and line[place] is None:  # of several series the first
-            line[place] = record["value"]
+        if 0 <= index < count and line[index] is None:  # the first of several series
+            line[index] = record["value"]
     return {name: sparkline(line) for name, line in values.items()}

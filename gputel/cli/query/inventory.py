@@ -1,4 +1,4 @@
-"""``gputel query gpus|hosts|metrics``: what there is."""
+"""``gputel query gpus|hosts|metrics``: lists of what has telemetry."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import click
 from gputel.cli.ask import table
 from gputel.cli.ask.table import Column
 from gputel.cli.query import options
-from gputel.cli.query.ask import Question
-from gputel.cli.terminal import say
+from gputel.cli.query.ask import Query
+from gputel.cli.terminal import echo
 
 NONE_MATCHES = "no GPU matches: leave a filter out; `gputel query gpus` lists all GPUs"
 NOTHING_LANDED = "no telemetry has landed yet: `gputel ingest FILE` or `gputel run` brings some"
@@ -20,7 +20,7 @@ NOTHING_LANDED = "no telemetry has landed yet: `gputel ingest FILE` or `gputel r
 _NO_FILTERS: Mapping[str, Any] = MappingProxyType({})
 _GPUS = (table.UUID, table.HOSTNAME, table.GPU_ID, table.MODEL, table.LAST_SEEN)
 _HOSTS = (
-    Column("hostname", "hostname", whole=True),
+    Column("hostname", "hostname", unbroken=True),
     Column("gpus", "GPUs", right=True),
     Column("models", "models", shared=True),
     table.LAST_SEEN,
@@ -38,41 +38,41 @@ _METRICS = (
 
 @click.command("gpus")
 @options.gpu_filters()
-@options.seen_since("Only GPUs with a record of this time or later: 15m, now-1h, or RFC 3339.")
+@options.seen_since("GPUs")
 @options.common()
-def gpus_command(api_url: str, format_: str | None, **wanted: Any) -> None:
+def gpus_command(api_url: str, format_: str | None, **parameters: Any) -> None:
     """List the GPUs that have telemetry."""
-    question = Question(api_url, ("gpus",), wanted)
-    question.print(format_, lambda rows: _listed(rows, _GPUS, "GPU", wanted))
+    query = Query(api_url, ("gpus",), parameters)
+    query.print(format_, lambda rows: _print_list(rows, _GPUS, "GPU", parameters))
 
 
 @click.command("hosts")
 @options.gpu_filters()
-@options.seen_since("Only hosts of GPUs with a record of this time or later: 15m, or RFC 3339.")
+@options.seen_since("hosts of GPUs")
 @options.common()
-def hosts_command(api_url: str, format_: str | None, **wanted: Any) -> None:
-    """List the hosts that GPUs were last seen on; filters are of these GPUs."""
-    question = Question(api_url, ("hosts",), wanted)
-    question.print(format_, lambda rows: _listed(rows, _HOSTS, "host", wanted))
+def hosts_command(api_url: str, format_: str | None, **parameters: Any) -> None:
+    """List the hosts that GPUs were last seen on; the filters select these GPUs."""
+    query = Query(api_url, ("hosts",), parameters)
+    query.print(format_, lambda rows: _print_list(rows, _HOSTS, "host", parameters))
 
 
 @click.command("metrics")
 @options.common()
 def metrics_command(api_url: str, format_: str | None) -> None:
-    """List the metrics, and what is kept of each; min and max are of the last 7 days."""
-    question = Question(api_url, ("metrics",), {})
-    question.print(format_, lambda rows: _listed(rows, _METRICS, "metric"))
+    """List the metrics and how much each has; min and max are of the last 7 days."""
+    query = Query(api_url, ("metrics",), {})
+    query.print(format_, lambda rows: _print_list(rows, _METRICS, "metric"))
 
 
-def _listed(
+def _print_list(
     rows: list[dict[str, Any]],
     columns: tuple[Column, ...],
     noun: str,
-    wanted: Mapping[str, Any] = _NO_FILTERS,
+    parameters: Mapping[str, Any] = _NO_FILTERS,
 ) -> None:
     if not rows:
-        filtered = any(wanted.values())
-        say(NONE_MATCHES if filtered else NOTHING_LANDED)
+        filtered = any(parameters.values())
+        echo(NONE_MATCHES if filtered else NOTHING_LANDED)
         return
     table.write_table(rows, columns)
-    say(f"\n{len(rows)} {noun}{'s' if len(rows) != 1 else ''}")
+    echo(f"\n{len(rows)} {noun}{'s' if len(rows) != 1 else ''}")

@@ -1,7 +1,6 @@
-"""Options that the commands of ``gputel query`` share.
+"""The options that the commands of ``gputel query`` share.
 
-The name of each in the program is that of the API's parameter, so that what a command is given is
-what it asks.
+Each has the name of the API's parameter, so that a command sends its arguments as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import click
 
 from gputel.api.formats.format import Format
 from gputel.cli.ask.api import default_api_url
-from gputel.cli.moments import Moment
+from gputel.cli.moments import TimeType
 from gputel.cli.query import completion as complete
 from gputel.model.names import GPU_FILTER_COLUMNS, GROUP_COLUMNS
 
@@ -49,33 +48,36 @@ def api_url() -> Decorator:
         envvar="GPUTEL_API_URL",
         default=default_api_url,
         metavar="URL",
-        help="Address of the API.  [default: this machine's, on GPUTEL_API_PORT or 8080]",
+        help="URL of the API.  [default: this machine, port GPUTEL_API_PORT or 8080]",
     )
+
+
+def format_(help_: str, formats: Sequence[str] = FORMATS) -> Decorator:
+    """``--format``."""
+    return click.option("--format", "format_", type=click.Choice(formats), help=help_)
 
 
 def common(formats: Sequence[str] = FORMATS) -> Decorator:
     """``--api-url`` and ``--format``."""
-    return _all(
-        api_url(),
-        click.option(
-            "--format",
-            "format_",
-            type=click.Choice(formats),
-            help="Shape of the answer. Default: table on a terminal, json otherwise.",
-        ),
-    )
+    shape = "Format of the answer. Default: table on a terminal, json otherwise."
+    return _all(api_url(), format_(shape, formats))
+
+
+def limit(help_: str) -> Decorator:
+    """``--limit``."""
+    return click.option("--limit", type=click.IntRange(min=1), metavar="N", help=help_)
 
 
 def _texts(
-    flag: str, name: str, what: str, completer: Callable[..., list[str]] | None = None
+    flag: str, name: str, help_: str, completer: Callable[..., list[str]] | None = None
 ) -> Decorator:
     return click.option(
-        flag, name, multiple=True, metavar="TEXT", help=what, shell_complete=completer
+        flag, name, multiple=True, metavar="TEXT", help=help_, shell_complete=completer
     )
 
 
 def gpu_filters() -> Decorator:
-    """Which GPUs, by their labels."""
+    """Filters of GPUs by their labels."""
     return _all(
         *(
             _texts(
@@ -91,36 +93,42 @@ def gpu_filters() -> Decorator:
 
 def metric_filter() -> Decorator:
     """``--metric``."""
-    what = "Only this metric; * is any text, ? one character; repeated: any of them."
-    return _texts("--metric", "metric", what, complete.metrics)
+    help_ = "Only this metric; * is any text, ? is one character; repeat it for several."
+    return _texts("--metric", "metric", help_, complete.metrics)
 
 
-def seen_since(what: str) -> Decorator:
+def seen_since(noun: str) -> Decorator:
     """``--seen-since``."""
-    return click.option("--seen-since", "seen_since", type=Moment(), help=what)
+    help_ = f"Only {noun} with a record of this time or later: 15m, now-1h, or RFC 3339."
+    return click.option("--seen-since", "seen_since", type=TimeType(), help=help_)
 
 
 def time_range() -> Decorator:
     """``--since`` and ``--until``."""
-    since = "Oldest time: 15m, 1h, 7d ago, now-2h, or 2025-07-18T20:42:34Z; UTC without a zone."
+    since = "Oldest time: 15m, 1h or 7d ago, now-2h, or 2025-07-18T20:42:34Z; UTC without a zone."
     return _all(
-        click.option("--since", "start_time", type=Moment(), help=since),
-        click.option("--until", "end_time", type=Moment(end=True), help="Newest time, likewise."),
+        click.option("--since", "start_time", type=TimeType(), help=since),
+        click.option(
+            "--until",
+            "end_time",
+            type=TimeType(end=True),
+            help="Newest time, written in the same way.",
+        ),
     )
 
 
-def aggregate(what: str, names: Sequence[str] = AGGREGATES) -> Decorator:
+def aggregate(help_: str, names: Sequence[str] = AGGREGATES) -> Decorator:
     """``--agg``."""
-    return click.option("--agg", type=click.Choice(names), help=what)
+    return click.option("--agg", type=click.Choice(names), help=help_)
 
 
-def order(what: str) -> Decorator:
+def order(help_: str) -> Decorator:
     """``--order``."""
-    return click.option("--order", type=click.Choice(("asc", "desc")), help=what)
+    return click.option("--order", type=click.Choice(("asc", "desc")), help=help_)
 
 
 def records() -> Decorator:
-    """Which records, in which order, and whether as they are or by step."""
+    """Which records, in which order, and whether one by one or one for each step."""
     return _all(
         metric_filter(),
         gpu_filters(),
@@ -128,19 +136,28 @@ def records() -> Decorator:
         click.option(
             "--step", metavar="SPAN", help="One record for each span of time: 30s, 5m, 1h or 1d."
         ),
-        aggregate("Its value, of the records in a span. Default: avg."),
+        aggregate("How the records of a span make its value. Default: avg."),
         click.option(
             "--fill",
             type=click.Choice(("null",)),
-            help="A record without a value for each span without records.",
+            help="Also a record, without a value, for each span without records.",
         ),
         click.option(
             "--group-by",
             "group_by",
             multiple=True,
             metavar="LABEL",
-            help=f"One record a span for all GPUs of a {_GROUPS} or metric; repeated, or with "
-            "commas between.",
+            help=f"One record for each span and {_GROUPS} or metric; "
+            "repeat it, or use commas, for several.",
         ),
         order("Newest (desc) or oldest (asc) first. Default: desc."),
     )
+
+
+def flags() -> dict[str, str]:
+    """The flag, or the name of the argument, of each parameter of the command that runs."""
+    parameters = click.get_current_context().command.params
+    return {
+        str(each.name): each.opts[0] if isinstance(each, click.Option) else str(each.name)
+        for each in parameters
+    }

@@ -1,8 +1,8 @@
-"""CSV that a spreadsheet may open: no cell of it is run as a formula.
+"""CSV that is safe in a spreadsheet: it runs no cell as a formula.
 
 A spreadsheet takes a cell that begins with ``= + - @``, a tab or a carriage return for a formula,
-which may start programs or send the sheet elsewhere. Such a cell gets an apostrophe before it;
-numbers stay as they are.
+which may start programs or send the sheet elsewhere. Such a cell gets an apostrophe in front;
+numbers do not change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _META = "gputel.csv_safe"
 
 
 def csv_safe_option() -> click.Option:
-    """``--csv-safe``, which ``is_requested`` tells of."""
+    """``--csv-safe``; ``is_requested`` returns its value."""
 
     def note(context: click.Context, _option: click.Parameter, value: bool) -> None:
         context.meta[_META] = value
@@ -36,13 +36,13 @@ def csv_safe_option() -> click.Option:
 
 
 def is_requested() -> bool:
-    """Whether the command that runs was given ``--csv-safe``."""
+    """Whether the command that runs has ``--csv-safe``."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(_META))
 
 
 def safe_cells(cells: Iterable[object]) -> list[object]:
-    """The cells of a row, as texts where they are not to be run."""
+    """The cells of a row, with an apostrophe before each that would be a formula."""
     return [f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell for cell in cells]
 
 
@@ -51,14 +51,14 @@ def _is_formula(cell: str) -> bool:
 
 
 def safe_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The rows of a CSV that comes in pieces, each as soon as it is whole."""
+    """The rows of a CSV that comes in pieces, each as soon as it is complete."""
     for row in csv.reader(_lines(pieces)):
         yield _row(safe_cells(row))
 
 
 def _row(cells: Sequence[object]) -> bytes:
     text = io.StringIO()
-    csv.writer(text).writerow(cells)  # whose line end has it quote a CR as well as a LF
+    csv.writer(text).writerow(cells)  # its own line end makes it quote a CR as well as an LF
     return text.getvalue().removesuffix("\r\n").encode() + b"\n"
 
 

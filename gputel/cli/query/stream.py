@@ -18,39 +18,32 @@ from gputel.cli.ask.events import Events
 from gputel.cli.query import options
 from gputel.cli.query.ask import in_flags
 from gputel.cli.query.safe_csv import is_requested, safe_cells
-from gputel.cli.terminal import printable_csv, shown_bytes, tell
+from gputel.cli.terminal import print_notice, printable_csv, terminal_bytes
 from gputel.printable import printable
 
 FORMATS = ("table", "ndjson", "csv")
 
-_WIDE_METRIC, _WIDE_VALUE, _WIDE_PLACE = 32, 12, 24
-_WIDE_LINE = 133
+_METRIC_WIDTH, _VALUE_WIDTH, _GPU_WIDTH = 32, 12, 24
+_LINE_WIDTH = 133  # with a uuid
 
 
 @click.command("stream")
 @options.metric_filter()
 @options.gpu_filters()
-@click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="End after N records. Default: never."
-)
+@options.limit("End after N records. Default: never.")
 @options.api_url()
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(FORMATS),
-    help="Shape of the records. Default: table on a terminal, ndjson otherwise.",
-)
-def stream_command(api_url: str, format_: str | None, limit: int | None, **wanted: Any) -> None:
-    """Follow records as they land, of all GPUs or of those that the filters leave; Ctrl-C ends it.
+@options.format_("Format of the records. Default: table on a terminal, ndjson otherwise.", FORMATS)
+def stream_command(api_url: str, format_: str | None, limit: int | None, **filters: Any) -> None:
+    """Follow records as they land, of all GPUs or those that the filters select; Ctrl-C ends it.
 
-    A connection that is lost is made again, and goes on where it was.
+    If the connection is lost, it connects again and goes on with the next record.
     """
     shape = format_ or ("table" if sys.stdout.isatty() else "ndjson")
     with in_flags():
-        records = _records(Events(api_url, ("api", "v1", "stream"), wanted))
+        records = _records(Events(api_url, ("api", "v1", "stream"), filters))
         try:
             _WRITERS[shape](islice(records, limit))
-        except BrokenPipeError:  # as of `| head`
+        except BrokenPipeError:  # `| head` has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -67,18 +60,18 @@ def _records(events: Events) -> Iterator[bytes]:
 
 def _warn(message: str) -> None:
     sys.stdout.flush()
-    tell(message)
+    print_notice(message)
 
 
 def _ndjson(records: Iterator[bytes]) -> None:
     out = sys.stdout.buffer
-    for line in shown_bytes((record + b"\n" for record in records), out, "ndjson"):
+    for line in terminal_bytes((record + b"\n" for record in records), out, "ndjson"):
         out.write(line)
         out.flush()
 
 
 class _Escaping:
-    """A terminal that gets escapes for what is not printable."""
+    """A terminal that gets escapes for characters that are not printable."""
 
     def __init__(self, terminal: TextIO) -> None:
         self._terminal = terminal
@@ -99,18 +92,18 @@ def _csv(records: Iterator[bytes]) -> None:
 
 
 def _table(records: Iterator[bytes]) -> None:
-    """A line a record, its columns as wide as most need; a narrow terminal gets no uuid."""
+    """A line for each record, with fixed columns; a narrow terminal gets no uuid."""
     from rich.text import Text
 
     console = table.console()
-    has_room = console.width >= _WIDE_LINE
+    has_room = console.width >= _LINE_WIDTH
     for record in map(json.loads, records):
         name, host = printable(record["metric_name"]), printable(record["hostname"])
         line = Text.assemble(
             (table.second(record["timestamp"]), "dim"),
-            f"  {name:<{_WIDE_METRIC}}",
-            (f"  {table.cell(record['value']):>{_WIDE_VALUE}}", "bold"),
-            f"  {host}/{printable(str(record['gpu_id']))}".ljust(_WIDE_PLACE),
+            f"  {name:<{_METRIC_WIDTH}}",
+            (f"  {table.cell(record['value']):>{_VALUE_WIDTH}}", "bold"),
+            f"  {host}/{printable(str(record['gpu_id']))}".ljust(_GPU_WIDTH),
             (f"  {printable(record['uuid'])}" if has_room else "", "cyan"),
         )
         console.print(line, soft_wrap=True)

@@ -10,13 +10,13 @@ from gputel.cli.ask import table
 from gputel.cli.ask.table import Column
 from gputel.cli.query import completion as query_completion
 from gputel.cli.query import options
-from gputel.cli.query.ask import Question
-from gputel.cli.terminal import say
+from gputel.cli.query.ask import Query
+from gputel.cli.terminal import echo
 
 _COLUMNS = (
     table.METRIC,
     Column("rank", "rank", right=True, style="dim"),
-    Column("uuid", "uuid", whole=True, style="cyan"),
+    Column("uuid", "uuid", unbroken=True, style="cyan"),
     table.HOSTNAME,
     table.VALUE,
     table.MODEL,
@@ -25,23 +25,23 @@ _COLUMNS = (
 
 @click.command("top")
 @click.argument("metric", metavar="METRIC", shell_complete=query_completion.metrics)
-@click.option("--by", type=click.Choice(("gpu", "host")), help="What is ranked. Default: gpu.")
+@click.option("--by", type=click.Choice(("gpu", "host")), help="What to rank. Default: gpu.")
 @click.option("--n", "n", type=click.IntRange(1, 1000), help="How many. Default: 10.")
 @options.aggregate(
-    "What is compared, of all records in the time. Default: avg.",
+    "How the records of the time make the value to compare. Default: avg.",
     [name for name in options.AGGREGATES if name != "last"],
 )
 @options.order("Largest (desc) or smallest (asc) first. Default: desc.")
 @options.time_range()
 @options.gpu_filters()
 @options.common()
-def top_command(api_url: str, format_: str | None, **wanted: Any) -> None:
+def top_command(api_url: str, format_: str | None, **parameters: Any) -> None:
     """Rank GPUs or hosts by METRIC, in the last hour unless --since says otherwise."""
-    Question(api_url, ("telemetry", "top"), wanted).print(format_, _show)
+    Query(api_url, ("telemetry", "top"), parameters).print(format_, _show)
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
     if not rows:
-        say("no records in the last hour or the time given: widen --since, e.g. --since 7d")
+        echo("no records in the last hour or in this time: widen --since, such as --since 7d")
         return
     table.write_table(rows, _COLUMNS)

@@ -1,4 +1,4 @@
-"""The GPU that a command is given: by its uuid, or by as much of its beginning as is enough."""
+"""The GPU that an argument names by its uuid or by the beginning of its uuid."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from gputel.errors import ApiError, UsageError
 _NAMED = 3
 
 
-def whole_uuid(api_url: str, begun: str) -> str:
-    """The uuid of the one GPU whose uuid begins like this.
+def complete_uuid(api_url: str, prefix: str) -> str:
+    """The uuid of the only GPU whose uuid begins with ``prefix``, by the API.
 
-    Gives back what is a uuid already, and what no uuid begins with. Asks the API; raises ApiError
-    where that does not answer, and where several GPUs are meant.
+    Returns the prefix itself if it is a uuid, or if no uuid begins with it. Raises ApiError if the
+    API does not answer, or if several uuids begin with it.
     """
-    if not begun:
-        raise UsageError("UUID: is empty; `gputel query gpus` lists those that there are")
+    if not prefix:
+        raise UsageError("UUID: is empty; `gputel query gpus` lists the uuids")
     with in_flags():
-        gpus = api_client.rows(api_url, ("api", "v1", "gpus"), {"uuid": begun})
+        gpus = api_client.rows(api_url, ("api", "v1", "gpus"), {"uuid": prefix})
     uuids = [str(gpu["uuid"]) for gpu in gpus]
-    if begun in uuids or not uuids:
-        return begun
+    if prefix in uuids or not uuids:
+        return prefix
     if len(uuids) > 1:
         raise ApiError(
-            f"the uuids of {len(uuids)} GPUs begin with {begun!r}: {_some(uuids)}; write more of it"
+            f"the uuids of {len(uuids)} GPUs begin with {prefix!r}: {_some(uuids)}; write more of "
+            "it"
         )
     return uuids[0]
 

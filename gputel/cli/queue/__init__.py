@@ -1,1 +1,1 @@
-"""``gputel queue``: look into a broker's queues, and act on them."""
+"""``gputel queue``: inspect and change the queues of a broker."""

@@ -1,4 +1,4 @@
-"""``gputel queue``: look into a broker's queues, and act on them."""
+"""``gputel queue``: inspect and change the queues of a broker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gputel.cli.ask.broker import Broker, BrokerGroup
 from gputel.cli.queue.names import declare_queue, delete_queue, list_queues
 from gputel.cli.queue.stats import stats_table
 from gputel.cli.queue.verify import verify_command
-from gputel.cli.terminal import console, say_json
+from gputel.cli.terminal import console, echo_json
 from gputel.config.resolve import resolve
 
 
@@ -20,7 +20,7 @@ from gputel.config.resolve import resolve
 @click.option("--queue", default="default", help="Name of the queue.  [default: default]")
 @click.pass_context
 def queue(context: click.Context, broker_url: str | None, queue: str) -> None:
-    """Look into a broker's queues, and act on them."""
+    """Inspect and change the queues of a broker."""
     settings = resolve({"broker_url": broker_url}).settings
     context.obj = Broker(settings.broker_url, queue)
 
@@ -28,13 +28,13 @@ def queue(context: click.Context, broker_url: str | None, queue: str) -> None:
 @queue.command("stats")
 @click.pass_obj
 def stats_command(broker: Broker) -> None:
-    """Show what the queue holds, its bounds, what it has counted and timed."""
+    """Show the messages of the queue, its limits, its counters and its times."""
     stats = broker.ask("/stats")
     screen = console()
     if screen.is_terminal:
         screen.print(stats_table(stats))
     else:
-        say_json(stats)
+        echo_json(stats)
 
 
 @queue.command("peek")
@@ -43,9 +43,9 @@ def stats_command(broker: Broker) -> None:
               help="Leave out larger payloads.")  # fmt: skip
 @click.pass_obj
 def peek_command(broker: Broker, most: int, max_payload_bytes: int) -> None:
-    """Print the messages that are next, one JSON object a line, and leave them where they are."""
+    """Print the next messages, one JSON object on each line, without consuming them."""
     for message in broker.ask("/peek", max=most, max_payload_bytes=max_payload_bytes):
-        say_json(message)
+        echo_json(message)
 
 
 @queue.command("publish")
@@ -54,22 +54,24 @@ def peek_command(broker: Broker, most: int, max_payload_bytes: int) -> None:
 @click.option("--key", default="", help="Key of the message.")
 @click.pass_obj
 def publish_command(broker: Broker, payload: str | None, id_: str | None, key: str) -> None:
-    """Publish PAYLOAD, or (also as -) what comes on standard input, as one message."""
+    """Publish one message: PAYLOAD, or standard input if PAYLOAD is - or left out."""
     text = sys.stdin.read() if payload in (None, "-") else payload
     message = {"payload": text, "key": key} | ({"id": id_} if id_ else {})
-    say_json(broker.ask("/publish", message))
+    echo_json(broker.ask("/publish", message))
 
 
 @queue.command("consume")
 @click.option("--max", "most", type=click.IntRange(1, 10_000), default=1, show_default=True)
 @click.option("--wait-s", type=click.FloatRange(0, 20), default=0, show_default=True,
               help="Seconds to wait for the first message.")  # fmt: skip
-@click.option("--no-ack", is_flag=True, help="Leave the messages: they come again.")
+@click.option(
+    "--no-ack", is_flag=True, help="Do not ack the messages: they will be delivered again."
+)
 @click.pass_obj
 def consume_command(broker: Broker, most: int, wait_s: float, no_ack: bool) -> None:
-    """Print messages, one JSON object a line, and ack each after it was printed."""
+    """Print messages, one JSON object on each line, and ack each after it is printed."""
     for message in broker.ask("/consume", "", max=most, wait_s=wait_s):
-        say_json(message)
+        echo_json(message)
         if not no_ack:
             broker.ask("/ack", {"id": message["id"], "lease": message["lease"]})
 
@@ -78,13 +80,13 @@ def consume_command(broker: Broker, most: int, wait_s: float, no_ack: bool) -> N
 @click.pass_obj
 def drain_command(broker: Broker) -> None:
     """Refuse publishes from now on, and let consumers empty the broker's queues."""
-    say_json(broker.request("POST", "/admin/drain"))
+    echo_json(broker.request("POST", "/admin/drain"))
 
 
 @queue.group("dead-letters", cls=BrokerGroup, invoke_without_command=True)
 @click.pass_context
 def dead_letters(context: click.Context) -> None:
-    """Messages that failed for good: list (if nothing is said), show, replay, purge."""
+    """Messages that failed for good: list (the default), show, replay, purge."""
     if context.invoked_subcommand is None:
         context.invoke(list_command)
 
@@ -94,24 +96,24 @@ def dead_letters(context: click.Context) -> None:
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
 @click.pass_obj
 def list_command(broker: Broker, offset: int, limit: int) -> None:
-    """Print dead letters, oldest first, one JSON object a line."""
+    """Print dead letters, oldest first, one JSON object on each line."""
     for letter in broker.ask("/dead-letters", offset=offset, limit=limit)["dead_letters"]:
-        say_json(letter)
+        echo_json(letter)
 
 
 @dead_letters.command("show")
 @click.argument("id_", metavar="ID")
 @click.pass_obj
 def show_command(broker: Broker, id_: str) -> None:
-    """Print one dead letter whole, with its payload and its history."""
-    say_json(broker.ask(f"/dead-letters/{quote(id_)}"), indent=2)
+    """Print one dead letter with its payload and its history."""
+    echo_json(broker.ask(f"/dead-letters/{quote(id_)}"), indent=2)
 
 
 def _act(broker: Broker, action: str, ids: tuple[str, ...], every: bool) -> None:
     if bool(ids) == every:
-        raise click.UsageError("name the dead letters by ID, or say --all")
+        raise click.UsageError("name the dead letters by ID, or give --all")
     body = {"all": True} if every else {"ids": list(ids)}
-    say_json(broker.ask(f"/dead-letters/{action}", body))
+    echo_json(broker.ask(f"/dead-letters/{action}", body))
 
 
 @dead_letters.command("replay")
@@ -119,7 +121,7 @@ def _act(broker: Broker, action: str, ids: tuple[str, ...], every: bool) -> None
 @click.option("--all", "every", is_flag=True, help="All of them.")
 @click.pass_obj
 def replay_command(broker: Broker, ids: tuple[str, ...], every: bool) -> None:
-    """Make dead letters ready again, behind all others."""
+    """Make dead letters ready again, behind all other messages."""
     _act(broker, "replay", ids, every)
 
 
@@ -128,7 +130,7 @@ def replay_command(broker: Broker, ids: tuple[str, ...], every: bool) -> None:
 @click.option("--all", "every", is_flag=True, help="All of them.")
 @click.pass_obj
 def purge_command(broker: Broker, ids: tuple[str, ...], every: bool) -> None:
-    """Drop dead letters for good."""
+    """Drop dead letters."""
     _act(broker, "purge", ids, every)
 
 

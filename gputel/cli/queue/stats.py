@@ -8,8 +8,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from gputel.units import size, span
+
 Stats = Mapping[str, Any]
-Row = tuple[str, str, str]
+StatsRow = tuple[str, str, str]
 
 _COUNTED = {
     "published": "duplicates",
@@ -21,11 +23,10 @@ _COUNTED = {
     "dead_lettered": "replayed",
     "purged": "",
 }
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 def stats_table(stats: Stats) -> Table:
-    """What ``GET /stats`` answered, in sections."""
+    """The answer of ``GET /stats``, in sections."""
     traits = [
         *(["keys in order"] if stats["ordered_keys"] else []),
         *(["closed: it takes no messages"] if stats["closed"] else []),
@@ -35,7 +36,7 @@ def stats_table(stats: Stats) -> Table:
         table.add_column(justify=justify)
     table.add_row(Text(f"queue {stats['queue']}", "bold"), "", Text(", ".join(traits), "bold"))
     sections = {
-        "holds": _held(stats),
+        "holds": _holds(stats),
         "waiting now": _waiting(stats),
         "counted so far": _counted(stats),
         "times": _times(stats),
@@ -50,18 +51,18 @@ def stats_table(stats: Stats) -> Table:
     return table
 
 
-def _held(stats: Stats) -> Iterator[Row]:
+def _holds(stats: Stats) -> Iterator[StatsRow]:
     blocked = f"{stats['blocked']:,} behind others of their key" if stats["blocked"] else ""
-    oldest = f"the next is {seconds(stats['oldest_ready_s'])} old" if stats["ready"] else ""
+    oldest = f"the next is {span(stats['oldest_ready_s'])} old" if stats["ready"] else ""
     yield "ready", f"{stats['ready']:,}", ", ".join(filter(None, (oldest, blocked)))
     yield "delayed", f"{stats['delayed']:,}", ""
     yield "in flight", f"{stats['in_flight']:,}", ""
     yield "dead letters", f"{stats['dead']:,}", ""
-    held = sum(stats[state] for state in ("ready", "delayed", "in_flight", "dead"))
+    messages = sum(stats[state] for state in ("ready", "delayed", "in_flight", "dead"))
     most, most_bytes = stats["max_messages"], stats["max_bytes"]
-    yield "messages", f"{held:,}", f"of {most:,}, {held / most:.1%}"
+    yield "messages", f"{messages:,}", f"of {most:,}, {messages / most:.1%}"
     yield "size", size(stats["bytes"]), f"of {size(most_bytes)}, {stats['bytes'] / most_bytes:.1%}"
-    if (broker := stats.get("broker")) is not None:  # an earlier broker tells nothing of it
+    if (broker := stats.get("broker")) is not None:  # an earlier broker does not have it
         share = broker["bytes"] / broker["max_bytes"]
         yield (
             "size of all queues",
@@ -70,44 +71,28 @@ def _held(stats: Stats) -> Iterator[Row]:
         )
 
 
-def _waiting(stats: Stats) -> Iterator[Row]:
+def _waiting(stats: Stats) -> Iterator[StatsRow]:
     yield "publishes", f"{stats['waiting_publishers']:,}", "for room"
     yield "consumes", f"{stats['waiting_consumers']:,}", "for a message"
 
 
-def _counted(stats: Stats) -> Iterator[Row]:
+def _counted(stats: Stats) -> Iterator[StatsRow]:
     for name, beside in _COUNTED.items():
         note = f"{stats[beside]:,} {beside}" if beside and stats[beside] else ""
         yield name.replace("_", " "), f"{stats[name]:,}", note
 
 
-def _times(stats: Stats) -> Iterator[Row]:
+def _times(stats: Stats) -> Iterator[StatsRow]:
     for name, what in (("wait_s", "until delivered"), ("work_s", "until acked")):
         timed = stats[name]
         if timed["count"]:
-            half, most = seconds(timed["p50"]), seconds(timed["p99"])
-            yield what, seconds(timed["mean"]), f"on average; half below {half}, 99% below {most}"
+            half, most = span(timed["p50"]), span(timed["p99"])
+            yield what, span(timed["mean"]), f"on average; half below {half}, 99% below {most}"
 
 
-def _journal(journal: Stats | None) -> Iterator[Row]:
+def _journal(journal: Stats | None) -> Iterator[StatsRow]:
     if journal is None:
         return
     state = "BROKEN: nothing is confirmed; see the broker's log" if journal["broken"] else ""
     yield "on disk", size(journal["bytes"]), f"in {journal['segments']:,} segments"
-    yield "of it in use", size(journal["live_bytes"]), state
-
-
-def size(count: float) -> str:
-    """Bytes in the unit that suits them."""
-    unit = 0
-    while count >= 1024 and unit < len(_UNITS) - 1:
-        count, unit = count / 1024, unit + 1
-    return f"{count:,.1f} {_UNITS[unit]}" if unit else f"{count:,.0f} bytes"
-
-
-def seconds(count: float) -> str:
-    """Seconds in the unit that suits them."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        if count >= length:
-            return f"{count / length:.3g} {unit}"
-    return f"{count * 1000:.3g} ms"
+    yield "in use", size(journal["live_bytes"]), state

@@ -1,4 +1,4 @@
-"""``gputel queue verify``: whether a broker's journal is sound, read without a broker."""
+"""``gputel queue verify``: check a broker's journal without a broker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gputel.broker.durable.declarations import BadDeclarations, Declarations
-from gputel.cli.terminal import say
+from gputel.cli.terminal import echo
 from gputel.errors import UsageError
 from gputel.mq.journal.files import lock_directory, segments_in
 from gputel.mq.journal.recovery import Recovery, recover
@@ -18,7 +18,7 @@ from gputel.mq.journal.recovery import Recovery, recover
 @click.command("verify")
 @click.argument("directory", type=click.Path(path_type=Path))
 def verify_command(directory: Path) -> None:
-    """Check the journal in DIRECTORY, which no broker may be using. Exits 1 when it is damaged."""
+    """Check the journal in DIRECTORY, which no broker may use now. Exit code 1 if it is damaged."""
     if not directory.is_dir() or not segments_in(directory):
         raise UsageError(f"{directory} holds no journal")
     lock = lock_directory(directory)
@@ -42,13 +42,13 @@ def _declared(directory: Path, damage: list[str]) -> str:
 
 
 def _show(recovered: Recovery, declared: str, damage: list[str]) -> None:
-    dead = sum(found.stored.dead for found in recovered.live.values())
-    say(f"segments   {len(recovered.segments)}")
-    say(f"records    {recovered.records}")
-    say(f"messages   {len(recovered.live)}, of them {dead} dead letters")
-    say(f"declared   {declared} queues")
+    dead = sum(message.stored.dead for message in recovered.live.values())
+    echo(f"segments   {len(recovered.segments)}")
+    echo(f"records    {recovered.records}")
+    echo(f"messages   {len(recovered.live)}, of them {dead} dead letters")
+    echo(f"declared   {declared} queues")
     for torn in recovered.torn:
-        say(f"torn end   {torn}, as a broker leaves it that ends while it writes")
+        echo(f"torn end   {torn}, as a broker leaves it when it ends while it writes")
     for damaged in damage:
-        say(f"DAMAGE     {damaged}", err=True)
-    say("damaged" if damage else "sound")
+        echo(f"DAMAGE     {damaged}", err=True)
+    echo("damaged" if damage else "sound")

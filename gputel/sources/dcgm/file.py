@@ -13,11 +13,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from gputel.sources.bytes.open import open_bytes
-from gputel.sources.bytes.stream import ByteStream
 from gputel.sources.dcgm.chunk import Reject, SourceChunk, concatenate, excerpt, stamp
-from gputel.sources.dcgm.header import read_header
 from gputel.sources.dcgm.lines import LineReader, Piece, count_lines
+from gputel.sources.dcgm.open import OpenCsv, open_csv
 from gputel.sources.dcgm.piece import PieceParser
 
 __all__ = ["DcgmCsv", "Reject", "SourceChunk"]
@@ -32,39 +30,34 @@ class DcgmCsv:
     """
 
     def __init__(
-        self,
-        path: Path,
-        timestamps: str,
-        clock_ns: Callable[[], int] = time.time_ns,
-        stream: ByteStream | None = None,
+        self, file: OpenCsv, timestamps: str, clock_ns: Callable[[], int] = time.time_ns
     ) -> None:
-        """Use ``open``, which says what it does."""
-        self.path = path
-        self.name = path.name
+        self.path = file.path
+        self.name = file.path.name
         self._own_times = timestamps == "source"
         self._clock_ns = clock_ns
         self._last_us = 0
         self._rows: int | None = None
-        self._stream = stream or open_bytes(path)
-        self._layout, self._data_offset = read_header(self._stream, path)
+        self._stream = file.stream
+        self._layout, self._data_offset = file.layout, file.data_offset
         self._lines = LineReader(self._stream, self._data_offset)
         self._parser = PieceParser(self._layout)
         self.fingerprint = self._stream.fingerprint()
 
     @classmethod
     def open(
-        cls,
-        path: Path,
-        timestamps: str,
-        clock_ns: Callable[[], int] = time.time_ns,
-        descriptor: int | None = None,
+        cls, path: Path, timestamps: str, clock_ns: Callable[[], int] = time.time_ns
     ) -> DcgmCsv:
         """Open a file and check its header; raises SourceError naming it and what to do.
 
-        A file with a header and no rows is valid, see ``is_empty``. One that is open already, and
-        maybe has no name, is given by its ``descriptor``, which stays the caller's.
+        A file with a header and no rows is valid, see ``is_empty``.
         """
-        return cls(path, timestamps, clock_ns, open_bytes(path, descriptor))
+        return cls(open_csv(path), timestamps, clock_ns)
+
+    @property
+    def stream_id(self) -> str:
+        """The default name of its stream: the same for the same content, wherever it lies."""
+        return f"csv-{self.fingerprint[:16]}"
 
     @property
     def is_empty(self) -> bool:

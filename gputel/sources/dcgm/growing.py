@@ -14,6 +14,7 @@ from gputel.sources.dcgm.chunk import SourceChunk
 from gputel.sources.dcgm.file import DcgmCsv
 from gputel.sources.dcgm.header import HEADER_LIMIT
 from gputel.sources.dcgm.lines import LINE_LIMIT, count_lines
+from gputel.sources.dcgm.open import OpenCsv
 
 _BLOCK_BYTES = 64 * 1024
 
@@ -66,18 +67,22 @@ class GrowingCsv(DcgmCsv):
     grows and when it is renamed.
     """
 
-    def __init__(self, path: Path, timestamps: str) -> None:
+    def __init__(self, bytes_: GrowingBytes, timestamps: str) -> None:
         """Use ``open_growing``."""
-        bytes_ = GrowingBytes.open(path)
         bytes_.size = 0
         bytes_.look()
-        super().__init__(path, timestamps, stream=bytes_)
+        super().__init__(OpenCsv.of(bytes_.path, bytes_), timestamps)
         self._bytes = bytes_
         self._head = bytes_.read_at(0, _head_size(bytes_) or 0)
         self._counted_to, self._counted = self._data_offset, 0
         self.fingerprint = _digest(b"head", self._head)
         inode = os.fstat(bytes_.fileno()).st_ino
-        self.stream_id = f"tail-{_digest(self._head, b'%d' % inode)[:16]}"
+        self._stream_id = f"tail-{_digest(self._head, b'%d' % inode)[:16]}"
+
+    @property
+    def stream_id(self) -> str:
+        """The same while the file grows, and after it was renamed."""
+        return self._stream_id
 
     def rows_ready(self) -> int:
         """All rows whose lines are whole now; scans what was added since the last look."""
@@ -115,17 +120,15 @@ def open_growing(path: Path, timestamps: str) -> GrowingCsv | None:
     """
     if not path.exists():
         return None
-    bytes_ = PlainBytes.open(path)
-    try:
-        if _head_size(bytes_) is None:
-            return None
-    finally:
+    bytes_ = GrowingBytes.open(path)
+    if _head_size(bytes_) is None:
         bytes_.close()
-    stream = open_bytes(path)
+        return None
+    stream = open_bytes(path, bytes_.fileno())
     stream.close()
     if not isinstance(stream, PlainBytes):
         raise SourceError(f"{path}: is compressed; only a plain CSV can be followed")
-    return GrowingCsv(path, timestamps)
+    return GrowingCsv(bytes_, timestamps)
 
 
 def _head_size(bytes_: PlainBytes) -> int | None:

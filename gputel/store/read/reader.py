@@ -23,7 +23,6 @@ EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
 _BUSY_WAIT_S = 10.0
 _LEFT_SESSIONS = 2
-_ALIVE = "SELECT 1"
 
 Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy
 
@@ -43,15 +42,6 @@ class Reader:
         # else shares the pool: the keys of pushes, readiness, a collector in the same process.
         self._streams = asyncio.Semaphore(max(1, pool.get_max_size() // 2))
         self._sessions = asyncio.Semaphore(max(1, pool.get_max_size() - _LEFT_SESSIONS))
-
-    async def check(self) -> str | None:
-        """None when Postgres answers, else what is wrong: a readiness check."""
-        try:
-            async with store_errors():
-                await self._pool.fetchval(_ALIVE)
-        except Exception as error:
-            return str(error)
-        return None
 
     async def gpus(
         self,

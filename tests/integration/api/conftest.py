@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -13,7 +14,7 @@ import pytest
 
 from gputel.api.server import serve
 from gputel.config.settings import ApiSettings, PostgresSettings
-from gputel.store.pool import close_pool, open_pool
+from gputel.store.pool import close_pool, open_pool, problem_of
 from gputel.store.read.reader import Reader
 from gputel.store.write.writer import Arrival, Writer
 from gputel.web.health import Health
@@ -46,7 +47,9 @@ async def wire(dsn: str) -> AsyncIterator[Wire]:
 async def wired_api(wire: Wire) -> AsyncIterator[Listener]:
     """An API whose way to Postgres can be cut."""
     pool = await open_pool(wire.dsn, PostgresSettings())
-    async with serve(ApiSettings(api_port=0), "127.0.0.1", Reader(pool), Health()) as listener:
+    health = Health()
+    health.add("postgres", partial(problem_of, pool))
+    async with serve(ApiSettings(api_port=0), "127.0.0.1", Reader(pool), health) as listener:
         yield listener
     await close_pool(pool)
 

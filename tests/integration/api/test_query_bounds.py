@@ -14,6 +14,7 @@ import pytest
 from gputel.api.prometheus.endpoints import MOST_SELECTORS
 from gputel.api.server import serve
 from gputel.config.settings import MIB, ApiSettings
+from gputel.store.pool import problem_of
 from gputel.store.read.reader import Reader
 from gputel.threads import EVALUATION, PUSHES, READING, Threads
 from gputel.web.health import Health
@@ -152,7 +153,7 @@ async def test_reads_leave_sessions_to_others_that_share_the_pool(pool: asyncpg.
         for _ in range(held):
             await sessions.enter_async_context(reader.session())
         waiting = asyncio.ensure_future(reader.gpu_exists("GPU-a"))
-        assert await reader.check() is None
+        assert await problem_of(pool) is None
         assert await pool.fetchval("SELECT 1") == 1
         assert not waiting.done()
     assert await waiting is False

@@ -131,7 +131,7 @@ async def test_https_of_an_api_without_it_is_told_to_be_so(api: Listener) -> Non
     ended = await gputel(None, "query", "gpus", "--api-url", url)
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith(f"gputel: {url} does not speak HTTPS")
-    assert ended.err.endswith(": ask it by http://\n")
+    assert ended.err.endswith(": use http://\n")
 
 
 async def test_an_api_that_is_away_is_one_clear_line() -> None:
@@ -193,4 +193,4 @@ async def test_an_answer_that_breaks_off_is_an_error(
     await wire.cut()
     _, err = await process.communicate()
     assert process.returncode == 1
-    assert b"broke off its answer, which is not whole" in err
+    assert b"broke off its answer, which is incomplete" in err

@@ -75,7 +75,7 @@ async def test_a_terminal_gets_text_only_where_it_is_asked_for(api: Listener) ->
 @pytest.mark.usefixtures("stored")
 async def test_a_file_that_cannot_be_is_one_clear_line(api: Listener, tmp_path: Path) -> None:
     for name, said in {
-        "fleet.xlsx": "its name does not say the format; end it in one of .json",
+        "fleet.xlsx": "its ending is not a format; use one of .json",
         "fleet": "or give --format",
         "missing/fleet.csv": "cannot be written: No such file or directory",
     }.items():
@@ -105,6 +105,6 @@ async def test_a_transfer_that_breaks_off_leaves_the_file_as_it_was(
     await wire.cut()
     _, err = await process.communicate()
     assert process.returncode == 1
-    assert b"broke off its answer, which is not whole" in err
+    assert b"broke off its answer, which is incomplete" in err
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]

@@ -15,10 +15,10 @@ import pytest
 
 from gputel.api.server import serve
 from gputel.config.settings import ApiSettings
-from gputel.config.values import Duration
 from gputel.store.read.reader import Reader
 from gputel.store.upkeep.maintenance import Maintenance
 from gputel.store.write.writer import Arrival, Writer
+from gputel.times import Duration
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener
 from tests.batches import NOON, batch, labels, steady

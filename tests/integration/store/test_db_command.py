@@ -92,13 +92,13 @@ async def test_maintain_does_all_that_is_left_and_says_what(pool: asyncpg.Pool, 
     assert gputel_db(*words).stdout == (
         "merged 4 blocks of 1 day into 1 (20 samples)\nmade the rollups of 2 hours\n"
     )
-    assert gputel_db(*words).stdout == "nothing is left to do\n"
+    assert gputel_db(*words).stdout == "nothing to do\n"
     since = (datetime.now(UTC) - NOON).days + 2
     kept = ("--retention", f"{since}d", "--rollup-retention", "36500d")
     assert gputel_db(*words, *kept).stdout == f"dropped {(NOON - 20 * DAY).date()}\n"
     assert await fetchval(dsn, "SELECT count(*) FROM telemetry") == 20
     assert await fetchval(dsn, "SELECT count(*) FROM rollup_part") == 2
-    assert gputel_db(*words, *kept[:2]).stdout == "nothing is left to do\n"
+    assert gputel_db(*words, *kept[:2]).stdout == "nothing to do\n"
     assert await fetchval(dsn, "SELECT count(*) FROM rollup_part") == 1
 
 
@@ -129,7 +129,7 @@ async def test_status_tells_days_sizes_and_what_is_to_be_done(pool: asyncpg.Pool
     table = gputel_db(*words).stdout
     assert "2026-03-01 expired" in table
     assert "2 series in" in table
-    assert "rollups take 0 B; 2 hours wait for theirs" in table
+    assert "rollups take 0 bytes; 2 hours wait for their rollups" in table
 
 
 async def test_status_of_a_large_partition_is_told_from_a_part_and_says_so(

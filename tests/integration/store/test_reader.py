@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from gputel.errors import StoreUnavailable
+from gputel.store.pool import problem_of
 from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import Record, Records
 from gputel.store.read.selection import Kind, Matcher, Selection, matching, of_gpu
@@ -46,11 +47,11 @@ async def read(
     return found
 
 
-async def test_an_empty_store_knows_no_gpu(reader: Reader) -> None:
+async def test_an_empty_store_knows_no_gpu(pool: asyncpg.Pool, reader: Reader) -> None:
     assert await reader.gpus() == []
     assert not await reader.gpu_exists("GPU-a")
     assert await read(reader) == []
-    assert await reader.check() is None
+    assert await problem_of(pool) is None
 
 
 async def test_a_gpu_on_which_nothing_has_landed_is_left_out(
@@ -341,7 +342,7 @@ async def test_more_long_reads_than_sessions_are_told_to_come_back(
         await anext(pieces)
     with pytest.raises(StoreUnavailable, match="as many telemetry requests as may run"):
         await read(reader)
-    assert await reader.check() is None
+    assert await problem_of(pool) is None
     for pieces in open_reads:
         await pieces.aclose()
     assert len(await read(reader, limit=1)) == 1
@@ -353,4 +354,4 @@ async def test_a_closed_pool_is_a_store_that_is_away(pool: asyncpg.Pool, reader:
         await reader.gpus()
     with pytest.raises(StoreUnavailable):
         await read(reader)
-    assert "Postgres is away" in (await reader.check() or "")
+    assert "Postgres is away" in (await problem_of(pool) or "")

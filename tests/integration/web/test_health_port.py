@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gputel.config.settings import CommonSettings, Settings
-from gputel.roles.process import Process
+from gputel.roles.process import BrokerAddress, Process, Services
 from gputel.roles.registry import ROLES
 from tests.processes import free_port
 from tests.raw_http import raw_to, request
@@ -11,10 +11,11 @@ from tests.raw_http import raw_to, request
 
 async def test_foreign_names_read_nothing_and_answers_are_not_sniffed() -> None:
     port = free_port()
-    process = Process(Settings(common=CommonSettings(health_port=port)), "http://127.0.0.1:1")
+    process = Process(Settings(common=CommonSettings(health_port=port)))
+    services = Services(BrokerAddress("http://127.0.0.1:1", None))
     start = ROLES["health"].start
     assert start is not None
-    async with start(process), raw_to(port) as raw:
+    async with start(process, services), raw_to(port) as raw:
         for host, status in (("localhost", 200), ("evil.example", 403), ("127.0.0.1", 200)):
             for path in ("/healthz", "/metrics"):
                 data = request(path, method="GET").replace(b"localhost", host.encode())

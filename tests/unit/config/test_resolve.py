@@ -46,7 +46,7 @@ def test_empty_environment_variable_counts_as_not_set():
         ({"broker_url": "http://a:1,b:1"}, {}, ["--broker-url", "'b:1'", "http://"]),
         ({"postgres_dsn": "host=x"}, {}, ["--postgres-dsn", "postgresql://"]),
         ({"data_dir": ""}, {}, ["--data-dir", "empty"]),
-        ({"csv": "~nobody-of-that-name/x"}, {}, ["--csv", "no such home", "whole path"]),
+        ({"csv": "~nobody-of-that-name/x"}, {}, ["--csv", "no such home", "full path"]),
         ({"retention": "30"}, {}, ["--retention", "'30'", "30d, 12h"]),
         ({"retention": "0d"}, {}, ["--retention", "less", "1m"]),
         ({"retention": "36501d"}, {}, ["--retention", "36501d", "more", "36500d"]),

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import pytest
 from rich.console import Console
 
-from gputel.cli.queue.stats import seconds, size, stats_table
+from gputel.cli.queue.stats import stats_table
 
 NAMES = """
 ready blocked delayed in_flight dead bytes waiting_publishers waiting_consumers published duplicates
@@ -66,26 +65,3 @@ def test_times_and_journal_are_told_when_there_are_some() -> None:
 def test_traits_of_a_queue_are_told() -> None:
     text = shown(queue="orders", ordered_keys=True, closed=True)
     assert text.startswith("queue orders keys in order, closed: it takes no messages\n")
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 bytes"), (1023, "1,023 bytes"), (1024, "1.0 KiB"), (5e15, "4,547.5 TiB")],
-)
-def test_sizes_have_the_unit_that_suits_them(count: float, text: str) -> None:
-    assert size(count) == text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 ms"),
-        (0.00025, "0.25 ms"),
-        (1.0, "1 s"),
-        (59.96, "60 s"),
-        (7200, "2 h"),
-        (2e5, "2.31 d"),
-    ],
-)
-def test_times_have_the_unit_that_suits_them(count: float, text: str) -> None:
-    assert seconds(count) == text

@@ -67,5 +67,5 @@ def test_what_is_remembered_of_names_is_bounded() -> None:
 
 @pytest.mark.parametrize("wrong", ["https://gpus.example", "gpus.example:80", "a b", "a/b", "."])
 def test_a_wrong_name_in_the_setting_is_refused_with_how_to_write_it(wrong) -> None:
-    with pytest.raises(ConfigError, match=r"--allowed-hosts: .* is no name: write it like"):
+    with pytest.raises(ConfigError, match=r"--allowed-hosts: .* is not a host name: write it like"):
         resolve({"allowed_hosts": wrong}, {})

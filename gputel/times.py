@@ -1,34 +1,61 @@
-"""Moments in a query: RFC 3339 text, exactly, whatever the number of digits, or relative to now.
+"""Moments and spans of time as text: every parser and the printer that gputel has for them.
 
-Format: https://www.rfc-editor.org/rfc/rfc3339#section-5.6
+A moment is RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6) or relative to now, as
+``now-1h``. A span is ``30d``. Two grammars are elsewhere because others define them: PromQL's
+durations (``1h30m``, in ``promql/syntax/durations.py``), and the timestamps of a CSV, which must be
+exactly those that Arrow reads (``sources/dcgm/classify.py``).
 """
 
 from __future__ import annotations
 
 import re
+import types
 from datetime import UTC, datetime, timedelta
 
-from gputel.config.values import Duration
-
 EXAMPLE = "2025-07-18T20:42:34Z"
-RELATIVE = "^now(-[0-9]{1,8}[dhms])?$"
-"""What a moment relative to the present looks like."""
+SPAN = "[0-9]{1,8}[wdhms]"
+"""What a span looks like: a regular expression."""
+RELATIVE = f"^now(-{SPAN})?$"
+"""What a moment relative to now looks like: a regular expression."""
 
 # A "+" that was not escaped in a query arrives as a space: "20:42:34 02:00".
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+ -])(\d\d):(\d\d))",
     re.ASCII,
 )
+_SPAN = re.compile(SPAN)
 _RELATIVE = re.compile(RELATIVE, re.ASCII)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
-_CYCLE_YEARS, _CYCLE_DAYS = 400, 146_097  # after which the Gregorian calendar repeats itself
+_CYCLE_YEARS, _CYCLE_DAYS = 400, 146_097  # the Gregorian calendar repeats itself after them
+
+
+class Duration(timedelta):
+    """A span of time as people write it: ``2w``, ``30d``, ``12h``, ``90m``, ``45s``."""
+
+    _UNITS = types.MappingProxyType({"d": 86_400, "h": 3_600, "m": 60, "s": 1})
+
+    @classmethod
+    def parse(cls, text: str) -> Duration:
+        """The span that the text names. Raises ValueError, which shows how to write one."""
+        if not _SPAN.fullmatch(text):
+            raise ValueError(f"{text!r} is not a time span like 30d, 12h, 90m or 45s")
+        count, unit = int(text[:-1]), text[-1]
+        return cls(weeks=count) if unit == "w" else cls(seconds=count * cls._UNITS[unit])
+
+    def __str__(self) -> str:
+        seconds = int(self.total_seconds())
+        unit = next(unit for unit, size in self._UNITS.items() if seconds % size == 0)
+        return f"{seconds // self._UNITS[unit]}{unit}"
+
+    def __format__(self, _spec: str) -> str:
+        return str(self)
 
 
 def moment(text: str, *, round_up: bool = False) -> datetime:
-    """``now``, ``now-30m`` and the like (s, m, h, d), or what ``parse`` takes.
+    """The moment in UTC of ``now``, ``now-30m`` (any span), or a text that ``parse`` takes.
 
-    Raises ValueError saying what is wrong and how a right one looks.
+    Raises ValueError, which says what is wrong and shows how to write one.
     """
     if not _RELATIVE.fullmatch(text):
         try:
@@ -40,10 +67,11 @@ def moment(text: str, *, round_up: bool = False) -> datetime:
 
 
 def parse(text: str, *, round_up: bool = False) -> datetime:
-    """The moment in UTC. Digits beyond the microsecond round down, or up for a range's start.
+    """The moment in UTC of an RFC 3339 text.
 
+    Digits beyond the microsecond round down, or up if ``round_up`` (for the start of a range).
     Moments outside Python's calendar (year 0, offsets at its ends) become its first or last one.
-    Raises ValueError saying what is wrong and how a right one looks.
+    Raises ValueError, which says what is wrong and shows how to write one.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
@@ -59,6 +87,11 @@ def parse(text: str, *, round_up: bool = False) -> datetime:
     except ValueError as error:
         raise ValueError(f"{text!r} is no real time: {error}; write it like {EXAMPLE}") from None
     return _add(moment, shift + _fraction(match[7] or "", round_up))
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC as RFC 3339 with ``Z``; microseconds only if they are not zero."""
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _offset(match: re.Match[str]) -> timedelta:

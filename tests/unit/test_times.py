@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gputel.api.shared import times
+from gputel import times
 
 NOON = datetime(2025, 7, 18, 12, 0, 0, tzinfo=UTC)
 
@@ -74,6 +74,7 @@ def test_moments_outside_the_calendar_become_its_ends() -> None:
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_what_python_writes_is_read_back(moment: datetime) -> None:
     assert times.parse(moment.isoformat()) == moment
+    assert times.parse(times.rfc3339(moment)) == moment
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,7 @@ def test_what_python_writes_is_read_back(moment: datetime) -> None:
         ("now-15m", timedelta(minutes=15)),
         ("now-1h", timedelta(hours=1)),
         ("now-7d", timedelta(days=7)),
+        ("now-2w", timedelta(weeks=2)),
     ],
 )
 def test_moments_may_be_relative_to_now(text: str, ago: timedelta) -> None:
@@ -99,3 +101,16 @@ def test_long_before_now_is_the_beginning_of_the_calendar() -> None:
 def test_what_is_no_moment_is_refused_with_both_spellings(text: str) -> None:
     with pytest.raises(ValueError, match="write it like 2025-07-18T20:42:34Z or now-1h"):
         times.moment(text)
+
+
+def test_a_moment_is_written_with_z_and_microseconds_only_where_it_has_some() -> None:
+    assert times.rfc3339(NOON) == "2025-07-18T12:00:00Z"
+    assert times.rfc3339(NOON.replace(microsecond=5)) == "2025-07-18T12:00:00.000005Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [("2w", "14d"), ("48h", "2d"), ("90m", "90m"), ("45s", "45s"), ("0h", "0d")],
+)
+def test_a_span_is_printed_in_the_largest_unit_that_divides_it(text: str, printed: str) -> None:
+    assert str(times.Duration.parse(text)) == printed

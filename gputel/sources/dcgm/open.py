@@ -1,0 +1,39 @@
+"""Open a DCGM CSV and read its header: that is cheap, and enough to refuse a wrong file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gputel.sources.bytes.open import open_bytes
+from gputel.sources.bytes.stream import ByteStream
+from gputel.sources.dcgm.header import Layout, read_header
+
+
+@dataclass(frozen=True)
+class OpenCsv:
+    """A file that is open, its columns, and the offset of its first row."""
+
+    path: Path
+    stream: ByteStream
+    layout: Layout
+    data_offset: int
+
+    @classmethod
+    def of(cls, path: Path, stream: ByteStream) -> OpenCsv:
+        """Read the header from the start of a stream; raises SourceError."""
+        return cls(path, stream, *read_header(stream, path))
+
+
+def open_csv(path: Path, descriptor: int | None = None) -> OpenCsv:
+    """Open a file and read its header; raises SourceError that names it and says what to do.
+
+    ``descriptor`` is of a file that is open already, and maybe has no name: ``path`` is then only
+    its name in errors, and the descriptor stays the caller's.
+    """
+    stream = open_bytes(path, descriptor)
+    try:
+        return OpenCsv.of(path, stream)
+    except BaseException:
+        stream.close()
+        raise
