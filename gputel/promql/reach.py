@@ -1,4 +1,4 @@
-"""Which series an expression reads, and of what time."""
+"""The series that an expression reads, and the time of their samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from gputel.errors import ExpressionFailed
 from gputel.promql.syntax.nodes import (
-    Aggregate,
+    Aggregation,
     Binary,
     Call,
     Edge,
@@ -25,7 +25,7 @@ from gputel.promql.values.bounds import UNLIMITED
 from gputel.promql.values.vector import Int64
 
 LOOKBACK_US = 300_000_000
-"""How old a series' newest sample may be and still be its value: 5 minutes, as in Prometheus."""
+"""The lookback: a sample is a series' value for at most 5 minutes, as in Prometheus."""
 
 DEFAULT_STEP_US = 60_000_000
 """The step of a subquery that names none: 1 minute, Prometheus' interval of evaluation."""
@@ -87,7 +87,7 @@ def resolved(node: Node, start_us: int, end_us: int) -> Node:
         for each in spine:
             left = replace(each, left=left, right=again(each.right))
         return left
-    if isinstance(node, Aggregate):
+    if isinstance(node, Aggregation):
         param = None if node.param is None else again(node.param)
         return replace(node, expr=again(node.expr), param=param)
     return replace(node, expr=again(node.expr)) if isinstance(node, Unary | Paren) else node
@@ -135,6 +135,6 @@ def children(node: Node) -> tuple[Node, ...]:
         return node.args
     if isinstance(node, Binary):
         return (node.left, node.right)
-    if isinstance(node, Aggregate):
+    if isinstance(node, Aggregation):
         return (node.expr,) if node.param is None else (node.param, node.expr)
     return (node.expr,) if isinstance(node, Unary | Paren | Subquery) else ()

@@ -12,7 +12,7 @@ from gputel.api.formats.media import Format
 from gputel.api.formats.rows import encode_rows
 from gputel.api.formats.text import json_values, members, times
 from gputel.model.names import SHOWN_COLUMNS
-from gputel.store.read.known_series import Ordered
+from gputel.store.read.known_series import OrderedSeries
 from gputel.store.read.latest import Newest
 
 _ENCODER = msgspec.json.Encoder()
@@ -41,6 +41,6 @@ def _json(newest: Newest) -> bytes:
 
 
 @lru_cache(_REMEMBERED)
-def _labels(of: Ordered) -> list[bytes]:
+def _labels(of: OrderedSeries) -> list[bytes]:
     """What is the same in all records of each series."""
     return [members(_LABELS, _TEXTS(series)) + b',"value":' for series in of.series]

@@ -11,7 +11,7 @@ from gputel.api.push.answer import MOST_TOLD
 from gputel.api.push.keys import KEY_LENGTH
 from gputel.api.shared.schemas import ErrorSchema, described
 from gputel.model.bounds import LABEL_CHARACTERS, RAW_BYTES
-from gputel.model.names import LABEL_COLUMNS, RAW, Column
+from gputel.model.names import LABEL_COLUMNS, RAW, RecordColumn
 
 _UUID = "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
 _METRIC = "DCGM_FI_DEV_GPU_UTIL"
@@ -19,7 +19,7 @@ _ONE_LINE = r"^[^\u0000\r\n]*$"
 _NOT_BLANK = r"^[^\u0000\r\n]*[^\u0000\r\n\s][^\u0000\r\n]*$"
 
 
-def _required(column: Column) -> fields.String:
+def _required(column: RecordColumn) -> fields.String:
     return fields.String(
         required=True,
         validate=validate.Length(min=1, max=LABEL_CHARACTERS),
@@ -27,7 +27,7 @@ def _required(column: Column) -> fields.String:
     )
 
 
-def _optional(column: Column) -> fields.String:
+def _optional(column: RecordColumn) -> fields.String:
     about, most = column.about, LABEL_CHARACTERS
     if column.name == RAW:
         about, most = f"{about} {RAW_BYTES:,} bytes of UTF-8 at most.", RAW_BYTES
@@ -37,7 +37,7 @@ def _optional(column: Column) -> fields.String:
     )
 
 
-def _csv_alias(column: Column) -> fields.String:
+def _csv_alias(column: RecordColumn) -> fields.String:
     return fields.String(
         validate=validate.Length(max=LABEL_CHARACTERS),
         metadata=described(

@@ -13,7 +13,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from gputel.api.formats.media import Format
 from gputel.api.shared import times
-from gputel.model.names import AFTER_VALUE, BEFORE_VALUE, GPU_COLUMNS, UUID, Column
+from gputel.model.names import AFTER_VALUE, BEFORE_VALUE, GPU_COLUMNS, UUID, RecordColumn
 
 UNKNOWN = "is unknown"
 """What a schema says of a parameter that it does not have."""
@@ -27,7 +27,7 @@ def described(description: str, example: object = None, **more: Any) -> dict[str
     return {"description": description, **given, **more}
 
 
-def label_fields(columns: Iterable[Column]) -> dict[str, fields.String]:
+def label_fields(columns: Iterable[RecordColumn]) -> dict[str, fields.String]:
     """The fields of labels in an answer. A class body adds them to its names by ``locals()``."""
     return {
         column.api: fields.String(

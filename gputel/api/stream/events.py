@@ -10,7 +10,7 @@ from gputel.api.formats.text import NdjsonRecords
 from gputel.api.stream.place import Place
 from gputel.api.stream.subscriber import Delivery, Lag
 from gputel.store.read.records import Records
-from gputel.store.write.landing import Position
+from gputel.store.write.landing import LandingPosition
 
 RETRY = b"retry: 2000\n\n"
 """How long a client that was cut off waits until it comes back, milliseconds."""
@@ -45,7 +45,7 @@ def lag(event: Lag) -> bytes:
     return _named("lag", {"dropped": event.dropped})
 
 
-def heartbeat(position: Position | None) -> bytes:
+def heartbeat(position: LandingPosition | None) -> bytes:
     """Nothing that a client is told of, but perhaps for the id to come back with."""
     known = b"" if position is None else b"id: %b\n" % str(Place(position)).encode()
     return known + b": the stream is alive\n\n"

@@ -17,7 +17,7 @@ from gputel.api.stream.subscriber import Delivery, Gap, Lag, Subscriber
 from gputel.api.stream.tail import TAIL, Tail
 from gputel.errors import GputelError
 from gputel.store.read.selection import Selection
-from gputel.store.write.landing import LandingsGone, Position
+from gputel.store.write.landing import LandingPosition, LandingsGone
 from gputel.web.request_metrics import note_begun
 
 _LAST_EVENT_ID = "Last-Event-ID"
@@ -96,7 +96,7 @@ class _Client:
         """Write, and wait for the client to take it."""
         await write(self._response, data)
 
-    async def replay(self, place: Place, selected: Selection, until: Position) -> None:
+    async def replay(self, place: Place, selected: Selection, until: LandingPosition) -> None:
         """What landed after a place and up to a position; a gap where it is gone."""
         try:
             async with aclosing(self._tail.replay(place, selected, until)) as deliveries:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from gputel.errors import BadRequest
-from gputel.store.write.landing import Position
+from gputel.store.write.landing import LandingPosition
 
 _SNAPSHOT = r"[0-9]{1,19}:[0-9]{1,19}:[0-9,]*"
 _ID = re.compile(rf"([0-9]{{1,15}})\.({_SNAPSHOT})(?:\.({_SNAPSHOT})\.([0-9]{{1,15}}))?")
@@ -20,7 +20,7 @@ class Place:
     ``until`` is a snapshot; counted are the records that the client's filters leave.
     """
 
-    position: Position
+    position: LandingPosition
     until: str | None = None
     passed: int = 0
 
@@ -38,7 +38,7 @@ class Place:
                 f"Last-Event-ID: {text[:100]!r} is no id of an event of this stream; send the last "
                 "one that came, or leave it out"
             )
-        return cls(Position(int(match[1]), match[2]), match[3], int(match[4] or 0))
+        return cls(LandingPosition(int(match[1]), match[2]), match[3], int(match[4] or 0))
 
 
 def _is_snapshot(text: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from gputel.api.stream.place import Place
 from gputel.store.read.records import Records
 from gputel.store.read.selection import Selection
-from gputel.store.write.landing import Position, Window
+from gputel.store.write.landing import LandingPosition, LandingWindow
 from gputel.threads import READING
 
 _MOST_KNOWN = 50_000
@@ -24,7 +24,7 @@ _AT_ONCE = 1000  # series that a thread looks at
 class Batch:
     """Some records of a window, and whether they are the last of it."""
 
-    window: Window
+    window: LandingWindow
     records: Records
     is_last: bool
 
@@ -68,12 +68,12 @@ class Sieve:
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
         self._chosen: dict[int, bool] = {}
-        self._window: Window | None = None
+        self._window: LandingWindow | None = None
         self._passed = 0
 
     def knows(self, records: Records) -> bool:
         """Whether it has met all series of these records."""
-        return not self._selection.matchers or records.series.keys() <= self._chosen.keys()
+        return not self._selection.conditions or records.series.keys() <= self._chosen.keys()
 
     async def learn(self, records: Records) -> None:
         """Meet their series: in a thread, as patterns can take long."""
@@ -98,7 +98,7 @@ class Sieve:
         return Delivery(batch, records, first)
 
     def _select(self, records: Records) -> Records:
-        if not self._selection.matchers:
+        if not self._selection.conditions:
             return records
         chosen = [each for each in records.series if self._chosen[each]]
         return Records(
@@ -113,10 +113,12 @@ class Subscriber:
     landing at that time may be missing.
     """
 
-    def __init__(self, selection: Selection, most: int, start: Position, whole: bool) -> None:
+    def __init__(
+        self, selection: Selection, most: int, start: LandingPosition, whole: bool
+    ) -> None:
         self.start = start
         self.whole = whole
-        self._reached: Position | None = start
+        self._reached: LandingPosition | None = start
         self._sieve = Sieve(selection)
         self.closed = False
         self._most = most
@@ -134,12 +136,12 @@ class Subscriber:
             self._make_room()
         self._news.set()
 
-    def reach(self, position: Position) -> None:
+    def reach(self, position: LandingPosition) -> None:
         """All up to this position has been offered."""
         self._reached = position
 
     @property
-    def position(self) -> Position | None:
+    def position(self) -> LandingPosition | None:
         """Up to where all has been taken; None in the midst of what landed at once."""
         return None if self._items or self._dropped else self._reached
 

@@ -15,10 +15,10 @@ from gputel.api.telemetry.schemas import LABEL_COLUMNS
 from gputel.errors import BadRequest
 from gputel.store.read.reader import EARLIEST, LATEST
 from gputel.store.read.selection import Selection
-from gputel.store.read.telemetry import Asked, telemetry
+from gputel.store.read.telemetry import TelemetryQuery, telemetry
 from gputel.store.read.time_order import Order
 from gputel.store.rollup.buckets import Aggregate
-from gputel.store.rollup.reader import Steps
+from gputel.store.rollup.reader import StepQuery
 from gputel.store.steps.steps import telemetry_by_step
 
 
@@ -36,7 +36,7 @@ async def answer_telemetry(
     groups = wanted.get("group_by")
     if after is not None and len(after.group) != (0 if groups is None else 1 + len(groups)):
         raise BadRequest("cursor: is of a request with another group_by; leave it out")
-    asked = Asked(
+    asked = TelemetryQuery(
         selection,
         wanted.get("start_time", EARLIEST),
         wanted.get("end_time", LATEST),
@@ -63,10 +63,10 @@ async def answer_telemetry(
     )
 
 
-def _steps(wanted: Mapping[str, Any]) -> Steps | None:
+def _steps(wanted: Mapping[str, Any]) -> StepQuery | None:
     if "step" not in wanted:
         return None
     groups = wanted.get("group_by")
     columns = None if groups is None else tuple(LABEL_COLUMNS[name] for name in groups)
     aggregate, fill = wanted.get("agg", Aggregate.AVG), "fill" in wanted
-    return Steps(wanted["step"], aggregate, group_by=columns, fill=fill)
+    return StepQuery(wanted["step"], aggregate, group_by=columns, fill=fill)

@@ -16,7 +16,7 @@ from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.schemas import GpuSchema, RecordSchema, described
 from gputel.api.telemetry.schemas import Agg, Count, Ordered, TimeQuery
 from gputel.store.read.reader import EARLIEST, LATEST, Reader
-from gputel.store.read.telemetry import Asked
+from gputel.store.read.telemetry import TelemetryQuery
 from gputel.store.read.time_order import Order
 from gputel.store.rollup.buckets import Aggregate
 from gputel.store.steps.top import By, Ranked, gpus_called, ranking
@@ -114,7 +114,9 @@ async def _rows(request: web.Request, by: By) -> list[dict[str, Any]]:
     metric: str = wanted["metric"]
     found = await ranking(
         reader,
-        Asked(selection({**wanted, "metric": [metric]}), wanted.get("start_time", since), end),
+        TelemetryQuery(
+            selection({**wanted, "metric": [metric]}), wanted.get("start_time", since), end
+        ),
         wanted.get("agg", Aggregate.AVG),
         by,
         wanted.get("order", Order.NEWEST_FIRST) is Order.NEWEST_FIRST,

@@ -1,4 +1,4 @@
-"""Functions of instant vectors, scalars and texts, each from its arguments to its value."""
+"""Functions of instant vectors, scalars and strings: their arguments and their values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gputel.promql.functions.elementwise import ELEMENTWISE
 from gputel.promql.functions.histograms import histogram_quantile
 from gputel.promql.functions.relabel import label_join, label_replace
 from gputel.promql.syntax.nodes import MatchOp, Node, Selector
-from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.bounds import EvaluationBounds
 from gputel.promql.values.labels import NAME, Labels, without_name
 from gputel.promql.values.vector import Bools, Float64, Int64, Scalar, String, Value, Vector, empty
 
@@ -27,7 +27,7 @@ class Arguments:
     nodes: Sequence[Node]
     values: Sequence[Value]
     steps_us: Int64
-    bounds: Bounds
+    bounds: EvaluationBounds
 
     def vector(self, place: int) -> Vector:
         """The instant vector at this place."""
@@ -67,7 +67,7 @@ def _rounded(given: Arguments) -> Vector:
 
 
 def _timestamp(given: Arguments) -> Vector:
-    """The time of each step: of what is no selector, no sample's own time is known."""
+    """The time of each step; only a selector's samples have times of their own."""
     vector = given.vector(0)
     times = np.broadcast_to(given.steps_us / 1e6, vector.values.shape)
     return vector.mapped(without_name, times)
@@ -80,7 +80,7 @@ def _absent(given: Arguments) -> Vector:
 
 
 def absent_labels(node: Node) -> Labels:
-    """The labels that a selector asks for by ``=``, each once; none of other expressions."""
+    """The labels that a selector matches by ``=``, each once; none for other expressions."""
     if not isinstance(node, Selector):
         return ()
     found: dict[str, str] = {}
@@ -97,7 +97,7 @@ def absent_labels(node: Node) -> Labels:
 
 
 def _of_native(given: Arguments) -> Vector:
-    """Of native histograms, which gputel has not, and so of no series."""
+    """A function of native histograms: gputel has none, so the result has no series."""
     return empty(len(given.steps_us))
 
 

@@ -45,7 +45,7 @@ def _bound(labels: Labels) -> float | None:
 
 
 def _quantile(wanted: Float64, bounds: Float64, counts: Float64, there: Bools) -> Float64:
-    """Of buckets by steps, in order of their bounds; a bucket need not be there at each step."""
+    """The quantile from buckets by steps, in order of bounds; a bucket may lack at a step."""
     bounds, counts, there = _coalesced(bounds, counts, there)
     # A bucket that is not there, or that fell, counts as many as the one below it.
     counts = np.where(there, counts, -np.inf)
@@ -74,7 +74,7 @@ def _quantile(wanted: Float64, bounds: Float64, counts: Float64, there: Bools) -
 
 
 def _coalesced(bounds: Float64, counts: Float64, there: Bools) -> tuple[Float64, Float64, Bools]:
-    """Buckets of one bound as one."""
+    """Add up the buckets that have the same bound."""
     starts = np.flatnonzero(np.append(True, bounds[1:] != bounds[:-1]))
     if len(starts) == len(bounds):
         return bounds, counts, there

@@ -1,4 +1,4 @@
-"""What an expression may not say, though it is written correctly: types, names, patterns.
+"""Checks of an expression whose syntax is right: types, names, patterns.
 
 Source: ``checkAST`` of prometheus/promql/parser/parse.go, release 2.42. Each check gives the
 line that says what is wrong, or None.
@@ -31,7 +31,7 @@ _OPERANDS = (Type.SCALAR, Type.VECTOR)
 
 
 def binary(node: Binary, left: Type, right: Type) -> str | None:
-    """Of an operator and the types of its sides."""
+    """Check an operator and the types of its sides."""
     op, matching = node.op, node.matching
     if node.return_bool and op not in COMPARISON:
         return "bool modifier can only be used on comparison operators"
@@ -52,7 +52,7 @@ def binary(node: Binary, left: Type, right: Type) -> str | None:
 
 
 def aggregate(op: str, arguments: Sequence[Type]) -> str | None:
-    """Of an aggregation and the types of its arguments."""
+    """Check an aggregation and the types of its arguments."""
     if not arguments:
         return "no arguments for aggregate expression provided"
     parameter = AGGREGATION_PARAMETERS.get(op)
@@ -70,7 +70,7 @@ def aggregate(op: str, arguments: Sequence[Type]) -> str | None:
 
 
 def call(name: str, signature: Signature, arguments: Sequence[Type]) -> str | None:
-    """Of a function and the types of its arguments."""
+    """Check a function and the types of its arguments."""
     count, fewest, highest = len(arguments), signature.fewest, signature.highest
     if count < fewest or (highest is not None and count > highest):
         exact = "" if fewest == highest else "at least " if count < fewest else "at most "
@@ -84,7 +84,7 @@ def call(name: str, signature: Signature, arguments: Sequence[Type]) -> str | No
 
 
 def selector(name: str, matchers: Sequence[Matcher]) -> str | None:
-    """Of a selector, its name written before the braces or empty."""
+    """Check a selector; ``name`` is the name before the braces, or empty."""
     if name:
         again = next((each.value for each in matchers if each.name == NAME), None)
         if again is not None:

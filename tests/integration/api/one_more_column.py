@@ -15,7 +15,7 @@ from typing import Any
 
 NAMES = Path(__file__).parents[3] / "gputel" / "model" / "names.py"
 LINE = """\
-    Column("cluster", "Cluster of the host.", "east", csv="Cluster", api="clusterName",
+    RecordColumn("cluster", "Cluster of the host.", "east", csv="Cluster", api="clusterName",
            prometheus="Cluster", title="cluster", filter="Only in this cluster", groupable=True,
            of_gpu=True),
 """
@@ -174,9 +174,9 @@ async def main(dsn: str, directory: Path) -> None:
 
 
 async def _records(reader: Any) -> Any:
-    from gputel.store.read.telemetry import Asked, telemetry
+    from gputel.store.read.telemetry import TelemetryQuery, telemetry
 
-    async for records in telemetry(reader, Asked()):
+    async for records in telemetry(reader, TelemetryQuery()):
         for record in records:
             yield record
 

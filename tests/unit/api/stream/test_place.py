@@ -4,15 +4,15 @@ import pytest
 
 from gputel.api.stream.place import Place
 from gputel.errors import BadRequest
-from gputel.store.write.landing import Position
+from gputel.store.write.landing import LandingPosition
 
 
 @pytest.mark.parametrize(
     "place",
     [
-        Place(Position(1, "10:10:")),
-        Place(Position(1790000000000, "10:20:11,12,19")),
-        Place(Position(1, "10:20:11"), "21:21:", 17),
+        Place(LandingPosition(1, "10:10:")),
+        Place(LandingPosition(1790000000000, "10:20:11,12,19")),
+        Place(LandingPosition(1, "10:20:11"), "21:21:", 17),
     ],
     ids=str,
 )
