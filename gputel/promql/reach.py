@@ -98,25 +98,25 @@ def reaches(node: Node, steps_us: Int64, most: int = UNLIMITED) -> list[Reach]:
 
     Raises ExpressionFailed if a subquery has more than ``most`` steps.
     """
-    found: dict[Selector, Reach] = {}
+    reaches_by_selector: dict[Selector, Reach] = {}
     left = [(node, steps_us)]
     while left:
         each, steps = left.pop()
         if isinstance(each, Selector) and len(steps):
-            _add(found, each, steps)
+            _add(reaches_by_selector, each, steps)
         if isinstance(each, Subquery):
             steps = inner_steps(each, steps, most)
         left += [(child, steps) for child in children(each)]
-    return list(found.values())
+    return list(reaches_by_selector.values())
 
 
-def _add(found: dict[Selector, Reach], selector: Selector, steps_us: Int64) -> None:
+def _add(reaches_by_selector: dict[Selector, Reach], selector: Selector, steps_us: Int64) -> None:
     looks = moments(selector, steps_us)
     back = selector.range_us if selector.range_us is not None else LOOKBACK_US
     first, last = int(looks.min()) - back, int(looks.max())
-    if known := found.get(selector):
+    if known := reaches_by_selector.get(selector):
         first, last = min(first, known.first_us), max(last, known.last_us)
-    found[selector] = Reach(selector, first, last)
+    reaches_by_selector[selector] = Reach(selector, first, last)
 
 
 def selectors(node: Node) -> Iterator[Selector]:

@@ -56,16 +56,16 @@ def aggregate(op: str, arguments: Sequence[Type]) -> str | None:
     if not arguments:
         return "no arguments for aggregate expression provided"
     parameter = AGGREGATION_PARAMETERS.get(op)
-    wanted = [Type.VECTOR] if parameter is None else [parameter, Type.VECTOR]
-    if len(arguments) != len(wanted):
+    expected = [Type.VECTOR] if parameter is None else [parameter, Type.VECTOR]
+    if len(arguments) != len(expected):
         return (
             "wrong number of arguments for aggregate expression provided, expected "
-            f"{len(wanted)}, got {len(arguments)}"
+            f"{len(expected)}, got {len(arguments)}"
         )
     if arguments[-1] is not Type.VECTOR:
         return f"expected type instant vector in aggregation expression, got {arguments[-1]}"
-    if arguments[0] is not wanted[0]:
-        return f"expected type {wanted[0]} in aggregation parameter, got {arguments[0]}"
+    if arguments[0] is not expected[0]:
+        return f"expected type {expected[0]} in aggregation parameter, got {arguments[0]}"
     return None
 
 
@@ -95,15 +95,15 @@ def selector(name: str, matchers: Sequence[Matcher]) -> str | None:
     return None
 
 
-def matcher(given: Matcher) -> None:
+def matcher(condition: Matcher) -> None:
     """Raise BadExpression for a text that is too long, or a pattern that RE2 does not take."""
-    if len(given.value) > MOST_PATTERN_CHARACTERS:
+    if len(condition.value) > MOST_PATTERN_CHARACTERS:
         raise BadExpression(
-            f"the matcher of {given.name} is longer than {MOST_PATTERN_CHARACTERS} characters"
+            f"the matcher of {condition.name} is longer than {MOST_PATTERN_CHARACTERS} characters"
         )
-    if given.is_regex:
-        pattern(given.value, given.name)
-        matches(given, [""])
+    if condition.is_regex:
+        pattern(condition.value, condition.name)
+        matches(condition, [""])
 
 
 def pattern(text: str, of: str) -> None:

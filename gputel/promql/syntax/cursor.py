@@ -78,9 +78,9 @@ class TokenReader:
 
     def accept(self, *texts: str) -> bool:
         """Go past a sign or keyword of these, if it comes next."""
-        found = self.at(*texts)
-        self._place += found
-        return found
+        is_next = self.at(*texts)
+        self._place += is_next
+        return is_next
 
     def expect(self, text: str, context: str) -> None:
         """Go past this sign, which must come next."""

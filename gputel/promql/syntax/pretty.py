@@ -105,13 +105,13 @@ def _operation(node: Aggregation) -> str:
 
 def _operator(node: Binary) -> str:
     matching = node.matching
-    found = f"{node.op} bool" if node.return_bool else node.op
+    text = f"{node.op} bool" if node.return_bool else node.op
     if matching.labels or matching.on:
-        found += f" {'on' if matching.on else 'ignoring'} ({', '.join(matching.labels)})"
+        text += f" {'on' if matching.on else 'ignoring'} ({', '.join(matching.labels)})"
         if matching.card in (Card.MANY_TO_ONE, Card.ONE_TO_MANY):
             side = "left" if matching.card is Card.MANY_TO_ONE else "right"
-            found += f" group_{side} ({', '.join(matching.include)})"
-    return found
+            text += f" group_{side} ({', '.join(matching.include)})"
+    return text
 
 
 def _series(node: Selector) -> str:

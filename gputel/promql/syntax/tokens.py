@@ -73,7 +73,7 @@ _IN_BRACKETS = re.compile(
 
 def tokens(text: str) -> list[Token]:
     """The tokens of the text, END as the last. Raises BadExpression for what is no token."""
-    found: list[Token] = []
+    result: list[Token] = []
     pattern, position = _OUTSIDE, _spaces(text, 0)
     while position < len(text):
         match = pattern.match(text, position)
@@ -82,14 +82,14 @@ def tokens(text: str) -> list[Token]:
         token = _token(
             TokenKind[match.lastgroup], match[0], position, in_braces=pattern is _IN_BRACES
         )
-        found.append(token)
+        result.append(token)
         if token.kind is TokenKind.SIGN:
             pattern = {"{": _IN_BRACES, "[": _IN_BRACKETS}.get(
                 token.text, _OUTSIDE if token.text in "}]" else pattern
             )
         position = _spaces(text, match.end())
-    found.append(Token(TokenKind.END, "", len(text)))
-    return found
+    result.append(Token(TokenKind.END, "", len(text)))
+    return result
 
 
 def _spaces(text: str, position: int) -> int:

@@ -202,10 +202,10 @@ class LineReader:
 
 def places_of(byte: int, text: UInt8) -> Int64:
     """The positions of a byte in a text, found in steps that fit the processor's cache."""
-    found = [np.empty(0, np.int64)]
+    positions = [np.empty(0, np.int64)]
     for begin in range(0, len(text), _SCAN_BYTES):
-        found.append(np.flatnonzero(text[begin : begin + _SCAN_BYTES] == byte) + begin)
-    return np.concatenate(found)
+        positions.append(np.flatnonzero(text[begin : begin + _SCAN_BYTES] == byte) + begin)
+    return np.concatenate(positions)
 
 
 def count_lines(stream: ByteStream, data_offset: int) -> int:

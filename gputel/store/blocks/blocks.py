@@ -111,12 +111,14 @@ def _uneven(off: Int64, starts: Int64) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _median_steps(ts: Int64, starts: Int64, counts: Int64, wanted: npt.NDArray[np.bool_]) -> Int64:
+def _median_steps(
+    ts: Int64, starts: Int64, counts: Int64, selected: npt.NDArray[np.bool_]
+) -> Int64:
     """The median step of each of these blocks, which have at least two samples each."""
-    inside = np.repeat(wanted, counts)
+    inside = np.repeat(selected, counts)
     inside[starts] = False
     steps = np.diff(ts, prepend=0)[inside]
-    sizes = counts[wanted] - 1
+    sizes = counts[selected] - 1
     steps = steps[np.lexsort((steps, np.repeat(np.arange(len(sizes)), sizes)))]
     median: Int64 = steps[np.cumsum(sizes) - sizes + sizes // 2]
     return median

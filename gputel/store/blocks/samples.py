@@ -106,8 +106,8 @@ def concatenate(pieces: Sequence[Samples]) -> Samples:
 
 def numbers(values: Float64) -> list[float]:
     """Python's numbers. A whole number that a float holds exactly is an int: 0, not 0.0."""
-    found: list[float] = values.tolist()
-    whole = (np.abs(values) <= _WHOLE_LIMIT) & (np.trunc(values) == values)
-    for place in np.flatnonzero(whole).tolist():
-        found[place] = int(found[place])
-    return found
+    result: list[float] = values.tolist()
+    is_integer = (np.abs(values) <= _WHOLE_LIMIT) & (np.trunc(values) == values)
+    for position in np.flatnonzero(is_integer).tolist():
+        result[position] = int(result[position])
+    return result

@@ -153,8 +153,8 @@ class Maintenance:
             return work
         kept = {part.day for part in await self._parts(connection)}
         async with store_errors():
-            found = await connection.fetch(self._sql["days"])
-        for day, now in found:
+            days = await connection.fetch(self._sql["days"])
+        for day, now in days:
             if day in kept or not _ended(day, self._rollup_retention, now):
                 continue
             if not _agreed(day, self._rollup_retention):

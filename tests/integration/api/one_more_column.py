@@ -91,10 +91,12 @@ def command_line_shows_it() -> None:
     from click.testing import CliRunner
 
     from gputel.cli.ask import table
+    from gputel.cli.query.inventory import _GPUS
     from gputel.cli.query.telemetry import _LATEST, _RECORDS, telemetry_command
 
     assert table.LABELS["cluster"] in _RECORDS
     assert table.LABELS["cluster"] in _LATEST
+    assert table.LABELS["cluster"] in _GPUS
     text = " ".join(CliRunner().invoke(telemetry_command, ["--help"]).output.split())
     assert "--cluster TEXT Only in this cluster" in text
     assert "clusterName or metric" in text
