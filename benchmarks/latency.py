@@ -35,7 +35,7 @@ import pyarrow as pa
 from gputel.model.columns import LABEL_TYPE, LABELS, SCHEMA
 from gputel.model.record_batch import encode
 from gputel.mq.client import OutgoingMessage, QueueClient
-from gputel.sources.simulated.fleet import METRICS, Gpu, make_gpus
+from gputel.sources.simulated.fleet import METRICS, SimulatedGpu, make_gpus
 from gputel.store.postgres.shared import embedded_postgres
 
 GPUS = 8
@@ -71,7 +71,7 @@ def cpu_s(pid: int) -> float:
 class Host:
     """One host: its labels stay, times and values change."""
 
-    def __init__(self, gpus: list[Gpu]) -> None:
+    def __init__(self, gpus: list[SimulatedGpu]) -> None:
         rows = [(metric, gpu) for metric in METRICS for gpu in gpus]
         labels = {
             "metric_name": [metric for metric, _ in rows],

@@ -35,9 +35,9 @@ from gputel.store.postgres.binaries import find_binaries
 from gputel.store.postgres.shared import embedded_postgres
 from gputel.store.read.reader import Reader
 from gputel.store.read.selection import of_gpu
-from gputel.store.read.telemetry import Asked
+from gputel.store.read.telemetry import TelemetryQuery
 from gputel.store.rollup.build import roll_up
-from gputel.store.rollup.reader import Steps
+from gputel.store.rollup.reader import StepQuery
 from gputel.store.steps.steps import telemetry_by_step
 from gputel.store.upkeep.maintenance import Maintenance
 from gputel.store.write.writer import Arrival, Writer
@@ -171,14 +171,14 @@ async def report_rollups(pool: asyncpg.Pool, samples: int, seconds: list[float])
 
 async def report_queries(pool: asyncpg.Pool) -> None:
     """All metrics of one GPU over the whole time, by rollups and by samples."""
-    reader, asked = Reader(pool), Asked(of_gpu("GPU-00000003"))
+    reader, asked = Reader(pool), TelemetryQuery(of_gpu("GPU-00000003"))
     for step_s in (60, 300, 3600):
         found = {}
         for use in (True, False):
             times = []
             for _ in range(11):
                 began, records = time.perf_counter(), 0
-                steps = Steps(step_s * 1_000_000, use_rollups=use)
+                steps = StepQuery(step_s * 1_000_000, use_rollups=use)
                 async for piece in telemetry_by_step(reader, asked, steps):
                     records += len(piece)
                 times.append(time.perf_counter() - began)

@@ -1,7 +1,7 @@
-"""What text a record, a stream and a message may have: the one set of bounds for every way in.
+"""Bounds for the texts of records, streams and messages, the same for every way in.
 
-Two labels are the key of an index, which Postgres bounds at 2,704 bytes, and so are the names of
-streams and messages. What is over a bound is refused and never cut.
+Two labels together are the key of an index, and so are the names of streams and messages.
+Postgres limits such a key to 2,704 bytes. A text over its bound is refused, never cut.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ UInt8 = npt.NDArray[np.uint8]
 
 
 def label_flaws(name: str, texts: pa.StringArray) -> dict[int, str]:
-    """The texts that are no label of this name, by their index, and what is wrong with each.
+    """The texts that are no valid label of this name, by index, and what is wrong with each.
 
-    Entries of a dictionary that no row has are none of its labels: see ``used_flaws``.
+    Entries of a dictionary that no row uses do not count: see ``used_flaws``.
     """
     if not len(texts):
         return {}
@@ -49,14 +49,14 @@ def label_flaws(name: str, texts: pa.StringArray) -> dict[int, str]:
     low = np.flatnonzero(used < _AFTER_CONTROL)
     if low.size:
         bytes_ = used[low]
-        places = low[(bytes_ == _NUL) | (bytes_ == _LF) | (bytes_ == _CR)] + offsets[0]
-        for at in np.unique(np.searchsorted(offsets, places, side="right") - 1):
+        offsets_of_controls = low[(bytes_ == _NUL) | (bytes_ == _LF) | (bytes_ == _CR)] + offsets[0]
+        for at in np.unique(np.searchsorted(offsets, offsets_of_controls, side="right") - 1):
             flaws.setdefault(int(at), f"has {_CONTROL}")
     return flaws
 
 
 def used_flaws(name: str, column: pa.DictionaryArray) -> dict[int, str]:
-    """As ``label_flaws``, of the dictionary's entries that some row has."""
+    """As ``label_flaws``, but only for the entries of the dictionary that some row uses."""
     flaws = label_flaws(name, column.dictionary)
     if not flaws:
         return {}
@@ -65,7 +65,7 @@ def used_flaws(name: str, column: pa.DictionaryArray) -> dict[int, str]:
 
 
 def without_oversized(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same records, without texts over the bounds that are left in dictionaries unused."""
+    """The same records, without unused texts over the bounds in their dictionaries."""
     old = batch.columns
     columns = [_tidy(name, column) for name, column in zip(batch.schema.names, old, strict=True)]
     if all(new is column for new, column in zip(columns, old, strict=True)):
@@ -85,14 +85,14 @@ def _tidy(name: str, column: pa.Array) -> pa.Array:
 
 
 def name_flaw(name: str) -> str | None:
-    """What keeps a text from being the name of a stream, if anything does."""
+    """Why a text cannot be the name of a stream; None if it can."""
     return _flaw(name, 4 * NAME_CHARACTERS) or (
         f"has {_CONTROL}" if _CONTROLS & set(name) else None
     )
 
 
 def id_flaw(message_id: str) -> str | None:
-    """What keeps a text from being the id of a message, if anything does."""
+    """Why a text cannot be the id of a message; None if it can."""
     return _flaw(message_id, MESSAGE_ID_BYTES) or (
         "has a NUL character" if "\0" in message_id else None
     )

@@ -1,7 +1,7 @@
 """A checksum of a message from its producer to the collector: id, payload and metadata.
 
-It is an item of the metadata. What lies between, a network, a broker, a journal, knows nothing of
-it. A CRC-32 finds every single bit and every burst of up to 32 bits that changed on the way.
+It is an item of the metadata. Network, broker and journal do not know it. A CRC-32 detects every
+change of one bit, and of several bits within a span of 32.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Mapping
 from typing import Any
 
 KEY = "gputel_crc32"
-"""Of the item; a message without it is taken as it is."""
+"""The key of the item. A message without it is not checked."""
 
 
 def sealed(message_id: str, payload: bytes, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata, with the checksum of the message."""
+    """The metadata with the checksum of the message added."""
     return {**metadata, KEY: _crc(message_id, payload, metadata)}
 
 
 def is_damaged(message_id: str, payload: bytes, metadata: Mapping[str, Any]) -> bool:
-    """Whether the message is another than the one that its producer sealed."""
+    """Whether the message differs from the one that its producer sealed."""
     if KEY not in metadata:
         return False
     others = {key: value for key, value in metadata.items() if key != KEY}

@@ -1,6 +1,6 @@
 """What the fields of DCGM measure: kind, unit, and a line of help each.
 
-Kinds are those that dcgm-exporter gives them, also where a name says otherwise
+The kinds are those of dcgm-exporter, even if a field's name suggests another
 (https://github.com/NVIDIA/dcgm-exporter, etc/default-counters.csv and dcp-metrics-included.csv).
 """
 
@@ -184,10 +184,10 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         ),
     }
 )
-"""Field by the name that a record's metric has."""
+"""The fields by the name of a record's metric."""
 
 UNKNOWN = Field("unknown", "", "")
-"""Of a metric that is no field of DCGM that is known here."""
+"""The field of a metric that is not in FIELDS."""
 
 
 def field(metric_name: str) -> Field:

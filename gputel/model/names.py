@@ -28,7 +28,7 @@ class Match(Enum):
 
 
 @dataclass(frozen=True)
-class Column:
+class RecordColumn:
     """One column. Names that are left out are the first one.
 
     ``name`` is the name in gputel's code, in Arrow and in Postgres; ``csv`` the title in DCGM's
@@ -63,28 +63,30 @@ class Column:
             object.__setattr__(self, field, getattr(self, field) or self.api)
 
 
-COLUMNS: tuple[Column, ...] = (
-    Column(TIMESTAMP, "When, UTC.", "2025-07-18T20:42:34Z", prometheus=None, required=True),
-    Column(METRIC, "What was read.", "DCGM_FI_DEV_GPU_UTIL", prometheus="__name__", title="metric",
-           parameter="metric", filter="Only this metric", match=Match.PATTERN, required=True),
-    Column("gpu_id", "The GPU's index on its host; repeats across hosts.", "0", prometheus="gpu",
-           title="gpu", of_gpu=True),
-    Column("device", "Its device on the host.", "nvidia0", of_gpu=True),
-    Column(UUID, "What identifies the GPU.", "GPU-5fd4f087-86f3-7a43-b711-4771313afc50",
-           prometheus="UUID", filter="Only GPUs whose uuid begins like this", match=Match.PREFIX,
-           of_gpu=True, required=True),
-    Column("model_name", "Its model.", "NVIDIA H100 80GB HBM3", api="modelName",
-           prometheus="modelName", title="model", filter="Only of this model", groupable=True,
-           of_gpu=True),
-    Column("hostname", "Its host.", "mtv5-dgx1-hgpu-031", csv="Hostname", prometheus="Hostname",
-           filter="Only on this host", groupable=True, of_gpu=True),
-    Column("container", "Container that used it.", "trainer"),
-    Column("pod", "Pod that used it.", "train-0", filter="Only used by this pod", groupable=True),
-    Column("namespace", "Namespace of the pod.", "training",
-           filter="Only in this Kubernetes namespace", groupable=True),
-    Column(VALUE, "The reading.", prometheus=None, required=True),
-    Column(RAW, "All labels as DCGM's exporter gave them.", 'gpu="0",device="nvidia0"',
-           prometheus=None),
+COLUMNS: tuple[RecordColumn, ...] = (
+    RecordColumn(TIMESTAMP, "When, UTC.", "2025-07-18T20:42:34Z", prometheus=None, required=True),
+    RecordColumn(METRIC, "What was read.", "DCGM_FI_DEV_GPU_UTIL", prometheus="__name__",
+                 title="metric", parameter="metric", filter="Only this metric",
+                 match=Match.PATTERN, required=True),
+    RecordColumn("gpu_id", "The GPU's index on its host; repeats across hosts.", "0",
+                 prometheus="gpu", title="gpu", of_gpu=True),
+    RecordColumn("device", "Its device on the host.", "nvidia0", of_gpu=True),
+    RecordColumn(UUID, "What identifies the GPU.", "GPU-5fd4f087-86f3-7a43-b711-4771313afc50",
+                 prometheus="UUID", filter="Only GPUs whose uuid begins like this",
+                 match=Match.PREFIX, of_gpu=True, required=True),
+    RecordColumn("model_name", "Its model.", "NVIDIA H100 80GB HBM3", api="modelName",
+                 prometheus="modelName", title="model", filter="Only of this model",
+                 groupable=True, of_gpu=True),
+    RecordColumn("hostname", "Its host.", "mtv5-dgx1-hgpu-031", csv="Hostname",
+                 prometheus="Hostname", filter="Only on this host", groupable=True, of_gpu=True),
+    RecordColumn("container", "Container that used it.", "trainer"),
+    RecordColumn("pod", "Pod that used it.", "train-0", filter="Only used by this pod",
+                 groupable=True),
+    RecordColumn("namespace", "Namespace of the pod.", "training",
+                 filter="Only in this Kubernetes namespace", groupable=True),
+    RecordColumn(VALUE, "The reading.", prometheus=None, required=True),
+    RecordColumn(RAW, "All labels as DCGM's exporter gave them.", 'gpu="0",device="nvidia0"',
+                 prometheus=None),
 )  # fmt: skip
 """In the order of DCGM's CSV. A new label comes last: series keep their digests then."""
 
@@ -106,7 +108,7 @@ API_NAMES: dict[str, str] = {column.name: column.api for column in COLUMNS}
 """gputel's name -> the field of the API's records."""
 
 
-def arranged(first: Sequence[str], columns: Iterable[Column]) -> tuple[Column, ...]:
+def arranged(first: Sequence[str], columns: Iterable[RecordColumn]) -> tuple[RecordColumn, ...]:
     """The columns: those named in ``first`` in its order, then all others as in the table."""
     places = {name: place for place, name in enumerate(first)}
     return tuple(sorted(columns, key=lambda column: places.get(column.name, len(places))))

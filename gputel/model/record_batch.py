@@ -20,19 +20,19 @@ from gputel.model.unpacked import unpacked_bound
 _QUICK = pa.ipc.IpcWriteOptions(compression="lz4")
 _SMALL = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 1))
 _WANTED = re.compile(r"alloc of size ([0-9]+)")
-_LARGE_BYTES = 1024 * 1024  # zstd halves what is larger; what is smaller takes it thrice the time
+_LARGE_BYTES = 1024 * 1024  # zstd halves larger batches; for smaller ones it is too slow
 
 
 @dataclass(frozen=True)
 class PayloadLimits:
-    """Most bytes that a payload may take unpacked, and most rows in it."""
+    """The most bytes that a payload may have unpacked, and the most rows."""
 
     max_bytes: int = 256 * 1024 * 1024
     max_rows: int = 2_000_000
 
 
 def encode(batch: pa.RecordBatch) -> bytes:
-    """One record batch of SCHEMA as the payload of one message."""
+    """The payload of one message: a record batch of SCHEMA."""
     options = _SMALL if batch.nbytes > _LARGE_BYTES else _QUICK
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, SCHEMA, options=options) as writer:
@@ -42,12 +42,12 @@ def encode(batch: pa.RecordBatch) -> bytes:
 
 
 def decode(payload: bytes, limits: PayloadLimits = PayloadLimits()) -> pa.RecordBatch:
-    """The record batch of a payload, checked in full: the payload may come from anyone.
+    """The record batch of a payload. Everything is checked: the payload may come from anyone.
 
-    Raises DecodeError if it is not exactly one Arrow stream of SCHEMA, has nulls, is over the
-    limits, or holds anything that its own schema does not allow (text that is not UTF-8, an index
-    out of range), a label over its bounds, or a timestamp outside the years 2000 to 2099. Where
-    the machine is short of memory it raises what says so: that is not the payload's fault.
+    Raises DecodeError if the payload is not exactly one Arrow stream of SCHEMA, has nulls, is over
+    the limits, has text that is not UTF-8, an index out of range, a label over its bounds, or a
+    timestamp outside the years 2000 to 2099. If the machine is short of memory, the original
+    error is raised: that is not the payload's fault.
     """
     try:
         batches = _read(payload, limits)
@@ -78,9 +78,9 @@ def _read(payload: bytes, limits: PayloadLimits) -> list[pa.RecordBatch]:
 
 
 def _pass_on_shortage(error: Exception, limits: PayloadLimits) -> None:
-    """Raise a lack of memory on, unless a damaged payload asks for more than any may take."""
-    wanted = _WANTED.search(str(error))
-    if wanted and int(wanted[1]) > limits.max_bytes:
+    """Raise a lack of memory again, unless the payload asked for more than the limit."""
+    requested = _WANTED.search(str(error))
+    if requested and int(requested[1]) > limits.max_bytes:
         return
     if is_short(error):
         raise error
@@ -104,5 +104,5 @@ def _validate(batch: pa.RecordBatch, limits: PayloadLimits) -> None:
             count, (_, reason) = len(flaws), min(flaws.items())
             others = f", and {count - 1} more" if count > 1 else ""
             raise DecodeError(
-                f"the record batch has a label that none can be: {name} {reason}{others}"
+                f"the record batch has a label that is not valid: {name} {reason}{others}"
             )

@@ -1,8 +1,8 @@
-"""Series: what tells records of one measured thing from those of another.
+"""Series: all records with the same labels.
 
-Rows are grouped into series exactly, from their dictionary codes, without touching text. A series
-is then known by two 64-bit lanes (a process-private fingerprint, quick to look up) and, where it
-is stored, by a 128-bit digest of its labels (the same in every process).
+Rows are grouped into series exactly, by their dictionary codes, without comparing text. A series
+then has two 64-bit lanes (a fingerprint, private to the process and quick to look up), and in the
+store a 128-bit digest of its labels (the same in every process).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Int64 = npt.NDArray[np.int64]
 
 _CODE_LIMIT = 2**62
 _FIRST_LABELS = 10  # of the first schema
-_AT_ONCE = 4096  # texts that are Python's at a time: bounds memory
+_AT_ONCE = 4096  # texts that are Python objects at one time: bounds memory
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LANE_SEEDS = (np.uint64(0xD6E8FEB86659FD93), np.uint64(0xA0761D6478BD642F))
 _LANE_SALTS = ("", "\x00")
@@ -33,8 +33,8 @@ _LANE_MULTIPLIERS = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53
 class Groups:
     """The distinct series of one record batch.
 
-    ``row_group`` (one entry a row) says which group a row belongs to; ``label_codes`` (labels x
-    groups) the dictionary code of each label of each group.
+    ``row_group`` has the group of each row, ``label_codes`` (labels x groups) the dictionary code
+    of each label of each group.
     """
 
     batch: pa.RecordBatch
@@ -47,16 +47,16 @@ class Groups:
     def labels(self, groups: Int64) -> list[tuple[str, ...]]:
         """The label values of each of these groups, in the order of LABELS."""
         columns = [
-            self.batch.column(name).dictionary.take(pa.array(self.label_codes[place, groups]))
-            for place, name in enumerate(LABELS)
+            self.batch.column(name).dictionary.take(pa.array(self.label_codes[number, groups]))
+            for number, name in enumerate(LABELS)
         ]
         return list(zip(*(column.to_pylist() for column in columns), strict=True))
 
 
 def group_rows(batch: pa.RecordBatch) -> Groups:
-    """Find the distinct series of a record batch; O(rows), exact, no text is compared.
+    """Find the distinct series of a record batch, exactly and in O(rows).
 
-    Two dictionary entries of equal text make two groups of one series; both resolve alike.
+    Two dictionary entries of equal text make two groups, with the same fingerprint.
     """
     codes = [batch.column(name).indices.to_numpy(zero_copy_only=False) for name in LABELS]
     sizes = [len(batch.column(name).dictionary) for name in LABELS]
@@ -90,21 +90,21 @@ def _renumber(values: Int64) -> tuple[Int64, int]:
 
 
 def fingerprints(groups: Groups) -> tuple[UInt64, UInt64]:
-    """Two 64-bit lanes a group, mixed from one hash a distinct label value.
+    """Two 64-bit lanes for each group, mixed from one hash for each distinct label value.
 
-    Python's own string hash is keyed anew in every process, so nobody outside can craft labels
-    that collide; the lanes are never stored. Equal series have equal lanes within a process.
+    Python's string hash has a new key in every process, so nobody outside can make labels that
+    collide. The lanes are never stored. Equal series have equal lanes within a process.
     """
     lanes = [np.full(len(groups), seed, np.uint64) for seed in _LANE_SEEDS]
-    for place, name in enumerate(LABELS):
+    for number, name in enumerate(LABELS):
         hashes = _hashes(groups.batch.column(name).dictionary)
         for lane, multiplier in enumerate(_LANE_MULTIPLIERS):
-            lanes[lane] = _mix(lanes[lane], hashes[lane][groups.label_codes[place]], multiplier)
+            lanes[lane] = _mix(lanes[lane], hashes[lane][groups.label_codes[number]], multiplier)
     return lanes[0], lanes[1]
 
 
 def _hashes(values: pa.StringArray) -> UInt64:
-    """Of each text, for each lane; lanes x texts."""
+    """The hash of each text for each lane (lanes x texts)."""
     hashes = np.empty((len(_LANE_SALTS), len(values)), np.int64)
     for first in range(0, len(values), _AT_ONCE):
         some = values[first : first + _AT_ONCE].to_pylist()

@@ -11,8 +11,8 @@ import numpy as np
 
 from gputel.errors import ExpressionFailed
 from gputel.promql.functions import quantile
-from gputel.promql.syntax.nodes import Aggregate
-from gputel.promql.values.bounds import Bounds
+from gputel.promql.syntax.nodes import Aggregation
+from gputel.promql.values.bounds import EvaluationBounds
 from gputel.promql.values.labels import NAME, Labels, drop, keep
 from gputel.promql.values.vector import Bools, Float64, Int64, Vector, empty
 from gputel.promql.values.windows import blocks
@@ -21,10 +21,12 @@ _K_LIMIT = 2.0**63
 _LARGEST = np.finfo(np.float64).max
 
 
-def aggregated(node: Aggregate, vector: Vector, param: Float64 | None, bounds: Bounds) -> Vector:
-    """The aggregation of ``vector``; ``param`` is worth a number a step.
+def aggregated(
+    node: Aggregation, vector: Vector, param: Float64 | None, bounds: EvaluationBounds
+) -> Vector:
+    """The aggregation of ``vector``; ``param`` has a number for each step.
 
-    Steps do not depend on each other, so some of them are worked on at a time.
+    Steps do not depend on each other, so they are processed in blocks.
     """
     if node.op in ("topk", "bottomk"):
         assert param is not None
@@ -51,7 +53,7 @@ def aggregated(node: Aggregate, vector: Vector, param: Float64 | None, bounds: B
     return Vector(group_labels, out, there)
 
 
-def _groups(node: Aggregate, labels: list[Labels]) -> tuple[list[Labels], Int64]:
+def _groups(node: Aggregation, labels: list[Labels]) -> tuple[list[Labels], Int64]:
     names = frozenset(node.labels) | ({NAME} if node.without else set())
     reduce = drop if node.without else keep
     known: dict[Labels, int] = {}
@@ -93,7 +95,7 @@ def _most(values: Float64, present: Bools, starts: Int64, _count: Int64) -> Floa
 
 
 def _stdvar(values: Float64, present: Bools, starts: Int64, count: Int64) -> Float64:
-    """Of distances from the first value of each group, so that equal values have none."""
+    """The variance of distances from each group's first value: 0 if all values are equal."""
     sizes = np.diff(np.append(starts, len(values)))
     place = np.where(present, np.arange(len(values))[:, None], len(values) - 1)
     first = np.take_along_axis(values, np.minimum.reduceat(place, starts, axis=0), axis=0)
@@ -114,11 +116,11 @@ AGGREGATES: dict[str, Reduction] = {
     "stdvar": _stdvar,
     "stddev": lambda *given: np.sqrt(_stdvar(*given)),
 }
-"""Those without a parameter, over rows sorted by group, the groups beginning at ``starts``."""
+"""Aggregations without parameter, over rows sorted by group; groups begin at ``starts``."""
 
 
 def _quantiles(
-    vector: Vector, order: Int64, starts: Int64, wanted: Float64, bounds: Bounds
+    vector: Vector, order: Int64, starts: Int64, wanted: Float64, bounds: EvaluationBounds
 ) -> tuple[Float64, Bools]:
     shape = len(starts), len(wanted)
     out, there = np.empty(shape), np.empty(shape, np.bool_)
@@ -136,7 +138,7 @@ def _extremes(
     order: Int64,
     starts: Int64,
     param: Float64,
-    bounds: Bounds,
+    bounds: EvaluationBounds,
     *,
     largest: bool,
 ) -> Vector:
@@ -163,7 +165,7 @@ def _check_k(param: Float64) -> None:
 
 
 def _ranks(values: Float64, present: Bools, *, largest: bool) -> Int64:
-    """The rank of each row at each step: NaN behind all numbers, what is absent behind all."""
+    """The rank of each row at each step: NaN after all numbers, absent values last."""
     last = np.where(present, np.isnan(values), 2)
     order = np.lexsort((-values if largest else values, last), axis=0)
     ranks = np.empty(order.shape, np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 
 from gputel.errors import ExpressionFailed
 from gputel.promql.syntax.nodes import Binary, Card, Matching
-from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.bounds import EvaluationBounds
 from gputel.promql.values.labels import NAME, Labels, drop, keep, shown, without_name
 from gputel.promql.values.operators import DROPS_NAME, SETS, compute
 from gputel.promql.values.vector import Bools, Float64, Int64, Scalar, Vector, empty, merged
@@ -20,9 +20,9 @@ _MANY_TO_ONE = (
 
 
 def combined(
-    node: Binary, left: Scalar | Vector, right: Scalar | Vector, bounds: Bounds
+    node: Binary, left: Scalar | Vector, right: Scalar | Vector, bounds: EvaluationBounds
 ) -> Scalar | Vector:
-    """What the operator makes of its two sides. Raises ExpressionFailed where they do not match."""
+    """The value of a binary operation. Raises ExpressionFailed if the sides do not match."""
     if isinstance(left, Scalar) and isinstance(right, Scalar):
         values, _ = compute(node.op, left.values, right.values, return_bool=True, kept=left.values)
         return Scalar(values)
@@ -50,12 +50,12 @@ def _with_scalar(node: Binary, left: Scalar | Vector, right: Scalar | Vector) ->
     return Vector(vector.labels, values, vector.present)
 
 
-def _matched(node: Binary, left: Vector, right: Vector, bounds: Bounds) -> Vector:
-    """The series of the "many" side, each with the one of the other side of the same signature."""
+def _matched(node: Binary, left: Vector, right: Vector, bounds: EvaluationBounds) -> Vector:
+    """Each series of the "many" side with the series of the same signature on the other."""
     matching = node.matching
     swap = matching.card is Card.ONE_TO_MANY
     many, one = (right, left) if swap else (left, right)
-    # Where a side has no series, the other one is not looked at: it may have any.
+    # If one side has no series, the other side is not checked: it may have any series.
     one = Vector(one.labels, one.values, one.present & many.present.any(axis=0))
     group, one_row = _one_side(matching, one, "left" if swap else "right")
     row = np.array([group.get(_signature(matching, each), -1) for each in many.labels], np.int64)
@@ -84,7 +84,7 @@ def _matched(node: Binary, left: Vector, right: Vector, bounds: Bounds) -> Vecto
 
 
 def _one_side(matching: Matching, one: Vector, side: str) -> tuple[dict[Labels, int], Vector]:
-    """The "one" side as a row a signature; no two series of it may be there at the same step."""
+    """The "one" side with one row for each signature; at a step it may have one series each."""
     group: dict[Labels, int] = {}
     row = [group.setdefault(_signature(matching, each), len(group)) for each in one.labels]
     if len(group) == len(one):
@@ -143,8 +143,8 @@ def _with_included(labels: Labels, source: Labels, names: tuple[str, ...]) -> La
     return tuple(sorted(drop(labels, names) + keep(source, names)))
 
 
-def _by_step(node: Binary, many: Vector, one: Vector, bounds: Bounds) -> Vector:
-    """As ``_matched``, where several series of the "one" side take turns: one result for each."""
+def _by_step(node: Binary, many: Vector, one: Vector, bounds: EvaluationBounds) -> Vector:
+    """As ``_matched``, if several series of the "one" side alternate: one result for each."""
     matching = node.matching
     by_signature: dict[Labels, list[int]] = {}
     for place in np.flatnonzero(one.present.any(axis=1)).tolist():
@@ -188,7 +188,7 @@ def _unique(labels: list[Labels], values: Float64, present: Bools, matching: Mat
 
 
 def _set(node: Binary, left: Vector, right: Vector) -> Vector:
-    """and, or, unless: series stay whole; which of them is there is told by the other side's."""
+    """and, or, unless: a side's series, at the steps that the other side's series select."""
     number: dict[Labels, int] = {}
     sides = [
         np.array(

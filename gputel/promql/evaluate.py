@@ -17,7 +17,7 @@ from gputel.promql.functions.count_values import count_values
 from gputel.promql.functions.over_ranges import KEEPS_NAME, RANGE_FUNCTIONS, WITH_SCALARS
 from gputel.promql.reach import LOOKBACK_US, inner_steps, moments
 from gputel.promql.syntax.nodes import (
-    Aggregate,
+    Aggregation,
     Binary,
     Call,
     Node,
@@ -30,7 +30,7 @@ from gputel.promql.syntax.nodes import (
     left_spine,
     unwrapped,
 )
-from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.bounds import EvaluationBounds
 from gputel.promql.values.labels import without_name
 from gputel.promql.values.samples import SeriesSamples, of_vector
 from gputel.promql.values.vector import Bools, Float64, Int64, Scalar, String, Value, Vector
@@ -40,7 +40,7 @@ V = TypeVar("V", Scalar, Vector, String)
 
 
 def evaluate(
-    node: Node, steps_us: Int64, samples: Mapping[Selector, SeriesSamples], bounds: Bounds
+    node: Node, steps_us: Int64, samples: Mapping[Selector, SeriesSamples], bounds: EvaluationBounds
 ) -> Value:
     """The value of the expression at the steps, Unix microseconds in order.
 
@@ -55,7 +55,7 @@ def range_samples(
     node: Selector | Subquery,
     steps_us: Int64,
     samples: Mapping[Selector, SeriesSamples],
-    bounds: Bounds,
+    bounds: EvaluationBounds,
 ) -> SeriesSamples:
     """The samples that a range vector reads at the steps: those of a selector, or computed."""
     with np.errstate(all="ignore"):
@@ -64,7 +64,7 @@ def range_samples(
 
 class _Evaluation:
     def __init__(
-        self, steps_us: Int64, samples: Mapping[Selector, SeriesSamples], bounds: Bounds
+        self, steps_us: Int64, samples: Mapping[Selector, SeriesSamples], bounds: EvaluationBounds
     ) -> None:
         self._steps = steps_us
         self._samples = samples
@@ -82,14 +82,14 @@ class _Evaluation:
             return self._newest(node, timestamps=False)
         if isinstance(node, Call):
             return self._call(node)
-        if isinstance(node, Aggregate):
+        if isinstance(node, Aggregation):
             return self._aggregate(node)
         if isinstance(node, Binary):
             return self._binary(node)
         assert isinstance(node, Unary), "the parser checks types"
         return self._unary(node)
 
-    def _aggregate(self, node: Aggregate) -> Vector:
+    def _aggregate(self, node: Aggregation) -> Vector:
         if node.op == "count_values":
             assert node.param is not None
             label = self._of(String, node.param).value

@@ -1,4 +1,4 @@
-"""Which series an expression reads, and of what time."""
+"""The series that an expression reads, and the time of their samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from gputel.errors import ExpressionFailed
 from gputel.promql.syntax.nodes import (
-    Aggregate,
+    Aggregation,
     Binary,
     Call,
     Edge,
@@ -25,7 +25,7 @@ from gputel.promql.values.bounds import UNLIMITED
 from gputel.promql.values.vector import Int64
 
 LOOKBACK_US = 300_000_000
-"""How old a series' newest sample may be and still be its value: 5 minutes, as in Prometheus."""
+"""The lookback: a sample is a series' value for at most 5 minutes, as in Prometheus."""
 
 DEFAULT_STEP_US = 60_000_000
 """The step of a subquery that names none: 1 minute, Prometheus' interval of evaluation."""
@@ -87,7 +87,7 @@ def resolved(node: Node, start_us: int, end_us: int) -> Node:
         for each in spine:
             left = replace(each, left=left, right=again(each.right))
         return left
-    if isinstance(node, Aggregate):
+    if isinstance(node, Aggregation):
         param = None if node.param is None else again(node.param)
         return replace(node, expr=again(node.expr), param=param)
     return replace(node, expr=again(node.expr)) if isinstance(node, Unary | Paren) else node
@@ -98,25 +98,25 @@ def reaches(node: Node, steps_us: Int64, most: int = UNLIMITED) -> list[Reach]:
 
     Raises ExpressionFailed if a subquery has more than ``most`` steps.
     """
-    found: dict[Selector, Reach] = {}
+    reaches_by_selector: dict[Selector, Reach] = {}
     left = [(node, steps_us)]
     while left:
         each, steps = left.pop()
         if isinstance(each, Selector) and len(steps):
-            _add(found, each, steps)
+            _add(reaches_by_selector, each, steps)
         if isinstance(each, Subquery):
             steps = inner_steps(each, steps, most)
         left += [(child, steps) for child in children(each)]
-    return list(found.values())
+    return list(reaches_by_selector.values())
 
 
-def _add(found: dict[Selector, Reach], selector: Selector, steps_us: Int64) -> None:
+def _add(reaches_by_selector: dict[Selector, Reach], selector: Selector, steps_us: Int64) -> None:
     looks = moments(selector, steps_us)
     back = selector.range_us if selector.range_us is not None else LOOKBACK_US
     first, last = int(looks.min()) - back, int(looks.max())
-    if known := found.get(selector):
+    if known := reaches_by_selector.get(selector):
         first, last = min(first, known.first_us), max(last, known.last_us)
-    found[selector] = Reach(selector, first, last)
+    reaches_by_selector[selector] = Reach(selector, first, last)
 
 
 def selectors(node: Node) -> Iterator[Selector]:
@@ -135,6 +135,6 @@ def children(node: Node) -> tuple[Node, ...]:
         return node.args
     if isinstance(node, Binary):
         return (node.left, node.right)
-    if isinstance(node, Aggregate):
+    if isinstance(node, Aggregation):
         return (node.expr,) if node.param is None else (node.param, node.expr)
     return (node.expr,) if isinstance(node, Unary | Paren | Subquery) else ()

@@ -1,4 +1,4 @@
-"""A cache that is bounded by the bytes of what it keeps."""
+"""A cache that is bounded by the size of its values in bytes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ V = TypeVar("V")
 
 
 class ByteCache(Generic[K, V]):
-    """Values by key, of at most ``max_bytes`` together; the oldest is forgotten first.
+    """Values by key, of at most ``max_bytes`` together. The oldest value is dropped first.
 
-    May be used from several threads. A value of more than ``max_each`` bytes is not kept, so that a
-    few large ones do not push out many small ones.
+    Several threads may use it. A value of more than ``max_each`` bytes is not cached, so that a
+    few large values do not displace many small ones.
     """
 
     def __init__(
@@ -27,16 +27,16 @@ class ByteCache(Generic[K, V]):
         self.bytes = 0
 
     def get(self, key: K) -> V | None:
-        """The value, or None if it is not kept."""
-        found = self._held.get(key)
-        return None if found is None else found[0]
+        """The value, or None if it is not cached."""
+        entry = self._held.get(key)
+        return None if entry is None else entry[0]
 
     def sized(self, key: K) -> tuple[V, int] | None:
-        """The value with its size, or None if it is not kept."""
+        """The value with its size, or None if it is not cached."""
         return self._held.get(key)
 
     def put(self, key: K, value: V, size: int) -> None:
-        """Keep a value of ``size`` bytes, and forget the oldest ones that have no room beside."""
+        """Cache a value of ``size`` bytes; drop the oldest values if there is no room."""
         with self._lock:
             old = self._held.pop(key, None)
             self.bytes -= 0 if old is None else old[1]

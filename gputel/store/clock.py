@@ -12,8 +12,8 @@ from gputel.store.pool import store_errors
 
 log = logging.getLogger("gputel.store")
 
-_FRESH_S = 60.0  # a measurement lasts so long, by the monotonic clock
-_MUCH_S = 60.0  # a difference that is told of
+_FRESH_S = 60.0  # how long a measurement is used, by the monotonic clock
+_MUCH_S = 60.0  # a difference that is logged
 _TELL_EVERY_S = 600.0
 _MICROSECONDS = 1_000_000
 _ASK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"

@@ -1,4 +1,4 @@
-"""The rights of a role that the api alone uses: it reads, and notes keys and its live streams."""
+"""The rights of a role for the api alone: it reads, and writes keys and demands of streams."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ RIGHTS = {
     "landing_demand": _FOLLOW,
     "landing_horizon": _FOLLOW,
 }
-"""What the api does with each table and view. None of it changes or removes what has landed:
-``landing`` is a copy of the newest of it, kept for live streams."""
+"""What the api does with each table and view. Nothing of it changes or deletes landed samples:
+``landing`` is a copy of the newest ones for live streams."""
 
 _ROLE = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)"
 _GRANT = """
@@ -44,9 +44,9 @@ WHERE NOT has_table_privilege(name, each)
 
 
 async def grant(connection: asyncpg.Connection, role: str) -> list[str]:
-    """Give a role what the api needs, on a database with the present schema; what was granted.
+    """Grant a role the rights that the api needs; return them. The schema must be up to date.
 
-    Raises StoreError if there is no such role, or the connection's own role may not grant.
+    Raises StoreError if the role does not exist, or the connection's role may not grant.
     """
     async with store_errors(), connection.transaction():
         if not await connection.fetchval(_ROLE, role):

@@ -18,7 +18,7 @@ _ANY_BYTES = 2**62
 class Limits:
     """Most series that a query selects, and samples (or buckets of rollups) that it reads.
 
-    ``max_bytes`` is of the labels that it reads, and of an answer that is made whole.
+    ``max_bytes`` bounds the labels that it reads, and an answer that is made in memory.
     """
 
     max_series: int
@@ -27,11 +27,11 @@ class Limits:
 
     @property
     def ask(self) -> int:
-        """How many series to ask for, to see that there are too many."""
+        """How many series to fetch to find out whether there are too many."""
         return self.max_series + 1
 
     def check_series(self, count: int) -> None:
-        """Raise QueryTooLarge where there are more than may be."""
+        """Raise QueryTooLarge if a query selects too many series."""
         if count > self.max_series:
             raise QueryTooLarge(
                 f"the query selects more than {self.max_series} series, the limit "
@@ -39,7 +39,7 @@ class Limits:
             )
 
     def check_bytes(self, size: int) -> None:
-        """Raise QueryTooLarge where labels have more bytes than may be."""
+        """Raise QueryTooLarge if the labels of a query have too many bytes."""
         if size > self.max_bytes:
             raise QueryTooLarge(
                 f"the labels that the query selects have more than {self.max_bytes} bytes, the "
@@ -47,7 +47,7 @@ class Limits:
             )
 
     def check_samples(self, cost: int) -> None:
-        """Raise QueryTooLarge where it would read more than it may."""
+        """Raise QueryTooLarge if a query would read too many samples."""
         if cost > self.max_samples:
             raise QueryTooLarge(
                 f"the query would read about {cost} samples, over the limit of {self.max_samples} "
@@ -57,9 +57,9 @@ class Limits:
 
 
 def limits_of(settings: ApiSettings) -> Limits:
-    """The limits that the settings say."""
+    """The limits in the settings."""
     return Limits(settings.query_max_series, settings.query_max_samples, settings.query_max_bytes)
 
 
 ANY = Limits(2**31 - 2, 2**62)
-"""No limits to speak of."""
+"""Practically no limits."""

@@ -46,18 +46,18 @@ class Migration:
 def known_migrations() -> tuple[Migration, ...]:
     """The migrations that come with this gputel, in order."""
     folder = resources.files("gputel.store") / "sql" / "migrations"
-    found = []
+    migrations = []
     for file in folder.iterdir():
         if match := _FILE_NAME.fullmatch(file.name):
             name = file.name.removesuffix(".sql")
-            found.append(Migration(int(match[1]), name, file.read_text(encoding="utf-8")))
-    return tuple(sorted(found, key=lambda migration: migration.version))
+            migrations.append(Migration(int(match[1]), name, file.read_text(encoding="utf-8")))
+    return tuple(sorted(migrations, key=lambda migration: migration.version))
 
 
 async def migrate(
     target: str | asyncpg.Connection, known: Sequence[Migration] | None = None
 ) -> list[str]:
-    """Apply what is missing to the database, given as a DSN or a connection; the names applied.
+    """Apply the missing migrations to a database (a DSN or a connection); return their names.
 
     Each file is one transaction, and any number of processes may call this at once: one works, the
     others wait for it. Raises SchemaTooNew for a database ahead of this gputel, StoreError for one
@@ -144,6 +144,6 @@ async def _sole_migrator(connection: asyncpg.Connection) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        # A connection that is lost has lost its locks as well.
+        # A lost connection has lost its locks as well.
         with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK_KEY)

@@ -15,7 +15,7 @@ from gputel.store.postgres.shared import check_made, embedded_postgres
 
 @asynccontextmanager
 async def open_dsn(settings: Settings) -> AsyncIterator[str]:
-    """The DSN to use: the one that was set, else that of the embedded Postgres, which runs inside.
+    """The DSN in the settings, else that of the embedded Postgres, which runs meanwhile.
 
     Enter it on the main thread. Raises StoreError.
     """
@@ -31,7 +31,7 @@ async def open_dsn(settings: Settings) -> AsyncIterator[str]:
 async def open_store(settings: Settings, *, make: bool = True) -> AsyncIterator[asyncpg.Pool]:
     """A pool on a database whose schema is this gputel's.
 
-    Without ``make``, a data directory that holds no database is refused and left as it is.
+    Without ``make``, a data directory without a database is an error and stays as it is.
     Enter it on the main thread. Raises StoreError, or ConfigError for a DSN that cannot be read.
     """
     if not make and settings.postgres.postgres_dsn is None:

@@ -1,4 +1,4 @@
-"""Connections to Postgres, and what its failures are told as; ``failures`` decides on causes."""
+"""Connections to Postgres, and its failures as gputel's errors; ``failures`` sorts causes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class store_errors:
 
 
 def _first(error: BaseException) -> BaseException:
-    """The end of a session where that is why it could not be left in order."""
+    """The SessionEnded that led to the error, if there is one, else the error itself."""
     earlier: BaseException | None = error
     while earlier is not None:
         if isinstance(earlier, SessionEnded):
@@ -161,7 +161,7 @@ async def problem_of(pool: Pool) -> str | None:
 
 
 async def close_pool(pool: Pool) -> None:
-    """Close the pool; sessions still in use after a few seconds are cut off."""
+    """Close the pool; after a few seconds, sessions that are still in use are cut off."""
     try:
         await asyncio.wait_for(pool.close(), _CLOSE_TIMEOUT_S)
     except (TimeoutError, *DATABASE_ERRORS):

@@ -25,7 +25,7 @@ _MARKS = {
     "/* s.labels */": ", ".join(f"s.{name}" for name in LABELS),
     "/* bytes of s.labels */": _bytes(LABELS),
     "/* arrays of labels from $2 */": ", ".join(
-        f"${place}::text[]" for place in range(2, 2 + len(LABELS))
+        f"${number}::text[]" for number in range(2, 2 + len(LABELS))
     ),
     "/* labels of a GPU */": ", ".join(_GPU_LABELS),
     "/* s.labels of a GPU */": ", ".join(f"s.{name}" for name in _GPU_LABELS),

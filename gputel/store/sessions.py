@@ -1,15 +1,15 @@
-"""Sessions whose server can vanish without a word: none is waited for longer than it works.
+"""Sessions that notice when their server has vanished without closing the connection.
 
-The client of a half-open connection waits for ever, and no time limit fits a merge as well as a
-short look. So whoever has waited for a while asks the server, over another session, what the
-waiting one does there:
+The client of a half-open connection waits for ever, and no time limit fits both a merge and a
+short read. So a session that has waited for a while asks the server, over another connection, what
+the server does for it:
 
-    works                      it is waited for
-    waits for a lock           as well, up to a limit; then the statement is cancelled
-    idle, or not there at all  the answer or the statement was lost: the session is ended
-    no answer from the server  it is away: the session is ended
+    it works                   the session goes on waiting
+    it waits for a lock        the same, up to a limit; then the statement is cancelled
+    it is idle or unknown      the answer or the statement was lost: the session is ended
+    no answer                  the server is away: the session is ended
 
-A session that is ended is ended at the server, too, which would keep its locks otherwise.
+The session is also ended at the server, which would keep its locks otherwise.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _TCP_USER_TIMEOUT_MS = 30_000
 
 
 class Session(asyncpg.Connection):  # type: ignore[misc]
-    """A session that knows since when it waits for the server, and asks whether it should."""
+    """A session that knows how long it has waited, and asks the server whether to go on."""
 
     dsn = ""
     pid = 0
@@ -72,7 +72,7 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
         _keep_alive(transport)
 
     async def begin(self) -> None:
-        """Ask who this is at the server: a proxy between may have told otherwise."""
+        """Ask the server for the pid of this session: a proxy may have given another one."""
         self.pid = await self.fetchval("SELECT pg_backend_pid()")
 
     async def _awaited(self, answer: Awaitable[T]) -> T:
@@ -95,7 +95,7 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
             self._looking = asyncio.get_running_loop().create_task(self._look())
 
     async def _look(self) -> None:
-        """Ask about the statement again and again until it is over, and about those after it."""
+        """Ask about the statement repeatedly until it ends, then about the next ones."""
         loop = asyncio.get_running_loop()
         while (watch := self._watch) is not None and not self.is_closed():
             early_s = self._since + _PATIENCE_S - loop.time()
@@ -124,7 +124,7 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
             other.terminate()
 
     def _end(self, watch: asyncio.TimerHandle, reason: str) -> bool:
-        """End the session, unless the answer has come meanwhile."""
+        """End the session, unless the answer has come in the meantime."""
         if self._watch is not watch or self.is_closed():
             return False
         log.warning("a session with Postgres is ended: %s", reason)
@@ -133,7 +133,7 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
         return True
 
     async def _other(self) -> asyncpg.Connection:
-        """Another session with the same server, of those that the DSN names."""
+        """Another session with the same one of the servers that the DSN names."""
         address = self._addr
         if isinstance(address, tuple):
             host, port = address
@@ -146,7 +146,7 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
 
 
 def sessions_of(dsn: str) -> type[Session]:
-    """The class of the sessions of a pool, which can ask the server that the DSN names."""
+    """The class of a pool's sessions, which can ask the server of the DSN."""
     return type("Session", (Session,), {"dsn": dsn})
 
 
@@ -156,7 +156,7 @@ async def begin(session: Session) -> None:
 
 
 class SessionEnded(ConnectionError):
-    """A session was ended here, for the reason that it says."""
+    """A session was ended by this process; the message says why."""
 
 
 async def _judge(other: asyncpg.Connection, pid: int) -> str | None:
@@ -186,7 +186,7 @@ async def _judge(other: asyncpg.Connection, pid: int) -> str | None:
 
 
 class _Watched:
-    """Asyncpg's protocol, all of whose answers are waited for under watch."""
+    """Asyncpg's protocol; a watch runs while it waits for an answer."""
 
     def __init__(self, protocol: Any, awaited: Callable[[Awaitable[Any]], Awaitable[Any]]) -> None:
         self._protocol = protocol
@@ -208,7 +208,7 @@ def _under(
 
 
 def _keep_alive(transport: Any) -> None:
-    """Have the kernel look whether the other machine is still there."""
+    """Let the kernel check whether the other machine is still there."""
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return

@@ -1,4 +1,4 @@
-"""How the store is: its days, what is in them, what they take, and what is still to be done."""
+"""The state of the store: its days, their contents and sizes, and the work that is due."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _WHOLE = 100.0
 
 @dataclass(frozen=True)
 class DayStatus:
-    """One partition. Sizes in bytes; with ``estimated``, all else is told from a part of it."""
+    """One partition. Sizes are in bytes; if ``estimated``, all else is from a sample."""
 
     day: date
     samples: int
     blocks: int
-    to_merge: int | None  # blocks that maintenance would do away with; None: not known
+    to_merge: int | None  # blocks that maintenance would merge away; None: unknown
     heap: int
     toast: int
     index: int
@@ -39,13 +39,13 @@ class DayStatus:
 
 @dataclass(frozen=True)
 class StoreStatus:
-    """All of them, oldest first."""
+    """All partitions, oldest first."""
 
     days: list[DayStatus]
     series: int
     timescaledb: bool
     stale_hours: int
-    """Hours whose rollups are still to be made."""
+    """Hours whose rollups are not made yet."""
     rollup_bytes: int
     now: datetime
 
@@ -65,7 +65,7 @@ async def store_status(
     retention: timedelta | None = None,
     most_bytes: int = _MOST_BYTES,
 ) -> StoreStatus:
-    """Look at every partition; of a heap beyond ``most_bytes``, at that much of it.
+    """Look at every partition; if its heap is larger than ``most_bytes``, at a sample of that size.
 
     Raises StoreUnavailable or StoreError.
     """

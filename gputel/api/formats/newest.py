@@ -11,7 +11,7 @@ from marshmallow import Schema
 from gputel.api.formats.format import Format
 from gputel.api.formats.text import json_values, members, times
 from gputel.model.names import SHOWN_COLUMNS
-from gputel.store.read.known_series import Ordered
+from gputel.store.read.known_series import OrderedSeries
 from gputel.store.read.latest import Newest
 
 _ENCODER = msgspec.json.Encoder()
@@ -40,6 +40,6 @@ def _json(newest: Newest) -> bytes:
 
 
 @lru_cache(_REMEMBERED)
-def _labels(of: Ordered) -> list[bytes]:
+def _labels(of: OrderedSeries) -> list[bytes]:
     """The part of a record that is the same in all records of its series."""
     return [members(_LABELS, _TEXTS(series)) + b',"value":' for series in of.series]

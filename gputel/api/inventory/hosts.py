@@ -18,7 +18,7 @@ from gputel.store.limits import Limits
 from gputel.store.read.inventory import Host, hosts_of
 from gputel.store.read.reader import Reader
 from gputel.store.read.records import Gpu
-from gputel.store.read.selection import EVERY, Kind, Matcher, Selection
+from gputel.store.read.selection import EVERY, Comparison, LabelCondition, Selection
 
 _TIME = "2025-07-18T20:42:36Z"
 
@@ -95,7 +95,9 @@ async def _hosts(
 
 
 async def _gpus(reader: Reader, hostname: str, limits: Limits) -> list[Gpu]:
-    gpus = await reader.gpus(Selection((Matcher("hostname", Kind.IS, (hostname,)),)), limits=limits)
+    gpus = await reader.gpus(
+        Selection((LabelCondition("hostname", Comparison.IS, (hostname,)),)), limits=limits
+    )
     if not gpus:
         known = [host.hostname for host in await _hosts(reader, limits)]
         raise NotFound(

@@ -17,7 +17,7 @@ from gputel.promql.evaluate import evaluate, range_samples
 from gputel.promql.reach import reaches, resolved
 from gputel.promql.syntax.nodes import Node, Selector, Subquery, Text, is_range, unwrapped
 from gputel.promql.syntax.parse import may_be_slow, parse
-from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.bounds import EvaluationBounds
 from gputel.promql.values.samples import SeriesSamples
 from gputel.promql.values.vector import Int64, Value
 from gputel.store.limits import Limits
@@ -54,8 +54,8 @@ class _Work:
         return range_samples(node, self.steps_us, samples, self._bounds)
 
     @property
-    def _bounds(self) -> Bounds:
-        return Bounds(self.check, self.limits.max_samples, self.limits.max_series)
+    def _bounds(self) -> EvaluationBounds:
+        return EvaluationBounds(self.check, self.limits.max_samples, self.limits.max_series)
 
 
 class Engine:

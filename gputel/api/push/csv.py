@@ -12,8 +12,7 @@ from gputel.errors import BadRequest, SourceError
 from gputel.sources.dcgm.chunk import concatenate
 from gputel.sources.dcgm.header import HEADER_LIMIT, Layout, parse_header
 from gputel.sources.dcgm.lines import Piece, places_of
-from gputel.sources.dcgm.piece import Parsed as ParsedPiece
-from gputel.sources.dcgm.piece import PieceParser
+from gputel.sources.dcgm.piece import ParsedPiece, PieceParser
 from gputel.sources.dcgm.strict import blank_lines
 
 _LF = 10

@@ -9,7 +9,7 @@ from marshmallow import RAISE, Schema, fields, validate
 from gputel.api.formats.format import Format
 from gputel.api.shared.schemas import ErrorSchema, described
 from gputel.model.bounds import LABEL_CHARACTERS, RAW_BYTES
-from gputel.model.names import LABEL_COLUMNS, RAW, Column
+from gputel.model.names import LABEL_COLUMNS, RAW, RecordColumn
 
 KEY_LENGTH = 255
 """The most characters of an Idempotency-Key."""
@@ -23,7 +23,7 @@ _ONE_LINE = r"^[^\u0000\r\n]*$"
 _NOT_BLANK = r"^[^\u0000\r\n]*[^\u0000\r\n\s][^\u0000\r\n]*$"
 
 
-def _required(column: Column) -> fields.String:
+def _required(column: RecordColumn) -> fields.String:
     return fields.String(
         required=True,
         validate=validate.Length(min=1, max=LABEL_CHARACTERS),
@@ -31,7 +31,7 @@ def _required(column: Column) -> fields.String:
     )
 
 
-def _optional(column: Column) -> fields.String:
+def _optional(column: RecordColumn) -> fields.String:
     about, most = column.about, LABEL_CHARACTERS
     if column.name == RAW:
         about, most = f"{about} {RAW_BYTES:,} bytes of UTF-8 at most.", RAW_BYTES
@@ -41,7 +41,7 @@ def _optional(column: Column) -> fields.String:
     )
 
 
-def _csv_alias(column: Column) -> fields.String:
+def _csv_alias(column: RecordColumn) -> fields.String:
     return fields.String(
         validate=validate.Length(max=LABEL_CHARACTERS),
         metadata=described(

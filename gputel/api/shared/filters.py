@@ -12,10 +12,10 @@ from gputel import times
 from gputel.api.shared.schemas import FormatQuery, described
 from gputel.model.names import FILTER_COLUMNS, GPU_FILTER_COLUMNS, Match
 from gputel.store.read.reader import EARLIEST, LATEST
-from gputel.store.read.selection import Kind, Matcher, Selection, matching, starting
+from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching, starting
 
-_MATCHERS: dict[Match, Callable[[str, Iterable[str]], Matcher]] = {
-    Match.EXACT: lambda label, texts: Matcher(label, Kind.IS, tuple(texts)),
+_MATCHERS: dict[Match, Callable[[str, Iterable[str]], LabelCondition]] = {
+    Match.EXACT: lambda label, texts: LabelCondition(label, Comparison.IS, tuple(texts)),
     Match.PREFIX: starting,
     Match.PATTERN: matching,
 }

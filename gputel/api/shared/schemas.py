@@ -13,7 +13,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from gputel import times
 from gputel.api.formats.format import Format
-from gputel.model.names import AFTER_VALUE, BEFORE_VALUE, GPU_COLUMNS, UUID, Column
+from gputel.model.names import AFTER_VALUE, BEFORE_VALUE, GPU_COLUMNS, UUID, RecordColumn
 
 UNKNOWN = "is unknown"
 """The message of a schema about a parameter that it does not have."""
@@ -27,7 +27,7 @@ def described(description: str, example: object = None, **more: Any) -> dict[str
     return {"description": description, **examples, **more}
 
 
-def label_fields(columns: Iterable[Column]) -> dict[str, fields.String]:
+def label_fields(columns: Iterable[RecordColumn]) -> dict[str, fields.String]:
     """The fields of labels in an answer. A class body adds them to its names by ``locals()``."""
     return {
         column.api: fields.String(

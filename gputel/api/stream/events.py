@@ -10,7 +10,7 @@ from gputel.api.formats.text import NdjsonRecords
 from gputel.api.stream.position import StreamPosition
 from gputel.api.stream.subscriber import ClientRecords, Lag
 from gputel.store.read.records import Records
-from gputel.store.write.landing import Position
+from gputel.store.write.landing import LandingPosition
 
 RETRY = b"retry: 2000\n\n"
 """Milliseconds that a client waits before it connects again."""
@@ -45,7 +45,7 @@ def lag(event: Lag) -> bytes:
     return _named("lag", {"dropped": event.dropped})
 
 
-def heartbeat(position: Position | None) -> bytes:
+def heartbeat(position: LandingPosition | None) -> bytes:
     """Bytes that keep the connection alive, and that a client shows to nobody.
 
     With a position they also set the id that the client sends when it connects again.

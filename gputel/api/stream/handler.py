@@ -17,7 +17,7 @@ from gputel.api.stream.subscriber import ClientRecords, Gap, Lag, Subscriber
 from gputel.api.stream.tail import TAIL, Tail
 from gputel.errors import GputelError
 from gputel.store.read.selection import Selection
-from gputel.store.write.landing import LandingsGone, Position
+from gputel.store.write.landing import LandingPosition, LandingsGone
 from gputel.web.request_metrics import note_begun
 
 _LAST_EVENT_ID = "Last-Event-ID"
@@ -97,7 +97,9 @@ class _EventSender:
         """Write, and wait for the client to take it."""
         await write(self._response, data)
 
-    async def replay(self, position: StreamPosition, series: Selection, until: Position) -> None:
+    async def replay(
+        self, position: StreamPosition, series: Selection, until: LandingPosition
+    ) -> None:
         """Send the records after ``position`` and up to ``until``; a gap if they are gone."""
         try:
             async with aclosing(self._tail.replay(position, series, until)) as deliveries:

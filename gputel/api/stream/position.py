@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from gputel.errors import BadRequest
-from gputel.store.write.landing import Position
+from gputel.store.write.landing import LandingPosition
 
 _SNAPSHOT = r"[0-9]{1,19}:[0-9]{1,19}:[0-9,]*"
 _ID = re.compile(rf"([0-9]{{1,15}})\.({_SNAPSHOT})(?:\.({_SNAPSHOT})\.([0-9]{{1,15}}))?")
@@ -21,7 +21,7 @@ class StreamPosition:
     filters of the client.
     """
 
-    position: Position
+    position: LandingPosition
     until: str | None = None
     passed: int = 0
 
@@ -39,7 +39,7 @@ class StreamPosition:
                 f"Last-Event-ID: {text[:100]!r} is no id of an event of this stream; send the id "
                 "of the last event, or leave it out"
             )
-        return cls(Position(int(match[1]), match[2]), match[3], int(match[4] or 0))
+        return cls(LandingPosition(int(match[1]), match[2]), match[3], int(match[4] or 0))
 
 
 def _is_snapshot(text: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from gputel.api.stream.position import StreamPosition
 from gputel.store.read.records import Records
 from gputel.store.read.selection import Selection
-from gputel.store.write.landing import Position, Window
+from gputel.store.write.landing import LandingPosition, LandingWindow
 from gputel.threads import READING
 
 _MOST_SERIES = 50_000
@@ -24,7 +24,7 @@ _AT_ONCE = 1000  # series that a thread checks in one go
 class LandedBatch:
     """Some records of a window, and whether they are the last of it."""
 
-    window: Window
+    window: LandingWindow
     records: Records
     is_last: bool
 
@@ -69,12 +69,12 @@ class RecordFilter:
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
         self._chosen: dict[int, bool] = {}
-        self._window: Window | None = None
+        self._window: LandingWindow | None = None
         self._passed = 0
 
     def knows(self, records: Records) -> bool:
         """Whether it is known for all series of these records if they match."""
-        return not self._selection.matchers or records.series.keys() <= self._chosen.keys()
+        return not self._selection.conditions or records.series.keys() <= self._chosen.keys()
 
     async def learn(self, records: Records) -> None:
         """Find out which of their series match; in a thread, as patterns can take long."""
@@ -99,7 +99,7 @@ class RecordFilter:
         return ClientRecords(batch, records, first)
 
     def _matching(self, records: Records) -> Records:
-        if not self._selection.matchers:
+        if not self._selection.conditions:
             return records
         chosen = [each for each in records.series if self._chosen[each]]
         return Records(
@@ -114,10 +114,12 @@ class Subscriber:
     records that were being stored at that time may be missing.
     """
 
-    def __init__(self, selection: Selection, most: int, start: Position, is_complete: bool) -> None:
+    def __init__(
+        self, selection: Selection, most: int, start: LandingPosition, is_complete: bool
+    ) -> None:
         self.start = start
         self.is_complete = is_complete
-        self._reached: Position | None = start
+        self._reached: LandingPosition | None = start
         self._filter = RecordFilter(selection)
         self.closed = False
         self._most = most
@@ -135,12 +137,12 @@ class Subscriber:
             self._make_room()
         self._news.set()
 
-    def reach(self, position: Position) -> None:
+    def reach(self, position: LandingPosition) -> None:
         """Note that all records up to this position have been offered."""
         self._reached = position
 
     @property
-    def position(self) -> Position | None:
+    def position(self) -> LandingPosition | None:
         """The position up to which the client has taken all; None within one window."""
         return None if self._items or self._dropped else self._reached
 

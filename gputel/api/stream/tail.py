@@ -18,7 +18,7 @@ from gputel.config.settings import ApiSettings
 from gputel.errors import StoreError, TooManyStreams
 from gputel.store.read.reader import Reader
 from gputel.store.read.selection import Selection
-from gputel.store.write.landing import Landings, LandingsGone, Position, Window
+from gputel.store.write.landing import LandingPosition, Landings, LandingsGone, LandingWindow
 
 log = logging.getLogger("gputel.api")
 
@@ -41,13 +41,13 @@ class Tail:
         self._subscribers: set[Subscriber] = set()
         self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self._position: Position | None = None
+        self._position: LandingPosition | None = None
         self._is_complete = False
         self._demanded_at = 0.0
         self._closed = False
 
         # The window that is being handed out, and the number of its batches that are handed out.
-        self._window: Window | None = None
+        self._window: LandingWindow | None = None
         self._handed = 0
 
     @asynccontextmanager
@@ -93,7 +93,7 @@ class Tail:
             await asyncio.wait({self._task}, timeout=_CLOSE_S)
 
     async def replay(
-        self, position: StreamPosition, selection: Selection, until: Position
+        self, position: StreamPosition, selection: Selection, until: LandingPosition
     ) -> AsyncGenerator[ClientRecords, None]:
         """Yield what landed after ``position`` and up to ``until``. Raises LandingsGone."""
         records_filter = RecordFilter(selection)
@@ -163,12 +163,12 @@ class Tail:
                     subscriber.offer(Gap())
                     subscriber.reach(self._position)
 
-    async def _next_window(self, after: Position) -> Window:
+    async def _next_window(self, after: LandingPosition) -> LandingWindow:
         window = self._window = await self._landings.since(after)
         self._handed = 0
         return window
 
-    async def _hand_out(self, window: Window) -> None:
+    async def _hand_out(self, window: LandingWindow) -> None:
         while self._handed < len(window.batches):
             records = await self._landings.read(window.batches[self._handed])
             self._handed += 1

@@ -26,10 +26,10 @@ from gputel.errors import BadRequest
 from gputel.store.read.reader import EARLIEST, LATEST, Reader
 from gputel.store.read.records import Records
 from gputel.store.read.selection import Selection, of_gpu
-from gputel.store.read.telemetry import Asked, telemetry
+from gputel.store.read.telemetry import TelemetryQuery, telemetry
 from gputel.store.read.time_order import Order
 from gputel.store.rollup.buckets import Aggregate
-from gputel.store.rollup.reader import Steps
+from gputel.store.rollup.reader import StepQuery
 from gputel.store.steps.steps import telemetry_by_step
 
 
@@ -109,7 +109,7 @@ def _records(request: web.Request, series: Selection) -> AsyncGenerator[Records,
     groups = parameters.get("group_by")
     if after is not None and len(after.group) != (0 if groups is None else 1 + len(groups)):
         raise BadRequest("cursor: belongs to a request with another group_by; leave it out")
-    selected = Asked(
+    selected = TelemetryQuery(
         series,
         parameters.get("start_time", EARLIEST),
         parameters.get("end_time", LATEST),
@@ -123,13 +123,13 @@ def _records(request: web.Request, series: Selection) -> AsyncGenerator[Records,
     return telemetry_by_step(reader, selected, steps, limits)
 
 
-def _steps(parameters: Mapping[str, Any]) -> Steps | None:
+def _steps(parameters: Mapping[str, Any]) -> StepQuery | None:
     if "step" not in parameters:
         return None
     groups = parameters.get("group_by")
     columns = None if groups is None else tuple(LABEL_COLUMNS[name] for name in groups)
     aggregate, fill = parameters.get("agg", Aggregate.AVG), "fill" in parameters
-    return Steps(parameters["step"], aggregate, group_by=columns, fill=fill)
+    return StepQuery(parameters["step"], aggregate, group_by=columns, fill=fill)
 
 
 async def _check_known(reader: Reader, uuid: str) -> None:

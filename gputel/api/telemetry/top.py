@@ -16,7 +16,7 @@ from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.schemas import GpuSchema, RecordSchema, described
 from gputel.api.telemetry.schemas import AggregateField, CountField, OrderField, TimeQuery
 from gputel.store.read.reader import EARLIEST, LATEST, Reader
-from gputel.store.read.telemetry import Asked
+from gputel.store.read.telemetry import TelemetryQuery
 from gputel.store.read.time_order import Order
 from gputel.store.rollup.buckets import Aggregate
 from gputel.store.steps.top import By, Ranked, gpus_called, ranking
@@ -116,7 +116,7 @@ async def _rows(request: web.Request, by: By) -> list[dict[str, Any]]:
     metric: str = parameters["metric"]
     ranked = await ranking(
         reader,
-        Asked(
+        TelemetryQuery(
             selection({**parameters, "metric": [metric]}), parameters.get("start_time", since), end
         ),
         parameters.get("agg", Aggregate.AVG),

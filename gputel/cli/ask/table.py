@@ -74,12 +74,18 @@ LABELS = {each.name: Column(each.api, each.title, shared=True) for each in SHOWN
 LABELS[names.UUID] = replace(LABELS[names.UUID], unbroken=True, style="cyan")
 UUID, METRIC = LABELS[names.UUID], LABELS[names.METRIC]
 HOSTNAME, MODEL, GPU_ID = (LABELS[name] for name in ("hostname", "model_name", "gpu_id"))
+_ARRANGED = (names.METRIC, names.UUID, "hostname", "model_name", "gpu_id", "device")
 VALUE = Column("value", "value", right=True, style="bold")
 TIME = Column("timestamp", "time (UTC)", second, unbroken=True)
 AGE = Column("age_s", "age", age, right=True, unbroken=True, style=age_style)
 LAST_SEEN = Column(
     "last_seen", "last seen", ago, right=True, unbroken=True, style=lambda t: age_style(_age_s(t))
 )
+
+
+def others(labels: Iterable[names.RecordColumn]) -> tuple[Column, ...]:
+    """The columns of these labels, without those that a table puts at a position of its own."""
+    return tuple(LABELS[label.name] for label in labels if label.name not in _ARRANGED)
 
 
 def write_table(rows: Sequence[Row], columns: Iterable[Column]) -> None:

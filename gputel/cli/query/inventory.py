@@ -13,12 +13,14 @@ from gputel.cli.ask.table import Column
 from gputel.cli.query import options
 from gputel.cli.query.ask import Query
 from gputel.cli.terminal import echo
+from gputel.model.names import GPU_COLUMNS
 
 NONE_MATCHES = "no GPU matches: leave a filter out; `gputel query gpus` lists all GPUs"
 NOTHING_LANDED = "no telemetry has landed yet: `gputel ingest FILE` or `gputel run` brings some"
 
 _NO_FILTERS: Mapping[str, Any] = MappingProxyType({})
-_GPUS = (table.UUID, table.HOSTNAME, table.GPU_ID, table.MODEL, table.LAST_SEEN)
+_GPUS = (table.UUID, table.HOSTNAME, table.GPU_ID, table.MODEL, *table.others(GPU_COLUMNS),
+         table.LAST_SEEN)  # fmt: skip
 _HOSTS = (
     Column("hostname", "hostname", unbroken=True),
     Column("gpus", "GPUs", right=True),

@@ -17,16 +17,12 @@ from gputel.cli.query.ask import Query
 from gputel.cli.query.uuid import complete_uuid
 from gputel.cli.terminal import echo
 from gputel.errors import UsageError
-from gputel.model.names import GPU_FILTER_COLUMNS, METRIC, UUID
+from gputel.model.names import GPU_FILTER_COLUMNS, SHOWN_COLUMNS
 
 TABLE_ROWS = 50
 """Records in a table when no limit is given."""
 
-_OTHERS = tuple(
-    column
-    for name, column in table.LABELS.items()
-    if name not in (METRIC, UUID, "hostname", "gpu_id", "model_name", "device")
-)
+_OTHERS = table.others(SHOWN_COLUMNS)
 _RECORDS = (table.TIME, table.METRIC, table.VALUE, table.UUID, table.HOSTNAME, table.GPU_ID,
             table.MODEL, *_OTHERS)  # fmt: skip
 _LATEST = (table.UUID, table.METRIC, table.HOSTNAME, table.VALUE, table.AGE, table.MODEL,

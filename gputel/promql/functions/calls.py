@@ -1,4 +1,4 @@
-"""Functions of instant vectors, scalars and texts, each from its arguments to its value."""
+"""Functions of instant vectors, scalars and strings: their arguments and their values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gputel.promql.functions.elementwise import ELEMENTWISE
 from gputel.promql.functions.histograms import histogram_quantile
 from gputel.promql.functions.relabel import label_join, label_replace
 from gputel.promql.syntax.nodes import MatchOp, Node, Selector
-from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.bounds import EvaluationBounds
 from gputel.promql.values.labels import NAME, Labels, without_name
 from gputel.promql.values.vector import Bools, Float64, Int64, Scalar, String, Value, Vector, empty
 
@@ -27,17 +27,17 @@ class Arguments:
     nodes: Sequence[Node]
     values: Sequence[Value]
     steps_us: Int64
-    bounds: Bounds
+    bounds: EvaluationBounds
 
-    def vector(self, place: int) -> Vector:
+    def vector(self, position: int) -> Vector:
         """The instant vector at this place."""
-        value = self.values[place]
+        value = self.values[position]
         assert isinstance(value, Vector), "the parser checks types"
         return value
 
-    def scalar(self, place: int) -> Scalar:
+    def scalar(self, position: int) -> Scalar:
         """The scalar at this place."""
-        value = self.values[place]
+        value = self.values[position]
         assert isinstance(value, Scalar), "the parser checks types"
         return value
 
@@ -46,59 +46,59 @@ class Arguments:
         return [value.value for value in self.values if isinstance(value, String)]
 
 
-def _elementwise(compute: Callable[[Float64], Float64], given: Arguments) -> Vector:
-    vector = given.vector(0)
+def _elementwise(compute: Callable[[Float64], Float64], arguments: Arguments) -> Vector:
+    vector = arguments.vector(0)
     return vector.mapped(without_name, compute(vector.values))
 
 
-def _date(part: Callable[[Float64], npt.NDArray[np.generic]], given: Arguments) -> Vector:
-    if not given.values:
+def _date(part: Callable[[Float64], npt.NDArray[np.generic]], arguments: Arguments) -> Vector:
+    if not arguments.values:
         # Whole seconds, cut towards zero as Go does.
-        seconds = np.trunc(given.steps_us / 1e6)
+        seconds = np.trunc(arguments.steps_us / 1e6)
         return functions.to_vector(Scalar(part(seconds).astype(np.float64)))
-    vector = given.vector(0)
+    vector = arguments.vector(0)
     return vector.mapped(without_name, part(vector.values).astype(np.float64))
 
 
-def _rounded(given: Arguments) -> Vector:
-    ones = Scalar(np.ones(len(given.steps_us)))
-    to = given.scalar(1) if len(given.values) > 1 else ones
-    return functions.rounded(given.vector(0), to)
+def _rounded(arguments: Arguments) -> Vector:
+    ones = Scalar(np.ones(len(arguments.steps_us)))
+    to = arguments.scalar(1) if len(arguments.values) > 1 else ones
+    return functions.rounded(arguments.vector(0), to)
 
 
-def _timestamp(given: Arguments) -> Vector:
-    """The time of each step: of what is no selector, no sample's own time is known."""
-    vector = given.vector(0)
-    times = np.broadcast_to(given.steps_us / 1e6, vector.values.shape)
+def _timestamp(arguments: Arguments) -> Vector:
+    """The time of each step; only a selector's samples have times of their own."""
+    vector = arguments.vector(0)
+    times = np.broadcast_to(arguments.steps_us / 1e6, vector.values.shape)
     return vector.mapped(without_name, times)
 
 
-def _absent(given: Arguments) -> Vector:
-    present = given.vector(0).present
+def _absent(arguments: Arguments) -> Vector:
+    present = arguments.vector(0).present
     nothing: Bools = np.logical_not(present.any(axis=0)).reshape(1, -1)
-    return Vector([absent_labels(given.nodes[0])], np.ones(nothing.shape), nothing)
+    return Vector([absent_labels(arguments.nodes[0])], np.ones(nothing.shape), nothing)
 
 
 def absent_labels(node: Node) -> Labels:
-    """The labels that a selector asks for by ``=``, each once; none of other expressions."""
+    """The labels that a selector matches by ``=``, each once; none for other expressions."""
     if not isinstance(node, Selector):
         return ()
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     seen: set[str] = set()
     for matcher in node.matchers:
         if matcher.name == NAME:
             continue
         if matcher.op is MatchOp.EQUAL and matcher.name not in seen:
-            found[matcher.name] = matcher.value
+            labels[matcher.name] = matcher.value
             seen.add(matcher.name)
         else:
-            found.pop(matcher.name, None)
-    return tuple(sorted(pair for pair in found.items() if pair[1]))
+            labels.pop(matcher.name, None)
+    return tuple(sorted(pair for pair in labels.items() if pair[1]))
 
 
-def _of_native(given: Arguments) -> Vector:
-    """Of native histograms, which gputel has not, and so of no series."""
-    return empty(len(given.steps_us))
+def _of_native(_arguments: Arguments) -> Vector:
+    """A function of native histograms: gputel has none, so the result has no series."""
+    return empty(len(_arguments.steps_us))
 
 
 CALLS: dict[str, Callable[[Arguments], Value]] = {

@@ -11,15 +11,15 @@ import numpy as np
 
 from gputel.errors import ExpressionFailed
 from gputel.promql.syntax.go_text import plain_float
-from gputel.promql.syntax.nodes import Aggregate
-from gputel.promql.values.bounds import Bounds
+from gputel.promql.syntax.nodes import Aggregation
+from gputel.promql.values.bounds import EvaluationBounds
 from gputel.promql.values.labels import NAME, Labels, drop, from_mapping, keep
 from gputel.promql.values.vector import Vector
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-def count_values(node: Aggregate, label: str, vector: Vector, bounds: Bounds) -> Vector:
+def count_values(node: Aggregation, label: str, vector: Vector, bounds: EvaluationBounds) -> Vector:
     """The number of series of each group and value, the value in a label of this name."""
     if not _NAME.fullmatch(label):
         raise ExpressionFailed(f'invalid label name "{label}"')
@@ -42,7 +42,7 @@ def count_values(node: Aggregate, label: str, vector: Vector, bounds: Bounds) ->
     return Vector(list(known), counts.astype(np.float64), counts > 0)
 
 
-def _grouped(node: Aggregate, labels: Labels, label: str) -> Labels:
+def _grouped(node: Aggregation, labels: Labels, label: str) -> Labels:
     if node.without:
         return drop(labels, (*node.labels, NAME))
     return keep(labels, (*node.labels, label))

@@ -15,8 +15,11 @@ from gputel.promql.values.vector import Bools, Float64, Vector, empty, merged
 _BOUND = "le"
 
 
-def histogram_quantile(wanted: Float64, vector: Vector, check: Check) -> Vector:
-    """The quantile of each histogram, ``wanted`` of each step; series without a bound are left."""
+def histogram_quantile(quantile: Float64, vector: Vector, check: Check) -> Vector:
+    """A quantile of each histogram, with its own ``quantile`` at each step.
+
+    Series without a bound are left out.
+    """
     groups: dict[Labels, list[tuple[float, int]]] = {}
     for row, labels in enumerate(vector.labels):
         bound = _bound(labels)
@@ -31,7 +34,7 @@ def histogram_quantile(wanted: Float64, vector: Vector, check: Check) -> Vector:
         rows = [row for _, row in members]
         bounds = np.array([bound for bound, _ in members])
         there = vector.present[rows]
-        values.append(_quantile(wanted, bounds, vector.values[rows], there))
+        values.append(_quantile(quantile, bounds, vector.values[rows], there))
         present.append(there.any(axis=0))
     named = [drop(each, (NAME,)) for each in groups]
     return merged(Vector(named, np.array(values), np.array(present)))
@@ -44,37 +47,37 @@ def _bound(labels: Labels) -> float | None:
         return None
 
 
-def _quantile(wanted: Float64, bounds: Float64, counts: Float64, there: Bools) -> Float64:
-    """Of buckets by steps, in order of their bounds; a bucket need not be there at each step."""
+def _quantile(quantile: Float64, bounds: Float64, counts: Float64, there: Bools) -> Float64:
+    """The quantile from buckets by steps, in order of bounds; a bucket may lack at a step."""
     bounds, counts, there = _coalesced(bounds, counts, there)
-    # A bucket that is not there, or that fell, counts as many as the one below it.
+    # A bucket that is missing or has fallen counts as many as the one below it.
     counts = np.where(there, counts, -np.inf)
     counts = np.where(np.isnan(counts), counts, np.fmax.accumulate(counts, axis=0))
     steps = np.arange(counts.shape[1])
     total = counts[-1]
     number = there.sum(axis=0)
-    rank = wanted * total
+    rank = quantile * total
     reached = there & (counts >= rank)
     reached[-1] = True  # the last bucket holds the rank in any case
     bucket = reached.argmax(axis=0)
-    place = np.where(there, np.arange(len(bounds))[:, None], -1)
-    below = np.maximum.accumulate(np.vstack([np.full_like(place[:1], -1), place]), axis=0)
+    index = np.where(there, np.arange(len(bounds))[:, None], -1)
+    below = np.maximum.accumulate(np.vstack([np.full_like(index[:1], -1), index]), axis=0)
     before = below[bucket, steps]  # the bucket below, if there is one
     first = before < 0
     start = np.where(first, 0.0, bounds[before])
     passed = np.where(first, 0.0, counts[before, steps])
     inside = (rank - passed) / (counts[bucket, steps] - passed)
-    found = start + (bounds[bucket] - start) * inside
-    found = np.where(first & (bounds[bucket] <= 0), bounds[bucket], found)
-    found = np.where(bucket == len(bounds) - 1, bounds[before], found)
+    value = start + (bounds[bucket] - start) * inside
+    value = np.where(first & (bounds[bucket] <= 0), bounds[bucket], value)
+    value = np.where(bucket == len(bounds) - 1, bounds[before], value)
     none = (number < 2) | ~there[-1] | (bounds[-1] != np.inf) | (total == 0)
-    found = np.where(none, np.nan, found)
-    found = np.where(wanted < 0, -np.inf, np.where(wanted > 1, np.inf, found))
-    return np.where(np.isnan(wanted), np.nan, found)
+    value = np.where(none, np.nan, value)
+    value = np.where(quantile < 0, -np.inf, np.where(quantile > 1, np.inf, value))
+    return np.where(np.isnan(quantile), np.nan, value)
 
 
 def _coalesced(bounds: Float64, counts: Float64, there: Bools) -> tuple[Float64, Float64, Bools]:
-    """Buckets of one bound as one."""
+    """Add up the buckets that have the same bound."""
     starts = np.flatnonzero(np.append(True, bounds[1:] != bounds[:-1]))
     if len(starts) == len(bounds):
         return bounds, counts, there

@@ -136,13 +136,13 @@ def _variances(windows: Windows) -> Float64:
     return each_window(windows, of_many, of_one)
 
 
-def _quantile_over_time(windows: Windows, wanted: Float64, _steps_us: Int64) -> Result:
-    """The quantile of each window, ``wanted`` of each step."""
+def _quantile_over_time(windows: Windows, quantile: Float64, _steps_us: Int64) -> Result:
+    """The quantile of each window, one ``quantile`` a step."""
     values = windows.samples.values
     out = each_window(
         windows,
-        lambda index, inside, step: of_rows(values[index], inside, wanted[step]),
-        lambda low, high, step: of_row(values[low:high], float(wanted[step])),
+        lambda index, inside, step: of_rows(values[index], inside, quantile[step]),
+        lambda low, high, step: of_row(values[low:high], float(quantile[step])),
     )
     return out, windows.count > 0
 

@@ -1,4 +1,4 @@
-"""What an expression may not say, though it is written correctly: types, names, patterns.
+"""Checks of an expression whose syntax is right: types, names, patterns.
 
 Source: ``checkAST`` of prometheus/promql/parser/parse.go, release 2.42. Each check gives the
 line that says what is wrong, or None.
@@ -31,7 +31,7 @@ _OPERANDS = (Type.SCALAR, Type.VECTOR)
 
 
 def binary(node: Binary, left: Type, right: Type) -> str | None:
-    """Of an operator and the types of its sides."""
+    """Check an operator and the types of its sides."""
     op, matching = node.op, node.matching
     if node.return_bool and op not in COMPARISON:
         return "bool modifier can only be used on comparison operators"
@@ -52,25 +52,25 @@ def binary(node: Binary, left: Type, right: Type) -> str | None:
 
 
 def aggregate(op: str, arguments: Sequence[Type]) -> str | None:
-    """Of an aggregation and the types of its arguments."""
+    """Check an aggregation and the types of its arguments."""
     if not arguments:
         return "no arguments for aggregate expression provided"
     parameter = AGGREGATION_PARAMETERS.get(op)
-    wanted = [Type.VECTOR] if parameter is None else [parameter, Type.VECTOR]
-    if len(arguments) != len(wanted):
+    expected = [Type.VECTOR] if parameter is None else [parameter, Type.VECTOR]
+    if len(arguments) != len(expected):
         return (
             "wrong number of arguments for aggregate expression provided, expected "
-            f"{len(wanted)}, got {len(arguments)}"
+            f"{len(expected)}, got {len(arguments)}"
         )
     if arguments[-1] is not Type.VECTOR:
         return f"expected type instant vector in aggregation expression, got {arguments[-1]}"
-    if arguments[0] is not wanted[0]:
-        return f"expected type {wanted[0]} in aggregation parameter, got {arguments[0]}"
+    if arguments[0] is not expected[0]:
+        return f"expected type {expected[0]} in aggregation parameter, got {arguments[0]}"
     return None
 
 
 def call(name: str, signature: Signature, arguments: Sequence[Type]) -> str | None:
-    """Of a function and the types of its arguments."""
+    """Check a function and the types of its arguments."""
     count, fewest, highest = len(arguments), signature.fewest, signature.highest
     if count < fewest or (highest is not None and count > highest):
         exact = "" if fewest == highest else "at least " if count < fewest else "at most "
@@ -84,7 +84,7 @@ def call(name: str, signature: Signature, arguments: Sequence[Type]) -> str | No
 
 
 def selector(name: str, matchers: Sequence[Matcher]) -> str | None:
-    """Of a selector, its name written before the braces or empty."""
+    """Check a selector; ``name`` is the name before the braces, or empty."""
     if name:
         again = next((each.value for each in matchers if each.name == NAME), None)
         if again is not None:
@@ -95,15 +95,15 @@ def selector(name: str, matchers: Sequence[Matcher]) -> str | None:
     return None
 
 
-def matcher(given: Matcher) -> None:
+def matcher(condition: Matcher) -> None:
     """Raise BadExpression for a text that is too long, or a pattern that RE2 does not take."""
-    if len(given.value) > MOST_PATTERN_CHARACTERS:
+    if len(condition.value) > MOST_PATTERN_CHARACTERS:
         raise BadExpression(
-            f"the matcher of {given.name} is longer than {MOST_PATTERN_CHARACTERS} characters"
+            f"the matcher of {condition.name} is longer than {MOST_PATTERN_CHARACTERS} characters"
         )
-    if given.is_regex:
-        pattern(given.value, given.name)
-        matches(given, [""])
+    if condition.is_regex:
+        pattern(condition.value, condition.name)
+        matches(condition, [""])
 
 
 def pattern(text: str, of: str) -> None:

@@ -1,4 +1,4 @@
-"""A place in the tokens of an expression, and the small pieces that are read there."""
+"""Reads the tokens of an expression one by one, and small pieces such as names and spans."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gputel.errors import BadExpression
 from gputel.promql.syntax.durations import parse_duration
 from gputel.promql.syntax.go_text import parse_number, unquoted
 from gputel.promql.syntax.nodes import Edge
-from gputel.promql.syntax.tokens import Kind, Token, parse_error, tokens
+from gputel.promql.syntax.tokens import Token, TokenKind, parse_error, tokens
 
 MOST_DEPTH = 100
 """How deep an expression may be nested: the stacks of parser and evaluator grow with it."""
@@ -30,8 +30,8 @@ _MOST_TIME = 2.0**63
 T = TypeVar("T")
 
 
-class Cursor:
-    """Goes through the tokens of a text. All that reads raises BadExpression for what is wrong."""
+class TokenReader:
+    """Reads the tokens of a text. Every method that reads raises BadExpression for an error."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -44,7 +44,7 @@ class Cursor:
         return sum(
             token.text in PRECEDENCE or token.text in ("(", "[", "{")
             for token in self._tokens
-            if token.kind in (Kind.SIGN, Kind.KEYWORD)
+            if token.kind in (TokenKind.SIGN, TokenKind.KEYWORD)
         )
 
     def fail(self, what: str, position: int | None = None) -> NoReturn:
@@ -74,13 +74,13 @@ class Cursor:
     def at(self, *texts: str) -> bool:
         """Whether a sign or keyword of these comes next."""
         token = self.peek()
-        return token.kind in (Kind.SIGN, Kind.KEYWORD) and token.text in texts
+        return token.kind in (TokenKind.SIGN, TokenKind.KEYWORD) and token.text in texts
 
     def accept(self, *texts: str) -> bool:
         """Go past a sign or keyword of these, if it comes next."""
-        found = self.at(*texts)
-        self._place += found
-        return found
+        is_next = self.at(*texts)
+        self._place += is_next
+        return is_next
 
     def expect(self, text: str, context: str) -> None:
         """Go past this sign, which must come next."""
@@ -88,7 +88,7 @@ class Cursor:
             self.unexpected(context, f'"{text}"')
 
     def or_fail(self, position: int, make: Callable[[], T]) -> T:
-        """What ``make`` gives; a ValueError of it is what is wrong at the position."""
+        """The result of ``make``. Its ValueError becomes a BadExpression at the position."""
         try:
             return make()
         except (ValueError, BadExpression) as error:
@@ -99,7 +99,7 @@ class Cursor:
         self.expect("(", "grouping opts")
         found: list[str] = []
         while not self.accept(")"):
-            if self.peek().kind not in (Kind.NAME, Kind.KEYWORD):
+            if self.peek().kind not in (TokenKind.NAME, TokenKind.KEYWORD):
                 self.unexpected("grouping opts", "label")
             found.append(self.name())
             if not self.at(")") and not self.accept(","):
@@ -119,7 +119,7 @@ class Cursor:
     def duration(self, context: str) -> int:
         """Microseconds of the span that must come next."""
         token = self.peek()
-        if token.kind is not Kind.DURATION:
+        if token.kind is not TokenKind.DURATION:
             self.unexpected(context, "duration")
         self.take()
         found = self.or_fail(token.position, lambda: parse_duration(token.text))
@@ -138,7 +138,7 @@ class Cursor:
         if sign == 1:
             self.accept("+")
         token = self.peek()
-        if token.kind is not Kind.NUMBER:
+        if token.kind is not TokenKind.NUMBER:
             self.unexpected("@", "timestamp")
         self.take()
         seconds = sign * self.or_fail(token.position, lambda: parse_number(token.text))

@@ -11,7 +11,7 @@ from gputel.promql.syntax import checks
 from gputel.promql.syntax.cursor import MOST_DEPTH, PRECEDENCE, TIGHTEST
 from gputel.promql.syntax.go_text import parse_number
 from gputel.promql.syntax.nodes import (
-    Aggregate,
+    Aggregation,
     Binary,
     Call,
     Card,
@@ -22,9 +22,9 @@ from gputel.promql.syntax.nodes import (
     Text,
     Unary,
 )
-from gputel.promql.syntax.selecting import Part, Selecting
+from gputel.promql.syntax.selecting import Selecting, TypedNode
 from gputel.promql.syntax.signatures import SIGNATURES, Type
-from gputel.promql.syntax.tokens import AGGREGATORS, Kind
+from gputel.promql.syntax.tokens import AGGREGATORS, TokenKind
 from gputel.promql.values.operators import SETS
 
 _NOT_METRICS = frozenset({"atan2", "bool", "on", "ignoring", "group_left", "group_right"})
@@ -39,14 +39,14 @@ class Grammar(Selecting):
 
     def whole(self) -> Node:
         """The whole text as an expression."""
-        if self.peek().kind is Kind.END:
+        if self.peek().kind is TokenKind.END:
             self.fail("no expression found in input")
         part = self._expression(0)
-        if self.peek().kind is not Kind.END:
+        if self.peek().kind is not TokenKind.END:
             self.unexpected()
         return part.node
 
-    def _expression(self, least: int) -> Part:
+    def _expression(self, least: int) -> TypedNode:
         """An expression of operators that bind at least as tight as ``least``."""
         self._depth += 1
         if self._depth > MOST_DEPTH:
@@ -59,10 +59,10 @@ class Grammar(Selecting):
 
     def _operator(self) -> int:
         token = self.peek()
-        known = token.kind in (Kind.SIGN, Kind.KEYWORD)
+        known = token.kind in (TokenKind.SIGN, TokenKind.KEYWORD)
         return PRECEDENCE.get(token.text, 0) if known else 0
 
-    def _prefixed(self) -> Part:
+    def _prefixed(self) -> TypedNode:
         start = self.peek().position
         if not self.at("+", "-"):
             return self.modified(self._primary())
@@ -70,16 +70,16 @@ class Grammar(Selecting):
         part = self._expression(TIGHTEST)
         if isinstance(part.node, Number):
             value = -part.node.value if op == "-" else part.node.value
-            return Part(Number(value), Type.SCALAR, start)
+            return TypedNode(Number(value), Type.SCALAR, start)
         if part.type not in (Type.SCALAR, Type.VECTOR):
             self.fail(
                 "unary expression only allowed on expressions of type scalar or instant vector, "
                 f'got "{part.type}"',
                 start,
             )
-        return Part(Unary(op, part.node), part.type, start)
+        return TypedNode(Unary(op, part.node), part.type, start)
 
-    def _binary(self, left: Part, precedence: int) -> Part:
+    def _binary(self, left: TypedNode, precedence: int) -> TypedNode:
         operator = self.take()
         return_bool = self.accept("bool")
         matching = self._matching()
@@ -94,7 +94,7 @@ class Grammar(Selecting):
         if not vectors:
             node = replace(node, matching=Matching())
         scalars = types == (Type.SCALAR, Type.SCALAR)
-        return Part(node, Type.SCALAR if scalars else Type.VECTOR, left.start)
+        return TypedNode(node, Type.SCALAR if scalars else Type.VECTOR, left.start)
 
     def _matching(self) -> Matching:
         if not self.at("on", "ignoring"):
@@ -107,35 +107,35 @@ class Grammar(Selecting):
         include = self.names() if self.at("(") else ()
         return Matching(card, on, labels, include)
 
-    def _primary(self) -> Part:
+    def _primary(self) -> TypedNode:
         token = self.peek()
-        if token.kind is Kind.NUMBER:
+        if token.kind is TokenKind.NUMBER:
             self.take()
             value = self.or_fail(token.position, lambda: parse_number(token.text))
-            return Part(Number(value), Type.SCALAR, token.position)
-        if token.kind is Kind.STRING:
-            return Part(Text(self.string()), Type.STRING, token.position)
+            return TypedNode(Number(value), Type.SCALAR, token.position)
+        if token.kind is TokenKind.STRING:
+            return TypedNode(Text(self.string()), Type.STRING, token.position)
         if self.accept("("):
             part = self._expression(0)
             self.expect(")", "parentheses")
-            return Part(Paren(part.node), part.type, token.position)
+            return TypedNode(Paren(part.node), part.type, token.position)
         if self.at("{"):
             return self.selector("", token.position)
         return self._named()
 
-    def _named(self) -> Part:
+    def _named(self) -> TypedNode:
         token, after = self.peek(), self.following
-        keyword = token.kind is Kind.KEYWORD
+        keyword = token.kind is TokenKind.KEYWORD
         if keyword and token.text in AGGREGATORS and after.text in ("(", "by", "without"):
             return self._aggregate()
-        if token.kind is Kind.NAME and after.text == "(":
+        if token.kind is TokenKind.NAME and after.text == "(":
             return self._call()
-        is_name = token.kind in (Kind.NAME, Kind.METRIC) or keyword
+        is_name = token.kind in (TokenKind.NAME, TokenKind.METRIC) or keyword
         if not is_name or (keyword and token.text in _NOT_METRICS):
             self.unexpected()
         return self.selector(self.name(), token.position)
 
-    def _aggregate(self) -> Part:
+    def _aggregate(self) -> TypedNode:
         op = self.take()
         without, labels = self._grouping()
         before = labels is not None
@@ -146,15 +146,15 @@ class Grammar(Selecting):
         if wrong := checks.aggregate(op.text, [part.type for part in args]):
             self.fail(wrong, op.position)
         param = args[0].node if wanted else None
-        node = Aggregate(op.text, args[-1].node, param, without, labels or ())
-        return Part(node, Type.VECTOR, op.position)
+        node = Aggregation(op.text, args[-1].node, param, without, labels or ())
+        return TypedNode(node, Type.VECTOR, op.position)
 
     def _grouping(self) -> tuple[bool, tuple[str, ...] | None]:
         if not self.at("by", "without"):
             return False, None
         return self.take().text == "without", self.names()
 
-    def _call(self) -> Part:
+    def _call(self) -> TypedNode:
         name = self.take()
         signature = SIGNATURES.get(name.text)
         if signature is None:
@@ -165,11 +165,11 @@ class Grammar(Selecting):
         if wrong := checks.call(name.text, signature, [part.type for part in args]):
             self.fail(wrong, name.position)
         node = Call(name.text, tuple(part.node for part in args))
-        return Part(node, signature.gives, name.position)
+        return TypedNode(node, signature.gives, name.position)
 
-    def _arguments(self) -> list[Part]:
+    def _arguments(self) -> list[TypedNode]:
         self.expect("(", "arguments")
-        found: list[Part] = []
+        found: list[TypedNode] = []
         while not self.accept(")"):
             found.append(self._expression(0))
             if self.accept(","):

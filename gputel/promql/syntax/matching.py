@@ -32,13 +32,13 @@ def matches(
         same = np.fromiter((value == matcher.value for value in values), np.bool_, len(values))
         return same if matcher.op is MatchOp.EQUAL else ~same
     distinct = list(dict.fromkeys(values))
-    found = dict(zip(distinct, _searched(matcher, distinct, stopped), strict=True))
-    taken = np.fromiter((found[value] for value in values), np.bool_, len(values))
+    by_value = dict(zip(distinct, _searched(matcher, distinct, stopped), strict=True))
+    taken = np.fromiter((by_value[value] for value in values), np.bool_, len(values))
     return taken if matcher.op is MatchOp.RE else ~taken
 
 
 def _searched(matcher: Matcher, values: list[str], stopped: Callable[[], bool]) -> list[bool]:
-    found: list[bool] = []
+    answers: list[bool] = []
     for piece in pieces(values, matcher.value):
         if stopped():
             raise TimeoutError
@@ -48,8 +48,8 @@ def _searched(matcher: Matcher, values: list[str], stopped: Callable[[], bool]) 
             )
         except pa.ArrowInvalid as error:
             raise BadExpression(f"the regular expression of {matcher}: {error}") from None
-        found += answer.to_pylist()
-    return found
+        answers += answer.to_pylist()
+    return answers
 
 
 def pieces(values: Sequence[str], pattern: str) -> Iterator[list[str]]:

@@ -88,7 +88,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Aggregate:
+class Aggregation:
     """Many series to one a group; ``param`` is the k of topk or the q of quantile."""
 
     op: str
@@ -143,7 +143,7 @@ class Paren:
     expr: Node
 
 
-Node = Number | Text | Selector | Subquery | Call | Aggregate | Binary | Unary | Paren
+Node = Number | Text | Selector | Subquery | Call | Aggregation | Binary | Unary | Paren
 
 
 def unwrapped(node: Node) -> Node:

@@ -9,7 +9,7 @@ from gputel.promql.syntax.checks import AGGREGATION_PARAMETERS
 from gputel.promql.syntax.durations import format_duration
 from gputel.promql.syntax.go_text import format_float, quoted
 from gputel.promql.syntax.nodes import (
-    Aggregate,
+    Aggregation,
     Binary,
     Call,
     Card,
@@ -90,13 +90,13 @@ def text(node: Node) -> str:
         return text(node.expr) + _suffix(node)
     if isinstance(node, Call):
         return f"{node.name}({', '.join(map(text, node.args))})"
-    if isinstance(node, Aggregate):
+    if isinstance(node, Aggregation):
         param = f"{text(node.param)}, " if node.op in AGGREGATION_PARAMETERS and node.param else ""
         return f"{_operation(node)}({param}{text(node.expr)})"
     return f"({text(node.expr)})" if isinstance(node, Paren) else f"{node.op}{text(node.expr)}"
 
 
-def _operation(node: Aggregate) -> str:
+def _operation(node: Aggregation) -> str:
     names = ", ".join(node.labels)
     if node.without:
         return f"{node.op} without ({names}) "
@@ -105,13 +105,13 @@ def _operation(node: Aggregate) -> str:
 
 def _operator(node: Binary) -> str:
     matching = node.matching
-    found = f"{node.op} bool" if node.return_bool else node.op
+    text = f"{node.op} bool" if node.return_bool else node.op
     if matching.labels or matching.on:
-        found += f" {'on' if matching.on else 'ignoring'} ({', '.join(matching.labels)})"
+        text += f" {'on' if matching.on else 'ignoring'} ({', '.join(matching.labels)})"
         if matching.card in (Card.MANY_TO_ONE, Card.ONE_TO_MANY):
             side = "left" if matching.card is Card.MANY_TO_ONE else "right"
-            found += f" group_{side} ({', '.join(matching.include)})"
-    return found
+            text += f" group_{side} ({', '.join(matching.include)})"
+    return text
 
 
 def _series(node: Selector) -> str:

@@ -10,14 +10,14 @@ from functools import partial
 from typing import NamedTuple, NoReturn
 
 from gputel.promql.syntax import checks
-from gputel.promql.syntax.cursor import MOST_PATTERNS, Cursor
+from gputel.promql.syntax.cursor import MOST_PATTERNS, TokenReader
 from gputel.promql.syntax.nodes import Matcher, MatchOp, Node, Selector, Subquery
 from gputel.promql.syntax.signatures import Type
-from gputel.promql.syntax.tokens import Kind
+from gputel.promql.syntax.tokens import TokenKind
 from gputel.promql.values.labels import NAME
 
 
-class Part(NamedTuple):
+class TypedNode(NamedTuple):
     """An expression, what it is worth, and where it begins."""
 
     node: Node
@@ -25,33 +25,33 @@ class Part(NamedTuple):
     start: int
 
 
-class Selecting(Cursor):
+class Selecting(TokenReader):
     """Reads selectors."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._patterns = 0
 
-    def selector(self, name: str, start: int) -> Part:
+    def selector(self, name: str, start: int) -> TypedNode:
         """The selector of this name, or of none, with the matchers that come next."""
         matchers = self._matchers() if self.at("{") else []
         if wrong := checks.selector(name, matchers):
             self.fail(wrong, start)
         if name:
             matchers.insert(0, Matcher(NAME, MatchOp.EQUAL, name))
-        return Part(Selector(tuple(matchers), name=name), Type.VECTOR, start)
+        return TypedNode(Selector(tuple(matchers), name=name), Type.VECTOR, start)
 
     def _matchers(self) -> list[Matcher]:
         self.take()
         found: list[Matcher] = []
         while not self.accept("}"):
-            if self.peek().kind is not Kind.NAME:
+            if self.peek().kind is not TokenKind.NAME:
                 self.unexpected("label matching", 'identifier or "}"')
             name = self.take()
             if not self.at("=", "!=", "=~", "!~"):
                 self.unexpected("label matching", "label matching operator")
             op = MatchOp(self.take().text)
-            if self.peek().kind is not Kind.STRING:
+            if self.peek().kind is not TokenKind.STRING:
                 self.unexpected("label matching", "string")
             matcher = Matcher(name.text, op, self.string())
             if matcher.is_regex:
@@ -68,7 +68,7 @@ class Selecting(Cursor):
         if self._patterns > MOST_PATTERNS:
             self.fail(f"the expression has more than {MOST_PATTERNS} regular expressions")
 
-    def modified(self, part: Part) -> Part:
+    def modified(self, part: TypedNode) -> TypedNode:
         """The expression with the ranges, the offset and the @ that follow it."""
         while self.at("[", "offset", "@"):
             if self.accept("["):
@@ -80,7 +80,7 @@ class Selecting(Cursor):
                 part = self._at(part)
         return part
 
-    def _ranged(self, part: Part) -> Part:
+    def _ranged(self, part: TypedNode) -> TypedNode:
         position = self.peek().position
         range_us = self.duration("subquery selector")
         if self.accept(":"):
@@ -91,7 +91,7 @@ class Selecting(Cursor):
                     f"subquery is only allowed on instant vector, got {part.type} instead",
                     part.start,
                 )
-            return Part(Subquery(part.node, range_us, step), Type.MATRIX, part.start)
+            return TypedNode(Subquery(part.node, range_us, step), Type.MATRIX, part.start)
         if not self.accept("]"):
             self.unexpected("subquery or range", '":" or "]"')
         node = part.node
@@ -100,9 +100,9 @@ class Selecting(Cursor):
         if node.offset_us or node.at is not None:
             modifier = "offset" if node.offset_us else "@"
             self.fail(f"no {modifier} modifiers allowed before range", position)
-        return Part(replace(node, range_us=range_us), Type.MATRIX, part.start)
+        return TypedNode(replace(node, range_us=range_us), Type.MATRIX, part.start)
 
-    def _offset(self, part: Part) -> Part:
+    def _offset(self, part: TypedNode) -> TypedNode:
         sign = -1 if self.accept("-") else 1
         offset = sign * self.duration("offset")
         node = part.node
@@ -110,20 +110,20 @@ class Selecting(Cursor):
             self._misplaced("offset modifier", part)
         if node.offset_us:
             self.fail("offset may not be set multiple times", part.start)
-        return Part(replace(node, offset_us=offset), part.type, part.start)
+        return TypedNode(replace(node, offset_us=offset), part.type, part.start)
 
-    def _misplaced(self, modifier: str, part: Part) -> NoReturn:
+    def _misplaced(self, modifier: str, part: TypedNode) -> NoReturn:
         self.fail(
             f"{modifier} must be preceded by an instant vector selector or range vector selector "
             "or a subquery",
             part.start,
         )
 
-    def _at(self, part: Part) -> Part:
+    def _at(self, part: TypedNode) -> TypedNode:
         at = self.moment(part.start)
         node = part.node
         if not isinstance(node, Selector | Subquery):
             self._misplaced("@ modifier", part)
         if node.at is not None:
             self.fail("@ <timestamp> may not be set multiple times", part.start)
-        return Part(replace(node, at=at), part.type, part.start)
+        return TypedNode(replace(node, at=at), part.type, part.start)

@@ -22,7 +22,7 @@ KEYWORDS = AGGREGATORS | {
 _NUMBERS = frozenset({"inf", "nan"})
 
 
-class Kind(StrEnum):
+class TokenKind(StrEnum):
     """What a token is."""
 
     NAME = "identifier"
@@ -38,17 +38,17 @@ class Kind(StrEnum):
 class Token(NamedTuple):
     """A piece of the text, and where it begins."""
 
-    kind: Kind
+    kind: TokenKind
     text: str  # of keywords in small letters
     position: int
 
     def __str__(self) -> str:
-        if self.kind is Kind.END:
+        if self.kind is TokenKind.END:
             return str(self.kind)
-        if self.kind is Kind.KEYWORD:
+        if self.kind is TokenKind.KEYWORD:
             return f"<{self.text}>"
         shown = f'"{self.text[:10]}"' + ("..." if len(self.text) > 10 else "")
-        return shown if self.kind is Kind.SIGN else f"{self.kind} {shown}"
+        return shown if self.kind is TokenKind.SIGN else f"{self.kind} {shown}"
 
 
 # Groups are atomic where the reference reads on without looking back.
@@ -73,21 +73,23 @@ _IN_BRACKETS = re.compile(
 
 def tokens(text: str) -> list[Token]:
     """The tokens of the text, END as the last. Raises BadExpression for what is no token."""
-    found: list[Token] = []
+    result: list[Token] = []
     pattern, position = _OUTSIDE, _spaces(text, 0)
     while position < len(text):
         match = pattern.match(text, position)
         if match is None or match.lastgroup is None:
             raise _no_token(text, position)
-        token = _token(Kind[match.lastgroup], match[0], position, in_braces=pattern is _IN_BRACES)
-        found.append(token)
-        if token.kind is Kind.SIGN:
+        token = _token(
+            TokenKind[match.lastgroup], match[0], position, in_braces=pattern is _IN_BRACES
+        )
+        result.append(token)
+        if token.kind is TokenKind.SIGN:
             pattern = {"{": _IN_BRACES, "[": _IN_BRACKETS}.get(
                 token.text, _OUTSIDE if token.text in "}]" else pattern
             )
         position = _spaces(text, match.end())
-    found.append(Token(Kind.END, "", len(text)))
-    return found
+    result.append(Token(TokenKind.END, "", len(text)))
+    return result
 
 
 def _spaces(text: str, position: int) -> int:
@@ -95,15 +97,15 @@ def _spaces(text: str, position: int) -> int:
     return position if match is None else match.end()
 
 
-def _token(kind: Kind, text: str, position: int, *, in_braces: bool) -> Token:
-    if kind is not Kind.NAME or in_braces:
+def _token(kind: TokenKind, text: str, position: int, *, in_braces: bool) -> Token:
+    if kind is not TokenKind.NAME or in_braces:
         return Token(kind, text, position)
     small = text.lower()
     if small in KEYWORDS:
-        return Token(Kind.KEYWORD, small, position)
+        return Token(TokenKind.KEYWORD, small, position)
     if small in _NUMBERS:
-        return Token(Kind.NUMBER, small, position)
-    return Token(Kind.METRIC if ":" in text else Kind.NAME, text, position)
+        return Token(TokenKind.NUMBER, small, position)
+    return Token(TokenKind.METRIC if ":" in text else TokenKind.NAME, text, position)
 
 
 def _no_token(text: str, position: int) -> BadExpression:

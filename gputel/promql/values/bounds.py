@@ -14,7 +14,7 @@ UNLIMITED = 2**62
 
 
 @dataclass
-class Bounds:
+class EvaluationBounds:
     """The limits of one evaluation.
 
     ``check`` is called every few milliseconds and may raise to end the work. ``max_points`` is the

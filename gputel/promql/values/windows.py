@@ -1,7 +1,7 @@
 """Windows over samples: which samples each series has in the window before each step.
 
-Functions of windows work through them in blocks of bounded size, and look in between at whether
-their answer is still wanted.
+Functions of windows process them in blocks of bounded size. Between blocks they check whether the
+request still waits for the answer.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Bytes of a file, a pipe or a compressed file in; a seekable run of bytes out."""
+"""Opens a file, a pipe or a compressed file as one seekable stream of bytes."""

@@ -11,9 +11,9 @@ _COMPRESSED_BYTES = 32 * 1024
 
 
 class GzipBytes(PackedBytes):
-    """The contents of a gzip file, all its members, up to its end or its first damage.
+    """The contents of all members of a gzip file, up to its end or its first damage.
 
-    Whatever can be decompressed before the damage is handed out.
+    Everything that can be decompressed before the damage is read.
     """
 
     def _begin(self) -> None:
@@ -36,7 +36,7 @@ class GzipBytes(PackedBytes):
         return data
 
     def _feed(self) -> bool:
-        """Have compressed bytes at hand; False at the end of the file."""
+        """Read compressed bytes if none are left in the buffer; False at the end of the file."""
         if self._inflater.eof:
             self._compressed = self._inflater.unused_data.lstrip(b"\0")
         if not self._compressed:
@@ -54,7 +54,7 @@ class GzipBytes(PackedBytes):
         return bytes(buffer[: self._raw.read_into(memoryview(buffer))])
 
     def _salvage(self, inflater: zlib._Decompress, error: str) -> None:
-        """Decompress byte by byte up to the damage, which a larger step would lose."""
+        """Decompress byte by byte up to the damage; a larger step would lose what is before it."""
         pieces = []
         try:
             for place in range(len(self._compressed)):

@@ -1,4 +1,4 @@
-"""Open a source file by what it holds: its first bytes tell, not its name."""
+"""Opens a source file in the format that its first bytes show; its name does not matter."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _OTHERS = {
 
 
 def open_bytes(path: Path, descriptor: int | None = None) -> ByteStream:
-    """The bytes of a file, unpacked; raises SourceError where it is none that gputel reads.
+    """The unpacked bytes of a file. Raises SourceError if gputel cannot read its format.
 
-    With the ``descriptor`` of an open file, ``path`` is what errors call it.
+    If the ``descriptor`` of an open file is given, ``path`` is only its name in errors.
     """
     plain = PlainBytes.open(path, descriptor)
     if not plain.size:

@@ -1,4 +1,4 @@
-"""What every compressed file has in common: it is unpacked forward, from its start."""
+"""The base of all compressed files: they are unpacked forward, from the start."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class PackedBytes(ABC):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Make ready to unpack from the start of the file."""
+        """Prepare to unpack from the start of the file."""
 
     @abstractmethod
     def _next(self, limit: int) -> bytes:
-        """The next bytes, at most ``limit``; none at the end or behind a damage."""
+        """The next bytes, at most ``limit``; empty at the end or after a damage."""
 
     def read_into(self, view: memoryview) -> int:
         """See ByteStream."""
@@ -53,7 +53,7 @@ class PackedBytes(ABC):
         return type(self)(self._raw.twin())
 
     def fingerprint(self) -> str:
-        """See ByteStream; it is of the compressed bytes."""
+        """See ByteStream; this is the fingerprint of the compressed bytes."""
         return self._raw.fingerprint()
 
     def close(self) -> None:

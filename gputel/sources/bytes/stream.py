@@ -18,33 +18,33 @@ _SAMPLES, _SAMPLE_BYTES, _END_BYTES = 16, 4096, 256 * 1024
 
 
 class ByteStream(Protocol):
-    """Bytes in order. ``damage`` says why they end before they should, once they have ended."""
+    """Bytes in order. If they end too early, ``damage`` says why, once the end is reached."""
 
     damage: str | None
     seekable: bool
 
     def read_into(self, view: memoryview) -> int:
-        """Fill the view as far as one step goes; returns the number of bytes, 0 at the end."""
+        """Read some bytes into the view; return their number, 0 at the end."""
         ...
 
     def seek(self, offset: int) -> None:
-        """Go on at an offset; where ``seekable`` is False this reads all that lies before it."""
+        """Continue at an offset. If ``seekable`` is False, this reads everything before it."""
         ...
 
     def twin(self) -> ByteStream:
-        """A second stream of the same bytes, at their start, whatever became of the file's name."""
+        """A second stream of the same bytes, at the start, even if the file has been renamed."""
         ...
 
     def fingerprint(self) -> str:
-        """What tells this file's content from another's: 32 hex digits, cheap for any size.
+        """A fingerprint of the file's content: 32 hex digits, quick for a file of any size.
 
-        BLAKE2b over the size, 256 KiB at each end and 16 samples between; all of a small file.
-        An edit of a large file that keeps its size and misses every sample goes unnoticed.
+        BLAKE2b over the size, 256 KiB at each end and 16 samples between; a small file is read
+        completely. An edit of a large file that keeps the size and all samples goes unnoticed.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         ...
 
 
@@ -88,7 +88,7 @@ class PlainBytes:
         return count
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """Up to ``count`` bytes from an offset, wherever the stream stands."""
+        """Up to ``count`` bytes from an offset; this does not move the stream."""
         return os.pread(self._descriptor, count, offset)
 
     def fileno(self) -> int:

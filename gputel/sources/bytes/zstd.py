@@ -13,9 +13,9 @@ _STEP_BYTES = 64 * 1024
 
 
 class ZstdBytes(PackedBytes):
-    """The contents of a zstd file, all its frames, up to its end or its first damage.
+    """The contents of all frames of a zstd file, up to its end or its first damage.
 
-    What is handed out before a damage ends at most 64 KiB before it.
+    At most the last 64 KiB before a damage are not read.
     """
 
     def _begin(self) -> None:

@@ -1,4 +1,4 @@
-"""What a source hands out: the good rows of a chunk, and why the others were left out."""
+"""The rows of a chunk: a batch of the good ones, and the reason for each rejected one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EMPTY = pa.RecordBatch.from_pylist([], schema=SCHEMA)
 
 
 @dataclass(frozen=True)
-class Reject:
+class RejectedRow:
     """One row that did not become a record.
 
     ``row`` counts from 0 over the source (over all passes of a loop), ``line`` from 1 over the
@@ -31,7 +31,7 @@ class Reject:
 
 
 @dataclass
-class SourceChunk:
+class CsvChunk:
     """Rows ``first_row .. first_row + row_count - 1`` of a source.
 
     ``batch`` (of SCHEMA) holds the good ones in order. ``row_count`` counts lines, blank and
@@ -41,23 +41,23 @@ class SourceChunk:
     batch: pa.RecordBatch
     first_row: int
     row_count: int
-    rejects: Sequence[Reject]
+    rejects: Sequence[RejectedRow]
     at_end: bool
 
 
 def excerpt(line: bytes) -> str:
-    """The start of a line as text that can be shown, at most TEXT_LIMIT characters and a mark."""
+    """The start of a line as printable text: TEXT_LIMIT characters at most, then an ellipsis."""
     text = line[: 4 * TEXT_LIMIT].rstrip(b"\r\n").decode("utf-8", "replace")
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"
 
 
 def concatenate(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    """One record batch of SCHEMA out of many, with one dictionary a label."""
+    """Join record batches of SCHEMA to one, with one dictionary for each label."""
     if len(batches) == 1:
         return batches[0]
     table = pa.Table.from_batches(batches, schema=SCHEMA).unify_dictionaries().combine_chunks()
-    whole = table.to_batches()
-    return whole[0] if whole else EMPTY
+    batches_of_table = table.to_batches()
+    return batches_of_table[0] if batches_of_table else EMPTY
 
 
 def stamp(batch: pa.RecordBatch, first_us: int) -> pa.RecordBatch:

@@ -1,8 +1,8 @@
-"""Lines looked at one by one: which of them are well formed, and what is wrong with the others.
+"""Checks lines one by one: which are well formed, and what is wrong with the others.
 
-The rules are the ones that ``parse`` goes by, spelled out: a line is accepted by both or by none.
-Quoting is RFC 4180's on one line: a quote opens a field, closes it, or is doubled within it.
-Text between a closing quote and the comma belongs to the field, as in Python's csv module.
+The rules are those of ``parse``, written out: both accept a line or neither does. Quoting follows
+RFC 4180 within one line: a quote opens a field, closes it, or is doubled within it. Text between a
+closing quote and the comma belongs to the field, as in Python's csv module.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CUT_OFF = "the file looks cut off in this line: "
 
 
 class Malformed(Exception):
-    """What is wrong with a line, and in which column (gputel's name), if in one."""
+    """What is wrong with a line, and the column (gputel's name) if the fault is in one."""
 
     def __init__(self, reason: str, column: str | None = None) -> None:
         super().__init__(reason)
@@ -45,7 +45,7 @@ class Malformed(Exception):
 
 @dataclass
 class Sorted:
-    """The lines of a piece, sorted: indices of good ones, their text and their timestamps."""
+    """The well-formed lines of a piece (index, text and timestamp), and the malformed ones."""
 
     indices: list[int] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
@@ -54,21 +54,21 @@ class Sorted:
 
 
 def sort_lines(piece: Piece, layout: Layout, no_time_us: int | None = None) -> Sorted:
-    """Tell the well-formed lines of a piece from the others; blank ones are in neither.
+    """Separate the well-formed lines of a piece from the malformed ones; skip blank ones.
 
-    Lines without a time are of ``no_time_us``; without that they are malformed.
+    A line without a time gets ``no_time_us``. If that is None, the line is malformed.
     """
     result = Sorted()
     known_times: dict[str, int] = {} if no_time_us is None else {"": no_time_us}
-    *whole, rest = bytes(piece.data).split(b"\n")
-    for index, line in enumerate([*whole, rest] if rest else whole):
+    *lines_with_end, rest = bytes(piece.data).split(b"\n")
+    for index, line in enumerate([*lines_with_end, rest] if rest else lines_with_end):
         line = line.removesuffix(b"\r")
         if not line:
             continue
         try:
             time_us = check_line(line, layout, known_times)
         except Malformed as problem:
-            if index == len(whole):
+            if index == len(lines_with_end):
                 problem = Malformed(_CUT_OFF + problem.reason, problem.column)
             result.malformed.append((index, problem))
         else:
@@ -90,8 +90,8 @@ def check_line(line: bytes, layout: Layout, known_times: dict[str, int]) -> int:
         raise Malformed(f"wrong number of fields: found {len(fields)}, expected {layout.width}")
     if not _is_utf8(line):
         _check_utf8(fields, layout)
-    time_place = layout.places.get(TIMESTAMP)
-    time_text = "" if time_place is None else _unquote(fields[time_place])
+    time_number = layout.places.get(TIMESTAMP)
+    time_text = "" if time_number is None else _unquote(fields[time_number])
     if time_text not in known_times:
         known_times[time_text] = parse_time(time_text)
     _check_number(_unquote(fields[layout.places[VALUE]]))
@@ -99,7 +99,7 @@ def check_line(line: bytes, layout: Layout, known_times: dict[str, int]) -> int:
 
 
 def parse_time(text: str) -> int:
-    """A timestamp in microseconds since 1970 UTC, cut to whole ones; raises Malformed."""
+    """A timestamp in microseconds since 1970 UTC, rounded down; raises Malformed."""
     if not text.strip():
         raise Malformed("timestamp is blank", TIMESTAMP)
     match = _TIME.fullmatch(text)
@@ -126,7 +126,7 @@ def _zone(match: re.Match[str]) -> timezone:
 
 
 def _split(text: str, layout: Layout) -> list[str]:
-    """The fields of a line as they are written, quotes and all; raises Malformed."""
+    """The fields of a line as written, with their quotes; raises Malformed."""
     if '"' not in text:
         return text.split(",")
     if layout.width <= _COLUMNS_AT_ONCE:
@@ -143,18 +143,18 @@ def _line_of(width: int) -> re.Pattern[str]:
 
 def _split_slowly(text: str, layout: Layout) -> list[str]:
     fields: list[str] = []
-    place = 0
+    position = 0
     while True:
-        match = _FIELD.match(text, place)
+        match = _FIELD.match(text, position)
         assert match is not None  # it matches the empty string
         end = match.end()
         if end < len(text) and text[end] != ",":
             name = layout.names[len(fields)] if len(fields) < layout.width else None
-            raise Malformed("unclosed quote" if end == place else "stray quote", name)
+            raise Malformed("unclosed quote" if end == position else "stray quote", name)
         fields.append(match.group())
         if end == len(text):
             return fields
-        place = end + 1
+        position = end + 1
 
 
 def _unquote(text: str) -> str:
@@ -173,9 +173,9 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def _check_utf8(fields: list[str], layout: Layout) -> None:
-    for name, place in layout.places.items():
+    for name, number in layout.places.items():
         try:
-            fields[place].encode()
+            fields[number].encode()
         except UnicodeEncodeError:
             raise Malformed("text is not UTF-8", name) from None
 
@@ -195,7 +195,7 @@ def _short(text: str) -> str:
 
 
 def isolate(suspects: list[int], refused: Callable[[list[int]], bool]) -> list[int]:
-    """The ones among the suspects that are refused, found by halving."""
+    """The suspects that are refused; halves the list until each is found."""
     if not suspects or not refused(suspects):
         return []
     if len(suspects) == 1:

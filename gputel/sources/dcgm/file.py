@@ -1,8 +1,8 @@
-"""The DCGM CSV as a source: any range of its rows as a record batch, and what was left out.
+"""The DCGM CSV as a source: any range of its rows as a record batch, and the rejected rows.
 
-A row is a line below the header, so row N is line N + 2 of the file whatever stands in between:
-blank lines are numbered and skipped, and a damaged line is rejected alone. A line break within
-quotes is therefore not supported; it makes two damaged lines.
+A row is a line below the header, so row N is always line N + 2 of the file. Blank lines have
+numbers and are skipped; a damaged line is rejected alone. A line break within quotes is therefore
+not supported: it makes two damaged lines.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from gputel.sources.dcgm.chunk import Reject, SourceChunk, concatenate, excerpt, stamp
+from gputel.sources.dcgm.chunk import CsvChunk, RejectedRow, concatenate, excerpt, stamp
 from gputel.sources.dcgm.lines import LineReader, Piece, count_lines
 from gputel.sources.dcgm.open import OpenCsv, open_csv
 from gputel.sources.dcgm.piece import PieceParser
 
-__all__ = ["DcgmCsv", "Reject", "SourceChunk"]
+__all__ = ["CsvChunk", "DcgmCsv", "RejectedRow"]
 
 
 class DcgmCsv:
@@ -61,7 +61,7 @@ class DcgmCsv:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing but blank lines stands below the header."""
+        """Whether the file has only blank lines below the header."""
         lines = LineReader(self._stream.twin(), self._data_offset)
         while piece := lines.next_piece(1024):
             if piece.problem or bytes(piece.data).strip(b"\r\n"):
@@ -70,24 +70,24 @@ class DcgmCsv:
 
     @property
     def damage(self) -> str | None:
-        """Why a compressed file ended before it should, once that has been met."""
+        """Why a compressed file ended too early, once that end has been reached."""
         return self._stream.damage
 
-    def read(self, first_row: int, row_count: int) -> SourceChunk:
+    def read(self, first_row: int, row_count: int) -> CsvChunk:
         """Rows from first_row on, at most row_count; fewer only at the end of the file.
 
-        Reading on where the last read ended costs nothing extra; a jump costs a scan of lines
-        from the last known place, in a gzip file from its start. Raises SourceError when the
-        file cannot be read on.
+        It costs nothing extra to continue where the last read ended. A jump scans lines from the
+        last known position before it, in a gzip file from its start. Raises SourceError if the
+        file cannot be read.
         """
         chunk = self.read_unstamped(first_row, row_count)
         return chunk if self._own_times else self.stamped(chunk)
 
-    def read_unstamped(self, first_row: int, row_count: int) -> SourceChunk:
-        """As ``read``, with the file's own timestamps in any case."""
+    def read_unstamped(self, first_row: int, row_count: int) -> CsvChunk:
+        """As ``read``, but always with the file's own timestamps."""
         self._lines.go_to_line(first_row)
         batches: list[pa.RecordBatch] = []
-        rejects: list[Reject] = []
+        rejects: list[RejectedRow] = []
         end = first_row + row_count
         while self._lines.next_line < end:
             piece = self._lines.next_piece(end - self._lines.next_line)
@@ -95,10 +95,10 @@ class DcgmCsv:
                 break
             batches += self._take(piece, rejects)
         covered = max(0, self._lines.next_line - first_row)
-        return SourceChunk(concatenate(batches), first_row, covered, rejects, self._lines.at_end)
+        return CsvChunk(concatenate(batches), first_row, covered, rejects, self._lines.at_end)
 
-    def stamped(self, chunk: SourceChunk) -> SourceChunk:
-        """The chunk with the time of processing, unless the file's own times are asked for."""
+    def stamped(self, chunk: CsvChunk) -> CsvChunk:
+        """The chunk with the time of processing, unless ``timestamps`` is ``source``."""
         if self._own_times:
             return chunk
         first_us = max(self._clock_ns() // 1000, self._last_us + 1)
@@ -107,14 +107,14 @@ class DcgmCsv:
         return chunk
 
     def count_rows(self) -> int:
-        """All rows, blank and damaged ones too; scans the file to its end, once."""
+        """The number of rows, with blank and damaged ones. The first call scans the whole file."""
         if self._rows is None:
             stream = self._stream.twin()
             self._rows = count_lines(stream, self._data_offset)
             stream.close()
         return self._rows
 
-    def _take(self, piece: Piece, rejects: list[Reject]) -> Iterator[pa.RecordBatch]:
+    def _take(self, piece: Piece, rejects: list[RejectedRow]) -> Iterator[pa.RecordBatch]:
         if piece.problem:
             rejects.append(_reject(piece, 0, piece.problem, None))
             return
@@ -125,6 +125,6 @@ class DcgmCsv:
                 rejects.append(_reject(parsed.piece, index, problem.reason, column))
 
 
-def _reject(piece: Piece, index: int, reason: str, column: str | None) -> Reject:
+def _reject(piece: Piece, index: int, reason: str, column: str | None) -> RejectedRow:
     row = piece.first_line + index
-    return Reject(row, row + 2, column, reason, excerpt(piece.line(index)))
+    return RejectedRow(row, row + 2, column, reason, excerpt(piece.line(index)))

@@ -1,4 +1,4 @@
-"""What the columns alone tell: rows that are well formed and yet hold no reading."""
+"""Finds flaws in columns: rows that are well formed but are no valid reading."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _SPACE, _TILDE = b" ~"
 # (not found, not supported, not permissioned). The int64 ones are one and the same float64.
 _BLANK_MEANINGS = ("blank", "not found", "not supported", "not permissioned")
 SENTINELS: dict[float, str] = {
-    **{0x7FFFFFF0 + place: f"int32, {text}" for place, text in enumerate(_BLANK_MEANINGS)},
-    **{140737488355328.0 + place: f"fp64, {text}" for place, text in enumerate(_BLANK_MEANINGS)},
+    **{0x7FFFFFF0 + offset: f"int32, {text}" for offset, text in enumerate(_BLANK_MEANINGS)},
+    **{140737488355328.0 + offset: f"fp64, {text}" for offset, text in enumerate(_BLANK_MEANINGS)},
     float(0x7FFFFFFFFFFFFFF0): "int64",
 }
 _SENTINELS = np.array(sorted(SENTINELS))
 
 
 def find_flaws(batch: pa.RecordBatch) -> dict[int, Flaw]:
-    """Rows of a parsed batch that hold no reading, each with its first flaw from the left."""
+    """The rows of a parsed batch that are no reading, each with its first flaw from the left."""
     flaws: dict[int, Flaw] = {}
     times = _numbers(batch.column(TIMESTAMP).view(pa.int64()), flaws, TIMESTAMP, OLDEST_US)
     if len(times) and not OLDEST_US <= times.min() <= times.max() <= NEWEST_US:
@@ -66,7 +66,7 @@ def _note_values(flaws: dict[int, Flaw], values: npt.NDArray[np.float64]) -> Non
 def _numbers(
     column: pa.Array, flaws: dict[int, Flaw], name: str, instead: float
 ) -> npt.NDArray[np.number]:
-    """A column's numbers, with ``instead`` where it is blank, which is a flaw."""
+    """The numbers of a column. A blank is a flaw, and becomes ``instead``."""
     if column.null_count:
         _note(flaws, name, column.is_null().to_numpy(zero_copy_only=False), f"{name} is blank")
         column = column.fill_null(instead)
@@ -80,7 +80,7 @@ def _note(flaws: dict[int, Flaw], name: str, rows: npt.NDArray[np.bool_], reason
 
 
 def _blank_entries(dictionary: pa.StringArray) -> list[int]:
-    """Entries that are empty, or nothing but white space."""
+    """The entries that are empty or only white space."""
     offsets, text = text_of(dictionary)
     sizes = np.diff(offsets)
     first = np.append(text, np.uint8(0))[offsets[:-1]]

@@ -1,4 +1,4 @@
-"""A DCGM CSV that others append to: followed by its name, as ``tail -F`` does."""
+"""A DCGM CSV that other programs append to. It is followed by name, as by ``tail -F``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from gputel.errors import SourceError
 from gputel.sources.bytes.open import open_bytes
 from gputel.sources.bytes.stream import PlainBytes
-from gputel.sources.dcgm.chunk import SourceChunk
+from gputel.sources.dcgm.chunk import CsvChunk
 from gputel.sources.dcgm.file import DcgmCsv
 from gputel.sources.dcgm.header import HEADER_LIMIT
 from gputel.sources.dcgm.lines import LINE_LIMIT, count_lines
@@ -20,18 +20,18 @@ _BLOCK_BYTES = 64 * 1024
 
 
 class Fate(Enum):
-    """What has become of a file that is followed."""
+    """The state of a followed file."""
 
-    GROWING = "growing"  # or gone, with no other in its place yet
-    ROTATED = "rotated"  # another file has its name: what it holds is all there will be
-    CUT = "cut"  # its content was thrown away, and maybe begun anew
+    GROWING = "growing"  # or gone, and no other file has its name yet
+    ROTATED = "rotated"  # another file has its name, so this one does not grow any more
+    CUT = "cut"  # its content was deleted, and maybe written anew
 
 
 class GrowingBytes(PlainBytes):
-    """A file as far as its last line feed was when it was last looked at."""
+    """The bytes of a file up to its last line feed, as of the last look."""
 
     def look(self) -> None:
-        """See how far whole lines reach now."""
+        """Look for new complete lines."""
         end = begin = os.fstat(self._descriptor).st_size
         while begin > self.size:
             begin = max(self.size, begin - _BLOCK_BYTES)
@@ -41,11 +41,11 @@ class GrowingBytes(PlainBytes):
                 return
 
     def take_all(self) -> None:
-        """Count what stands behind the last line feed as a line."""
+        """Take the text after the last line feed as a line."""
         self.size = os.fstat(self._descriptor).st_size
 
     def fate(self, head: bytes) -> Fate:
-        """What has become of the file that began with ``head``."""
+        """The state of the file that began with ``head``."""
         mine = os.fstat(self._descriptor)
         if mine.st_size < self.size or self.read_at(0, len(head)) != head:
             return Fate.CUT
@@ -60,11 +60,11 @@ class GrowingBytes(PlainBytes):
 
 
 class GrowingCsv(DcgmCsv):
-    """The rows of a growing file, as far as their lines are whole.
+    """The rows of a growing file whose lines are complete.
 
-    It is known by its ``fingerprint``, that of its head, which is its header and its first row,
-    and ``stream_id`` tells it from other files with such a head by its inode: both stay when it
-    grows and when it is renamed.
+    ``fingerprint`` is that of its head: the header and the first row. ``stream_id`` also has the
+    inode, which tells files with the same head apart. Both stay the same when the file grows or
+    is renamed.
     """
 
     def __init__(self, bytes_: GrowingBytes, timestamps: str) -> None:
@@ -85,26 +85,26 @@ class GrowingCsv(DcgmCsv):
         return self._stream_id
 
     def rows_ready(self) -> int:
-        """All rows whose lines are whole now; scans what was added since the last look."""
+        """The number of rows whose lines are complete; scans what was added since the last look."""
         self._bytes.look()
         if self._bytes.size > self._counted_to:
             self._counted += count_lines(self._bytes.twin(), self._counted_to)
             self._counted_to = self._bytes.size
         return self._counted
 
-    def read(self, first_row: int, row_count: int) -> SourceChunk:
-        """As DcgmCsv.read; ask only for rows that are ready. Its end is never told."""
+    def read(self, first_row: int, row_count: int) -> CsvChunk:
+        """As DcgmCsv.read, but only for complete rows, and ``at_end`` is never true."""
         self._lines.go_on()
         chunk = super().read(first_row, row_count)
         chunk.at_end = False
         return chunk
 
     def fate(self) -> Fate:
-        """What has become of the file."""
+        """The state of the file."""
         return self._bytes.fate(self._head)
 
     def count_rows(self) -> int:
-        """All rows, once nobody appends any more: also a last one without a line feed."""
+        """The number of all rows once the file is finished; the last may lack its line feed."""
         rows = self.rows_ready()
         self._bytes.take_all()
         if self._bytes.size > self._counted_to:
@@ -114,9 +114,9 @@ class GrowingCsv(DcgmCsv):
 
 
 def open_growing(path: Path, timestamps: str) -> GrowingCsv | None:
-    """Open a file to be followed; None while it is not there, or has no whole row yet.
+    """Open a file to follow it; None if it does not exist or has no complete row yet.
 
-    Raises SourceError for one that can never be followed.
+    Raises SourceError if it can never be followed.
     """
     if not path.exists():
         return None
@@ -132,7 +132,7 @@ def open_growing(path: Path, timestamps: str) -> GrowingCsv | None:
 
 
 def _head_size(bytes_: PlainBytes) -> int | None:
-    """Where the second line ends, if it does; None too for lines that are far too long."""
+    """The end of the second line; None if it has no end yet, or is far too long."""
     text = bytes_.read_at(0, HEADER_LIMIT + LINE_LIMIT)
     header = text.find(b"\n")
     first = text.find(b"\n", header + 1) if header >= 0 else -1

@@ -1,9 +1,8 @@
-"""The header of a DCGM CSV: which column stands where.
+"""The header of a DCGM CSV: the order of its columns.
 
-Required are ``timestamp``, ``metric_name``, ``uuid`` and ``value``: what a reading cannot be
-without. Any other column that is not there is empty; columns that gputel does not know are
-ignored. A name matches as DCGM writes it, else as gputel writes it (``model_name``), else
-without regard to case.
+``timestamp``, ``metric_name``, ``uuid`` and ``value`` are required. Any other missing column is
+empty, and unknown columns are ignored. A title matches if it is written as in DCGM, else as in
+gputel (``model_name``), else in any case.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ HEADER_LIMIT = 64 * 1024
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the columns of a file stand.
+    """The positions of the columns in a file.
 
-    ``names`` has one entry a field: gputel's name of the column, or a made-up one where the
-    column is ignored. ``places`` is its inverse for the columns that gputel knows. ``titles``
-    maps gputel's names to the header's own.
+    ``names`` has one entry for each field: gputel's name of the column, or a made-up name if the
+    column is ignored. ``places`` has the position of each known column by name, ``titles`` its
+    title in the header.
     """
 
     names: tuple[str, ...]
@@ -40,31 +39,31 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """Fields in a line."""
+        """The number of fields in a line."""
         return len(self.names)
 
     @property
     def ignores(self) -> bool:
-        """Whether the file has columns that gputel does not know."""
+        """Whether the file has unknown columns."""
         return len(self.places) < self.width
 
 
 def read_header(stream: ByteStream, path: Path) -> tuple[Layout, int]:
-    """The layout that the first line of a stream tells, and the offset of the second line.
+    """The layout in the first line of a stream, and the offset of the second line.
 
     Raises SourceError naming the file and what to do.
     """
     buffer = bytearray(HEADER_LIMIT)
-    view, held = memoryview(buffer), 0
-    while b"\n" not in buffer[:held] and held < HEADER_LIMIT:
-        count = stream.read_into(view[held:])
+    view, filled = memoryview(buffer), 0
+    while b"\n" not in buffer[:filled] and filled < HEADER_LIMIT:
+        count = stream.read_into(view[filled:])
         if not count:
             break
-        held += count
-    if not held:
+        filled += count
+    if not filled:
         raise SourceError(f"{path}: {stream.damage or 'is empty'}; a CSV starts with a header line")
-    line, newline, _ = bytes(buffer[:held]).partition(b"\n")
-    if not newline and held == HEADER_LIMIT:
+    line, newline, _ = bytes(buffer[:filled]).partition(b"\n")
+    if not newline and filled == HEADER_LIMIT:
         raise SourceError(f"{path}: the first line is over {HEADER_LIMIT} bytes; is it a CSV?")
     return parse_header(line, path), len(line) + len(newline)
 
@@ -76,9 +75,9 @@ def parse_header(line: bytes, path: Path, required: Sequence[str] = REQUIRED) ->
     missing = [CSV_NAMES[name] for name in required if name not in places]
     if missing:
         raise SourceError(_missing(path, missing, titles))
-    names = [f"ignored {place}" for place in range(len(titles))]
-    for name, place in places.items():
-        names[place] = name
+    names = [f"ignored {number}" for number in range(len(titles))]
+    for name, number in places.items():
+        names[number] = name
     return Layout(tuple(names), places, {name: titles[at] for name, at in places.items()})
 
 
@@ -113,11 +112,11 @@ def _match(titles: list[str], path: Path) -> dict[str, int]:
     )
     for name in CSV_NAMES:
         for rule in rules:
-            found = [place for place, title in enumerate(titles) if rule(name, title)]
-            if len(found) > 1:
-                raise SourceError(_duplicate(path, [titles[place] for place in found]))
-            if found:
-                places[name] = found[0]
+            matches = [number for number, title in enumerate(titles) if rule(name, title)]
+            if len(matches) > 1:
+                raise SourceError(_duplicate(path, [titles[number] for number in matches]))
+            if matches:
+                places[name] = matches[0]
                 break
     return places
 
@@ -129,11 +128,11 @@ def _duplicate(path: Path, titles: list[str]) -> str:
 
 
 def _missing(path: Path, missing: list[str], titles: list[str]) -> str:
-    found = ", ".join(titles)
-    if len(found) > _SHOWN:
-        found = found[:_SHOWN] + "…"
+    header = ", ".join(titles)
+    if len(header) > _SHOWN:
+        header = header[:_SHOWN] + "…"
     hint = ""
-    if len(titles) == 1 and any(mark in found for mark in ";\t|"):
+    if len(titles) == 1 and any(mark in header for mark in ";\t|"):
         hint = "; fields must be separated by commas"
     columns = "column" if len(missing) == 1 else "columns"
-    return f"{path}: the header lacks {columns} {', '.join(missing)} (found: {found}){hint}"
+    return f"{path}: the header lacks {columns} {', '.join(missing)} (found: {header}){hint}"

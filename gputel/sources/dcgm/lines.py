@@ -1,7 +1,7 @@
 """Lines of a byte stream, handed out in pieces of whole lines, in one fixed buffer.
 
-A line is what ends in a line feed, or the rest of the file. Line 0 is the first one below the
-header. A line that does not fit the buffer is passed over and reported, never held.
+A line ends with a line feed or at the end of the file. Line 0 is the first one below the header.
+A line that does not fit the buffer is skipped and reported.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Int64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Piece:
-    """Whole lines, side by side in ``buffer``; good until the next piece is asked for.
+    """Complete lines, side by side in ``buffer``; valid until the next piece is read.
 
     Line i starts where the one before it ends, the first at ``start``; ``ends[i]`` is the offset
     behind its line feed, which only the last line of the file may lack. With ``problem`` set,
@@ -72,13 +72,13 @@ class Piece:
 
 
 class LineIndex:
-    """Where some lines start: at most 4096 of them, evenly thinned as a file goes on."""
+    """The offsets of some lines: at most 4096, spread evenly over the part of the file read."""
 
     def __init__(self, offset: int) -> None:
         self._lines, self._offsets, self._stride = [0], [offset], 1
 
     def note(self, line: int, offset: int) -> None:
-        """Remember a place, if it is far enough behind the last one."""
+        """Remember the offset of a line if it is far enough behind the last one."""
         if line < self._lines[-1] + self._stride:
             return
         self._lines.append(line)
@@ -120,7 +120,7 @@ class LineReader:
         return self._start == self._end and not damage
 
     def go_to_line(self, line: int) -> None:
-        """Make ``line`` the next one, or stand at the end where there are fewer."""
+        """Make ``line`` the next one; if the file has fewer lines, go to its end."""
         known, offset = self._index.before(line)
         if line < self.next_line or (self._stream.seekable and known > self.next_line):
             if not self._stream.seekable:
@@ -130,7 +130,7 @@ class LineReader:
             pass
 
     def go_on(self) -> None:
-        """Look for lines behind what was the end: the file has grown."""
+        """Continue behind the former end: the file has grown."""
         self._exhausted = False
 
     def next_piece(self, most: int) -> Piece | None:
@@ -162,7 +162,7 @@ class LineReader:
         return piece
 
     def _problem(self, end: int, reason: str) -> Piece:
-        """Use up one line, which ends at ``end`` as far as it is in the buffer."""
+        """Take one line, of which ``end`` is the end in the buffer."""
         kept = self._buffer[self._start : min(end, self._start + _KEPT)]
         self._start = end
         self.next_line += 1
@@ -182,7 +182,7 @@ class LineReader:
         return piece
 
     def _fill(self) -> None:
-        """Have a whole line in the buffer, unless none is left or it is too long."""
+        """Read until the buffer has a complete line, unless none is left or it is too long."""
         if len(self._ends) or self._exhausted or self._end - self._start >= LINE_LIMIT:
             return
         self._index.note(self.next_line, self._offset + self._start)
@@ -201,15 +201,15 @@ class LineReader:
 
 
 def places_of(byte: int, text: UInt8) -> Int64:
-    """Where a byte stands in a text, in steps that the processor's cache can hold."""
-    found = [np.empty(0, np.int64)]
+    """The positions of a byte in a text, found in steps that fit the processor's cache."""
+    positions = [np.empty(0, np.int64)]
     for begin in range(0, len(text), _SCAN_BYTES):
-        found.append(np.flatnonzero(text[begin : begin + _SCAN_BYTES] == byte) + begin)
-    return np.concatenate(found)
+        positions.append(np.flatnonzero(text[begin : begin + _SCAN_BYTES] == byte) + begin)
+    return np.concatenate(positions)
 
 
 def count_lines(stream: ByteStream, data_offset: int) -> int:
-    """Lines from an offset to the end; the rest behind a damage counts as one."""
+    """The number of lines from an offset to the end; the rest after a damage counts as one."""
     stream.seek(data_offset)
     buffer = bytearray(LINE_LIMIT)
     view, bytes_ = memoryview(buffer), np.frombuffer(buffer, np.uint8)

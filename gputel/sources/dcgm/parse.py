@@ -1,7 +1,7 @@
 """Lines to record batches, many at a time: no Python runs per row.
 
-``parse`` answers None where it cannot vouch for every line; ``classify`` then looks at them one
-by one.
+``parse`` returns None if it is not certain that every line is well formed. Then ``classify``
+checks the lines one by one.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from gputel.sources.dcgm.lines import Piece
 from gputel.sources.dcgm.repeats import LEAST_LINES, RepeatsParser
 from gputel.sources.dcgm.strict import StrictCsv, only_chunk
 
-_FUTILE = 4  # tries in a row after which a file is known not to repeat itself
+_FUTILE = 4  # failed tries in a row; then the lines of the file are taken as not repeating
 
 
 class ColumnParser:
-    """Parses lines of one layout, in the way that has turned out to suit the file.
+    """Parses lines of one layout, in the way that is quicker for this file.
 
-    Lines without a time are of ``no_time_us``, or have null for it.
+    A line without a time gets ``no_time_us``, or null if that is None.
     """
 
     def __init__(self, layout: Layout, no_time_us: int | None = None) -> None:
@@ -33,9 +33,9 @@ class ColumnParser:
         self._futile = 0
 
     def parse(self, piece: Piece) -> pa.RecordBatch | None:
-        """All lines of a piece but blank ones, as a batch of SCHEMA that may hold nulls.
+        """All lines of a piece except blank ones, as a batch of SCHEMA that may have nulls.
 
-        None if any line is not well formed: then nothing is said about the others.
+        None if any line is not well formed. This does not say which one.
         """
         trying = len(piece.ends) >= LEAST_LINES and self._futile < _FUTILE
         if trying and (columns := self._repeats.parse(piece)) is not None:
@@ -48,7 +48,7 @@ class ColumnParser:
         return self._to_batch(_arrays(table), table.num_rows)
 
     def parse_lines(self, lines: list[bytes], times_us: list[int]) -> pa.RecordBatch | None:
-        """Lines that were found well formed, with their timestamps; None if Arrow disagrees."""
+        """Lines that ``classify`` accepted, with their timestamps; None if Arrow refuses one."""
         # The line feed in front keeps Arrow from taking a first character U+FEFF for a BOM.
         data = memoryview(b"\n" + b"\n".join(lines) + b"\n")
         table = self._csv.read_lines(data, with_time=False)

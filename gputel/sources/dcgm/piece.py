@@ -1,4 +1,4 @@
-"""One piece of lines to record batches: in one go where all is well, line by line elsewhere."""
+"""One piece of lines to record batches: at once if all lines are good, else line by line."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _LINES_AROUND_DAMAGE = 1024
 _PARTS = 16
 
 Problems = list[tuple[int, Malformed]]
-"""Lines, by their index in the piece, and what is wrong with them, in order."""
+"""The faulty lines in order: the index in the piece, and what is wrong."""
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedPiece:
     """The good lines of a piece as a batch of SCHEMA, and the problems of the others."""
 
     piece: Piece
@@ -34,15 +34,15 @@ class Parsed:
 
 
 class PieceParser:
-    """Parses pieces of one file. Lines without a time are of ``no_time_us``, else problems."""
+    """Parses pieces of one file. A line without a time gets ``no_time_us``, or is a problem."""
 
     def __init__(self, layout: Layout, no_time_us: int | None = None) -> None:
         self._layout = layout
         self._no_time_us = no_time_us
         self._columns = ColumnParser(layout, no_time_us)
 
-    def parse(self, piece: Piece) -> Iterator[Parsed]:
-        """Parse every line; only the surroundings of a damage are gone through one by one."""
+    def parse(self, piece: Piece) -> Iterator[ParsedPiece]:
+        """Parse every line. Only lines near a damaged one are parsed one by one."""
         batch = self._columns.parse(piece)
         if batch is not None:
             yield _without_flaws(batch, None, piece)
@@ -52,7 +52,7 @@ class PieceParser:
         else:
             yield self._parse_by_line(piece)
 
-    def _parse_by_line(self, piece: Piece) -> Parsed:
+    def _parse_by_line(self, piece: Piece) -> ParsedPiece:
         lines = sort_lines(piece, self._layout, self._no_time_us)
         batch = self._columns.parse_lines(lines.lines, lines.times_us)
         if batch is None:
@@ -61,30 +61,30 @@ class PieceParser:
         assert batch is not None  # every line of it was accepted on its own
         parsed = _without_flaws(batch, np.array(lines.indices, np.int64), piece)
         problems = sorted(parsed.problems + lines.malformed, key=lambda problem: problem[0])
-        return Parsed(piece, parsed.batch, problems)
+        return ParsedPiece(piece, parsed.batch, problems)
 
     def _drop_refused(self, lines: Sorted) -> Sorted:
-        """Arrow has the last word on what it can parse."""
+        """Move the lines that Arrow refuses to the malformed ones."""
 
-        def refused(places: list[int]) -> bool:
-            some = [lines.lines[place] for place in places]
-            return self._columns.parse_lines(some, [lines.times_us[at] for at in places]) is None
+        def refused(numbers: list[int]) -> bool:
+            some = [lines.lines[number] for number in numbers]
+            return self._columns.parse_lines(some, [lines.times_us[at] for at in numbers]) is None
 
         bad = isolate(list(range(len(lines.lines))), refused)
         kept = sorted(set(range(len(lines.lines))) - set(bad))
         return Sorted(
-            [lines.indices[place] for place in kept],
-            [lines.lines[place] for place in kept],
-            [lines.times_us[place] for place in kept],
+            [lines.indices[number] for number in kept],
+            [lines.lines[number] for number in kept],
+            [lines.times_us[number] for number in kept],
             lines.malformed + [(lines.indices[at], Malformed("cannot be parsed")) for at in bad],
         )
 
 
-def _without_flaws(batch: pa.RecordBatch, lines: Int64 | None, piece: Piece) -> Parsed:
-    """Drop the rows with flaws; ``lines`` tells each row's line, None for all but blank ones."""
+def _without_flaws(batch: pa.RecordBatch, lines: Int64 | None, piece: Piece) -> ParsedPiece:
+    """Drop rows with flaws. ``lines`` has the line of each row; None: all lines but blank ones."""
     flaws = find_flaws(batch)
     if not flaws:
-        return Parsed(piece, without_oversized(batch))
+        return ParsedPiece(piece, without_oversized(batch))
     if lines is None:
         lines = np.flatnonzero(~blank_lines(piece))
     keep = np.ones(batch.num_rows, np.bool_)
@@ -94,4 +94,4 @@ def _without_flaws(batch: pa.RecordBatch, lines: Int64 | None, piece: Piece) -> 
     ]
     good = batch.filter(pa.array(keep))
     good = pa.RecordBatch.from_arrays(good.columns, schema=SCHEMA)
-    return Parsed(piece, without_oversized(good), problems)
+    return ParsedPiece(piece, without_oversized(good), problems)

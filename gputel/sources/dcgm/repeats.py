@@ -1,14 +1,14 @@
 """Lines whose parts repeat: every distinct part is parsed once.
 
-A DCGM file says the labels of the same series again and again. Each line is cut at the commas
-around its time and its value; what lies between the cuts is looked up by its bytes, and only
-distinct parts are parsed, and checked, as lines of their own:
+A DCGM file repeats the labels of its series all the time. Each line is cut at the commas around
+its time and its value. Each part is looked up by its bytes, and only distinct parts are parsed and
+checked, as lines of their own:
 
     "2025-07-18T20:42:34Z" ,"DCGM_FI_DEV_GPU_UTIL","0",...,"" ,"42" ,"gpu=""0"",..."
     time                   labels                             value  labels
 
-Where the parts are well-formed CSV of as many fields as expected, so is the line, for after each
-part a reader of CSV stands at the end of a field.
+If all parts are well-formed CSV with the expected number of fields, so is the line: each part ends
+where a field ends.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from gputel.sources.dcgm.lines import Int64, Piece, places_of
 from gputel.sources.dcgm.strict import StrictCsv, only_chunk
 
 LEAST_LINES = 4096
-"""Pieces of fewer lines are not worth it: their parts have hardly begun to repeat."""
+"""In a piece of fewer lines, too few parts repeat."""
 
 _COMMA = ord(",")
-_MOST_BYTES = 16 * 1024 * 1024  # of the parts that are remembered, for each place in a line
-_ENTRY_BYTES = 200  # of a text, its number and their place in a dict, beside the text itself
+_MOST_BYTES = 16 * 1024 * 1024  # of the cached parts, for each position in a line
+_ENTRY_BYTES = 200  # of a text's entry in the dict and its number, without the text itself
 
 Int32 = npt.NDArray[np.int32]
 
 
 class RepeatsParser:
-    """Parses pieces of one layout; remembers the parts that it has met."""
+    """Parses pieces of one layout; caches the parts that it has parsed."""
 
     def __init__(self, layout: Layout) -> None:
         self._parts = list(_parts(layout))
@@ -58,16 +58,16 @@ class RepeatsParser:
             return None
         codes = texts.indices.to_numpy().reshape(-1, len(self._parts))
         columns: dict[str, pa.Array] = {}
-        for place, part in enumerate(self._parts):
-            entries, rows = _distinct(codes[:, place], len(texts.dictionary))
-            places = part.places(texts.dictionary.take(entries).to_pylist())
-            if places is None:
+        for number, part in enumerate(self._parts):
+            entries, rows = _distinct(codes[:, number], len(texts.dictionary))
+            entries_of_part = part.places(texts.dictionary.take(entries).to_pylist())
+            if entries_of_part is None:
                 return None
-            columns |= part.columns(pa.array(places[rows]))
+            columns |= part.columns(pa.array(entries_of_part[rows]))
         return columns
 
     def _cut(self, piece: Piece) -> Int32 | None:
-        """Where each part of each line starts in the buffer, and where the last one ends."""
+        """The offset of each part of each line in the buffer, and of the end of the last part."""
         commas = places_of(_COMMA, piece.text) + piece.start
         starts: Int64 = np.concatenate(([piece.start], piece.ends[:-1]))
         first = np.searchsorted(commas, starts)
@@ -75,12 +75,12 @@ class RepeatsParser:
         if len(commas) <= first[-1] + last_cut or (commas[first + last_cut] >= piece.ends).any():
             return None
         offsets = np.empty((len(starts), len(self._parts)), np.int32)
-        for place, part in enumerate(self._parts):
-            offsets[:, place] = starts if part.cut < 0 else commas[first + part.cut]
+        for number, part in enumerate(self._parts):
+            offsets[:, number] = starts if part.cut < 0 else commas[first + part.cut]
         return np.append(offsets.ravel(), np.int32(piece.stop))
 
 
-class _Part:
+class _LinePart:
     """Columns side by side. ``cut`` is the number of the comma before them, -1 for the first."""
 
     def __init__(self, cut: int, layout: Layout) -> None:
@@ -94,7 +94,7 @@ class _Part:
         self._held_bytes = 0
 
     def places(self, texts: list[bytes]) -> Int32 | None:
-        """The place of each text among those that are known now; None if one is malformed."""
+        """The number of each text among the cached ones; None if a text is malformed."""
         if self._held_bytes > _MOST_BYTES:
             self._forget()
         fresh = [text for text in texts if text not in self._known]
@@ -103,7 +103,7 @@ class _Part:
         return np.fromiter(map(self._known.__getitem__, texts), np.int32, len(texts))
 
     def columns(self, places: pa.Array) -> dict[str, pa.Array]:
-        """The columns of the texts at some places."""
+        """The columns of the texts with these numbers."""
         table = self._table
         assert table is not None  # a piece has lines
         return {name: only_chunk(table, name).take(places) for name in table.column_names}
@@ -122,19 +122,19 @@ class _Part:
         return True
 
 
-def _parts(layout: Layout) -> Iterator[_Part]:
-    """Time and value by themselves, since they are what changes, and what is around them."""
+def _parts(layout: Layout) -> Iterator[_LinePart]:
+    """Time and value as parts of their own, because they change, and the parts around them."""
     alone = {layout.places[name] for name in (TIMESTAMP, VALUE) if name in layout.places}
     edges = sorted({0, layout.width} | alone | {place + 1 for place in alone})
     for begin, end in pairwise(edges):
         # A part that is not the first starts with the comma before it: with an empty field.
         names = layout.names[begin:end] if not begin else ("before", *layout.names[begin:end])
         known = {name: at for at, name in enumerate(names) if name in layout.places}
-        yield _Part(begin - 1, Layout(names, known, {}))
+        yield _LinePart(begin - 1, Layout(names, known, {}))
 
 
 def _distinct(codes: Int32, size: int) -> tuple[pa.Array, Int32]:
-    """The distinct ones of some codes below ``size``, and for each code its place among them."""
+    """The distinct codes (all are below ``size``), and for each code its index among them."""
     seen = np.zeros(size, np.bool_)
     seen[codes] = True
     places = np.cumsum(seen, dtype=np.int32) - np.int32(1)
@@ -142,7 +142,7 @@ def _distinct(codes: Int32, size: int) -> tuple[pa.Array, Int32]:
 
 
 def _as_lines(texts: list[bytes]) -> Piece:
-    """Texts one below the other; those at the end of a line have their line ends already."""
+    """The texts as lines; texts from the end of a line already have their line end."""
     lines = [text.removesuffix(b"\n").removesuffix(b"\r") for text in texts]
     buffer = bytearray(b"\n".join([*lines, b""]))
     sizes = np.fromiter(map(len, lines), np.int64, len(lines)) + 1

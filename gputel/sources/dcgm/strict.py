@@ -1,4 +1,4 @@
-"""Lines to columns by Arrow's CSV reader, which is lax: every line is vouched for, or none is."""
+"""Lines to columns by Arrow's CSV reader, with checks for the faults that Arrow accepts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _NAIVE, _ZONED = pa.timestamp("ns"), pa.timestamp("ns", tz="UTC")
 
 
 class StrictCsv:
-    """Reads lines of one layout; remembers whether the file's timestamps name a zone.
+    """Reads lines of one layout; remembers whether the file's timestamps have a zone.
 
-    A blank line is none, unless ``blank_is_a_line`` is set: then it is one empty field.
+    Blank lines are skipped. If ``blank_is_a_line`` is set, they are lines with one empty field.
     """
 
     def __init__(self, layout: Layout, *, blank_is_a_line: bool = False) -> None:
@@ -30,8 +30,8 @@ class StrictCsv:
     def read(self, piece: Piece) -> pa.Table | None:
         """The known columns of all lines: timestamp in ns, labels as dictionaries, float64 value.
 
-        Blank times and values are null, text need not be UTF-8. None if any line is not well
-        formed: then nothing is said about the others.
+        Blank times and values are null; text need not be UTF-8. None if any line is not well
+        formed. This does not say which one.
         """
         quotes = int(np.count_nonzero(piece.text == _QUOTE))
         if quotes % 2 or not _is_plain_text(piece):
@@ -42,7 +42,7 @@ class StrictCsv:
         return columns if self._quotes_are_in_place(piece, columns, quotes) else None
 
     def read_lines(self, data: memoryview, *, with_time: bool) -> pa.Table | None:
-        """What Arrow makes of lines, unchecked; None if it refuses them."""
+        """The columns that Arrow reads, unchecked; None if it refuses a line."""
         try:
             return self._call_arrow(data, with_time=with_time)
         except pa.ArrowInvalid as error:
@@ -67,7 +67,7 @@ class StrictCsv:
             ),
             parse_options=pa.csv.ParseOptions(ignore_empty_lines=not self._blank_is_a_line),
             convert_options=pa.csv.ConvertOptions(
-                # Text is checked once a distinct value instead, by whoever takes the columns.
+                # The caller checks the text instead, once for each distinct value.
                 check_utf8=False,
                 column_types=types,
                 include_columns=known,
@@ -82,10 +82,10 @@ class StrictCsv:
         return int(np.count_nonzero(blank_lines(piece)))
 
     def _quotes_are_in_place(self, piece: Piece, columns: pa.Table, quotes: int) -> bool:
-        """Whether no quote stands within an unquoted field, where Arrow would keep it.
+        """Whether no quote is within an unquoted field, where Arrow would accept it.
 
-        Where all fields are quoted, the numbers add up: two quotes a field, and two for each
-        quote in a value. A quote out of place only ever makes it fewer.
+        If all fields are quoted, there are two quotes for each field and two for each quote in a
+        value. A misplaced quote always makes this number too small.
         """
         if not quotes:
             return True
@@ -101,7 +101,7 @@ class StrictCsv:
 
 
 def _is_plain_text(piece: Piece) -> bool:
-    """Whether nothing is in there that Arrow would take for something else than text."""
+    """Whether the piece has no byte that Arrow would not take as text."""
     buffer, start, stop = piece.buffer, piece.start, piece.stop
     if buffer.find(0, start, stop) >= 0 or buffer.startswith(BOM, start, stop):
         return False
@@ -114,7 +114,7 @@ def _is_plain_text(piece: Piece) -> bool:
 
 
 def blank_lines(piece: Piece) -> npt.NDArray[np.bool_]:
-    """Which lines hold nothing but their line end."""
+    """Which lines are empty except for their line end."""
     sizes: Int64 = np.diff(piece.ends, prepend=piece.start)
     first = piece.text[piece.ends - sizes - piece.start]
     bare = (sizes == 1) & ((first == _LF) | (first == _CR))

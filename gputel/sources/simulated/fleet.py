@@ -1,7 +1,7 @@
-"""A made-up fleet: hosts, GPUs, and the text around a value in each of their DCGM CSV lines.
+"""A simulated fleet: its hosts and GPUs, and the text around the value in each CSV line.
 
-Everything is drawn from hashes of the seed, so it is the same on every machine and with every
-version of every library.
+Everything comes from hashes of the seed, so it is the same on every machine and with every
+version of the libraries.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MASK = 2**64 - 1
 
 
 @dataclass(frozen=True)
-class Gpu:
+class SimulatedGpu:
     """One GPU of the fleet, by its labels."""
 
     index: int
@@ -63,25 +63,25 @@ def _mix(state: UInt64) -> UInt64:
     return mixed
 
 
-def make_gpus(hosts: int, gpus: int, seed: int, *, pods: bool) -> list[Gpu]:
+def make_gpus(hosts: int, gpus: int, seed: int, *, pods: bool) -> list[SimulatedGpu]:
     """All GPUs, host by host. With ``pods``, about half of them belong to a Kubernetes pod."""
     units = np.arange(hosts * gpus, dtype=np.int64)
-    high, low, place = (draw(seed, lane, units).tolist() for lane in (1, 2, 3))
+    high, low, owner_draw = (draw(seed, lane, units).tolist() for lane in (1, 2, 3))
     fleet = []
     for unit in units.tolist():
         host = f"dgx-{unit // gpus + 1:03d}"
         hex_ = f"{high[unit]:016x}{low[unit]:016x}"
         uuid = f"GPU-{hex_[:8]}-{hex_[8:12]}-{hex_[12:16]}-{hex_[16:20]}-{hex_[20:]}"
         owner: tuple[str, ...] = ("", "", "")
-        if pods and place[unit] % 2:
-            namespace, container = _WORKLOADS[place[unit] // 2 % len(_WORKLOADS)]
-            owner = (container, f"{container}-{place[unit] >> 40:06x}", namespace)
-        fleet.append(Gpu(unit % gpus, host, uuid, *owner))
+        if pods and owner_draw[unit] % 2:
+            namespace, container = _WORKLOADS[owner_draw[unit] // 2 % len(_WORKLOADS)]
+            owner = (container, f"{container}-{owner_draw[unit] >> 40:06x}", namespace)
+        fleet.append(SimulatedGpu(unit % gpus, host, uuid, *owner))
     return fleet
 
 
-def around_value(gpu: Gpu, metric: str) -> tuple[bytes, bytes]:
-    """A line's text between timestamp and value, and behind the value, line feed included."""
+def around_value(gpu: SimulatedGpu, metric: str) -> tuple[bytes, bytes]:
+    """The text of a line between timestamp and value, and after the value with its line feed."""
     texts = {
         "metric_name": metric,
         "gpu_id": str(gpu.index),

@@ -1,4 +1,4 @@
-"""A made-up fleet's DCGM CSV, in the exact shape of a real capture, and the sample made of it."""
+"""Writes the DCGM CSV of a simulated fleet, in the shape of a real capture; the sample."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ def simulate(
     steps = -(-rows // (hosts * gpus * len(METRICS)))
     first = _first_moment(start, steps * interval_s)
     out.write(HEADER)
-    held: list[bytes] = []
+    pending: list[bytes] = []
     size = 0
     for block in _blocks(hosts, gpus, rows, seed, first, interval_s, pods=pods):
-        held.append(block)
+        pending.append(block)
         size += len(block)
         if size >= _FLUSH_BYTES:
-            out.write(b"".join(held))
-            held, size = [], 0
-    out.write(b"".join(held))
+            out.write(b"".join(pending))
+            pending, size = [], 0
+    out.write(b"".join(pending))
 
 
 def sample_csv(data_dir: Path) -> Path:
     """The sample that gputel streams when it is given no file; written on first use.
 
-    The same bytes on every machine, whole or not there at all, whoever else writes it at the
-    same time. Blocks; raises SourceError if the directory cannot be written.
+    It has the same bytes on every machine, and is never there in part, even if several processes
+    write it at the same time. Blocks; raises SourceError if the directory cannot be written.
     """
     path = data_dir / "sample.csv"
     if path.is_file():
@@ -98,18 +98,18 @@ def _first_moment(start: datetime | None, duration_s: float) -> datetime:
 def _blocks(
     hosts: int, gpus: int, rows: int, seed: int, first: datetime, interval_s: float, *, pods: bool
 ) -> Iterator[bytes]:
-    """The lines of one metric at one step, again and again until all rows are out."""
+    """The lines of one metric at one step, then of the next, until all rows are written."""
     fleet = make_gpus(hosts, gpus, seed, pods=pods)
     frames = [_Frame([around_value(gpu, metric) for gpu in fleet]) for metric in METRICS]
     workload = Workload(hosts, gpus, seed)
     step = 0
     while rows > 0:
         moment = first + timedelta(seconds=step * interval_s)
-        for place, values in enumerate(workload.step(step)):
-            delay = timedelta(seconds=_DELAYS_S[place] * min(1.0, interval_s / 10))
-            as_text = _watts if place == _POWER else _whole
+        for number, values in enumerate(workload.step(step)):
+            delay = timedelta(seconds=_DELAYS_S[number] * min(1.0, interval_s / 10))
+            as_text = _watts if number == _POWER else _whole
             texts = [as_text(value) for value in values.tolist()]
-            yield frames[place].lines(_timestamp(moment + delay), texts[:rows])
+            yield frames[number].lines(_timestamp(moment + delay), texts[:rows])
             rows -= len(texts)
             if rows <= 0:
                 return
@@ -117,7 +117,7 @@ def _blocks(
 
 
 class _Frame:
-    """The lines of one metric for all GPUs, but for timestamp and values."""
+    """The lines of one metric for all GPUs, without timestamp and values."""
 
     def __init__(self, around: list[tuple[bytes, bytes]]) -> None:
         self._parts = [part for middle, end in around for part in (b"", middle, b"", end)]

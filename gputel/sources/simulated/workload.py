@@ -1,4 +1,4 @@
-"""What a made-up fleet does: jobs come and go, and power, heat, clocks and memory follow them.
+"""The work of a simulated fleet: jobs start and end; power, heat, clocks, memory follow.
 
 Whole numbers only, drawn from hashes: the same values on every machine.
 """
@@ -17,7 +17,7 @@ _SM_CLOCKS_MHZ = (345, 1980, 1965)  # idle, busy, held back by heat
 _HOT_MC = 74_000
 
 
-class Kind(IntEnum):
+class Activity(IntEnum):
     """What occupies a GPU."""
 
     FREE = 0  # no process
@@ -27,8 +27,10 @@ class Kind(IntEnum):
 
 
 # A host's kind of episode and a GPU's own, as shares of 20.
-_HOST_SHARES = np.array([Kind.FREE] * 5 + [-1] * 8 + [Kind.TRAINING] * 7)
-_GPU_SHARES = np.array([Kind.FREE] * 7 + [Kind.LOADED] * 4 + [Kind.SERVING] * 6 + [3] * 3)
+_HOST_SHARES = np.array([Activity.FREE] * 5 + [-1] * 8 + [Activity.TRAINING] * 7)
+_GPU_SHARES = np.array(
+    [Activity.FREE] * 7 + [Activity.LOADED] * 4 + [Activity.SERVING] * 6 + [3] * 3
+)
 
 
 class Workload:
@@ -47,7 +49,7 @@ class Workload:
         kind, episode = self._episodes(number)
         utilisation = self._utilisation(kind, episode, number)
         share = 22 + self._below(20, 30, episode)
-        copying = np.where(kind >= Kind.SERVING, utilisation * share // 100, 0)
+        copying = np.where(kind >= Activity.SERVING, utilisation * share // 100, 0)
         power_mw = self._power_mw(kind, utilisation, number)
         heat_mc = self._heat(power_mw)
         used = self._memory(kind, episode)
@@ -62,7 +64,7 @@ class Workload:
             _FRAME_BUFFER_MIB - used,
             none,
             none,
-            np.where(kind == Kind.FREE, _SM_CLOCKS_MHZ[0], clock),
+            np.where(kind == Activity.FREE, _SM_CLOCKS_MHZ[0], clock),
             none + _MEMORY_CLOCK_MHZ,
         ]
 
@@ -71,7 +73,7 @@ class Workload:
         return drawn.astype(np.int64)
 
     def _episodes(self, number: int) -> tuple[Int64, Int64]:
-        """What occupies each GPU, and the number of the episode in which it does."""
+        """The activity of each GPU, and the number of its episode."""
         host_length = 60 + (draw(self._seed, 12, self._hosts) % np.uint64(540)).astype(np.int64)
         host_episode = (number + self._hosts * 37) // host_length
         host_draw = draw(self._seed, 13, self._hosts, host_episode) % np.uint64(20)
@@ -87,14 +89,14 @@ class Workload:
         training = 100 - self._below(18, 9, number)
         pausing = self._below(19, 40, number) == 0
         training = np.where(pausing, training // 4, training)
-        busy = np.where(kind == Kind.SERVING, serving, training)
-        return np.where(kind >= Kind.SERVING, np.clip(busy, 0, 100), 0)
+        busy = np.where(kind == Activity.SERVING, serving, training)
+        return np.where(kind >= Activity.SERVING, np.clip(busy, 0, 100), 0)
 
     def _power_mw(self, kind: Int64, utilisation: Int64, number: int) -> Int64:
-        awake = np.where(kind == Kind.FREE, 0, 42_000)
-        per_percent = np.where(kind == Kind.TRAINING, 4_700 + self._below(21, 900), 2_400)
+        awake = np.where(kind == Activity.FREE, 0, 42_000)
+        per_percent = np.where(kind == Activity.TRAINING, 4_700 + self._below(21, 900), 2_400)
         jitter = self._below(22, 6_001, number) - 3_000
-        swing = np.where(kind == Kind.FREE, jitter // 6, jitter)
+        swing = np.where(kind == Activity.FREE, jitter // 6, jitter)
         return self._idle_mw + awake + utilisation * per_percent + swing
 
     def _heat(self, power_mw: Int64) -> Int64:
@@ -105,5 +107,5 @@ class Workload:
         return self._heat_mc
 
     def _memory(self, kind: Int64, episode: Int64) -> Int64:
-        taken = np.where(kind == Kind.LOADED, 2_000, 21_000) + self._below(23, 56_000, episode)
-        return np.where(kind == Kind.FREE, 4 + self._below(24, 4) // 3 * 3, taken)
+        taken = np.where(kind == Activity.LOADED, 2_000, 21_000) + self._below(23, 56_000, episode)
+        return np.where(kind == Activity.FREE, 4 + self._below(24, 4) // 3 * 3, taken)

@@ -1,4 +1,4 @@
-"""Samples to blocks, without a loop over rows: sorted, cut, their times as a beat and offsets."""
+"""Samples to blocks without a loop over rows: sorted, cut, times as a step and offsets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Float64 = npt.NDArray[np.float64]
 
 DAY_US = 86_400_000_000
 MOST_SAMPLES = 65_536
-"""Most samples in a block: a reader of a few of them has to unpack them all."""
+"""Most samples in a block: whoever reads one sample has to unpack all of them."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Blocks:
 
     @property
     def uneven(self) -> npt.NDArray[np.bool_]:
-        """The blocks of which some offset is not 0."""
+        """The blocks in which some offset is not 0."""
         return _uneven(self.off_us, self.starts)
 
     def spans(self) -> tuple[Int64, Int64, Int64]:
@@ -86,10 +86,10 @@ def _order(series_id: Int64, ts: Int64) -> Int64:
 
 
 def _beat(ts: Int64, starts: Int64, counts: Int64) -> tuple[Int64, Int64]:
-    """A step for each block, and what each sample is off it.
+    """The step of each block, and the offset of each sample from its step.
 
-    The step is that of the first two samples where it fits all, else the median one: offsets then
-    stay small, and the same from one gap to the next, which compresses well.
+    The step is that of the first two samples if it fits all samples, else the median step: then
+    offsets stay small and change little, which compresses well.
     """
     step = ts[starts + (counts > 1)] - ts[starts]
     off = _offsets(ts, starts, counts, step)
@@ -111,12 +111,14 @@ def _uneven(off: Int64, starts: Int64) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _median_steps(ts: Int64, starts: Int64, counts: Int64, wanted: npt.NDArray[np.bool_]) -> Int64:
-    """The median step of each wanted block; all of them have at least two samples."""
-    inside = np.repeat(wanted, counts)
+def _median_steps(
+    ts: Int64, starts: Int64, counts: Int64, selected: npt.NDArray[np.bool_]
+) -> Int64:
+    """The median step of each of these blocks, which have at least two samples each."""
+    inside = np.repeat(selected, counts)
     inside[starts] = False
     steps = np.diff(ts, prepend=0)[inside]
-    sizes = counts[wanted] - 1
+    sizes = counts[selected] - 1
     steps = steps[np.lexsort((steps, np.repeat(np.arange(len(sizes)), sizes)))]
     median: Int64 = steps[np.cumsum(sizes) - sizes + sizes // 2]
     return median

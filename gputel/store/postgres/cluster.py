@@ -83,37 +83,37 @@ def make_socket_dir(data_dir: Path, account: Account | None) -> Path:
     /tmp cannot be written. Raises StoreError when the place is taken by another user.
     """
     name = "gputel-" + hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
-    place = Path("/tmp") / name  # noqa: S108 - checked below
+    path = Path("/tmp") / name  # noqa: S108 - checked below
     try:
-        place.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
     except OSError:
-        if place.is_symlink() or place.exists():
-            raise StoreError(_taken(place)) from None
-        place = data_dir / "postgres-socket"
-        place.mkdir(mode=0o700, exist_ok=True)
-    _take(place, account)
-    if len(os.fsencode(socket_in(place))) > _LONGEST_SOCKET_PATH:
-        raise StoreError(f"{place} is too long for a socket: choose a shorter --data-dir")
-    return place
+        if path.is_symlink() or path.exists():
+            raise StoreError(_taken(path)) from None
+        path = data_dir / "postgres-socket"
+        path.mkdir(mode=0o700, exist_ok=True)
+    _take(path, account)
+    if len(os.fsencode(socket_in(path))) > _LONGEST_SOCKET_PATH:
+        raise StoreError(f"{path} is too long for a socket: choose a shorter --data-dir")
+    return path
 
 
-def _take(place: Path, account: Account | None) -> None:
+def _take(path: Path, account: Account | None) -> None:
     """Make it the account's, unless it is a link or another user's."""
     ours = {os.geteuid()} if account is None else {os.geteuid(), account.uid}
     with ExitStack() as stack:
         try:
-            directory = stack.enter_context(opened_directory(place))
+            directory = stack.enter_context(opened_directory(path))
         except OSError:
-            raise StoreError(_taken(place)) from None
+            raise StoreError(_taken(path)) from None
         if os.fstat(directory).st_uid not in ours:
-            raise StoreError(_taken(place))
+            raise StoreError(_taken(path))
         give(directory, account)
         os.fchmod(directory, 0o700)
 
 
-def _taken(place: Path) -> str:
+def _taken(path: Path) -> str:
     return (
-        f"{place}, where the socket of the embedded Postgres belongs, is not a directory of this "
+        f"{path}, where the socket of the embedded Postgres belongs, is not a directory of this "
         "user's: remove it, or choose another --data-dir"
     )
 
@@ -168,20 +168,20 @@ def _put_in_place(half_made: Path, cluster: Path) -> None:
             os.fsync(directory)
 
 
-async def _initdb(place: Path, binaries: Binaries, account: Account | None) -> None:
+async def _initdb(path: Path, binaries: Binaries, account: Account | None) -> None:
     options = [f"--username={USER}", "--encoding=UTF8", "--locale=C", "--auth=trust"]
     create = f"CREATE DATABASE {DATABASE};\n".encode()
     programs = binaries.bin_dir
     steps: list[tuple[list[str | Path], bytes]] = [
-        ([programs / "initdb", "-D", place, *options], b""),
-        ([programs / "postgres", "--single", "-D", place, "postgres"], create),
+        ([programs / "initdb", "-D", path, *options], b""),
+        ([programs / "postgres", "--single", "-D", path, "postgres"], create),
     ]
     uid = None if account is None else account.uid
-    with user_name_environment(place.parent, uid) as variables:
+    with user_name_environment(path.parent, uid) as variables:
         for command, stdin in steps:
             code, printed = await run(command, account, stdin, variables)
             if code or "ERROR:" in printed:
-                raise StoreError(_not_made(place.parent, printed))
+                raise StoreError(_not_made(path.parent, printed))
 
 
 def _not_made(data_dir: Path, printed: str) -> str:

@@ -1,4 +1,4 @@
-"""What there is: the labels of a GPU, hosts, and the metrics with what is kept of each."""
+"""The inventory: the labels of a GPU, the hosts, and the metrics with their ranges."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from gputel.store.read.records import Gpu, SeriesLabels
 from gputel.store.read.selection import of_gpu
 
 METRIC_LOOK_BACK = timedelta(days=1)
-"""Metrics of a GPU are those that it had in this time before its newest sample."""
+"""A GPU has the metrics of which it has samples in this time before its newest sample."""
 
 RANGE_DAYS = 7
-"""The newest days of hourly rollups that a metric's range is taken from."""
+"""A metric's smallest and largest values are taken from so many days of hourly rollups."""
 
 _SQL = queries.load("inventory")
 
@@ -36,8 +36,8 @@ class Host(msgspec.Struct, frozen=True, gc=False):
     last_seen: datetime
 
 
-class Metric(msgspec.Struct, frozen=True, gc=False):
-    """A metric and what is kept of it; ``min`` and ``max`` are null before there are rollups."""
+class MetricSummary(msgspec.Struct, frozen=True, gc=False):
+    """A metric and what the store has of it. ``min`` and ``max`` are None without rollups."""
 
     metric_name: str
     series: int
@@ -49,7 +49,7 @@ class Metric(msgspec.Struct, frozen=True, gc=False):
 
 
 async def newest_series(reader: Reader, uuid: str) -> SeriesLabels | None:
-    """The series of a GPU's newest sample; None for a GPU that is not known."""
+    """The series of a GPU's newest sample; None if the GPU is unknown."""
     where, arguments = of_gpu(uuid).where(1)
     async with reader.session() as connection:
         row = await connection.fetchrow(_SQL["newest_series"].format(where=where), *arguments)
@@ -57,7 +57,7 @@ async def newest_series(reader: Reader, uuid: str) -> SeriesLabels | None:
 
 
 async def newest_of_metrics(reader: Reader, gpu: Gpu, limits: Limits = ANY) -> list[Latest]:
-    """The newest record of each metric that a GPU had in its last METRIC_LOOK_BACK, by name."""
+    """The newest record of each metric in the GPU's last METRIC_LOOK_BACK, in order of name."""
     since = gpu.last_seen - METRIC_LOOK_BACK
     newest: dict[str, Latest] = {}
     for record in await latest(reader, of_gpu(gpu.uuid), since, limits):
@@ -68,34 +68,35 @@ async def newest_of_metrics(reader: Reader, gpu: Gpu, limits: Limits = ANY) -> l
 
 
 def hosts_of(gpus: Iterable[Gpu]) -> list[Host]:
-    """The hosts of these GPUs, by name; GPUs without a hostname are on none."""
-    found: dict[str, list[Gpu]] = defaultdict(list)
+    """The hosts of these GPUs, in order of name. A GPU without a hostname is on no host."""
+    gpus_by_host: dict[str, list[Gpu]] = defaultdict(list)
     for gpu in gpus:
         if gpu.hostname:
-            found[gpu.hostname].append(gpu)
+            gpus_by_host[gpu.hostname].append(gpu)
     return [
         Host(
             hostname,
-            len(on),
-            sorted({gpu.model_name for gpu in on if gpu.model_name}),
-            min(gpu.first_seen for gpu in on),
-            max(gpu.last_seen for gpu in on),
+            len(host_gpus),
+            sorted({gpu.model_name for gpu in host_gpus if gpu.model_name}),
+            min(gpu.first_seen for gpu in host_gpus),
+            max(gpu.last_seen for gpu in host_gpus),
         )
-        for hostname, on in sorted(found.items())
+        for hostname, host_gpus in sorted(gpus_by_host.items())
     ]
 
 
-async def metrics(reader: Reader, limits: Limits = ANY) -> list[Metric]:
-    """Every metric that has samples, by name, from heads of blocks and from hourly rollups.
+async def metrics(reader: Reader, limits: Limits = ANY) -> list[MetricSummary]:
+    """Every metric that has samples, in order of name.
 
-    Raises QueryTooLarge for more of them than series that the limits allow.
+    Reads the heads of blocks and hourly rollups. Raises QueryTooLarge if there are more metrics
+    than the limits allow series.
     """
     async with reader.session() as connection:
         rows = await connection.fetch(_SQL["metrics"], RANGE_DAYS, limits.ask)
     limits.check_series(len(rows))
-    return [Metric(*[*row[:5], *map(_number, row[5:])]) for row in rows]
+    return [MetricSummary(*[*row[:5], *map(_number, row[5:])]) for row in rows]
 
 
 def _number(value: float | None) -> float | None:
-    """As values of records are written: an int where it is whole."""
+    """The value as records have it: an int if it is a whole number."""
     return None if value is None else numbers(np.array([value]))[0]

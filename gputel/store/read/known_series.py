@@ -1,4 +1,4 @@
-"""Labels by series id, each read once: a series never changes its labels, nor goes away."""
+"""A cache of labels by series id: a series never changes its labels and is never deleted."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gputel.store.limits import ANY, Limits
 from gputel.store.read.records import SeriesLabels, memory_bytes
 
 CACHE_BYTES = 128 * 2**20
-"""Most bytes of labels that are remembered, by default: those of some 100,000 usual series."""
+"""Default for the most bytes of labels that are cached: about 100,000 usual series."""
 
 CACHED_LABELS_BYTES = 4096
-"""Labels of a series that take more are not remembered; usual ones take about 1,000."""
+"""Labels of one series that take more are not cached; usual labels take about 1,000."""
 
 _MOST_ORDERS = 4
 _PIECE = 2_000  # series that one statement asks for: bounds memory
@@ -29,24 +29,29 @@ _BY_GPU_AND_METRIC = attrgetter("uuid", "metric_name", "series_id")
 
 
 @dataclass(frozen=True, eq=False)
-class Ordered:
-    """Series by uuid and metric. The same object for the same ids, as long as it is remembered."""
+class OrderedSeries:
+    """Series in order of uuid and metric.
+
+    The same ids give the same object as long as it is cached.
+    """
 
     series: tuple[SeriesLabels, ...]
     series_id: Int64
     place: Int64
-    """Of each series in the ids that were given."""
+    """The position of each series in the ids of the request."""
 
 
 class KnownSeries:
-    """What a process remembers of the series of one store; the first met is forgotten first.
+    """The cache of one process for the series of one store. The oldest entry is dropped first.
 
-    It remembers ``max_bytes`` of labels, and as much of orders, whose labels are mostly the same.
+    It holds ``max_bytes`` of labels, and as many bytes of orders, which mostly share the labels.
     """
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
         self._labels: ByteCache[int, SeriesLabels] = ByteCache(max_bytes, CACHED_LABELS_BYTES)
-        self._orders: ByteCache[bytes, Ordered] = ByteCache(max_bytes, max_values=_MOST_ORDERS)
+        self._orders: ByteCache[bytes, OrderedSeries] = ByteCache(
+            max_bytes, max_values=_MOST_ORDERS
+        )
 
     async def labels(
         self,
@@ -54,37 +59,37 @@ class KnownSeries:
         series_ids: Sequence[int],
         limits: Limits = ANY,
     ) -> list[SeriesLabels]:
-        """Those of each of these series, all of which are in the store.
+        """The labels of each of these series, which must all be in the store.
 
-        Raises QueryTooLarge if they have more bytes together than the limits allow.
+        Raises QueryTooLarge if the labels together have more bytes than the limits allow.
         """
-        known = {each: self._labels.sized(each) for each in series_ids}
-        found = {each: kept[0] for each, kept in known.items() if kept is not None}
-        size = sum(kept[1] for kept in known.values() if kept is not None)
+        cached = {each: self._labels.sized(each) for each in series_ids}
+        labels_by_id = {each: entry[0] for each, entry in cached.items() if entry is not None}
+        size = sum(entry[1] for entry in cached.values() if entry is not None)
         limits.check_bytes(size)
-        for piece in _pieces([each for each, kept in known.items() if kept is None]):
+        for piece in _pieces([each for each, entry in cached.items() if entry is None]):
             for row in await connection.fetch(_SQL["labels"], piece):
                 labels = SeriesLabels(row[0], *map(intern, row[1:]))
-                found[row[0]] = labels
+                labels_by_id[row[0]] = labels
                 self._labels.put(row[0], labels, label_bytes := memory_bytes(labels))
                 size += label_bytes
             limits.check_bytes(size)
-        return [found[each] for each in series_ids]
+        return [labels_by_id[each] for each in series_ids]
 
     async def ordered(
         self,
         connection: asyncpg.pool.PoolConnectionProxy,
         series_ids: Int64,
         limits: Limits = ANY,
-    ) -> Ordered:
-        """The same by uuid and metric; remembered for the last few questions."""
+    ) -> OrderedSeries:
+        """The labels in order of uuid and metric. The last few results are cached."""
         key = series_ids.tobytes()
         known = self._orders.get(key)
         if known is None:
             labels = await self.labels(connection, series_ids.tolist(), limits)
-            place = sorted(range(len(labels)), key=[*map(_BY_GPU_AND_METRIC, labels)].__getitem__)
-            known = Ordered(
-                tuple(labels[each] for each in place), series_ids[place], np.array(place, np.int64)
+            order = sorted(range(len(labels)), key=[*map(_BY_GPU_AND_METRIC, labels)].__getitem__)
+            known = OrderedSeries(
+                tuple(labels[each] for each in order), series_ids[order], np.array(order, np.int64)
             )
             size = sum(map(memory_bytes, labels)) + 32 * len(labels)
             self._orders.put(key, known, size)

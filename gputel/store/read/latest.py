@@ -1,4 +1,4 @@
-"""The newest sample of each series: what a fleet does now."""
+"""The newest sample of each series: the present state of a fleet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gputel.store.blocks.blocks import Float64, Int64
 from gputel.store.blocks.copy_format import PG_EPOCH_US
 from gputel.store.blocks.samples import EPOCH, INTEGER, NUMBER, elements, micros, numbers
 from gputel.store.limits import ANY, Limits
-from gputel.store.read.known_series import Ordered
+from gputel.store.read.known_series import OrderedSeries
 from gputel.store.read.reader import Reader
 from gputel.store.read.records import struct_of
 from gputel.store.read.selection import EVERY, Selection
@@ -56,7 +56,7 @@ class Newest:
     Times are Unix microseconds, ages seconds. Iterating makes a Latest of each.
     """
 
-    of: Ordered
+    of: OrderedSeries
     ts: Int64
     age_s: Float64
     value: Float64
@@ -65,7 +65,7 @@ class Newest:
         return len(self.ts)
 
     def determining(self) -> tuple[bytes, ...]:
-        """What tells it from any other."""
+        """Bytes that are equal only for equal answers: the base of an ETag."""
         columns = (self.of.series_id, self.ts, self.age_s, self.value)
         return tuple(each.tobytes() for each in columns)
 
@@ -81,10 +81,11 @@ async def latest(
     seen_since: datetime | None = None,
     limits: Limits = ANY,
 ) -> Newest:
-    """The newest record of each series that has one from ``seen_since`` on, by uuid and metric.
+    """The newest record of each series that has one since ``seen_since``, by uuid and metric.
 
-    Without it: of each that has one in the last LOOK_BACK of its GPU, however long ago that was.
-    Raises QueryTooLarge where the selection has too many series, ended ones included.
+    Without ``seen_since``, a series needs a record in the LOOK_BACK before the newest sample of
+    its GPU, however old that sample is. Raises QueryTooLarge if the selection has too many
+    series; series that have ended count as well.
     """
     where, arguments = selection.where(5)
     statement = _SQL["latest"].format(where=where)

@@ -1,4 +1,4 @@
-"""Questions to the store that all readers share: is it there, which GPUs, which series."""
+"""The queries that all readers share: whether the store answers, its GPUs, its series."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Reader:
         self._pool = pool
         self._sql = queries.load("reader")
         self.known = KnownSeries(cache_bytes)
-        # Long reads leave half of the sessions to others, and all reads together leave some to what
-        # else shares the pool: the keys of pushes, readiness, a collector in the same process.
+        # Long reads may take half of the sessions. All reads together leave some for what else
+        # uses the pool: the keys of pushes, readiness, a collector in the same process.
         self._streams = asyncio.Semaphore(max(1, pool.get_max_size() // 2))
         self._sessions = asyncio.Semaphore(max(1, pool.get_max_size() - _LEFT_SESSIONS))
 
@@ -51,7 +51,7 @@ class Reader:
     ) -> list[Gpu]:
         """Every GPU that has samples, ordered by uuid, with the labels of its newest series.
 
-        The selection is of these labels; ``seen_since`` leaves out those last seen before it.
+        The selection applies to these labels. GPUs last seen before ``seen_since`` are left out.
         Raises QueryTooLarge over the limits.
         """
         where, arguments = selection.where(4)
@@ -65,7 +65,7 @@ class Reader:
         return [Gpu(*row[:-1]) for row in rows]
 
     async def uuids_near(self, uuid: str, count: int) -> list[str]:
-        """The uuids of ``count`` GPUs before this one in order, and of as many after it."""
+        """The uuids of the ``count`` GPUs before this uuid in order, and of as many after it."""
         if not storable(uuid):
             return []
         async with self.session() as connection:
@@ -87,7 +87,9 @@ class Reader:
         end: datetime = LATEST,
         limits: Limits = ANY,
     ) -> dict[int, SeriesLabels]:
-        """Series selected, of GPUs that were seen within the range, by id, in order of id.
+        """The labels of the selected series, by id and in order of id.
+
+        Only series of GPUs that were seen between ``start`` and ``end`` are read.
 
         Raises QueryTooLarge over the limits.
         """
@@ -101,12 +103,13 @@ class Reader:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
-        """A session of the pool, of which each statement sees a state of the store of its own."""
+        """A session of the pool. Each statement sees the store as it is when it begins."""
         try:
             async with self._sessions, store_errors(), self._pool.acquire() as connection:
                 yield connection
         except StoreError as error:
-            # Of a client that has left, the session may have ended meanwhile: nobody is to know.
+            # If the client has gone, its request is being cancelled, which may end the session
+            # first. That is no fault of the store, so it is not reported.
             if (task := asyncio.current_task()) and task.cancelling():
                 raise asyncio.CancelledError from error
             raise

@@ -1,4 +1,4 @@
-"""Which series are asked for: conditions on their labels, and these as SQL."""
+"""Which series a query selects: conditions on their labels, also as SQL."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _LIKE_MARK = re.compile(r"\\.|.", re.DOTALL)
 WILD = str.maketrans({"*": "%", "?": "_"})
 
 
-class Kind(Enum):
-    """How a label has to stand to the values of a matcher."""
+class Comparison(Enum):
+    """How a condition compares a label with its values."""
 
     IS = "= ANY"  # it is one of them
     IS_NOT = "<> ALL"  # it is none of them
@@ -34,18 +34,18 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Matcher:
+class LabelCondition:
     """One condition on one label of LABELS."""
 
     label: str
-    kind: Kind
+    kind: Comparison
     values: tuple[str, ...]
 
     def holds(self, texts: Sequence[str]) -> Bools:
-        """Which of these texts of the label fulfil it."""
-        if self.kind is not Kind.LIKE:
-            found = np.fromiter((text in self.values for text in texts), np.bool_, len(texts))
-            return found if self.kind is Kind.IS else ~found
+        """Which of these texts of the label meet the condition."""
+        if self.kind is not Comparison.LIKE:
+            matches = np.fromiter((text in self.values for text in texts), np.bool_, len(texts))
+            return matches if self.kind is Comparison.IS else ~matches
         patterns = "|".join(_LIKE_MARK.sub(_as_regex, pattern) for pattern in self.values)
         answer = pc.match_substring_regex(pa.array(texts, pa.string()), f"(?s)^(?:{patterns})$")
         return np.asarray(answer.to_pylist(), np.bool_)
@@ -57,57 +57,59 @@ def _as_regex(mark: re.Match[str]) -> str:
 
 @dataclass(frozen=True)
 class Selection:
-    """The series for which every matcher holds; all of them without any."""
+    """The series for which every condition holds; all series if there is no condition."""
 
-    matchers: tuple[Matcher, ...] = ()
+    conditions: tuple[LabelCondition, ...] = ()
 
     def where(self, first: int) -> tuple[str, list[list[str]]]:
         """A condition on ``series AS s`` and its arguments, from placeholder ``$first`` on.
 
-        Values that Postgres cannot hold are those of no series.
+        Values that Postgres cannot store are left out: no series has them.
         """
-        conditions, arguments = ["true"], []
-        for place, matcher in enumerate(self.matchers, first):
-            assert matcher.label in LABELS
-            conditions.append(f"s.{matcher.label} {matcher.kind.value} (${place}::text[])")
-            arguments.append([value for value in matcher.values if storable(value)])
-        return " AND ".join(conditions), arguments
+        clauses, arguments = ["true"], []
+        for number, condition in enumerate(self.conditions, first):
+            assert condition.label in LABELS
+            clauses.append(f"s.{condition.label} {condition.kind.value} (${number}::text[])")
+            arguments.append([value for value in condition.values if storable(value)])
+        return " AND ".join(clauses), arguments
 
     def holds(self, series: Sequence[SeriesLabels]) -> Bools:
         """Which of these series are selected: the same as Postgres finds by ``where``."""
-        found = np.ones(len(series), np.bool_)
-        for matcher in self.matchers:
-            found &= matcher.holds([getattr(labels, matcher.label) for labels in series])
-        return found
+        matches = np.ones(len(series), np.bool_)
+        for condition in self.conditions:
+            matches &= condition.holds([getattr(labels, condition.label) for labels in series])
+        return matches
 
-    def and_(self, *matchers: Matcher) -> Selection:
-        """The same, narrowed."""
-        return Selection((*self.matchers, *matchers))
+    def and_(self, *conditions: LabelCondition) -> Selection:
+        """The series that also meet these conditions."""
+        return Selection((*self.conditions, *conditions))
 
 
 EVERY = Selection()
 """All series."""
 
 
-def matching(label: str, values: Iterable[str]) -> Matcher:
+def matching(label: str, values: Iterable[str]) -> LabelCondition:
     """A label is one of the values: ``*`` stands for any text in them, ``?`` for a character."""
-    wanted = tuple(values)
-    if not any(mark in value for value in wanted for mark in "*?"):
-        return Matcher(label, Kind.IS, wanted)
-    patterns = (value.translate(ESCAPE).translate(WILD) for value in wanted)
-    return Matcher(label, Kind.LIKE, tuple(patterns))
+    texts = tuple(values)
+    if not any(mark in value for value in texts for mark in "*?"):
+        return LabelCondition(label, Comparison.IS, texts)
+    patterns = (value.translate(ESCAPE).translate(WILD) for value in texts)
+    return LabelCondition(label, Comparison.LIKE, tuple(patterns))
 
 
-def starting(label: str, prefixes: Iterable[str]) -> Matcher:
+def starting(label: str, prefixes: Iterable[str]) -> LabelCondition:
     """A label begins with one of these texts."""
-    return Matcher(label, Kind.LIKE, tuple(text.translate(ESCAPE) + "%" for text in prefixes))
+    return LabelCondition(
+        label, Comparison.LIKE, tuple(text.translate(ESCAPE) + "%" for text in prefixes)
+    )
 
 
 def of_gpu(uuid: str, metrics: Iterable[str] = ()) -> Selection:
     """The series of one GPU, or those of some of its metrics, which may be patterns."""
-    wanted = tuple(metrics)
-    narrowed = (matching("metric_name", wanted),) if wanted else ()
-    return Selection((Matcher("uuid", Kind.IS, (uuid,)), *narrowed))
+    patterns = tuple(metrics)
+    narrowed = (matching("metric_name", patterns),) if patterns else ()
+    return Selection((LabelCondition("uuid", Comparison.IS, (uuid,)), *narrowed))
 
 
 def storable(text: str) -> bool:

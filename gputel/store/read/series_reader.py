@@ -1,4 +1,4 @@
-"""Questions about many series at once: which there are, and their samples in columns."""
+"""Reads many series at once: which series match, and their samples in columns."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PIECE_SERIES = 1000
 _FIRST_FETCH_BLOCKS = 256
 _MOST_FETCH_BLOCKS = 8192
 _FETCH_SAMPLES = 1_000_000
-_IN_THREAD_SAMPLES = 10_000  # fewer are decoded sooner than a thread is told to
+_IN_THREAD_SAMPLES = 10_000  # below that, a thread costs more than it gains
 
 
 async def series_where(
@@ -43,15 +43,16 @@ async def series_where(
     first_us: int,
     last_us: int,
 ) -> AsyncGenerator[list[SeriesLabels], None]:
-    """The series whose labels have one of the values allowed, some at a time, in order of id.
+    """The series whose labels have one of the allowed values, in batches and in order of id.
 
-    ``allowed`` is by label, one of LABELS. Only series of GPUs that were seen at some time from
-    ``first_us`` to ``last_us``, Unix microseconds, are given; the series itself need not have been.
+    ``allowed`` has the values by label, each one of LABELS. Yields only series of GPUs that were
+    seen between ``first_us`` and ``last_us`` (Unix microseconds). The series itself may have no
+    sample in that time.
     """
     values = [[text for text in texts if storable(text)] for texts in allowed.values()]
     assert allowed.keys() <= set(LABELS)
     conditions = [
-        f"AND s.{name} = ANY (${place}::text[])" for place, name in enumerate(allowed, start=3)
+        f"AND s.{name} = ANY (${number}::text[])" for number, name in enumerate(allowed, start=3)
     ]
     sql = _SQL["series"].replace(_MARK, " ".join(conditions))
     raw = await connection.fetchval(sql, moment(first_us), moment(last_us), *values)
@@ -70,7 +71,7 @@ async def samples_of(
     """All samples of the series from ``first_us`` to ``last_us``, both inclusive.
 
     They are in order of series, and within a series mostly in order of time: its blocks may
-    overlap. ``count`` is told of how many came, again and again, and may raise to end it.
+    overlap. ``count`` is called with the number of samples in each batch. It may raise to stop.
     """
     first, last = moment(first_us), moment(last_us)
     if not series_ids or first_us > last_us:
@@ -92,7 +93,7 @@ async def samples_of(
 
 
 def moment(us: int) -> datetime:
-    """The time of Unix microseconds; beyond what Postgres takes, the last that it does."""
+    """Unix microseconds as a time, limited to the range that Postgres can store."""
     if us <= micros(EARLIEST):
         return EARLIEST
     return LATEST if us >= micros(LATEST) else EPOCH + timedelta(microseconds=us)

@@ -34,15 +34,15 @@ _FIRST_FETCH_BLOCKS = 32
 _MOST_FETCH_BLOCKS = 4096
 _FETCH_SAMPLES = 32_768
 _SAMPLES_HELD = 2_000_000
-_LEAST_SLICE = 50_000  # samples, of a part of a day of which only the first are wanted
+_LEAST_SLICE = 50_000  # samples in a part of a day, if the query has a limit
 _SHORT, _SHORT_SERIES, _SHORT_BLOCKS = timedelta(hours=25), 100, 6000
 
 
 @dataclass(frozen=True)
-class Asked:
+class TelemetryQuery:
     """Which records, from ``start`` to ``end`` inclusive, and in which order.
 
-    ``after`` leaves out what comes up to a position in that order; ``limit`` bounds how many come.
+    The records begin behind the position ``after``, if there is one. ``limit`` is the most records.
     """
 
     selection: Selection = EVERY
@@ -52,33 +52,34 @@ class Asked:
     after: Position | None = None
     limit: int | None = None
 
-    def bounded(self) -> Asked:
-        """The same within what Postgres and Python can say, and from its position on."""
+    def bounded(self) -> TelemetryQuery:
+        """The query from its position on, within the times that Postgres and Python can store."""
         start, end = max(self.start, EARLIEST), min(self.end, LATEST)
         if self.after is not None:
-            place = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=self.after.ts_us)
+            position_time = datetime.fromtimestamp(0, UTC) + timedelta(
+                microseconds=self.after.ts_us
+            )
             if self.order is Order.NEWEST_FIRST:
-                end = min(end, place)
+                end = min(end, position_time)
             else:
-                start = max(start, place)
+                start = max(start, position_time)
         return replace(self, start=start, end=end)
 
 
 async def telemetry(
-    reader: Reader, asked: Asked, limits: Limits = ANY
+    reader: Reader, query: TelemetryQuery, limits: Limits = ANY
 ) -> AsyncGenerator[Records, None]:
-    """The records asked for.
+    """The records of a query, 1 to RECORDS_PER_PIECE at a time.
 
-    Yields 1 to RECORDS_PER_PIECE records at a time, all of them unless the limit stops it sooner,
-    in memory that does not grow with their number. Series that are unknown yield nothing. Holds a
-    session of the pool until it is exhausted or closed: wrap it in ``contextlib.aclosing``. Raises
-    StoreUnavailable when too many others read at the same time, and QueryTooLarge where more series
-    are selected than the limits allow.
+    The memory does not grow with the number of records. The generator holds a session of the pool
+    until it is exhausted or closed: wrap it in ``contextlib.aclosing``. Raises StoreUnavailable
+    when too many others read at the same time, and QueryTooLarge if the query selects more series
+    than the limits allow.
     """
-    asked = asked.bounded()
-    resume, left = Resume(asked.after), asked.limit
-    async with aclosing(_read(reader, asked, limits)) as found:
-        async for samples, series in found:
+    query = query.bounded()
+    resume, left = Resume(query.after), query.limit
+    async with aclosing(_read(reader, query, limits)) as batches:
+        async for samples, series in batches:
             for records in in_pieces(resume.rest(samples), series, left):
                 yield records
                 if left is not None:
@@ -88,68 +89,70 @@ async def telemetry(
 
 
 async def _read(
-    reader: Reader, asked: Asked, limits: Limits
+    reader: Reader, query: TelemetryQuery, limits: Limits
 ) -> AsyncGenerator[tuple[Samples, Mapping[int, SeriesLabels]], None]:
-    """Samples in final order, and their series."""
-    if asked.end - asked.start <= _SHORT or (
-        asked.start > EARLIEST and datetime.now(UTC) - asked.start <= _SHORT
+    """Samples in their final order, with the labels of their series."""
+    if query.end - query.start <= _SHORT or (
+        query.start > EARLIEST and datetime.now(UTC) - query.start <= _SHORT
     ):
         async with reader.session() as connection:
             series = await reader.series(
-                connection, asked.selection, asked.start, asked.end, limits
+                connection, query.selection, query.start, query.end, limits
             )
             if not series:
                 return
-            short = await _short(connection, asked, list(series))
+            short = await _short(connection, query, list(series))
         if short is not None:
             yield short, series
             return
     async with reader.snapshot() as connection:
-        series = await reader.series(connection, asked.selection, asked.start, asked.end, limits)
+        series = await reader.series(connection, query.selection, query.start, query.end, limits)
         if series:
-            async with aclosing(_days(connection, asked, list(series))) as pieces:
+            async with aclosing(_days(connection, query, list(series))) as pieces:
                 async for samples in pieces:
                     yield samples, series
 
 
-async def _short(connection: Connection, asked: Asked, series_ids: list[int]) -> Samples | None:
-    """All samples in one fetch, sorted; None when they are too many for that."""
+async def _short(
+    connection: Connection, query: TelemetryQuery, series_ids: list[int]
+) -> Samples | None:
+    """All samples by one fetch, sorted; None if there are too many for that."""
     if len(series_ids) > _SHORT_SERIES:
         return None
     rows = await connection.fetch(
-        _SQL["few_blocks"], series_ids, asked.start, asked.end, asked.end + _DAY, _SHORT_BLOCKS + 1
+        _SQL["few_blocks"], series_ids, query.start, query.end, query.end + _DAY, _SHORT_BLOCKS + 1
     )
     if len(rows) > _SHORT_BLOCKS:
         return None
-    return await READING.run(_within, rows, asked)
+    return await READING.run(_within, rows, query)
 
 
-def _within(rows: Sequence[asyncpg.Record], asked: Asked) -> Samples:
+def _within(rows: Sequence[asyncpg.Record], query: TelemetryQuery) -> Samples:
     samples = decode_rows(rows)
-    inside = (samples.ts >= micros(asked.start)) & (samples.ts <= micros(asked.end))
-    return sort(samples.take(inside), asked.order)
+    inside = (samples.ts >= micros(query.start)) & (samples.ts <= micros(query.end))
+    return sort(samples.take(inside), query.order)
 
 
 async def _days(
-    connection: Connection, asked: Asked, series_ids: list[int]
+    connection: Connection, query: TelemetryQuery, series_ids: list[int]
 ) -> AsyncGenerator[Samples, None]:
-    """Samples day by day; a day without blocks is passed over, but for the last of the range."""
-    newest_first = asked.order is Order.NEWEST_FIRST
+    """Samples day by day. Days without blocks are skipped, except the last day of the range."""
+    newest_first = query.order is Order.NEWEST_FIRST
     seen = await connection.fetchrow(_SQL["seen"], series_ids)
-    asked = replace(
-        asked, start=max(asked.start, seen["first_ts"]), end=min(asked.end, seen["last_ts"])
+    query = replace(
+        query, start=max(query.start, seen["first_ts"]), end=min(query.end, seen["last_ts"])
     )
-    day, last = _midnight(asked.start), _midnight(asked.end)
+    day, last = _midnight(query.start), _midnight(query.end)
     if newest_first:
         day, last = last, day
     while day >= last if newest_first else day <= last:
         if day != last:
-            found = await _next_day(connection, asked, series_ids, day)
-            if found is None:
+            next_day = await _next_day(connection, query, series_ids, day)
+            if next_day is None:
                 return
-            day = found
-        for span in await _slices(connection, asked, series_ids, day):
-            if asked.limit is not None and len(series_ids) > _SHORT_SERIES:
+            day = next_day
+        for span in await _slices(connection, query, series_ids, day):
+            if query.limit is not None and len(series_ids) > _SHORT_SERIES:
                 if few := await _cut_out(connection, span, series_ids):
                     yield few
                 continue
@@ -160,71 +163,71 @@ async def _days(
 
 
 async def _next_day(
-    connection: Connection, asked: Asked, series_ids: list[int], first: datetime
+    connection: Connection, query: TelemetryQuery, series_ids: list[int], first: datetime
 ) -> datetime | None:
-    """The first day with blocks from ``first`` on, in the order asked for.
+    """The first day with blocks from ``first`` on, in the order of the query.
 
-    It is looked for in one day, then two, four and so on: Postgres plans for each day of a range.
+    Searches one day, then two, four and so on: Postgres plans for each day of a range.
     """
-    start, before, name = asked.start, first + _DAY, "newest_block"
-    if asked.order is Order.OLDEST_FIRST:
-        start, before, name = max(start, first), _midnight(asked.end) + _DAY, "oldest_block"
+    start, before, name = query.start, first + _DAY, "newest_block"
+    if query.order is Order.OLDEST_FIRST:
+        start, before, name = max(start, first), _midnight(query.end) + _DAY, "oldest_block"
     length = _DAY
     while start < before:
         within = min(length, before - start)
-        if asked.order is Order.OLDEST_FIRST:
+        if query.order is Order.OLDEST_FIRST:
             part, start = (start, start + within), start + within
         else:
             part, before = (before - within, before), before - within
-        found = await connection.fetchval(_SQL[name], series_ids, *part)
-        if found is not None:
-            return _midnight(found)
+        block_ts = await connection.fetchval(_SQL[name], series_ids, *part)
+        if block_ts is not None:
+            return _midnight(block_ts)
         length *= 2
     return None
 
 
 async def _slices(
-    connection: Connection, asked: Asked, series_ids: list[int], day: datetime
-) -> list[Asked]:
-    """The part of a day that is asked for, cut where all its samples are too many to hold.
+    connection: Connection, query: TelemetryQuery, series_ids: list[int], day: datetime
+) -> list[TelemetryQuery]:
+    """The part of a day within the query, in slices whose samples fit into memory.
 
-    Blocks that were merged reach over the whole day, so that none of it is final before the last
-    of them has come. Each slice decodes anew the blocks that it cuts.
+    Merged blocks span the whole day, so no sample of the day is final before the last block has
+    been read. A block that lies in several slices is decoded once for each.
     """
-    start, end = max(day, asked.start), min(day + _DAY - _MICROSECOND, asked.end)
+    start, end = max(day, query.start), min(day + _DAY - _MICROSECOND, query.end)
     pieces = 1
     if len(series_ids) > _SHORT_SERIES:
         samples = await connection.fetchval(_SQL["samples"], series_ids, start, day + _DAY, end)
-        held = _SAMPLES_HELD
-        if asked.limit is not None:
-            held = min(held, max(_LEAST_SLICE, 4 * asked.limit))
-        pieces = max(1, -(-samples // held))
+        slice_samples = _SAMPLES_HELD
+        if query.limit is not None:
+            slice_samples = min(slice_samples, max(_LEAST_SLICE, 4 * query.limit))
+        pieces = max(1, -(-samples // slice_samples))
     length = (end - start) // pieces + _MICROSECOND
     spans = []
     while start <= end:
         until = min(start + length - _MICROSECOND, end)
-        spans.append(replace(asked, start=start, end=until))
+        spans.append(replace(query, start=start, end=until))
         start += length
-    return spans if asked.order is Order.OLDEST_FIRST else spans[::-1]
+    return spans if query.order is Order.OLDEST_FIRST else spans[::-1]
 
 
-async def _cut_out(connection: Connection, span: Asked, series_ids: list[int]) -> Samples:
-    """The samples of a short part of a day, of which Postgres cuts them out of large blocks."""
+async def _cut_out(connection: Connection, span: TelemetryQuery, series_ids: list[int]) -> Samples:
+    """The samples of a short part of a day; Postgres cuts them out of large blocks."""
     first, last = micros(span.start), micros(span.end)
     samples = await samples_of(connection, series_ids, first, last, lambda _count: None)
     return await READING.run(sort, samples, span.order)
 
 
 async def _slice(
-    connection: Connection, asked: Asked, series_ids: list[int], day: datetime
+    connection: Connection, query: TelemetryQuery, series_ids: list[int], day: datetime
 ) -> AsyncGenerator[Samples, None]:
     """The samples of a part of a day."""
-    newest_first = asked.order is Order.NEWEST_FIRST
+    newest_first = query.order is Order.NEWEST_FIRST
     cursor = await connection.cursor(
         _SQL["blocks"].format(order="last_ts DESC" if newest_first else "first_ts"),
-        *(series_ids, asked.start, day + _DAY, asked.end),
+        *(series_ids, query.start, day + _DAY, query.end),
     )
-    merge = TimeMerge(asked.order, micros(asked.start), micros(asked.end))
+    merge = TimeMerge(query.order, micros(query.start), micros(query.end))
     edge = "last_ts" if newest_first else "first_ts"
     fetch_blocks = _FIRST_FETCH_BLOCKS
     while rows := await cursor.fetch(fetch_blocks):
@@ -244,9 +247,9 @@ async def _slice(
 def _merge(
     merge: TimeMerge, rows: Sequence[asyncpg.Record], edge: str, more: bool
 ) -> tuple[int, Samples]:
-    """Push fetched blocks; return how many samples they had and what has become final.
+    """Push fetched blocks; return the number of their samples, and the samples that are final.
 
-    Without ``more`` to come that is all there is.
+    All samples are final if there are no ``more`` blocks to come.
     """
     samples = decode_rows(rows)
     final = merge.push(samples, micros(rows[-1][edge]))
@@ -256,7 +259,7 @@ def _merge(
 def in_pieces(
     samples: Samples, series: Mapping[int, SeriesLabels], limit: int | None
 ) -> Iterator[Records]:
-    """Records of the samples, or of the first ``limit``, a piece at a time."""
+    """The samples as records, at most ``limit`` of them, one piece at a time."""
     count = len(samples) if limit is None else min(limit, len(samples))
     for first in range(0, count, RECORDS_PER_PIECE):
         piece = samples.take(slice(first, min(first + RECORDS_PER_PIECE, count)))
@@ -264,5 +267,5 @@ def in_pieces(
 
 
 def _midnight(moment: datetime) -> datetime:
-    """The start of its UTC day."""
+    """The start of the UTC day of a time."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

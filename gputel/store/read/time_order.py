@@ -19,7 +19,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Order(Enum):
-    """In which records come; those of one instant by series, then value."""
+    """The order of records in time. Records of one instant are in order of series, then value."""
 
     NEWEST_FIRST = "desc"
     OLDEST_FIRST = "asc"
@@ -35,19 +35,19 @@ class TimeMerge:
         self._held: list[Samples] = []
 
     def push(self, samples: Samples, edge_us: int) -> Samples:
-        """Take samples of blocks, the last of which reaches to ``edge_us``; give what is final."""
+        """Add samples of blocks, return the final ones. The last block ends at ``edge_us``."""
         inside = (samples.ts >= self._start_us) & (samples.ts <= self._end_us)
         self._held.append(samples.take(inside))
-        final, held = [], []
+        final, pending = [], []
         for piece in self._held:
             settled = self._beyond(piece, edge_us)
             final.append(piece.take(settled))
-            held.append(piece.take(~settled))
-        self._held = [concatenate(held)]
+            pending.append(piece.take(~settled))
+        self._held = [concatenate(pending)]
         return sort(concatenate(final), self._order)
 
     def rest(self) -> Samples:
-        """What is still held, when no further block comes."""
+        """The samples that are left when there are no more blocks."""
         rest, self._held = concatenate(self._held), []
         return sort(rest, self._order)
 
@@ -56,16 +56,16 @@ class TimeMerge:
 
 
 def sort(samples: Samples, order: Order = Order.NEWEST_FIRST) -> Samples:
-    """In the order; samples of one instant by series, then value: always the same."""
+    """Sort by time, then series, then value, so that the order is always the same."""
     ts = -samples.ts if order is Order.NEWEST_FIRST else samples.ts
     return samples.take(np.lexsort((samples.value, samples.series_id, ts)))
 
 
 @dataclass(frozen=True)
 class Position:
-    """A place in the order: behind the ``nth`` sample, from 1, of those that are the same.
+    """A position in the order of records: behind the ``nth`` (from 1) of several equal samples.
 
-    ``group`` has the labels of a group of series where the record is of one.
+    ``group`` has the labels of the group if the record belongs to a group of series.
     """
 
     ts_us: int
@@ -76,7 +76,7 @@ class Position:
 
     @classmethod
     def of_last(cls, samples: Samples, before: Position | None = None) -> Position:
-        """Behind the last of samples that are in order and came behind ``before``."""
+        """The position behind the last of the samples, which are in order behind ``before``."""
         last = cls(int(samples.ts[-1]), int(samples.series_id[-1]), float(samples.value[-1]))
         same = int(last._same(samples).sum())
         if before is not None and repr(replace(before, nth=1)) == repr(last):  # NaN is not NaN
@@ -92,7 +92,7 @@ class Position:
         return alike
 
     def _before(self, samples: Samples) -> Mask:
-        """Which samples of its instant come before those that are the same as it."""
+        """Which samples of the same instant come before the samples equal to this one."""
         lesser = samples.value < self.value
         if np.isnan(self.value):
             lesser = ~np.isnan(samples.value)  # NaN comes last
@@ -103,21 +103,21 @@ class Position:
 
 
 class Resume:
-    """Leaves out what came up to a position, of samples in order from its instant on."""
+    """Skips the samples up to a position. They come in order, from the position's instant on."""
 
     def __init__(self, position: Position | None) -> None:
         self._position = position
         self._seen = 0
 
     def rest(self, samples: Samples) -> Samples:
-        """Those of the samples that come after the position."""
+        """The samples that come after the position."""
         position = self._position
         if position is None or not len(samples):
             return samples
         same = np.flatnonzero(position._same(samples))
-        gone = position._before(samples)
-        gone[same[: max(0, position.nth - self._seen)]] = True
+        passed = position._before(samples)
+        passed[same[: max(0, position.nth - self._seen)]] = True
         self._seen += len(same)
         if samples.ts[-1] != position.ts_us:
             self._position = None
-        return samples.take(~gone)
+        return samples.take(~passed)

@@ -1,8 +1,8 @@
 """Samples to buckets of time, and buckets to larger ones, without a loop over either.
 
-All answers by step come from ``fold``, and always along one way: samples to minutes, minutes to
+All answers by step come from ``fold``, and always by the same way: samples to minutes, minutes to
 hours, hours to the step, as far as each is a multiple of the one before. So the sum of a bucket is
-the same to the last bit whether its minutes were summed now or when a rollup was made.
+the same to the last bit, no matter when its minutes were summed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ HOUR_US = 60 * MINUTE_US
 class Buckets:
     """Columns of one length, in order of series and time.
 
-    ``start_us`` are Unix microseconds, multiples of the step. ``min`` and ``max`` pass over NaN
-    unless there is nothing else; ``sum`` is NaN where a sample is; ``last`` is the newest sample,
-    and of several at its instant the one that telemetry lists first.
+    ``start_us`` are Unix microseconds, multiples of the step. ``min`` and ``max`` ignore NaN if
+    there are other samples; ``sum`` is NaN if a sample is NaN; ``last`` is the newest sample. If
+    there are several at that instant, it is the one that telemetry lists first.
     """
 
     series_id: Int64
@@ -50,7 +50,7 @@ COLUMNS = tuple(field.name for field in fields(Buckets))
 
 
 class Aggregate(StrEnum):
-    """What is told of the samples of a bucket."""
+    """How the samples of a bucket become one value."""
 
     AVG = "avg"  # sum / count, in double precision
     MIN = "min"
@@ -58,18 +58,18 @@ class Aggregate(StrEnum):
     LAST = "last"
     SUM = "sum"
     COUNT = "count"
-    P50 = "p50"  # the median, as the others by linear interpolation
+    P50 = "p50"  # the median; percentiles are interpolated linearly
     P95 = "p95"
     P99 = "p99"
-    RATE = "rate"  # of a counter, a second
+    RATE = "rate"  # of a counter, per second
 
     @property
     def is_of_samples(self) -> bool:
-        """Whether it takes all samples, as buckets do not tell it."""
+        """Whether it needs all samples, because it cannot be computed from buckets."""
         return self in (Aggregate.P50, Aggregate.P95, Aggregate.P99, Aggregate.RATE)
 
     def of(self, buckets: Buckets) -> Float64:
-        """One number a bucket; not of those that are of samples."""
+        """One number a bucket; not for aggregates that need all samples."""
         if self is Aggregate.AVG:
             return buckets.sum / buckets.count
         column: Float64 = getattr(buckets, self.value).astype(np.float64)
@@ -78,14 +78,14 @@ class Aggregate(StrEnum):
 
 def units(step_us: int) -> tuple[int, ...]:
     """The steps to fold by, one after the other, for answers by ``step_us``."""
-    found = [unit for unit in (MINUTE_US, HOUR_US) if step_us % unit == 0 and step_us > unit]
-    return (*found, step_us)
+    coarse = [unit for unit in (MINUTE_US, HOUR_US) if step_us % unit == 0 and step_us > unit]
+    return (*coarse, step_us)
 
 
 def from_samples(samples: Samples) -> Buckets:
     """Samples in any order as buckets of one each."""
     ordered = _ordered(samples)
-    value = ordered.value + 0.0  # of equal zeros, which are told apart nowhere else, one
+    value = ordered.value + 0.0  # turns -0.0 into 0.0
     once = np.ones(len(ordered), np.int64)
     return Buckets(ordered.series_id, ordered.ts, value, value, value, value, once)
 
@@ -119,7 +119,7 @@ def join(pieces: Sequence[Buckets]) -> Buckets:
 
 
 def _ordered(samples: Samples) -> Samples:
-    """By series and time; those of one instant in the reverse of the order that telemetry has."""
+    """Sort by series and time; samples of one instant in the reverse of telemetry's order."""
     same = np.diff(samples.series_id) == 0
     rising = np.diff(samples.ts) > 0
     if np.all(np.where(same, rising, np.diff(samples.series_id) > 0)):

@@ -1,8 +1,8 @@
 """Makes rollups of the hours that were written to, a day of them in one transaction.
 
-The marks of these hours are deleted in the transaction that makes their rollups, as far as its
-snapshot sees them. So is what the marks stand for: a mark of a commit that the snapshot does not
-see, whose samples are not in the rollups, stays.
+The transaction that makes the rollups of some hours also deletes the marks of these hours, as far
+as its snapshot sees them. If a commit is not in the snapshot, its samples are not in the rollups,
+and its mark stays.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _Payload = list[memoryview]
 
 
 async def roll_up(connection: asyncpg.Connection, *, everything: bool = False) -> int:
-    """Make the rollups of all hours that have settled, or of ``everything``; how many hours.
+    """Make the rollups of all hours that have settled, or of all hours; return their number.
 
     Raises StoreUnavailable or StoreError; the days done before stay done. One process at a time.
     """
@@ -48,7 +48,7 @@ async def roll_up(connection: asyncpg.Connection, *, everything: bool = False) -
 async def roll_up_day(connection: asyncpg.Connection, day: date, hours: Sequence[datetime]) -> None:
     """Make the rollups of some hours of one UTC day anew; memory is bounded by a batch of series.
 
-    Of a day whose samples are no longer kept, what rollups it has stay as they are.
+    If the samples of the day are no longer kept, its rollups stay as they are.
     """
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
     async with store_errors():
@@ -60,35 +60,35 @@ async def roll_up_day(connection: asyncpg.Connection, day: date, hours: Sequence
                 return
             span = midnight, midnight + timedelta(days=1)
             await connection.execute(_SQL["clear_minutes"], hours, *span)
-            wanted = np.array([micros(hour) for hour in hours], np.int64)
+            hour_starts_us = np.array([micros(hour) for hour in hours], np.int64)
             blocks = (min(hours), span[1], max(hours) + _HOUR)
             async for rows in _batches(connection, blocks):
-                fresh = await asyncio.to_thread(_minutes, rows, wanted)
+                fresh = await asyncio.to_thread(_minutes, rows, hour_starts_us)
                 if len(fresh):
                     ids = np.unique(fresh.series_id).tolist()
                     old = await connection.fetch(_SQL["take_hours"], ids, midnight)
-                    for payload in await asyncio.to_thread(_payloads, fresh, old, wanted):
+                    for payload in await asyncio.to_thread(_payloads, fresh, old, hour_starts_us):
                         await copy_in(connection, "rollup", ROW_COLUMNS, payload)
 
 
 async def _batches(
     connection: asyncpg.Connection, span: tuple[datetime, datetime, datetime]
 ) -> AsyncIterator[list[asyncpg.Record]]:
-    """Blocks by series, all of one series in one batch."""
+    """Blocks in order of series; all blocks of a series are in one batch."""
     cursor = await connection.cursor(_SQL["blocks"], *span)
-    held: list[asyncpg.Record] = []
+    pending: list[asyncpg.Record] = []
     fetch_blocks = _FIRST_FETCH_BLOCKS
     while rows := await cursor.fetch(fetch_blocks):
         per_block = max(1, sum(len(row["value"]) for row in rows) // 12 // len(rows))
         fetch_blocks = min(_MOST_FETCH_BLOCKS, max(4, _BATCH_SAMPLES // per_block))
         unfinished = rows[-1]["series_id"]
-        held += rows
-        whole = [row for row in held if row["series_id"] != unfinished]
-        if whole:
-            yield whole
-            held = held[len(whole) :]
-    if held:
-        yield held
+        pending += rows
+        complete = [row for row in pending if row["series_id"] != unfinished]
+        if complete:
+            yield complete
+            pending = pending[len(complete) :]
+    if pending:
+        yield pending
 
 
 def _minutes(rows: Sequence[asyncpg.Record], hours: Int64) -> Buckets:
@@ -100,7 +100,7 @@ def _minutes(rows: Sequence[asyncpg.Record], hours: Int64) -> Buckets:
 def _payloads(
     minutes: Buckets, old: Sequence[asyncpg.Record], hours: Int64
 ) -> tuple[_Payload, _Payload]:
-    """Minutes, and the hours of their day: those made anew and those that stay."""
+    """The rows of the minutes, and of all hours of their day, both new and unchanged ones."""
     kept = decode_rollups(old)
     kept = kept.take(~np.isin(kept.start_us, hours))
     day = join([kept, fold(minutes, HOUR_US)])

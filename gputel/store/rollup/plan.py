@@ -1,4 +1,4 @@
-"""Where the answer by step for a range comes from: rollups as far as they are right, else samples.
+"""What an answer by step is read from: rollups where they are valid, else samples.
 
 |<-samples->|<-minutes->|<------hours------>|<-samples of a stale hour->|<-minutes->|<-samples->|
 start   next minute   next hour                                     last hour   last minute   end
@@ -14,8 +14,8 @@ from gputel.store.blocks.blocks import DAY_US
 from gputel.store.rollup.buckets import HOUR_US, MINUTE_US
 
 
-class Source(Enum):
-    """What a span is read from; the value is the step in microseconds, of one sample 0."""
+class SpanSource(Enum):
+    """What a span is read from. The value is its step in microseconds, and 0 for samples."""
 
     SAMPLES = 0
     MINUTES = MINUTE_US
@@ -26,40 +26,40 @@ class Source(Enum):
 class Span:
     """From ``start_us`` to before ``end_us``, Unix microseconds; whole steps of its source."""
 
-    source: Source
+    source: SpanSource
     start_us: int
     end_us: int
 
 
 def plan(start_us: int, end_us: int, step_us: int, stale: Sequence[int]) -> list[Span]:
-    """What ``cover`` gives, but spans of samples do not cross midnight UTC."""
+    """As ``cover``, but a span of samples does not cross midnight UTC."""
     return [piece for span in cover(start_us, end_us, step_us, stale) for piece in _by_day(span)]
 
 
 def cover(start_us: int, end_us: int, step_us: int, stale: Sequence[int]) -> list[Span]:
-    """Spans that cover the range, each of it once, in order of time.
+    """Spans that cover the range without overlap, in order of time.
 
-    ``stale`` are the beginnings of the hours whose rollups may not be used, in order.
+    ``stale`` has the start of each hour whose rollups may not be used, in order.
     """
-    coarse = [s for s in (Source.HOURS, Source.MINUTES) if step_us % s.value == 0]
+    coarse = [s for s in (SpanSource.HOURS, SpanSource.MINUTES) if step_us % s.value == 0]
     spans: list[Span] = []
     done = start_us
     for hour in stale if coarse else ():
         begin, end = max(hour, done), min(hour + HOUR_US, end_us)
         if begin < end:
             spans += _cover(done, begin, coarse)
-            spans.append(Span(Source.SAMPLES, begin, end))
+            spans.append(Span(SpanSource.SAMPLES, begin, end))
             done = end
     spans += _cover(done, end_us, coarse)
     return _joined(spans)
 
 
-def _cover(start_us: int, end_us: int, coarse: Sequence[Source]) -> Iterator[Span]:
+def _cover(start_us: int, end_us: int, coarse: Sequence[SpanSource]) -> Iterator[Span]:
     """The coarsest source for the middle, finer ones for both ends."""
     if start_us >= end_us:
         return
     if not coarse:
-        yield Span(Source.SAMPLES, start_us, end_us)
+        yield Span(SpanSource.SAMPLES, start_us, end_us)
         return
     source, finer = coarse[0], coarse[1:]
     first = -(-start_us // source.value) * source.value
@@ -73,7 +73,7 @@ def _cover(start_us: int, end_us: int, coarse: Sequence[Source]) -> Iterator[Spa
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:
-    """Neighbours of one source as one."""
+    """Join neighbours that have the same source."""
     joined: list[Span] = []
     for span in spans:
         if joined and (joined[-1].source, joined[-1].end_us) == (span.source, span.start_us):
@@ -84,7 +84,7 @@ def _joined(spans: Sequence[Span]) -> list[Span]:
 
 
 def _by_day(span: Span) -> Iterator[Span]:
-    if span.source is not Source.SAMPLES:
+    if span.source is not SpanSource.SAMPLES:
         yield span
         return
     start_us = span.start_us

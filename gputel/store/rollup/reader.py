@@ -1,6 +1,7 @@
-"""Buckets of a range of time: from rollups where they are right, else from samples.
+"""Buckets of a range of time: from rollups where they are valid, else from samples.
 
-Within one snapshot, of rollups and marks of stale hours as well, they are those of the samples.
+If rollups, marks of stale hours and samples are read in one snapshot, the result is the same as
+from samples alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from gputel.store.rollup.buckets import (
     join,
     units,
 )
-from gputel.store.rollup.plan import Source, Span, cover, plan
+from gputel.store.rollup.plan import Span, SpanSource, cover, plan
 from gputel.store.rollup.rows import decode_rollups, rows_of
 from gputel.threads import READING
 
@@ -32,12 +33,12 @@ _SQL = queries.load("rollup")
 
 
 @dataclass(frozen=True)
-class Steps:
-    """What is asked: one bucket a step, which begin at multiples of it since 1970-01-01 UTC.
+class StepQuery:
+    """How samples become buckets: one a step, beginning at multiples of it since 1970-01-01 UTC.
 
-    ``group_by`` makes one bucket of all series of a metric that have the same values of these
-    columns of ``series``; None leaves each series by itself. ``fill`` shows steps without samples
-    between others as NaN.
+    With ``group_by``, all series of a metric with the same values of these columns share their
+    buckets; with None, each series has its own. With ``fill``, a step without samples between
+    others becomes NaN.
     """
 
     step_us: int
@@ -47,8 +48,10 @@ class Steps:
     fill: bool = False
 
 
-async def sources(connection: Connection, steps: Steps, start_us: int, end_us: int) -> list[Span]:
-    """Where the buckets from ``start_us`` to before ``end_us`` come from, long spans as one."""
+async def sources(
+    connection: Connection, steps: StepQuery, start_us: int, end_us: int
+) -> list[Span]:
+    """What the buckets from ``start_us`` to before ``end_us`` are read from."""
     if not steps.use_rollups or steps.step_us % MINUTE_US or steps.aggregate.is_of_samples:
         return cover(start_us, end_us, 1, ())
     first = moment(start_us // HOUR_US * HOUR_US)
@@ -59,19 +62,19 @@ async def sources(connection: Connection, steps: Steps, start_us: int, end_us: i
 async def buckets_of(
     connection: Connection, series_ids: Sequence[int], spans: Sequence[Span], step_us: int
 ) -> Buckets:
-    """The buckets of series, from these sources."""
-    found = []
+    """The buckets of the series, read from these spans."""
+    pieces = []
     for span in spans:
-        if span.source is not Source.SAMPLES:
+        if span.source is not SpanSource.SAMPLES:
             rows = await connection.fetch(_SQL["rows"], list(series_ids), *rows_of(span))
-            found.append(await READING.run(_from_rollups, rows, span))
+            pieces.append(await READING.run(_from_rollups, rows, span))
             continue
         for day in plan(span.start_us, span.end_us, 1, ()):
             samples = await samples_of(
                 connection, series_ids, day.start_us, day.end_us - 1, lambda _count: None
             )
-            found.append(await READING.run(_from_samples, samples, units(step_us)[0]))
-    return await READING.run(_folded, found, step_us)
+            pieces.append(await READING.run(_from_samples, samples, units(step_us)[0]))
+    return await READING.run(_folded, pieces, step_us)
 
 
 def _from_samples(samples: Samples, unit_us: int) -> Buckets:
@@ -79,12 +82,12 @@ def _from_samples(samples: Samples, unit_us: int) -> Buckets:
 
 
 def _from_rollups(rows: Sequence[asyncpg.Record], span: Span) -> Buckets:
-    found = decode_rollups(rows)
-    return found.take((found.start_us >= span.start_us) & (found.start_us < span.end_us))
+    buckets = decode_rollups(rows)
+    return buckets.take((buckets.start_us >= span.start_us) & (buckets.start_us < span.end_us))
 
 
-def _folded(found: Sequence[Buckets], step_us: int) -> Buckets:
-    buckets = join(found)
+def _folded(pieces: Sequence[Buckets], step_us: int) -> Buckets:
+    buckets = join(pieces)
     for unit_us in units(step_us):
         buckets = fold(buckets, unit_us)
     return buckets

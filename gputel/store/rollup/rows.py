@@ -17,10 +17,10 @@ from gputel.store.rollup.buckets import COLUMNS, HOUR_US, MINUTE_US, Buckets
 from gputel.store.rollup.plan import Span
 
 ROW_COLUMNS = ("series_id", "step_s", "start", "place", "min", "max", "sum", "last", "count")
-"""Of ``rollup``, in the order in which ``rollup_payload`` has them."""
+"""The columns of ``rollup``, in the order of ``rollup_payload``."""
 
 ROW_US = {MINUTE_US: HOUR_US, HOUR_US: DAY_US}
-"""How long the buckets of a row are together, by their step."""
+"""How much time the buckets of one row span, by their step."""
 
 _SECOND_US = 1_000_000
 _HEAD = np.dtype(
@@ -34,7 +34,7 @@ _HEAD = np.dtype(
 
 
 def rows_of(span: Span) -> tuple[int, datetime, datetime]:
-    """Which rows hold the buckets of a span of rollups: their step in seconds, first start, end."""
+    """The rows that hold the buckets of a span: their step in seconds, first start and end."""
     step_us = span.source.value
     row_us = ROW_US[step_us]
     first, end = moment(span.start_us // row_us * row_us), moment(span.end_us)
@@ -56,9 +56,9 @@ def rollup_payload(buckets: Buckets, step_us: int) -> list[memoryview]:
 
 
 def decode_rollups(rows: Sequence[Mapping[str, Any]]) -> Buckets:
-    """The buckets of rows with series_id, start, step_s, and array_send of all else.
+    """The buckets of rows, which have series_id, start, step_s, and array_send of the rest.
 
-    In order of series and time where the rows are.
+    The buckets are in the order of the rows.
     """
     counts = lengths([row["count"] for row in rows])
     starts = np.cumsum(counts) - counts
@@ -76,9 +76,9 @@ def decode_rollups(rows: Sequence[Mapping[str, Any]]) -> Buckets:
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> npt.NDArray[Any]:
-    whole = name == "count"
-    found = elements([row[name] for row in rows], INTEGER if whole else NUMBER)
-    return found.astype(np.int64 if whole else np.float64)
+    is_count = name == "count"
+    column = elements([row[name] for row in rows], INTEGER if is_count else NUMBER)
+    return column.astype(np.int64 if is_count else np.float64)
 
 
 def _heads(series_id: Int64, start_us: Int64, step_us: int) -> npt.NDArray[np.void]:

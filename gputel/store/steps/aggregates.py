@@ -1,4 +1,4 @@
-"""Aggregates that rollups cannot tell: percentiles and rates, of the samples of each bucket."""
+"""Aggregates that need all samples of a bucket: percentiles and rates."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ import numpy as np
 from gputel.store.blocks.blocks import Float64, Int64
 from gputel.store.blocks.samples import Samples
 from gputel.store.rollup.buckets import Aggregate
-from gputel.store.rollup.reader import Steps
+from gputel.store.rollup.reader import StepQuery
 from gputel.store.steps.lanes import Lanes
 
 _QUANTILES = {Aggregate.P50: 0.5, Aggregate.P95: 0.95, Aggregate.P99: 0.99}
 
 
-def aggregated(samples: Samples, batch: Lanes, steps: Steps) -> Samples:
-    """A record for each lane and bucket, at its beginning."""
+def aggregated(samples: Samples, batch: Lanes, steps: StepQuery) -> Samples:
+    """A record for each lane and bucket, with the time of the bucket's start."""
     if steps.aggregate is Aggregate.RATE:
-        found = rates(samples, steps.step_us)
-        lane = found.series_id if steps.group_by is None else batch.of(found.series_id)
-        return _sums(Samples(lane, found.ts, found.value))
+        increases = rates(samples, steps.step_us)
+        lane = increases.series_id if steps.group_by is None else batch.of(increases.series_id)
+        return _sums(Samples(lane, increases.ts, increases.value))
     lane = samples.series_id if steps.group_by is None else batch.of(samples.series_id)
     start_us = samples.ts // steps.step_us * steps.step_us
     return quantiles(Samples(lane, start_us, samples.value), _QUANTILES[steps.aggregate])
 
 
-def quantiles(samples: Samples, wanted: float) -> Samples:
-    """Of the samples of each series and time the quantile, as PromQL has it.
+def quantiles(samples: Samples, quantile: float) -> Samples:
+    """The quantile of the samples of each series and time, computed as in PromQL.
 
-    NaN is the smallest value; between two ranks the quantile lies in proportion.
+    NaN counts as the smallest value. Between two ranks the quantile is interpolated.
     """
     nan = np.isnan(samples.value)
     order = np.lexsort((samples.value, ~nan, samples.ts, samples.series_id))
     ranked = samples.take(order)
     starts = _starts(ranked.series_id, ranked.ts)
     counts = np.diff(starts, append=len(ranked))
-    rank = wanted * (counts - 1)
+    rank = quantile * (counts - 1)
     low = np.floor(rank).astype(np.int64)
     high = np.minimum(low + 1, counts - 1)
     weight = rank - low
@@ -44,9 +44,9 @@ def quantiles(samples: Samples, wanted: float) -> Samples:
 
 
 def rates(samples: Samples, step_us: int) -> Samples:
-    """Of the samples of a counter in each bucket the increase a second, between first and last.
+    """The increase per second of a counter in each bucket, from its first sample to its last.
 
-    A value that falls began anew from 0. Buckets of a single instant have none.
+    A counter that falls has started again from 0. A bucket with a single instant has no rate.
     """
     ordered = samples.take(np.lexsort((samples.value, samples.ts, samples.series_id)))
     start_us = ordered.ts // step_us * step_us
@@ -75,8 +75,8 @@ def _sums(samples: Samples) -> Samples:
 
 
 def _starts(series_id: Int64, ts: Int64) -> Int64:
-    """Where series or time change."""
+    """The positions where series or time change."""
     changes = np.ones(len(ts), np.bool_)
     changes[1:] = (np.diff(series_id) != 0) | (np.diff(ts) != 0)
-    found: Int64 = np.flatnonzero(changes)
-    return found
+    starts: Int64 = np.flatnonzero(changes)
+    return starts

@@ -1,4 +1,4 @@
-"""Gaps shown as gaps: a record without a value for each step of a lane that has none."""
+"""Fills gaps: a lane gets a record without a value for each step that has no record."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gputel.store.blocks.samples import Samples
 from gputel.store.limits import NARROWER
 
 MOST_FILLED = 1_000_000
-"""Records of one filled answer, which is held as a whole."""
+"""The most records of one filled answer, which is made in memory."""
 
 
 def check_filled(count: int) -> None:
-    """Raise QueryTooLarge where there are more records than may be held."""
+    """Raise QueryTooLarge if an answer has more than MOST_FILLED records."""
     if count > MOST_FILLED:
         raise QueryTooLarge(
             f"with fill=null the query would answer more than {MOST_FILLED} records: take a "
@@ -23,9 +23,9 @@ def check_filled(count: int) -> None:
 
 
 def filled(samples: Samples, step_us: int) -> Samples:
-    """One record, NaN where there was none, for each step from first to last of each lane.
+    """One record for each step from the first to the last of each lane; NaN fills the gaps.
 
-    Raises QueryTooLarge where they are too many. Blocks.
+    Raises QueryTooLarge if there are too many. Blocks.
     """
     if not len(samples):
         return samples
@@ -36,9 +36,9 @@ def filled(samples: Samples, step_us: int) -> Samples:
     counts = last - first + 1
     check_filled(int(counts.sum(dtype=np.float64)))
     begins = np.cumsum(counts) - counts
-    held = np.diff(starts, append=len(ordered))
-    place = np.repeat(begins - first, held) + step
+    samples_of_lane = np.diff(starts, append=len(ordered))
+    position = np.repeat(begins - first, samples_of_lane) + step
     ts = (np.repeat(first, counts) + positions(begins, counts)) * step_us
     value = np.full(len(ts), np.nan)
-    value[place] = ordered.value
+    value[position] = ordered.value
     return Samples(np.repeat(ordered.series_id[starts], counts), ts, value)

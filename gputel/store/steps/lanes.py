@@ -1,4 +1,4 @@
-"""Which series make one record a step: each by itself, or all of a group together."""
+"""Lanes: each gives one record a step, and is one series or a group of series."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gputel.store.read.records import SeriesLabels
 
 @dataclass(frozen=True)
 class Lanes:
-    """Series ids in order of lane, the lane of each, and the labels of each lane by its number."""
+    """Series ids in order of lane, the lane of each, and the labels by number of lane."""
 
     series_ids: Int64
     lane: Int64
@@ -27,26 +27,26 @@ class Lanes:
     def of(self, series_ids: Int64) -> Int64:
         """The lane of each of these series."""
         order = np.argsort(self.series_ids)
-        found: Int64 = self.lane[order][np.searchsorted(self.series_ids[order], series_ids)]
-        return found
+        lane: Int64 = self.lane[order][np.searchsorted(self.series_ids[order], series_ids)]
+        return lane
 
     def batches(self, count: int) -> Iterator[Lanes]:
-        """About so many parts, each of whole lanes."""
+        """Split into about ``count`` parts without splitting a lane."""
         starts = np.flatnonzero(np.diff(self.lane, prepend=self.lane[0] - 1))
-        wanted = np.linspace(0, len(self), min(count, len(starts)) + 1)[:-1]
-        cuts = np.unique(starts[np.searchsorted(starts, wanted, "right") - 1]).tolist()
+        targets = np.linspace(0, len(self), min(count, len(starts)) + 1)[:-1]
+        cuts = np.unique(starts[np.searchsorted(starts, targets, "right") - 1]).tolist()
         for first, end in zip(cuts, [*cuts[1:], len(self)], strict=True):
             yield Lanes(self.series_ids[first:end], self.lane[first:end], self.labels)
 
 
 def each(series: Mapping[int, SeriesLabels]) -> Lanes:
-    """A lane a series, of its number."""
+    """One lane for each series, with the series id as its number."""
     ids = np.array(sorted(series), np.int64)
     return Lanes(ids, ids, series)
 
 
 def grouped(series: Mapping[int, SeriesLabels], columns: Sequence[str]) -> Lanes:
-    """A lane for each combination of values of these labels, numbered in their order."""
+    """One lane for each combination of values of these labels, numbered in sorted order."""
     texts = attrgetter("metric_name", *columns)  # always a tuple of several
     of = {
         series_id: (texts(labels) if columns else (labels.metric_name,))

@@ -1,7 +1,7 @@
-"""Telemetry by step: one record for each bucket of time and series, or group of them.
+"""Telemetry by step: one record for each bucket of time and series, or group of series.
 
-The range is read a window of whole steps at a time, in the order asked for, and a window some
-series at a time, so that neither a long time nor a large fleet is held at once.
+The range is read in windows of whole steps, in the order of the query, and each window in batches
+of series. So neither a long range nor a large fleet has to fit into memory.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gputel.store.limits import ANY, Limits
 from gputel.store.read.reader import EARLIEST, Connection, Reader
 from gputel.store.read.records import Records
 from gputel.store.read.series_reader import moment, samples_of
-from gputel.store.read.telemetry import Asked, in_pieces
+from gputel.store.read.telemetry import TelemetryQuery, in_pieces
 from gputel.store.read.time_order import Order, Position, Resume, sort
 from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Buckets, fold
 from gputel.store.rollup.plan import Span
-from gputel.store.rollup.reader import Steps, buckets_of, sources
+from gputel.store.rollup.reader import StepQuery, buckets_of, sources
 from gputel.store.steps import lanes
 from gputel.store.steps.aggregates import aggregated
 from gputel.store.steps.cost import cost_of
@@ -38,47 +38,48 @@ _HELD = 1_000_000  # samples and buckets that are read at once
 
 
 async def telemetry_by_step(
-    reader: Reader, asked: Asked, steps: Steps, limits: Limits = ANY
+    reader: Reader, query: TelemetryQuery, steps: StepQuery, limits: Limits = ANY
 ) -> AsyncGenerator[Records, None]:
-    """What ``telemetry`` gives, but one record for each bucket and lane that has samples.
+    """As ``telemetry``, but one record for each bucket and lane that has samples.
 
-    Its timestamp is the beginning of the bucket, its value the aggregate of the samples from
-    ``start`` to ``end`` inclusive in it. ``limit`` is of buckets; ``after`` is the position of
-    one. Raises QueryTooLarge over the limits: before the first record, unless there is a limit.
+    The timestamp is the start of the bucket. The value is the aggregate of its samples between
+    ``start`` and ``end``, both inclusive. ``limit`` counts buckets, and ``after`` is the position
+    of a bucket. Raises QueryTooLarge over the limits; a query without a limit raises it before
+    the first record.
     """
     async with reader.snapshot() as connection:
-        within = replace(asked, after=None).bounded()
-        series = await reader.series(connection, asked.selection, within.start, within.end, limits)
+        within = replace(query, after=None).bounded()
+        series = await reader.series(connection, query.selection, within.start, within.end, limits)
         if not series:
             return
         group_by = steps.group_by
         each = lanes.each(series) if group_by is None else lanes.grouped(series, group_by)
-        left = _Left(steps, each, asked.order, micros(within.start), micros(within.end) + 1)
+        left = _Left(steps, each, query.order, micros(within.start), micros(within.end) + 1)
         if steps.fill:
             samples = await _filled(connection, left, limits)
-            samples = await READING.run(_behind, samples, asked, each)
-            for records in in_pieces(samples, each.labels, asked.limit):
+            samples = await READING.run(_behind, samples, query, each)
+            for records in in_pieces(samples, each.labels, query.limit):
                 yield records
             return
         resume = Resume(None)
-        if asked.after is not None:
-            left = left.from_(asked.after.ts_us)
-            resume = Resume(_of_bucket(asked.after, each))
-        if asked.limit is None:
+        if query.after is not None:
+            left = left.from_(query.after.ts_us)
+            resume = Resume(_of_bucket(query.after, each))
+        if query.limit is None:
             limits.check_samples(await _whole_cost(connection, left, limits.max_samples))
-        wanted, cost = asked.limit, 0
-        steps_wanted = None if wanted is None else wanted // len(series) + 1
-        while window := await _window(connection, left, steps_wanted):
+        remaining, cost = query.limit, 0
+        steps_to_read = None if remaining is None else remaining // len(series) + 1
+        while window := await _window(connection, left, steps_to_read):
             limits.check_samples(cost := cost + window.cost)
             found = resume.rest(await _read(connection, left, window))
-            for records in in_pieces(found, each.labels, wanted):
+            for records in in_pieces(found, each.labels, remaining):
                 yield records
-            if wanted is not None:
-                wanted -= len(found)
-                if wanted <= 0:
+            if remaining is not None:
+                remaining -= len(found)
+                if remaining <= 0:
                     return
             left = left.behind(window)
-            steps_wanted = steps_wanted and 4 * steps_wanted
+            steps_to_read = steps_to_read and 4 * steps_to_read
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ class _Window:
 
 @dataclass(frozen=True)
 class _Left:
-    """What has not been read yet."""
+    """The part of a query that has not been read yet."""
 
-    steps: Steps
+    steps: StepQuery
     lanes: Lanes
     order: Order
     start_us: int
@@ -104,21 +105,21 @@ class _Left:
         return self.order is Order.NEWEST_FIRST
 
     def from_(self, ts_us: int) -> _Left:
-        """The rest, from the bucket of an instant on."""
+        """The part from the bucket of an instant on."""
         start_us = ts_us // self.steps.step_us * self.steps.step_us
         if self.newest_first:
             return replace(self, end_us=min(self.end_us, start_us + self.steps.step_us))
         return replace(self, start_us=max(self.start_us, start_us))
 
     def behind(self, window: _Window) -> _Left:
-        """The rest behind a window."""
+        """The part behind a window."""
         if self.newest_first:
             return replace(self, end_us=window.start_us)
         return replace(self, start_us=window.end_us)
 
 
 def _of_bucket(position: Position, each: Lanes) -> Position:
-    """The same place, whatever the value there has become; of a group, by its labels."""
+    """The position with the lane of the group, and without a value, which may have changed."""
     lane = position.series_id
     if position.group:
         lane = bisect_right(list(each.labels.values()), position.group) - 1
@@ -126,8 +127,8 @@ def _of_bucket(position: Position, each: Lanes) -> Position:
 
 
 async def _edge(connection: Connection, left: _Left, newest: bool) -> int | None:
-    """No sample that is left is newer, or older, than this; None if there is none."""
-    found = await connection.fetchval(
+    """A bound for the newest, or oldest, sample that is left; None if no sample is left."""
+    edge = await connection.fetchval(
         _SQL["newest" if newest else "oldest"],
         left.lanes.series_ids.tolist(),
         moment(left.start_us),
@@ -135,7 +136,7 @@ async def _edge(connection: Connection, left: _Left, newest: bool) -> int | None
         moment(-(-left.end_us // DAY_US) * DAY_US),
         moment(left.start_us // DAY_US * DAY_US),
     )
-    return None if found is None else micros(found)
+    return None if edge is None else micros(edge)
 
 
 async def _whole_cost(connection: Connection, left: _Left, most: int) -> int:
@@ -150,10 +151,10 @@ async def _whole_cost(connection: Connection, left: _Left, most: int) -> int:
     return await cost_of(connection, left.lanes.series_ids.tolist(), spans, most)
 
 
-async def _window(connection: Connection, left: _Left, steps_wanted: int | None) -> _Window | None:
-    """Whole steps, but for the ends of the range, with the first samples in them.
+async def _window(connection: Connection, left: _Left, steps_to_read: int | None) -> _Window | None:
+    """The next steps that have samples; they are whole, except at the ends of the range.
 
-    As many as there may be read at once, and no more than ``steps_wanted``, but at least one.
+    At least one, at most ``steps_to_read``, and as many as may be read at once.
     """
     if left.start_us >= left.end_us:
         return None
@@ -163,7 +164,7 @@ async def _window(connection: Connection, left: _Left, steps_wanted: int | None)
     step_us = left.steps.step_us
     unit = next((unit for unit in _WINDOW_US if step_us % unit == 0), 0)
     count = max(1, -(-_WINDOW_US.get(unit, DAY_US) // step_us))
-    count = count if steps_wanted is None else min(count, steps_wanted)
+    count = count if steps_to_read is None else min(count, steps_to_read)
     while True:
         start_us = first // step_us * step_us
         if left.newest_first:
@@ -179,56 +180,56 @@ async def _window(connection: Connection, left: _Left, steps_wanted: int | None)
 
 async def _read(connection: Connection, left: _Left, window: _Window) -> Samples:
     """The records of a window, in order."""
-    found = []
+    pieces = []
     for batch in left.lanes.batches(-(-window.cost // _HELD) or 1):
         ids = batch.series_ids.tolist()
         if left.steps.aggregate.is_of_samples:
             samples = await samples_of(
                 connection, ids, window.start_us, window.end_us - 1, lambda _count: None
             )
-            found.append(await READING.run(aggregated, samples, batch, left.steps))
+            pieces.append(await READING.run(aggregated, samples, batch, left.steps))
         else:
             buckets = await buckets_of(connection, ids, window.spans, left.steps.step_us)
-            found.append(await READING.run(_of_buckets, buckets, batch, left.steps))
-    return await READING.run(_in_order, found, left.order)
+            pieces.append(await READING.run(_of_buckets, buckets, batch, left.steps))
+    return await READING.run(_in_order, pieces, left.order)
 
 
 async def _filled(connection: Connection, left: _Left, limits: Limits) -> Samples:
-    """All records, and those of the gaps: their ends are known only when everything is."""
+    """All records, with gaps filled. This reads everything: a gap may end anywhere."""
     limits.check_samples(await _whole_cost(connection, left, limits.max_samples))
-    found, count = [], 0
+    pieces, count = [], 0
     while window := await _window(connection, left, None):
-        found.append(await _read(connection, left, window))
-        check_filled(count := count + len(found[-1]))
+        pieces.append(await _read(connection, left, window))
+        check_filled(count := count + len(pieces[-1]))
         left = left.behind(window)
-    samples = await READING.run(filled, concatenate(found), left.steps.step_us)
+    samples = await READING.run(filled, concatenate(pieces), left.steps.step_us)
     return await READING.run(_in_order, [samples], left.order)
 
 
-def _behind(samples: Samples, asked: Asked, each: Lanes) -> Samples:
-    """Those of all samples that come after the position asked for."""
-    if asked.after is None:
+def _behind(samples: Samples, query: TelemetryQuery, each: Lanes) -> Samples:
+    """The samples that come after the position of the query."""
+    if query.after is None:
         return samples
-    place = _of_bucket(asked.after, each)
-    later = samples.ts - place.ts_us
-    if asked.order is Order.NEWEST_FIRST:
+    position = _of_bucket(query.after, each)
+    later = samples.ts - position.ts_us
+    if query.order is Order.NEWEST_FIRST:
         later = -later
-    return Resume(place).rest(samples.take(later >= 0))
+    return Resume(position).rest(samples.take(later >= 0))
 
 
-def _of_buckets(buckets: Buckets, batch: Lanes, steps: Steps) -> Samples:
+def _of_buckets(buckets: Buckets, batch: Lanes, steps: StepQuery) -> Samples:
     if steps.group_by is not None:
         buckets = _regrouped(buckets, batch.of(buckets.series_id), steps.step_us)
     return Samples(buckets.series_id, buckets.start_us, steps.aggregate.of(buckets))
 
 
 def _regrouped(buckets: Buckets, lane: Int64, step_us: int) -> Buckets:
-    """All buckets of a lane and a time as one."""
+    """Fold all buckets of one lane and time into one."""
     moved = replace(buckets, series_id=lane)
     return fold(moved.take(np.lexsort((moved.start_us, lane))), step_us)
 
 
-def _in_order(found: Sequence[Samples], order: Order) -> Samples:
-    samples = concatenate(found)
+def _in_order(pieces: Sequence[Samples], order: Order) -> Samples:
+    samples = concatenate(pieces)
     start_us = np.maximum(samples.ts, micros(EARLIEST))
     return sort(replace(samples, ts=start_us), order)

@@ -1,6 +1,6 @@
-"""What keeps the store small and fast: days made ahead of need, merged once over, dropped when old.
+"""Maintenance: makes days ahead of need, merges days that are over, drops old days.
 
-One process at a time does it, under an advisory lock. A day passes through these states:
+One process at a time works, under an advisory lock. A day passes through these states:
 
     growing --100 blocks of a series, of about one size--> merged by tiers, grows on
        |
@@ -8,8 +8,8 @@ One process at a time does it, under an advisory lock. A day passes through thes
        |
        +--older than the retention--> dropped
 
-Before all that, hours that were written to and have been quiet for two minutes get their rollups.
-Those of a day are dropped when it is, or when they are older than a retention of their own.
+First, hours that were written to and have been quiet for two minutes get their rollups. The
+rollups of a day are dropped together with the day, or when they exceed their own retention.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger("gputel.store")
 
 _SETTLE = timedelta(minutes=10)
 _DAY = timedelta(days=1)
-# Waiting for a lock on a partition makes its readers wait as well.
+# While this waits for a lock on a partition, readers of the partition wait as well.
 _LOCK_TIMEOUT = "SET lock_timeout = '1s'"
 
 
@@ -46,11 +46,11 @@ class Work:
     dropped_days: tuple[date, ...] = ()
     rolled_up_hours: int = 0
     postponed: tuple[str, ...] = ()
-    """What could not be done because readers were in the way, to be done by the next pass."""
+    """Work that readers prevented; the next pass tries it again."""
 
 
 @dataclass(frozen=True)
-class _Part:
+class _DayTable:
     name: str
     day: date
     now: datetime
@@ -58,7 +58,7 @@ class _Part:
     live: int
 
     def ended(self, ago: timedelta) -> bool:
-        """Whether the day ended that long ago."""
+        """Whether the day ended at least ``ago`` ago."""
         return _ended(self.day, ago, self.now)
 
 
@@ -87,9 +87,9 @@ class Maintenance:
         self._seen: dict[str, _Seen] = {}
 
     async def run(self, *, everything: bool = False) -> Work | None:
-        """One pass: what is due, or with ``everything`` all that can be done, days of now included.
+        """One pass: the work that is due, or with ``everything`` all work, also of present days.
 
-        None when another process is at it.
+        None if another process is doing it.
         """
         async with self._sole(self._pool) as connection:
             if connection is None:
@@ -106,7 +106,7 @@ class Maintenance:
 
     @asynccontextmanager
     async def _sole(self, pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection | None]:
-        """A connection that holds the lock, until the pool has it back; None if it is taken."""
+        """A connection that holds the lock until the pool has it back; None if it is taken."""
         async with store_errors(), pool.acquire() as connection:
             if not await connection.fetchval(self._sql["try_lock"]):
                 yield None
@@ -118,9 +118,9 @@ class Maintenance:
                 with suppress(*DATABASE_ERRORS):
                     await connection.execute(self._sql["unlock"])
 
-    async def _parts(self, connection: asyncpg.Connection) -> list[_Part]:
+    async def _parts(self, connection: asyncpg.Connection) -> list[_DayTable]:
         async with store_errors():
-            return [_Part(*row) for row in await connection.fetch(self._sql["parts"])]
+            return [_DayTable(*row) for row in await connection.fetch(self._sql["parts"])]
 
     async def _roll_up(self, connection: asyncpg.Connection, *, everything: bool) -> Work:
         if self._retention is not None:  # the last chance of days that are about to be dropped
@@ -148,13 +148,13 @@ class Maintenance:
         return work
 
     async def _drop_old_rollups(self, connection: asyncpg.Connection, work: Work) -> Work:
-        """Those of days whose samples are kept stay: their absence would be taken as right."""
+        """Drop old rollups, unless samples of their day are kept: no rollup means no sample."""
         if self._rollup_retention is None:
             return work
         kept = {part.day for part in await self._parts(connection)}
         async with store_errors():
-            found = await connection.fetch(self._sql["days"])
-        for day, now in found:
+            days = await connection.fetch(self._sql["days"])
+        for day, now in days:
             if day in kept or not _ended(day, self._rollup_retention, now):
                 continue
             if not _agreed(day, self._rollup_retention):
@@ -164,7 +164,7 @@ class Maintenance:
         return work
 
     async def _look_at(
-        self, connection: asyncpg.Connection, part: _Part, work: Work, *, everything: bool
+        self, connection: asyncpg.Connection, part: _DayTable, work: Work, *, everything: bool
     ) -> Work:
         seen = self._seen.get(part.name, _Seen(-1))
         quiet = part.inserted == seen.inserted
@@ -189,8 +189,10 @@ class Maintenance:
         days = (part.day,) if merged.blocks_before else ()
         return replace(work, merged=work.merged + merged, merged_days=(*work.merged_days, *days))
 
-    async def _tighten(self, connection: asyncpg.Connection, part: _Part, merged: Merged) -> bool:
-        """Give back the room of merged blocks; False when readers were in the way."""
+    async def _tighten(
+        self, connection: asyncpg.Connection, part: _DayTable, merged: Merged
+    ) -> bool:
+        """Free the space of merged blocks; False if readers prevented it."""
         if merged.blocks_before:
             await self._vacuum(connection, part)
         removed = merged.blocks_before - merged.blocks_after
@@ -199,14 +201,14 @@ class Maintenance:
                 return True
         return await self._in_short_lock(connection, f"VACUUM (FULL, ANALYZE) {part.name}")
 
-    async def _vacuum(self, connection: asyncpg.Connection, part: _Part) -> None:
+    async def _vacuum(self, connection: asyncpg.Connection, part: _DayTable) -> None:
         async with store_errors():
             await connection.execute(f"VACUUM (ANALYZE) {part.name}")
 
     async def _in_short_lock(
         self, connection: asyncpg.Connection, statement: str, *arguments: object
     ) -> bool:
-        """Run a statement that shuts others out, unless they keep it waiting."""
+        """Run a statement that locks others out; False if it does not get the lock soon."""
         async with store_errors():
             await connection.execute(_LOCK_TIMEOUT)
             try:
@@ -219,7 +221,7 @@ class Maintenance:
 
 
 def _agreed(day: date, ago: timedelta) -> bool:
-    """Whether this machine's clock says so as well: one that is wrong must lose nothing."""
+    """Whether this machine's clock agrees: one wrong clock must not delete data."""
     if _ended(day, ago, datetime.now(UTC)):
         return True
     log.warning("%s is kept: only the clock of Postgres says that it is too old", day)

@@ -1,7 +1,7 @@
-"""Small blocks of a series become large ones, a batch of series in one transaction.
+"""Merges small blocks of a series into large ones, a batch of series in one transaction.
 
-Readers see a batch before its commit or after it, and nothing in between; one that is cut off has
-not happened. Writers only add blocks, so they and a merge never wait for each other.
+Readers see a batch as it was before its commit or as it is after it. A merge that is cut off
+changes nothing. Writers only add blocks, so writers and a merge never wait for each other.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class Tier:
     low: int
     high: int
     least: int
-    """Fewest of them in one series that are worth it."""
+    """The fewest blocks of one series that are merged."""
 
 
 GROWING = (Tier(1, 100, least=100), Tier(100, 10_000, least=100))
-"""For a day that still grows: no sample is rewritten more than once a tier."""
+"""Tiers for a day that still grows: a sample is rewritten at most once for each tier."""
 FINAL = Tier(1, MOST_SAMPLES, least=2)
-"""For a day that does not: one block a series, if it is not too long."""
+"""The tier for a day that is over: one block a series, if it is not too long."""
 
 
 @dataclass(frozen=True)
 class Merged:
-    """How many blocks became how many, and the samples in them."""
+    """The number of blocks before and after, and the samples in them."""
 
     blocks_before: int = 0
     blocks_after: int = 0
@@ -59,9 +59,9 @@ class Merged:
 
 
 async def merge_day(connection: asyncpg.Connection, day: date, tier: Tier) -> Merged:
-    """Merge blocks of one UTC day; one batch of series after the other, each committed by itself.
+    """Merge blocks of one UTC day, in batches of series with a commit each.
 
-    Memory is bounded by the batch, or by the samples of one series and day where those are more.
+    Memory is bounded by the batch, or by the samples of one series and day if there are more.
     Raises StoreUnavailable or StoreError; what was committed before stays merged.
     """
     total = Merged()
@@ -97,7 +97,7 @@ async def _merge(
     connection: asyncpg.Connection, day: date, tier: Tier, series_ids: Sequence[int]
 ) -> Merged:
     async with store_errors(), connection.transaction():
-        # Each batch would read the whole day, where the planner does not know how large it is.
+        # If the planner does not know the size of the day, each batch reads the whole day.
         await connection.execute("SET LOCAL enable_seqscan = off")
         rows = await connection.fetch(
             _SQL["take"], *_span(day), tier.low, tier.high, list(series_ids)

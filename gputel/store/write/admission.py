@@ -1,4 +1,4 @@
-"""Which samples may land: not those of days that have been dropped, nor those of a far future."""
+"""Which samples may land: none of days that were dropped, and none of the far future."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Rejected:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Expired and future ones together."""
         return self.expired + self.future
 
     def count(self) -> None:
@@ -35,18 +35,18 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Admission:
-    """The rule. Without a retention nothing is too old, without a limit nothing too new."""
+    """The rule. Without a retention no sample is too old, without a limit none is too new."""
 
     retention: timedelta | None = None
     future_limit: timedelta | None = None
 
     def now(self) -> Window:
-        """The times that may land from now on, by this machine's clock."""
+        """The times that may land now, by this machine's clock."""
         now_us = time.time_ns() // 1000
         return self.between(now_us, now_us)
 
     def between(self, earliest_us: int, latest_us: int) -> Window:
-        """The times that may land if it is some time between these two, in Unix microseconds."""
+        """The times that may land if the present is between these two, in Unix microseconds."""
         first, last = np.iinfo(np.int64).min, np.iinfo(np.int64).max
         if self.retention is not None:  # a day is dropped when all of it is older
             first = (earliest_us - self.retention // _MICROSECOND) // DAY_US * DAY_US
@@ -63,7 +63,7 @@ class Window:
     last_us: int
 
     def admit(self, ts: Int64) -> tuple[npt.NDArray[np.bool_] | None, Rejected]:
-        """Which of the times may land, None meaning all; and how many may not."""
+        """Which of the times may land (None: all of them), and how many may not."""
         low, high = int(ts.min(initial=self.last_us)), int(ts.max(initial=self.first_us))
         if low >= self.first_us and high <= self.last_us:
             return None, Rejected()

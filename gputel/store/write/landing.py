@@ -1,8 +1,8 @@
-"""What lands, kept for some minutes in the order in which it was committed, for live streams.
+"""Landings: samples that are kept for some minutes in the order of their commits, for live streams.
 
-A position in that order is a snapshot of Postgres: what it sees has come before, what it does not
-see is still to come. So nothing is missed and nothing comes twice, however the commits of several
-collectors overlap. Landings are kept only while a ``demand`` lasts.
+A position in that order is a snapshot of Postgres. Commits that the snapshot sees come before the
+position, all others after it. So no sample is missed and none comes twice, even if commits of
+several collectors overlap. Landings are kept only while there is a ``demand`` for them.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ _SAMPLE_BYTES = 24
 
 
 class LandingsGone(GputelError):
-    """Some of what is asked for was not kept, or is no longer."""
+    """Some of the requested landings were never kept, or have been dropped."""
 
     code = "landings_gone"
 
 
 @dataclass(frozen=True)
-class Position:
-    """A snapshot of the store, as Postgres writes it, in an epoch of the demand."""
+class LandingPosition:
+    """A snapshot of the store in Postgres' text form, and the epoch of the demand."""
 
     epoch: int
     snapshot: str
 
     @property
     def completed(self) -> int:
-        """How many transactions had: of two snapshots of a server, the later one has more."""
+        """How many transactions had completed. A later snapshot of the same server has more."""
         _, end, running = self.snapshot.split(":")
         return int(end) - len([xid for xid in running.split(",") if xid])
 
 
 @dataclass(frozen=True)
-class Part:
+class LandingPart:
     """Samples of one transaction, or some of them."""
 
     xid: str
@@ -59,16 +59,16 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Window:
-    """What landed after one position and up to another: in order, some parts at a time.
+class LandingWindow:
+    """What landed after one position and up to another: batches of parts, in order.
 
-    ``whole``: all of it was kept for sure.
+    ``whole`` is true if it is certain that all of it was kept.
     """
 
-    after: Position
-    until: Position
+    after: LandingPosition
+    until: LandingPosition
     whole: bool
-    batches: Sequence[Sequence[Part]]
+    batches: Sequence[Sequence[LandingPart]]
 
 
 async def add_landing(connection: Connection, blocks: Blocks) -> None:
@@ -97,7 +97,7 @@ class Landings:
         self._keep, self._keep_bytes = keep, keep_bytes
 
     async def demand(self) -> int:
-        """Have landings kept for ``keep`` from now on, and drop older ones; the epoch of that."""
+        """Keep landings for ``keep`` from now on and drop older ones; return the epoch."""
         async with self._reader.session() as connection:
             await connection.execute(_SQL["drop_restored"])
             row = await connection.fetchrow(_SQL["demand"], self._keep, self._keep_bytes)
@@ -107,38 +107,41 @@ class Landings:
         epoch: int = row["epoch"]
         return epoch
 
-    async def position(self, epoch: int) -> tuple[Position, bool] | None:
-        """The present, and whether all that lands after it is kept: what began earlier may not be.
+    async def position(self, epoch: int) -> tuple[LandingPosition, bool] | None:
+        """The present position, and whether everything that lands after it is kept.
 
-        None where that epoch has ended.
+        A transaction that began before the demand may land later and not be kept. None if the
+        epoch has ended.
         """
         async with self._reader.session() as connection:
             row = await connection.fetchrow(_SQL["position"], epoch)
         if row is None:
             return None
-        return Position(row["epoch"], row["snapshot"]), bool(row["whole"])
+        return LandingPosition(row["epoch"], row["snapshot"]), bool(row["whole"])
 
-    async def since(self, after: Position) -> Window:
+    async def since(self, after: LandingPosition) -> LandingWindow:
         """What landed after a position and is not older than the demand.
 
-        Raises LandingsGone where some of it has been dropped.
+        Raises LandingsGone if some of it has been dropped.
         """
         rows = await self._between(after, None)
         first = rows[0]
-        until = Position(first["epoch"], first["snapshot"])
-        return Window(after, until, bool(first["whole"]), _batches(rows))
+        until = LandingPosition(first["epoch"], first["snapshot"])
+        return LandingWindow(after, until, bool(first["whole"]), _batches(rows))
 
-    async def between(self, after: Position, until: Position) -> Window:
-        """All that landed after one position and up to another.
+    async def between(self, after: LandingPosition, until: LandingPosition) -> LandingWindow:
+        """Everything that landed after one position and up to another.
 
-        Raises LandingsGone where some of it has been dropped, or may never have been kept.
+        Raises LandingsGone if some of it has been dropped, or may never have been kept.
         """
         rows = await self._between(after, until)
         if not rows[0]["whole"]:
             raise LandingsGone("some of what landed then may not have been kept")
-        return Window(after, until, True, _batches(rows))
+        return LandingWindow(after, until, True, _batches(rows))
 
-    async def _between(self, after: Position, until: Position | None) -> list[asyncpg.Record]:
+    async def _between(
+        self, after: LandingPosition, until: LandingPosition | None
+    ) -> list[asyncpg.Record]:
         arguments = (after.snapshot, after.completed, until.snapshot if until else None)
         async with self._reader.session() as connection:
             rows: list[asyncpg.Record] = await connection.fetch(_SQL["between"], *arguments)
@@ -146,14 +149,14 @@ class Landings:
             raise LandingsGone("what landed then is no longer kept")
         return rows
 
-    async def read(self, parts: Sequence[Part]) -> Records:
-        """The records of a batch of a window, those of one transaction in order of time.
+    async def read(self, parts: Sequence[LandingPart]) -> Records:
+        """The records of one batch of a window. Records of one transaction are in order of time.
 
-        Raises LandingsGone where one has been dropped.
+        Raises LandingsGone if a part has been dropped.
         """
-        wanted = ([part.xid for part in parts], [part.number for part in parts])
+        keys = ([part.xid for part in parts], [part.number for part in parts])
         async with self._reader.session() as connection:
-            rows = await connection.fetch(_SQL["payloads"], *wanted)
+            rows = await connection.fetch(_SQL["payloads"], *keys)
             if len(rows) < len(parts):
                 raise LandingsGone("some of what landed then has just been dropped")
             samples = await READING.run(_unpack, rows, parts)
@@ -162,14 +165,14 @@ class Landings:
         return Records(samples, dict(zip(ids, labels, strict=True)))
 
 
-def _batches(rows: Sequence[asyncpg.Record]) -> list[list[Part]]:
-    """The parts of rows, as many together as may be held at once."""
-    batches: list[list[Part]] = []
+def _batches(rows: Sequence[asyncpg.Record]) -> list[list[LandingPart]]:
+    """The parts of the rows, in batches that fit into memory."""
+    batches: list[list[LandingPart]] = []
     room = 0
     for row in rows:
         if row["xid"] is None:
             continue
-        part = Part(row["xid"], row["part"], row["samples"])
+        part = LandingPart(row["xid"], row["part"], row["samples"])
         if part.samples > room:
             batches.append([])
             room = _BATCH_SAMPLES
@@ -179,7 +182,7 @@ def _batches(rows: Sequence[asyncpg.Record]) -> list[list[Part]]:
 
 
 def _pack(blocks: Blocks) -> list[tuple[int, int, bytes]]:
-    """Of each part its number, samples and payload, a column after the other, packed by lz4."""
+    """The number, sample count and payload of each part: its columns one by one, in lz4."""
     samples = Samples(blocks.series_id, blocks.ts, blocks.value)
     samples = samples.take(np.argsort(blocks.ts, kind="stable"))
     packed = []
@@ -191,7 +194,7 @@ def _pack(blocks: Blocks) -> list[tuple[int, int, bytes]]:
     return packed
 
 
-def _unpack(rows: Sequence[asyncpg.Record], parts: Sequence[Part]) -> Samples:
+def _unpack(rows: Sequence[asyncpg.Record], parts: Sequence[LandingPart]) -> Samples:
     pieces = []
     for row, part in zip(rows, parts, strict=True):
         size = part.samples * _SAMPLE_BYTES

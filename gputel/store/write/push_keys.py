@@ -1,4 +1,4 @@
-"""The keys of pushes, each with the digest of the body that it first came with."""
+"""The keys of pushes, each with the digest of the body of its first push."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PushKeys:
         self._sql = load("push_keys")
 
     async def digest_of(self, key: bytes, digest: bytes) -> bytes:
-        """The digest that the key first came with: ``digest``, if it is new.
+        """The digest of the body that the key first came with: ``digest`` if the key is new.
 
         Raises StoreUnavailable while Postgres is away, StoreError where it refuses.
         """

@@ -1,4 +1,4 @@
-"""From labels to series ids: sorted arrays of fingerprints, and SQL only for the unseen."""
+"""From labels to series ids: sorted arrays of fingerprints, and SQL only for new series."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from gputel.store.queries import load
 Int64 = npt.NDArray[np.int64]
 UNKNOWN = -1
 MOST_KNOWN = 2_000_000
-"""Most series that an index remembers, at some 24 bytes each; more than half of them at least."""
-_GROWTH = 4  # a table is this many times longer than the next, or becomes one with it
+"""The most series that an index holds, at about 24 bytes each. It holds at least half as many
+once it has met them."""
+_GROWTH = 4  # a table is at least so many times longer than the next, or they are merged
 _PIECE = 10_000  # series that one statement asks for or adds: bounds memory
 
 
@@ -34,7 +35,7 @@ class Fingerprinted:
 
 
 def fingerprint(batch: pa.RecordBatch) -> Fingerprinted:
-    """Group a batch's rows by series and fingerprint each; holds the CPU, run it in a thread."""
+    """Group a batch's rows by series and fingerprint each series. Holds the CPU: use a thread."""
     groups = group_rows(batch)
     return Fingerprinted(groups, *fingerprints(groups))
 
@@ -49,7 +50,7 @@ class _Table:
 
     @classmethod
     def of(cls, lane_a: UInt64, lane_b: UInt64, series_id: Int64) -> _Table:
-        """The table of these series, in any order and some of them twice."""
+        """The table of these series, which may be in any order and may repeat."""
         order = np.lexsort((lane_b, lane_a))
         lane_a, lane_b = lane_a[order], lane_b[order]
         new = np.ones(len(order), np.bool_)
@@ -65,23 +66,23 @@ class _Table:
         Two series may share lane a; they stand side by side then, and lane b tells them apart.
         """
         last = len(self) - 1
-        place = np.minimum(np.searchsorted(self.lane_a, lane_a), last)
+        position = np.minimum(np.searchsorted(self.lane_a, lane_a), last)
         while True:
-            same_a = self.lane_a[place] == lane_a
-            passed = same_a & (self.lane_b[place] != lane_b) & (place < last)
+            same_a = self.lane_a[position] == lane_a
+            passed = same_a & (self.lane_b[position] != lane_b) & (position < last)
             if not passed.any():
                 break
-            place = np.where(passed, place + 1, place)
-        found = same_a & (self.lane_b[place] == lane_b)
-        return np.where(found, self.series_id[place], UNKNOWN)
+            position = np.where(passed, position + 1, position)
+        series_id = same_a & (self.lane_b[position] == lane_b)
+        return np.where(series_id, self.series_id[position], UNKNOWN)
 
 
 @dataclass(frozen=True)
 class Known:
-    """Series that have been met. It never changes, so that threads may look things up.
+    """Series that have been met. It is immutable, so threads may search it.
 
-    Its tables are several, each much longer than the next, so that adding a few series does not
-    cost a copy of them all.
+    It has several tables, each much longer than the next, so that adding a few series does not
+    copy all of them.
     """
 
     tables: tuple[_Table, ...] = ()
@@ -91,23 +92,23 @@ class Known:
 
     def find(self, lane_a: UInt64, lane_b: UInt64) -> Int64:
         """The series id of each fingerprint, or UNKNOWN."""
-        found = np.full(len(lane_a), UNKNOWN, np.int64)
+        series_id = np.full(len(lane_a), UNKNOWN, np.int64)
         left: Int64 | slice = slice(None)
         for table in self.tables:
-            found[left] = table.find(lane_a[left], lane_b[left])
-            left = np.flatnonzero(found == UNKNOWN)
+            series_id[left] = table.find(lane_a[left], lane_b[left])
+            left = np.flatnonzero(series_id == UNKNOWN)
             if not left.size:
                 break
-        return found
+        return series_id
 
     def ids(self, batch: Fingerprinted) -> Int64:
-        """The series id of each group of a batch that was learned."""
-        found = self.find(batch.lane_a, batch.lane_b)
-        assert not (found == UNKNOWN).any(), "looked up before it was learned"
-        return found
+        """The series id of each group of a batch. The batch must have been learned."""
+        series_id = self.find(batch.lane_a, batch.lane_b)
+        assert not (series_id == UNKNOWN).any(), "looked up before it was learned"
+        return series_id
 
     def plus(self, lane_a: UInt64, lane_b: UInt64, series_id: Int64) -> Known:
-        """With these series as well, none of which it has."""
+        """A copy that has these series as well. They must be new."""
         tables = [*self.tables, _Table.of(lane_a, lane_b, series_id)]
         while len(tables) > 1 and len(tables[-2]) < _GROWTH * len(tables[-1]):
             one, other = tables[-2:]
@@ -122,11 +123,11 @@ class Known:
 
 
 class SeriesIndex:
-    """The series that this process has met of late. Safe for concurrent use on one event loop.
+    """The series that this process has met recently. Safe for concurrent use on one event loop.
 
-    It has two generations. A series is learned into the young one, from the old one if that has
-    it. When the young one has half of all that may be known it becomes the old one, whose series
-    are forgotten: those that have not been met for long.
+    It has two generations. A series is learned into the young one, from the old one if it is
+    there. When the young one is half full, it replaces the old one. The series of the replaced
+    generation, which have not been met for long, are forgotten.
     """
 
     def __init__(self, pool: asyncpg.Pool, most: int = MOST_KNOWN) -> None:
@@ -140,7 +141,7 @@ class SeriesIndex:
         return len(self._young) + len(self._old)
 
     async def learn(self, batches: Sequence[Fingerprinted]) -> Known:
-        """What knows every series of the batches; those that are new to the store are added to it.
+        """An index of every series of the batches. Series that are new are added to the store.
 
         Raises StoreUnavailable or StoreError.
         """
@@ -157,34 +158,36 @@ class SeriesIndex:
         return known
 
     async def _learn(self, batch: Fingerprinted) -> None:
-        unknown, found = await asyncio.to_thread(self._look_up, batch)
-        for piece in _pieces(unknown[found == UNKNOWN]):
+        unknown, series_id = await asyncio.to_thread(self._look_up, batch)
+        for piece in _pieces(unknown[series_id == UNKNOWN]):
             digests, labels = await asyncio.to_thread(_digests, batch, piece)
             by_digest = await self._ids(digests, labels)
-            found[np.searchsorted(unknown, piece)] = [by_digest[key] for key in digests]
+            series_id[np.searchsorted(unknown, piece)] = [by_digest[key] for key in digests]
         if unknown.size:
             lanes = batch.lane_a[unknown], batch.lane_b[unknown]
-            self._young = await asyncio.to_thread(self._young.plus, *lanes, found)
+            self._young = await asyncio.to_thread(self._young.plus, *lanes, series_id)
 
     def _look_up(self, batch: Fingerprinted) -> tuple[Int64, Int64]:
-        """The groups that the young generation does not know, and what the old one says of them."""
+        """The groups that are not in the young generation, and their ids in the old one."""
         young = self._young.find(batch.lane_a, batch.lane_b)
         unknown = np.flatnonzero(young == UNKNOWN)
         return unknown, self._old.find(batch.lane_a[unknown], batch.lane_b[unknown])
 
     async def _ids(self, digests: list[bytes], labels: list[tuple[str, ...]]) -> dict[bytes, int]:
         async with store_errors(), self._pool.acquire() as connection:
-            found = dict(await connection.fetch(self._sql["find_series"], digests))
+            ids_by_digest = dict(await connection.fetch(self._sql["find_series"], digests))
             missing = {
-                key: row for key, row in zip(digests, labels, strict=True) if key not in found
+                key: row
+                for key, row in zip(digests, labels, strict=True)
+                if key not in ids_by_digest
             }
             if missing:
                 columns = [list(column) for column in zip(*missing.values(), strict=True)]
                 added = await connection.fetch(self._sql["add_series"], list(missing), *columns)
-                found |= dict(added)
-            if raced := [key for key in missing if key not in found]:
-                found |= dict(await connection.fetch(self._sql["find_series"], raced))
-        return found
+                ids_by_digest |= dict(added)
+            if raced := [key for key in missing if key not in ids_by_digest]:
+                ids_by_digest |= dict(await connection.fetch(self._sql["find_series"], raced))
+        return ids_by_digest
 
 
 def _all_known(known: Known, batches: Sequence[Fingerprinted]) -> bool:

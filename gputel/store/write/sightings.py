@@ -1,4 +1,4 @@
-"""What a commit tells of each GPU: when it was seen first and last, and by which series."""
+"""What a commit says of each GPU: when it was seen first and last, and by which series."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class Sightings:
     first_us: list[int]
     last_us: list[int]
     series_ids: list[int]
-    """Of the newest sample; the largest, if several have one."""
+    """The series of the GPU's newest sample; the largest id if several series have one."""
 
     def columns(self) -> tuple[list[str], list[datetime], list[datetime], list[int]]:
-        """As a statement takes them."""
+        """The arguments of the statement ``note_gpus``."""
         return self.uuids, _moments(self.first_us), _moments(self.last_us), self.series_ids
 
 
 def sightings(
     blocks: Blocks, groups: Sequence[Groups], series_ids: Sequence[Int64]
 ) -> Sightings | None:
-    """Of the GPUs of the blocks, which were made of the groups; None if there is no block.
+    """The sightings of the GPUs in these blocks; None if there are no blocks.
 
-    ``series_ids`` are the series of each of the groups.
+    The blocks were made of the groups. ``series_ids`` has the series ids of each group.
     """
     if not len(blocks.starts):
         return None
@@ -57,14 +57,14 @@ def sightings(
 
 
 def _numbered(groups: Sequence[Groups]) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """The uuids of all groups, each once, and the place of each group's among them."""
+    """The uuids of all groups, each once, and for each group the number of its uuid."""
     numbers: dict[str, int] = {}
-    found = []
+    gpu_of_group = []
     for each in groups:
         uuids = each.batch.column(LABELS[_UUID]).dictionary.to_pylist()
-        places = [numbers.setdefault(uuid, len(numbers)) for uuid in uuids]
-        found.append(np.array(places, np.int64)[each.label_codes[_UUID]])
-    return list(numbers), np.concatenate(found)
+        gpu_numbers = [numbers.setdefault(uuid, len(numbers)) for uuid in uuids]
+        gpu_of_group.append(np.array(gpu_numbers, np.int64)[each.label_codes[_UUID]])
+    return list(numbers), np.concatenate(gpu_of_group)
 
 
 def _moments(times_us: list[int]) -> list[datetime]:

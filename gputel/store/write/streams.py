@@ -24,7 +24,7 @@ class ChunkLease:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stream is. Rows below next_row are landed, but for the leased ones."""
+    """How far a stream is. Rows below ``next_row`` have landed, except the leased ones."""
 
     next_row: int
     row_count: int | None
@@ -36,7 +36,7 @@ class Progress:
 
     @property
     def landed_rows(self) -> int:
-        """Rows whose chunk has landed, those of them that were rejected included."""
+        """Rows whose chunk has landed, including rejected rows."""
         return self.next_row - self.leased_rows
 
     @property
@@ -96,14 +96,14 @@ class Streams:
                 await connection.execute(self._sql[name], self.stream_id, row_count)
 
     async def release(self, first_rows: Sequence[int]) -> None:
-        """Hand these chunks of this owner back, to be taken over at once."""
+        """Give back these chunks of this owner, so that others can take them at once."""
         async with store_errors():
             await self._pool.execute(
                 self._sql["release"], self.stream_id, self.owner, list(first_rows)
             )
 
     async def unsettled(self, first_rows: Sequence[int]) -> set[int]:
-        """Those of these chunks that have not landed yet."""
+        """Which of these chunks have not landed yet."""
         async with store_errors():
             rows = await self._pool.fetch(self._sql["unsettled"], self.stream_id, list(first_rows))
         return {row["first_row"] for row in rows}
@@ -116,5 +116,5 @@ class Streams:
 
 
 def _storable(text: str) -> str:
-    """The name of a source, for people, without what Postgres cannot keep in a text."""
+    """The name of a source, for people; what Postgres cannot store is escaped."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -36,7 +36,7 @@ _HOUR, _HOUR_US = timedelta(hours=1), 3_600_000_000
 
 @dataclass(frozen=True)
 class Chunk:
-    """The chunk of a stream that a message carries, and how many of its rows were rejected."""
+    """The chunk of a stream in one message, and how many of its rows were rejected."""
 
     stream_id: str
     first_row: int
@@ -45,7 +45,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Arrival:
-    """One message that wants to land; without a chunk, its id alone tells copies apart."""
+    """One message to land. If it has no chunk, a copy of it is recognised by its id alone."""
 
     message_id: str
     chunk: Chunk | None
@@ -57,12 +57,12 @@ class _Prepared:
     blocks: Blocks
     payload: list[memoryview]
     sightings: Sightings | None
-    hours: list[datetime]  # that the samples fall on
-    rejected: list[Rejected]  # of each arrival
+    hours: list[datetime]  # of the samples
+    rejected: list[Rejected]  # one for each arrival
 
 
 class Writer:
-    """Lands arrivals. One serves all workers of a process."""
+    """Lands arrivals. All workers of a process share one writer."""
 
     def __init__(self, pool: asyncpg.Pool, admission: Admission | None = None) -> None:
         self._pool = pool
@@ -75,10 +75,10 @@ class Writer:
     async def land(self, arrivals: Sequence[Arrival]) -> list[bool]:
         """Commit the arrivals that have not landed before, all of them or none.
 
-        Returns, for each, True if its rows landed now and False if it was a copy. Rows that the
-        admission refuses do not land; they are counted with the rejects of their chunk. Raises
-        StoreUnavailable (nothing landed, or the answer was lost: land them again, it is safe)
-        or StoreError (something in these arrivals can never land).
+        Returns True for an arrival whose rows landed now, and False for a copy. Rows that the
+        admission refuses do not land; they count as rejects of their chunk. Raises
+        StoreUnavailable if nothing landed or the answer was lost: landing them again is safe.
+        Raises StoreError if something in these arrivals can never land.
         """
         batches = await asyncio.to_thread(_fingerprint_all, arrivals)
         known = await self._series.learn(batches)
@@ -119,7 +119,7 @@ class Writer:
                 self._days.add(day)
 
     async def _make_days_again(self, blocks: Blocks) -> None:
-        """For a day that has been dropped. Raises StoreError where its table is only detached."""
+        """Make days that have been dropped. Raises StoreError if a day's table is only detached."""
         self._days.clear()
         await self._ensure_days(blocks)
         days = [_day(day) for day in blocks.days.tolist()]
@@ -142,8 +142,8 @@ class Writer:
         loose = [arrival.message_id for arrival in arrivals if not arrival.chunk]
         claimed: set[Chunk | str] = set()
         if chunks:
-            wanted = ([c.stream_id for c in chunks], [c.first_row for c in chunks])
-            rows = await connection.fetch(self._sql["claim_leases"], *wanted)
+            keys = ([c.stream_id for c in chunks], [c.first_row for c in chunks])
+            rows = await connection.fetch(self._sql["claim_leases"], *keys)
             claimed |= {Chunk(row["stream_id"], row["first_row"]) for row in rows}
         if loose:
             rows = await connection.fetch(self._sql["claim_ledger"], loose)
@@ -178,7 +178,7 @@ class Writer:
         if await connection.fetchval(self._sql["mark_rollups"], prepared.hours):
             await add_landing(connection, prepared.blocks)
         if prepared.sightings:
-            # Last, as it locks rows that other commits want as well.
+            # This is last because it locks rows that other commits need as well.
             await connection.execute(self._sql["note_gpus"], *prepared.sightings.columns())
 
 
@@ -204,7 +204,7 @@ def _day(number: int) -> date:
 
 
 def _lacks_partition(error: BaseException | None) -> bool:
-    """Whether a day has no partition: a CHECK that the samples break would have a name."""
+    """Whether a day has no partition. A failed CHECK of the table would have a name."""
     return isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 NAMES = Path(__file__).parents[3] / "gputel" / "model" / "names.py"
 LINE = """\
-    Column("cluster", "Cluster of the host.", "east", csv="Cluster", api="clusterName",
+    RecordColumn("cluster", "Cluster of the host.", "east", csv="Cluster", api="clusterName",
            prometheus="Cluster", title="cluster", filter="Only in this cluster", groupable=True,
            of_gpu=True),
 """
@@ -91,10 +91,12 @@ def command_line_shows_it() -> None:
     from click.testing import CliRunner
 
     from gputel.cli.ask import table
+    from gputel.cli.query.inventory import _GPUS
     from gputel.cli.query.telemetry import _LATEST, _RECORDS, telemetry_command
 
     assert table.LABELS["cluster"] in _RECORDS
     assert table.LABELS["cluster"] in _LATEST
+    assert table.LABELS["cluster"] in _GPUS
     text = " ".join(CliRunner().invoke(telemetry_command, ["--help"]).output.split())
     assert "--cluster TEXT Only in this cluster" in text
     assert "clusterName or metric" in text
@@ -174,9 +176,9 @@ async def main(dsn: str, directory: Path) -> None:
 
 
 async def _records(reader: Any) -> Any:
-    from gputel.store.read.telemetry import Asked, telemetry
+    from gputel.store.read.telemetry import TelemetryQuery, telemetry
 
-    async for records in telemetry(reader, Asked()):
+    async for records in telemetry(reader, TelemetryQuery()):
         for record in records:
             yield record
 

@@ -12,6 +12,7 @@ import pytest
 from gputel.errors import QueryTooLarge
 from gputel.store.limits import Limits
 from gputel.store.read.known_series import CACHED_LABELS_BYTES, KnownSeries
+from gputel.store.read.records import memory_bytes
 from tests.telemetry_rows import Labels, add_series
 
 FLEET = [Labels(uuid, metric) for uuid in ("GPU-b", "GPU-a") for metric in ("TEMP", "POWER")]
@@ -65,7 +66,7 @@ async def test_only_what_is_not_known_is_asked_for(session, ids) -> None:
 
 
 async def test_what_was_met_first_is_forgotten_first_and_asked_for_again(session, ids) -> None:
-    sizes = [each.held_bytes for each in await KnownSeries().labels(session.connection, ids)]
+    sizes = [memory_bytes(each) for each in await KnownSeries().labels(session.connection, ids)]
     (await session.asked()).clear()
     known = KnownSeries(max_bytes=3 * max(sizes))
     assert len(await known.labels(session.connection, ids)) == len(ids)

@@ -18,7 +18,7 @@ import pytest
 
 from gputel.store.read.reader import Reader
 from gputel.store.read.selection import of_gpu
-from gputel.store.read.telemetry import Asked, telemetry
+from gputel.store.read.telemetry import TelemetryQuery, telemetry
 from gputel.store.upkeep.merge import FINAL, GROWING, Merged, Tier, merge_day
 from gputel.store.write.writer import Arrival, Writer
 from tests.batches import NOON, batch, labels
@@ -40,7 +40,7 @@ async def answers(pool: asyncpg.Pool) -> list[Any]:
     reader = Reader(pool)
     found: list[Any] = list(await reader.gpus())
     for gpu in list(found):
-        async with aclosing(telemetry(reader, Asked(of_gpu(gpu.uuid)))) as pieces:
+        async with aclosing(telemetry(reader, TelemetryQuery(of_gpu(gpu.uuid)))) as pieces:
             async for records in pieces:
                 found += records
     return found

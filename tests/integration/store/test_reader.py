@@ -15,8 +15,8 @@ from gputel.errors import StoreUnavailable
 from gputel.store.pool import problem_of
 from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import Record, Records
-from gputel.store.read.selection import Kind, Matcher, Selection, matching, of_gpu
-from gputel.store.read.telemetry import RECORDS_PER_PIECE, Asked, telemetry
+from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching, of_gpu
+from gputel.store.read.telemetry import RECORDS_PER_PIECE, TelemetryQuery, telemetry
 from gputel.store.read.time_order import Order, Position
 from tests.telemetry_rows import Labels, add_block, add_many, add_series, every
 
@@ -34,7 +34,7 @@ def reader(pool: asyncpg.Pool) -> Reader:
 
 
 def of(reader: Reader, uuid: str = "GPU-a", metric: str = "", **wanted: Any) -> Pieces:
-    return telemetry(reader, Asked(of_gpu(uuid, [metric] if metric else []), **wanted))
+    return telemetry(reader, TelemetryQuery(of_gpu(uuid, [metric] if metric else []), **wanted))
 
 
 async def read(
@@ -257,9 +257,9 @@ async def test_series_of_many_gpus_are_selected_by_their_labels(
         for metric in ("TEMP", "POWER"):
             await add_block(pool, Labels(uuid, metric, hostname), [NOON], [1])
 
-    async def selected(*matchers: Matcher) -> set[tuple[str, str]]:
+    async def selected(*matchers: LabelCondition) -> set[tuple[str, str]]:
         found = set()
-        async for records in telemetry(reader, Asked(Selection(matchers))):
+        async for records in telemetry(reader, TelemetryQuery(Selection(matchers))):
             found |= {(record.uuid, record.metric_name) for record in records}
         return found
 
@@ -272,7 +272,7 @@ async def test_series_of_many_gpus_are_selected_by_their_labels(
     temperatures = matching("metric_name", ["TEMP"])
     on_two = matching("hostname", ["host-2", "host-9"])
     assert await selected(temperatures, on_two) == {("GPU-ab", "TEMP"), ("GPU_b", "TEMP")}
-    others = Matcher("metric_name", Kind.IS_NOT, ("TEMP",))
+    others = LabelCondition("metric_name", Comparison.IS_NOT, ("TEMP",))
     assert {metric for _, metric in await selected(others)} == {"POWER"}
     assert await selected(matching("uuid", ["%", "\x00", "G\\PU*"])) == set()
 
@@ -285,7 +285,7 @@ async def test_a_day_of_too_many_samples_to_hold_is_read_in_slices(
 
     async def everything(order: Order) -> list[Record]:
         found: list[Record] = []
-        async for records in telemetry(reader, Asked(order=order)):
+        async for records in telemetry(reader, TelemetryQuery(order=order)):
             found += records
         return found
 

@@ -21,10 +21,10 @@ from gputel.store.pool import close_pool, open_pool
 from gputel.store.read.reader import EARLIEST, LATEST, Reader
 from gputel.store.read.records import Record
 from gputel.store.read.selection import of_gpu
-from gputel.store.read.telemetry import Asked
+from gputel.store.read.telemetry import TelemetryQuery
 from gputel.store.rollup.buckets import Aggregate
 from gputel.store.rollup.build import roll_up
-from gputel.store.rollup.reader import Steps
+from gputel.store.rollup.reader import StepQuery
 from gputel.store.steps.steps import telemetry_by_step
 from gputel.store.upkeep.maintenance import Maintenance
 from gputel.store.upkeep.merge import FINAL, merge_day
@@ -55,10 +55,12 @@ def message(number: int, start: datetime = NOON, hours: float = 30, rows: int = 
     return Arrival(str(number), None, batch(found))
 
 
-async def ask(pool: asyncpg.Pool, steps: Steps, span: Range = ALL, limit: int = 0) -> list[Record]:
+async def ask(
+    pool: asyncpg.Pool, steps: StepQuery, span: Range = ALL, limit: int = 0
+) -> list[Record]:
     found = []
     start, end = span[0] or EARLIEST, span[1] or LATEST
-    asked = Asked(of_gpu("GPU-a"), start, end, limit=limit or None)
+    asked = TelemetryQuery(of_gpu("GPU-a"), start, end, limit=limit or None)
     pieces = telemetry_by_step(Reader(pool), asked, steps)
     async with aclosing(pieces):
         async for records in pieces:
@@ -76,11 +78,11 @@ async def assert_right(pool: asyncpg.Pool, *spans: Range) -> None:
     for place, (span, step_s, aggregate) in enumerate(product(spans or (ALL,), STEPS_S, Aggregate)):
         if place >= len(STEPS_S) * len(Aggregate) and aggregate is not Aggregate.AVG:
             continue  # of further ranges the one that needs two columns
-        found = await ask(pool, Steps(step_s * 1_000_000, aggregate), span)
-        raw = await ask(pool, Steps(step_s * 1_000_000, aggregate, use_rollups=False), span)
+        found = await ask(pool, StepQuery(step_s * 1_000_000, aggregate), span)
+        raw = await ask(pool, StepQuery(step_s * 1_000_000, aggregate, use_rollups=False), span)
         assert comparable(found) == comparable(raw), (span, step_s, aggregate)
     for span, step_s in product(spans or (ALL,), STEPS_S):
-        counts = await ask(pool, Steps(step_s * 1_000_000, Aggregate.COUNT), span)
+        counts = await ask(pool, StepQuery(step_s * 1_000_000, Aggregate.COUNT), span)
         assert {(r.metric_name, r.timestamp): r.value for r in counts} == (
             await counted(pool, step_s, span)
         )
@@ -129,10 +131,10 @@ async def hours_of(pool: asyncpg.Pool) -> list[datetime]:
 async def test_rollups_are_read_where_they_are_right(pool: asyncpg.Pool) -> None:
     await Writer(pool).land([message(1)])
     await make(pool)
-    before = await ask(pool, Steps(3_600_000_000, Aggregate.COUNT))
+    before = await ask(pool, StepQuery(3_600_000_000, Aggregate.COUNT))
     await pool.execute("DELETE FROM sample_block")
-    assert await ask(pool, Steps(3_600_000_000, Aggregate.COUNT)) == before
-    assert await ask(pool, Steps(7_000_000, Aggregate.COUNT)) == []
+    assert await ask(pool, StepQuery(3_600_000_000, Aggregate.COUNT)) == before
+    assert await ask(pool, StepQuery(7_000_000, Aggregate.COUNT)) == []
 
 
 async def test_late_data_and_copies_of_a_message_are_counted_once(pool: asyncpg.Pool) -> None:
@@ -166,7 +168,7 @@ async def test_rollups_stay_right_when_blocks_are_merged(pool: asyncpg.Pool) -> 
 
 async def test_limit_counts_buckets_newest_first(pool: asyncpg.Pool) -> None:
     await Writer(pool).land([message(1)])
-    steps = Steps(60_000_000, Aggregate.MAX)
+    steps = StepQuery(60_000_000, Aggregate.MAX)
     everything = await ask(pool, steps)
     assert everything == sorted(everything, key=lambda r: r.timestamp, reverse=True)
     assert comparable(await ask(pool, steps, limit=5)) == comparable(everything[:5])
@@ -254,7 +256,7 @@ async def test_collectors_readers_merges_and_rollups_at_once(pool: asyncpg.Pool)
             made += work is not None and work.rolled_up_hours > 0
 
     async def total(*, use_rollups: bool) -> float:
-        found = await ask(pool, Steps(3_600_000_000, Aggregate.COUNT, use_rollups=use_rollups))
+        found = await ask(pool, StepQuery(3_600_000_000, Aggregate.COUNT, use_rollups=use_rollups))
         return sum(record.value for record in found)
 
     async def keep_asking() -> None:
@@ -280,14 +282,14 @@ async def test_rollups_of_dropped_days_go_with_them_or_are_kept_longer(pool: asy
     writer = Writer(pool)
     for number, days_ago in enumerate((9, 5, 1)):
         await writer.land([message(number, noon - days_ago * DAY, hours=3)])
-    steps = Steps(3_600_000_000, Aggregate.COUNT)
+    steps = StepQuery(3_600_000_000, Aggregate.COUNT)
     before = await ask(pool, steps)
     work = await Maintenance(pool, 3 * DAY, 7 * DAY).run()
     assert len(work.dropped_days) == 2
     assert work.rolled_up_hours == 9
     kept = [record for record in before if record.timestamp > noon - 6 * DAY]
     assert await ask(pool, steps) == kept
-    assert await ask(pool, Steps(60_000_000, Aggregate.SUM)) != []
+    assert await ask(pool, StepQuery(60_000_000, Aggregate.SUM)) != []
     await Maintenance(pool, 3 * DAY).run()
     kept = [record for record in kept if record.timestamp > noon - 2 * DAY]
     assert await ask(pool, steps) == kept

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from gputel.store.read.records import SeriesLabels
-from gputel.store.read.selection import Kind, Matcher, Selection, matching, starting
+from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching, starting
 from tests.telemetry_rows import Labels, add_series
 
 NAMES = ["", "a", "A", "ab", "a\\b", "a%b", "a_b", "axb", "a.b", "é", "aéb", "a\nb", "\\", "%",
@@ -14,9 +14,9 @@ NAMES = ["", "a", "A", "ab", "a\\b", "a%b", "a_b", "axb", "a.b", "é", "aéb", "
 @pytest.mark.parametrize(
     "matcher",
     [
-        Matcher("hostname", Kind.IS, ("a", "é")),
-        Matcher("hostname", Kind.IS_NOT, ("a", "é")),
-        Matcher("hostname", Kind.IS, ()),
+        LabelCondition("hostname", Comparison.IS, ("a", "é")),
+        LabelCondition("hostname", Comparison.IS_NOT, ("a", "é")),
+        LabelCondition("hostname", Comparison.IS, ()),
         *(
             matching("hostname", [text])
             for text in ["a*", "*a", "a?b", "*", "?", "a\\*", "*\\", "a.?", "*|*", "[ab]*", "*\n*"]
@@ -27,7 +27,9 @@ NAMES = ["", "a", "A", "ab", "a\\b", "a%b", "a_b", "axb", "a.b", "é", "aéb", "
     ],
     ids=lambda matcher: f"{matcher.kind.name}-{matcher.values}",
 )
-async def test_python_and_postgres_select_the_same(pool: asyncpg.Pool, matcher: Matcher) -> None:
+async def test_python_and_postgres_select_the_same(
+    pool: asyncpg.Pool, matcher: LabelCondition
+) -> None:
     series = []
     for number, name in enumerate(NAMES):
         found = await add_series(pool, Labels(uuid=f"GPU-{number}", hostname=name))

@@ -11,7 +11,7 @@ from gputel.promql.evaluate import evaluate
 from gputel.promql.reach import reaches, resolved
 from gputel.promql.syntax.matching import matches
 from gputel.promql.syntax.parse import parse
-from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.bounds import EvaluationBounds
 from gputel.promql.values.labels import Labels, from_mapping
 from gputel.promql.values.samples import collect
 from gputel.promql.values.vector import Scalar, String, Vector
@@ -46,7 +46,7 @@ def ask(text: str, data: Mapping[str, Points], *seconds: float, check=lambda: No
     steps = np.array([round(second * SECOND) for second in seconds], np.int64)
     node = resolved(parse(text), int(steps[0]), int(steps[-1]))
     samples = {reach.selector: series(data, reach=reach) for reach in reaches(node, steps)}
-    value = evaluate(node, steps, samples, bounds or Bounds(check))
+    value = evaluate(node, steps, samples, bounds or EvaluationBounds(check))
     if isinstance(value, String):
         return value.value
     if isinstance(value, Scalar):
@@ -78,7 +78,7 @@ def evaluated(
                 bounds.append(len(points))
         ts, values = np.array([p[0] for p in points], np.int64), np.array([p[1] for p in points])
         samples[reach.selector] = collect(labels, np.array(bounds), ts, values.astype(float))
-    return evaluate(node, steps, samples, Bounds(lambda: None))
+    return evaluate(node, steps, samples, EvaluationBounds(lambda: None))
 
 
 def every(step: float, count: int, value=float) -> list[tuple[float, float]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gputel.errors import BadExpression, ExpressionFailed
-from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.bounds import EvaluationBounds
 from gputel.promql.values.samples import STALE_BITS
 from tests.unit.promql.series import ask, every
 
@@ -228,7 +228,7 @@ def test_a_subquery_has_steps_that_are_multiples_of_its_own():
 
 
 def test_windows_far_apart_do_not_fill_the_time_between_them_with_steps():
-    bounds = Bounds(lambda: None, max_points=1000)
+    bounds = EvaluationBounds(lambda: None, max_points=1000)
     data = {"g{}": every(10, 10)}
     steps = [n * 1_000_000_000 for n in range(5)]
     assert ask("sum_over_time(g[1m:10s])", data, *steps, bounds=bounds) == {"{}": {0: 0.0}}
@@ -285,7 +285,7 @@ def test_values_are_counted():
         "{v=1.5}": {0: 2.0}, "{v=1000000000000000000000}": {0: 1.0}, "{v=NaN}": {0: 1.0},
     }  # fmt: skip
     with pytest.raises(ExpressionFailed, match="series, over the limit"):
-        ask("count_values('v', g)", data, 0, bounds=Bounds(lambda: None, max_series=2))
+        ask("count_values('v', g)", data, 0, bounds=EvaluationBounds(lambda: None, max_series=2))
 
 
 def test_a_quantile_lies_in_its_bucket():

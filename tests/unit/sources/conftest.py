@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gputel.model.columns import CSV_NAMES
-from gputel.sources.dcgm.chunk import SourceChunk
+from gputel.sources.dcgm.chunk import CsvChunk
 from gputel.sources.dcgm.file import DcgmCsv
 
 ROOT = Path(__file__).parents[3]
@@ -60,16 +60,16 @@ class Bench:
         path.write_bytes(content)
         return path
 
-    def read(self, path: Path, **options: Any) -> SourceChunk:
+    def read(self, path: Path, **options: Any) -> CsvChunk:
         """All of a small file, in one chunk."""
         return DcgmCsv.open(path, "source", **options).read(0, 100_000)
 
-    def values(self, chunk: SourceChunk) -> list[float]:
+    def values(self, chunk: CsvChunk) -> list[float]:
         """The values that landed, in order."""
         values: list[float] = chunk.batch.column("value").to_pylist()
         return values
 
-    def reasons(self, chunk: SourceChunk) -> list[tuple[int, str | None, str]]:
+    def reasons(self, chunk: CsvChunk) -> list[tuple[int, str | None, str]]:
         """Line, column and reason of each reject."""
         return [(reject.line, reject.column, reject.reason) for reject in chunk.rejects]
 

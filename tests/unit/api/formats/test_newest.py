@@ -9,7 +9,7 @@ import pytest
 from gputel.api.formats.format import Format
 from gputel.api.formats.newest import encode_newest
 from gputel.api.telemetry.latest import LatestSchema
-from gputel.store.read.known_series import Ordered
+from gputel.store.read.known_series import OrderedSeries
 from gputel.store.read.latest import Newest
 from gputel.store.read.records import SeriesLabels
 
@@ -22,7 +22,10 @@ def newest(count: int) -> Newest:
     age_s = np.array([4.0, -0.001, 86400.123, 0.0, 1e9, 0.5, 7.25])[:count]
     us = np.array([0, 1, -1, 10**15, 1_753_000_000_250_000, 10**6, 999_999], np.int64)[:count]
     return Newest(
-        Ordered(series, np.arange(count), np.arange(count)), us, age_s, np.array(VALUES)[:count]
+        OrderedSeries(series, np.arange(count), np.arange(count)),
+        us,
+        age_s,
+        np.array(VALUES)[:count],
     )
 
 

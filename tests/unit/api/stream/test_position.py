@@ -4,15 +4,15 @@ import pytest
 
 from gputel.api.stream.position import StreamPosition
 from gputel.errors import BadRequest
-from gputel.store.write.landing import Position
+from gputel.store.write.landing import LandingPosition
 
 
 @pytest.mark.parametrize(
     "place",
     [
-        StreamPosition(Position(1, "10:10:")),
-        StreamPosition(Position(1790000000000, "10:20:11,12,19")),
-        StreamPosition(Position(1, "10:20:11"), "21:21:", 17),
+        StreamPosition(LandingPosition(1, "10:10:")),
+        StreamPosition(LandingPosition(1790000000000, "10:20:11,12,19")),
+        StreamPosition(LandingPosition(1, "10:20:11"), "21:21:", 17),
     ],
     ids=str,
 )

@@ -7,7 +7,7 @@ import pytest
 
 from gputel.errors import BadExpression
 from gputel.promql.syntax.nodes import (
-    Aggregate,
+    Aggregation,
     Binary,
     Call,
     Card,
@@ -116,7 +116,7 @@ def test_a_subquery_has_all_its_parts():
 
 
 def test_aggregations_calls_and_matching():
-    left = Aggregate("topk", Selector((NAMED,)), Number(3), without=True, labels=("x", "y"))
+    left = Aggregation("topk", Selector((NAMED,)), Number(3), without=True, labels=("x", "y"))
     right = Call("rate", (Selector((NAMED,), range_us=1_000_000),))
     matching = Matching(Card.MANY_TO_ONE, True, ("x",), ("z",))
     text = "topk without (x, y) (3, a) > bool on(x) group_left(z) rate(a[1s])"

@@ -12,7 +12,7 @@ from gputel.promql.syntax.matching import matches
 from gputel.promql.syntax.nodes import Matcher, MatchOp
 from gputel.promql.syntax.parse import MOST_DEPTH, MOST_OPERATORS, parse
 from gputel.promql.values import windows
-from gputel.promql.values.bounds import Bounds
+from gputel.promql.values.bounds import EvaluationBounds
 from tests.unit.promql.series import ask, every, same
 
 MATRICES = ("quantile_over_time(0.9,a[1d])", "stddev_over_time(a[1d])", "stdvar_over_time(a[1d])")
@@ -100,11 +100,11 @@ def test_a_window_that_is_the_same_at_every_step_is_read_once(monkeypatch):
 def test_vectors_that_wait_for_others_count_against_the_limit():
     data = {"a": every(1, 100)}
     nested = "a + (" * 9 + "a" + ")" * 9
-    bounds = Bounds(lambda: None, max_points=500)
+    bounds = EvaluationBounds(lambda: None, max_points=500)
     with pytest.raises(ExpressionFailed, match="--query-max-samples"):
         ask(nested, data, *range(100), bounds=bounds)
     flat = "+".join("a" * 10)
-    assert ask(flat, data, *range(100), bounds=Bounds(lambda: None, max_points=500))
+    assert ask(flat, data, *range(100), bounds=EvaluationBounds(lambda: None, max_points=500))
 
 
 def test_series_that_take_turns_on_one_side_are_counted_before_they_are_paired():
@@ -114,7 +114,7 @@ def test_series_that_take_turns_on_one_side_are_counted_before_they_are_paired()
     steps = range(0, 8000, 400)
     assert len(ask(query, data, *steps)) == 400
     with pytest.raises(ExpressionFailed, match="makes 400 series"):
-        ask(query, data, *steps, bounds=Bounds(lambda: None, max_series=399))
+        ask(query, data, *steps, bounds=EvaluationBounds(lambda: None, max_series=399))
 
 
 def test_the_deepest_expression_that_is_taken_is_evaluated():
@@ -167,10 +167,13 @@ def test_a_search_that_is_not_wanted_any_more_ends_between_two_texts():
 
 def test_what_a_subquery_computes_counts_against_the_limit():
     data = {f"a{{host={n}}}": every(1, 100) for n in range(5)}
-    bounds = Bounds(lambda: None, max_points=499)
+    bounds = EvaluationBounds(lambda: None, max_points=499)
     with pytest.raises(ExpressionFailed, match="--query-max-samples"):
         ask("sum_over_time(a[100s:1s])", data, 99, bounds=bounds)
-    assert len(ask("sum_over_time(a[99s:1s])", data, 99, bounds=Bounds(lambda: None, 500))) == 5
+    assert (
+        len(ask("sum_over_time(a[99s:1s])", data, 99, bounds=EvaluationBounds(lambda: None, 500)))
+        == 5
+    )
     with pytest.raises(ExpressionFailed, match="a subquery has 501 steps"):
         ask("sum_over_time(no[500s:1s])", data, 499, bounds=bounds)
 

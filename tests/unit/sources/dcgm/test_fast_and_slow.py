@@ -16,7 +16,7 @@ from gputel.sources.dcgm.flaws import find_flaws
 from gputel.sources.dcgm.header import parse_header
 from gputel.sources.dcgm.lines import Piece
 from gputel.sources.dcgm.parse import ColumnParser
-from gputel.sources.dcgm.piece import Parsed, PieceParser
+from gputel.sources.dcgm.piece import ParsedPiece, PieceParser
 
 SHORT = parse_header(b"timestamp,metric_name,uuid,value,pod,extra", Path("x"))
 KNOWN = parse_header(b"pod,timestamp,metric_name,uuid,value", Path("x"))
@@ -30,7 +30,7 @@ def piece_of(content: bytes) -> Piece:
     return Piece(0, bytearray(content), 0, np.array(ends, np.int64))
 
 
-def result(*parts: Parsed) -> tuple[list[dict], list[tuple]]:
+def result(*parts: ParsedPiece) -> tuple[list[dict], list[tuple]]:
     """The rows that land, and line, reason and column of each problem."""
     rows = [row for part in parts for row in part.batch.to_pylist()]
     problems = [

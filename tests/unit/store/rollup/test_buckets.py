@@ -19,7 +19,7 @@ from gputel.store.rollup.buckets import (
     join,
     units,
 )
-from gputel.store.rollup.plan import Source, Span, plan
+from gputel.store.rollup.plan import Span, SpanSource, plan
 
 VALUES = [0.0, -0.0, 1.5, -3.0, 1e300, 0.1, math.nan, math.inf, -math.inf]
 
@@ -103,7 +103,7 @@ def test_a_plan_covers_the_range_once_and_no_stale_hour_by_rollups(seed: int) ->
     assert spans[0].start_us == start_us
     for span in spans:
         assert span.start_us < span.end_us
-        if span.source is Source.SAMPLES:
+        if span.source is SpanSource.SAMPLES:
             assert span.start_us // (24 * HOUR_US) == (span.end_us - 1) // (24 * HOUR_US)
             continue
         assert step_us % span.source.value == 0
@@ -114,10 +114,10 @@ def test_a_plan_covers_the_range_once_and_no_stale_hour_by_rollups(seed: int) ->
 def test_the_ends_of_a_range_are_taken_from_finer_sources() -> None:
     minute, hour = MINUTE_US, HOUR_US
     assert plan(hour - 90_000_000, 5 * hour + 1, hour, [3 * hour]) == [
-        Span(Source.SAMPLES, hour - 90_000_000, hour - minute),
-        Span(Source.MINUTES, hour - minute, hour),
-        Span(Source.HOURS, hour, 3 * hour),
-        Span(Source.SAMPLES, 3 * hour, 4 * hour),
-        Span(Source.HOURS, 4 * hour, 5 * hour),
-        Span(Source.SAMPLES, 5 * hour, 5 * hour + 1),
+        Span(SpanSource.SAMPLES, hour - 90_000_000, hour - minute),
+        Span(SpanSource.MINUTES, hour - minute, hour),
+        Span(SpanSource.HOURS, hour, 3 * hour),
+        Span(SpanSource.SAMPLES, 3 * hour, 4 * hour),
+        Span(SpanSource.HOURS, 4 * hour, 5 * hour),
+        Span(SpanSource.SAMPLES, 5 * hour, 5 * hour + 1),
     ]
