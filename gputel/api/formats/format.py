@@ -31,7 +31,7 @@ class Encoder(Protocol):
 
 
 class Registration(NamedTuple):
-    """All that is to be said of a format.
+    """The properties of a format.
 
     The two encoders are named as ``module:name`` and imported when they are first used: the CLI
     reads this table, and must not wait for pyarrow.
