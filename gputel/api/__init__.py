@@ -1,1 +1,1 @@
-"""The api role: questions about GPUs come in over HTTP, JSON goes out."""
+"""The api role: serves telemetry over HTTP."""

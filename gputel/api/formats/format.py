@@ -31,7 +31,7 @@ class Encoder(Protocol):
 
 
 class Registration(NamedTuple):
-    """All that is to be said of a format.
+    """The properties of a format.
 
     The two encoders are named as ``module:name`` and imported when they are first used: the CLI
     reads this table, and must not wait for pyarrow.
@@ -54,6 +54,12 @@ class Format(StrEnum):
 
     The value is the name in ``format=``, in the CLI's ``--format``, and the file extension.
     """
+
+    media_type: str
+    is_text: bool
+    is_compressed: bool
+    _records: str
+    _rows: str
 
     JSON = (
         "json",
@@ -89,30 +95,14 @@ class Format(StrEnum):
         ),
     )
 
-    _registration: Registration
-
     def __new__(cls, name: str, registration: Registration | None = None) -> Format:
-        """A member of the table; the registration may be left out only to look a member up."""
+        """A member of the table. Only a lookup by name leaves the registration out."""
         assert registration is not None
         member = str.__new__(cls, name)
         member._value_ = name
-        member._registration = registration
+        member.media_type, member._records, member._rows = registration[:3]
+        member.is_text, member.is_compressed = registration[3:]
         return member
-
-    @property
-    def media_type(self) -> str:
-        """The name in the headers Content-Type and Accept."""
-        return self._registration.media_type
-
-    @property
-    def is_text(self) -> bool:
-        """Whether it is text in UTF-8, and not binary."""
-        return self._registration.is_text
-
-    @property
-    def is_compressed(self) -> bool:
-        """Whether a second compression would gain nothing."""
-        return self._registration.is_compressed
 
     @property
     def content_type(self) -> str:
@@ -121,12 +111,12 @@ class Format(StrEnum):
 
     def new_encoder(self, shape: Shape) -> Encoder:
         """What encodes the records of one answer, piece by piece."""
-        make: Callable[[Shape], Encoder] = _named(self._registration.records)
+        make: Callable[[Shape], Encoder] = _named(self._records)
         return make(shape)
 
     def encode_rows(self, rows: Sequence[Any], schema: type[Schema]) -> bytes:
         """Encode a small list of dicts or structs with the fields of ``schema``. Blocks."""
-        encode: Callable[[Sequence[Any], type[Schema]], bytes] = _named(self._registration.rows)
+        encode: Callable[[Sequence[Any], type[Schema]], bytes] = _named(self._rows)
         return encode(rows, schema)
 
 

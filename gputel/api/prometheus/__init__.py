@@ -1,1 +1,1 @@
-"""The part of Prometheus' HTTP API that Grafana asks for."""
+"""The part of Prometheus' HTTP API that Grafana uses."""

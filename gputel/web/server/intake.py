@@ -112,7 +112,7 @@ class BodyIntake:
         self.leave(request.pop(_ROOM, 0))
 
     def take(self, size: int) -> bool:
-        """Take room for so many bytes if there is enough. Give it back with ``leave``."""
+        """Take room for so many bytes, until ``leave``. Returns False if there is not enough."""
         if self._line or not self._fits(size):
             return False
         self.taken_bytes += size
