@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -76,8 +76,9 @@ class Gputel:
 class Processes:
     """Starts processes with an environment of their own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, program: Sequence[str | Path]) -> None:
         self.directory = directory
+        self.program = program
         self.started: list[Gputel] = []
         self._numbers = itertools.count(1)
 
@@ -88,7 +89,7 @@ class Processes:
         out, err = stem.with_suffix(".out"), stem.with_suffix(".err")
         with out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "gputel", *map(str, arguments)],
+                [*map(str, self.program), *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -118,9 +119,11 @@ class Processes:
 
 
 @asynccontextmanager
-async def processes_in(directory: Path) -> AsyncIterator[Processes]:
+async def processes_in(
+    directory: Path, program: Sequence[str | Path] = (sys.executable, "-m", "gputel")
+) -> AsyncIterator[Processes]:
     """Processes that last no longer than the context; none may have printed a traceback."""
-    processes = Processes(directory)
+    processes = Processes(directory, program)
     try:
         yield processes
         printed = processes.tracebacks()
