@@ -11,7 +11,7 @@ import pytest
 
 from gputel.errors import Forbidden, Unauthorized
 from gputel.mq.client import QueueClient
-from tests.processes import Gputel, Processes, free_port
+from tests.helpers.processes import Gputel, Processes, free_port
 
 READ, WRITE, PIPELINE, ADMIN = (letter * 32 for letter in "rwpa")
 TOKENS = f"""# who may what

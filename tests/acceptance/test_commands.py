@@ -9,8 +9,8 @@ import pytest
 from gputel import __version__
 from gputel.config.resolve import specs
 from gputel.version import full_version
-from tests.captures import write_numbered
-from tests.processes import Processes, free_port
+from tests.helpers.captures import write_numbered
+from tests.helpers.processes import Processes, free_port
 
 NOBODY = "postgresql://nobody:geheim@127.0.0.1:1/none"
 

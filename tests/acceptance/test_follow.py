@@ -10,9 +10,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.captures import numbers, write_numbered
-from tests.postgres_processes import eventually
-from tests.processes import Gputel, Processes
+from tests.helpers.captures import numbers, write_numbered
+from tests.helpers.postgres_processes import eventually
+from tests.helpers.processes import Gputel, Processes
 
 SHORT_LEASE = ("--chunk-lease-s", "1", "--visibility-timeout-s", "1")
 

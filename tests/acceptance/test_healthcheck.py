@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.processes import Processes, free_port
+from tests.helpers.processes import Processes, free_port
 
 
 async def test_it_is_well_while_gputel_runs_and_not_after(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.processes import Processes, free_port
+from tests.helpers.processes import Processes, free_port
 
 
 class Authority:

@@ -15,7 +15,7 @@ import pytest
 
 from gputel.web import static_files
 from gputel.web.assets import VENDOR
-from tests.processes import Processes, free_port, processes_in, until
+from tests.helpers.processes import Processes, free_port, processes_in, until
 
 ROOT = Path(__file__).parents[2]
 BUILD = "from setuptools import build_meta; build_meta.build_{}('{}')"

@@ -15,9 +15,9 @@ import pytest
 
 from gputel.errors import StoreError
 from gputel.store.postgres.shared import running_dsn
-from tests.captures import numbers, write_numbered
-from tests.postgres_processes import eventually, fetchval, lives, postmaster
-from tests.processes import Gputel, Processes, free_port
+from tests.helpers.captures import numbers, write_numbered
+from tests.helpers.postgres_processes import eventually, fetchval, lives, postmaster
+from tests.helpers.processes import Gputel, Processes, free_port
 
 ROWS = 20_000
 KILLS = ("server", "backend", "gputel", "backend", "server", "backend", "gputel", "server")

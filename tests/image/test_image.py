@@ -12,9 +12,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.helpers.processes import free_port
+from tests.helpers.wire import PostgresWire, wire_to
 from tests.image.podman import REVISION, Container, Podman
-from tests.processes import free_port
-from tests.wire import PostgresWire, wire_to
 
 pytestmark = pytest.mark.timeout(900)  # the first one builds the image
 DRAIN_S = 120  # far more than the default deadline: the machine may have much else to do

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.captures import ROOT
+from tests.helpers.captures import ROOT
 
 SUITE = """
 from pathlib import Path

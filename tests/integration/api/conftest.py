@@ -18,7 +18,7 @@ from gputel.store.read.reader import Reader
 from gputel.store.write.writer import Arrival, Writer
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener
-from tests.wire import Wire, wire_to
+from tests.helpers.wire import Wire, wire_to
 
 Start = Callable[..., AbstractAsyncContextManager[aiohttp.ClientSession]]
 Land = Callable[[pa.RecordBatch], Any]

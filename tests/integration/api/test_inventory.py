@@ -10,8 +10,8 @@ import pytest
 from yarl import URL
 
 from gputel.store.upkeep.maintenance import Maintenance
+from tests.helpers.telemetry_rows import Labels, add_block, every
 from tests.integration.api.test_gpus import get
-from tests.telemetry_rows import Labels, add_block, every
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -15,8 +15,8 @@ from gputel.store.write.writer import Arrival, Writer
 from gputel.version import full_version
 from gputel.web.access.access import Access
 from gputel.web.health import Health
-from tests.batches import NOON, batch, labels
-from tests.telemetry_rows import Labels, add_block, add_many, every
+from tests.helpers.batches import NOON, batch, labels
+from tests.helpers.telemetry_rows import Labels, add_block, add_many, every
 
 AT = str(NOON.timestamp() + 60)
 API = "/prometheus/api/v1"

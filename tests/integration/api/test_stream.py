@@ -21,10 +21,10 @@ from gputel.store.upkeep.maintenance import Maintenance
 from gputel.store.write.writer import Arrival, Writer
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener
-from tests.batches import NOON, batch, labels, steady
-from tests.event_stream import EventStream, event_stream
+from tests.helpers.batches import NOON, batch, labels, steady
+from tests.helpers.event_stream import EventStream, event_stream
+from tests.helpers.wire import Wire
 from tests.integration.api.conftest import Land, Start
-from tests.wire import Wire
 
 
 async def values(stream: EventStream, count: int) -> list[float]:

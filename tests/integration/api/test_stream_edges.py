@@ -24,11 +24,11 @@ from gputel.store.read.selection import Bools, Selection
 from gputel.store.upkeep.maintenance import Maintenance
 from gputel.web.access.access import Access
 from gputel.web.health import Health
-from tests.batches import NOON, batch, labels, steady
-from tests.event_stream import EventStream, event_stream
+from tests.helpers.batches import NOON, batch, labels, steady
+from tests.helpers.event_stream import EventStream, event_stream
+from tests.helpers.raw_http import raw_to, request
+from tests.helpers.wire import Wire
 from tests.integration.api.conftest import Land, Start
-from tests.raw_http import raw_to, request
-from tests.wire import Wire
 
 TOKEN = "reader-0123456789abcdef"
 

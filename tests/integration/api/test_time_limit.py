@@ -13,10 +13,10 @@ from gputel.config.settings import ApiSettings, PostgresSettings
 from gputel.store.pool import close_pool, open_pool
 from gputel.store.read.reader import Reader
 from gputel.web.health import Health
+from tests.helpers.telemetry_rows import Labels, add_block, add_many
+from tests.helpers.wire import Wire
 from tests.integration.api.conftest import Start
 from tests.integration.api.test_streaming import until_busy_sessions_are
-from tests.telemetry_rows import Labels, add_block, add_many
-from tests.wire import Wire
 
 MORNING = datetime(2025, 7, 18, 1, tzinfo=UTC)
 QUERIES = [

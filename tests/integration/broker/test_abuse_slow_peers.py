@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gputel.mq.client import OutgoingMessage
-from tests.raw_http import Raw, message, raw_to, request
+from tests.helpers.raw_http import Raw, message, raw_to, request
 
 LONG = b'{"id":"long","payload":"' + b"x" * 200_000 + b'"}'
 SOCKETS = Path("/proc/net/tcp")

@@ -13,9 +13,9 @@ import pytest
 from gputel.errors import BadRequest
 from gputel.mq.client import OutgoingMessage
 from gputel.mq.wire import metadata
+from tests.helpers.raw_http import RawReply, raw_to, request
 from tests.integration.broker.conftest import Broker, Start, until
 from tests.integration.broker.test_queue_command import gputel_queue
-from tests.raw_http import RawReply, raw_to, request
 
 MSGPACK = {"Content-Type": "application/msgpack"}
 DEEP = 988  # levels that a thread could decode, and a task of the event loop could not

@@ -7,8 +7,8 @@ import pytest
 
 from gputel.errors import Busy, PayloadTooLarge, QueueFull
 from gputel.mq.client import OutgoingMessage
+from tests.helpers.raw_http import Raw, raw_to, request
 from tests.integration.broker.conftest import Start, until
-from tests.raw_http import Raw, raw_to, request
 
 MIB = 1024 * 1024
 

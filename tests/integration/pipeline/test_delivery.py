@@ -16,8 +16,8 @@ from gputel.mq.client import OutgoingMessage
 from gputel.outage import Outage
 from gputel.store.pool import close_pool, open_pool
 from gputel.streamer.publisher import message_id
-from tests.batches import NOON, batch, labels, steady
-from tests.wire import wire_to
+from tests.helpers.batches import NOON, batch, labels, steady
+from tests.helpers.wire import wire_to
 
 
 async def values(pipeline):

@@ -21,9 +21,9 @@ from gputel.store import clock, sessions
 from gputel.store.pool import close_pool, open_pool
 from gputel.store.write.admission import Admission
 from gputel.store.write.writer import Arrival, Writer
-from tests.batches import NOON, batch, labels, steady
+from tests.helpers.batches import NOON, batch, labels, steady
+from tests.helpers.wire import wire_to, wire_to_port
 from tests.integration.pipeline.conftest import Pipeline
-from tests.wire import wire_to, wire_to_port
 
 GOOD = 5
 

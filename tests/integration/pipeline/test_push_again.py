@@ -7,9 +7,9 @@ import json
 
 from gputel.config.settings import PostgresSettings
 from gputel.store.pool import close_pool, open_pool
+from tests.helpers.wire import wire_to
 from tests.integration.pipeline.conftest import Pipeline
 from tests.integration.pipeline.pushing import CSV, NDJSON, api_of, record
-from tests.wire import wire_to
 
 BODY = json.dumps([record(1), record(2), record("x")])
 

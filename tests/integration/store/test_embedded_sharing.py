@@ -18,7 +18,7 @@ from gputel.store.postgres.account import server_account
 from gputel.store.postgres.binaries import find_binaries, runnable
 from gputel.store.postgres.process import spawn
 from gputel.store.postgres.shared import embedded_postgres, running_dsn
-from tests.postgres_processes import Holder, eventually, fetchval, lives, postmaster
+from tests.helpers.postgres_processes import Holder, eventually, fetchval, lives, postmaster
 
 STARTED = "SELECT pg_postmaster_start_time()"
 

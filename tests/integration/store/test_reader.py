@@ -17,7 +17,7 @@ from gputel.store.read.records import Record, Records
 from gputel.store.read.selection import Kind, Matcher, Selection, matching, of_gpu
 from gputel.store.read.telemetry import RECORDS_PER_PIECE, Asked, telemetry
 from gputel.store.read.time_order import Order, Position
-from tests.telemetry_rows import Labels, add_block, add_many, add_series, every
+from tests.helpers.telemetry_rows import Labels, add_block, add_many, add_series, every
 
 Pieces = AsyncGenerator[Records, None]
 

@@ -29,8 +29,8 @@ from gputel.store.steps.steps import telemetry_by_step
 from gputel.store.upkeep.maintenance import Maintenance
 from gputel.store.upkeep.merge import FINAL, merge_day
 from gputel.store.write.writer import Arrival, Writer
-from tests.batches import NOON, batch, labels
-from tests.postgres_processes import eventually
+from tests.helpers.batches import NOON, batch, labels
+from tests.helpers.postgres_processes import eventually
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 STEPS_S = (7, 60, 3600, 7200)

@@ -12,7 +12,7 @@ from gputel.store import queries
 from gputel.store.write import series_index
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
-from tests.batches import NOON, batch, labels, steady
+from tests.helpers.batches import NOON, batch, labels, steady
 
 DAY = timedelta(days=1)
 

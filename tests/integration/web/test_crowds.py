@@ -23,7 +23,7 @@ from gputel.web.health import Health, add_health_routes
 from gputel.web.server.listener import Listener, Patience, listen
 from gputel.web.server.open_connections import OpenConnections
 from gputel.web.server.tls import Certificate
-from tests.raw_http import Raw, RawReply, raw_to, request
+from tests.helpers.raw_http import Raw, RawReply, raw_to, request
 
 HEALTH = request("/healthz", method="GET")
 

@@ -11,8 +11,8 @@ from gputel.config.settings import CommonSettings, Settings
 from gputel.roles.process import Process
 from gputel.roles.registry import ROLES
 from gputel.version import commit
-from tests.processes import free_port
-from tests.raw_http import Raw, raw_to, request
+from tests.helpers.processes import free_port
+from tests.helpers.raw_http import Raw, raw_to, request
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from gputel.errors import DecodeError
 from gputel.model.columns import LABELS, SCHEMA, TIMESTAMP_TYPE
 from gputel.model.record_batch import PayloadLimits, decode, encode
 from gputel.model.unpacked import unpacked_bound
-from tests.batches import NOON, batch, labels, steady
+from tests.helpers.batches import NOON, batch, labels, steady
 
 LIMIT = 1024 * 1024
 V4, V5 = pa.ipc.MetadataVersion.V4, pa.ipc.MetadataVersion.V5

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 
 from gputel.web.errors import error_middleware
 from gputel.web.server.intake import Intake, Told
-from tests.raw_http import Raw, request
+from tests.helpers.raw_http import Raw, request
 
 KIB = 1024
 BODY = 1024 * KIB
