@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from tests.helpers.captures import numbers, write_numbered
-from tests.helpers.postgres_processes import eventually
 from tests.helpers.processes import Gputel, Processes
+from tests.helpers.waiting import eventually
 
 SHORT_LEASE = ("--chunk-lease-s", "1", "--visibility-timeout-s", "1")
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.acceptance.conftest import Ingest
 from tests.helpers.captures import numbers, write_numbered
-from tests.helpers.postgres_processes import eventually
 from tests.helpers.processes import Gputel, Processes
+from tests.helpers.waiting import eventually
 
 ROWS = 20_000
 SLOWLY = ("--rate", "4000", "--chunk-rows", "100")

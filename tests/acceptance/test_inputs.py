@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from tests.acceptance.conftest import Ingest
 from tests.helpers.captures import numbers, write_numbered
-from tests.helpers.postgres_processes import eventually
 from tests.helpers.processes import Processes
+from tests.helpers.waiting import eventually
 
 
 def parts(directory: Path, rows: int) -> Path:

@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from tests.helpers.captures import write_numbered
-from tests.helpers.postgres_processes import eventually, fetchval, lives, postmaster
-from tests.helpers.processes import Gputel, Processes, free_port, until
+from tests.helpers.postgres_processes import fetchval, lives, postmaster
+from tests.helpers.processes import Gputel, Processes, free_port
+from tests.helpers.waiting import eventually, until
 
 STOPS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 DRAIN_S = 120  # far more than the default deadline: the machine may have much else to do

@@ -15,7 +15,8 @@ import pytest
 
 from gputel.web import static_files
 from gputel.web.assets import VENDOR
-from tests.helpers.processes import Processes, free_port, processes_in, until
+from tests.helpers.processes import Processes, free_port, processes_in
+from tests.helpers.waiting import until
 
 ROOT = Path(__file__).parents[2]
 BUILD = "from setuptools import build_meta; build_meta.build_{}('{}')"

@@ -13,8 +13,8 @@ from gputel.model.columns import CSV_NAMES, LABELS
 from gputel.sources.simulated.simulator import simulate
 from tests.chaos.fleet import Fleet
 from tests.helpers.captures import REAL, numbers, write_numbered
-from tests.helpers.postgres_processes import eventually
 from tests.helpers.processes import Processes
+from tests.helpers.waiting import eventually
 
 ROWS = 100_000
 SETTLE_S = 180

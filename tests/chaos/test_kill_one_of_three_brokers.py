@@ -13,8 +13,8 @@ import pytest
 
 from gputel.mq.client import QueueClient
 from tests.helpers.captures import numbers, write_numbered
-from tests.helpers.postgres_processes import eventually
 from tests.helpers.processes import Gputel, Processes, free_port
+from tests.helpers.waiting import eventually
 
 ROWS = 20_000
 CHUNK_ROWS = 50

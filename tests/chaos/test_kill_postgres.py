@@ -16,8 +16,9 @@ import pytest
 from gputel.errors import StoreError
 from gputel.store.postgres.shared import running_dsn
 from tests.helpers.captures import numbers, write_numbered
-from tests.helpers.postgres_processes import eventually, fetchval, lives, postmaster
+from tests.helpers.postgres_processes import fetchval, lives, postmaster
 from tests.helpers.processes import Gputel, Processes, free_port
+from tests.helpers.waiting import eventually
 
 ROWS = 20_000
 KILLS = ("server", "backend", "gputel", "backend", "server", "backend", "gputel", "server")

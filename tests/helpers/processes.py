@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import random
@@ -10,12 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-_POLL_S = 0.05
+from tests.helpers.waiting import until
+
 _BELOW_EPHEMERAL = range(15_000, 30_000)
 _WORKERS = 32  # of pytest-xdist; more of them share ports, which makes a clash possible
 _chance = random.SystemRandom()  # two runs with one seed, side by side, take other ports
@@ -130,14 +129,6 @@ async def processes_in(
         assert not printed, "\n\n".join(printed)
     finally:
         processes.end()
-
-
-async def until(check: Callable[[], bool], wait_s: float, what: str) -> None:
-    """Wait until ``check()`` is true."""
-    deadline = time.monotonic() + wait_s
-    while not check():
-        assert time.monotonic() < deadline, f"waited {wait_s:g} s for {what}"
-        await asyncio.sleep(_POLL_S)
 
 
 def free_port() -> int:

@@ -7,19 +7,11 @@ import pytest
 
 from gputel.mq.client import OutgoingMessage
 from tests.helpers.raw_http import Raw, message, raw_to, request
+from tests.integration.broker.conftest import until
 
 LONG = b'{"id":"long","payload":"' + b"x" * 200_000 + b'"}'
 SOCKETS = Path("/proc/net/tcp")
 CHUNKED = "Transfer-Encoding: chunked"
-
-
-async def until(broker, **expected: int) -> None:
-    """Wait until the broker's statistics show these values."""
-    while True:
-        stats = await broker.client.stats()
-        if all(stats[name] == value for name, value in expected.items()):
-            return
-        await asyncio.sleep(0.01)
 
 
 async def drip(raw: Raw, data: bytes) -> None:

@@ -10,8 +10,8 @@ from gputel.collector.upkeep import maintain
 from gputel.config.settings import CollectorSettings
 from gputel.store.upkeep.maintenance import Maintenance
 from tests.helpers.batches import NOON
-from tests.helpers.postgres_processes import eventually
 from tests.helpers.telemetry_rows import Labels, add_block, every
+from tests.helpers.waiting import eventually
 
 LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 BLOCKS = "SELECT count(*) FROM sample_block"

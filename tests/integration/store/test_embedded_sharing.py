@@ -18,7 +18,8 @@ from gputel.store.postgres.account import server_account
 from gputel.store.postgres.binaries import find_binaries, runnable
 from gputel.store.postgres.process import spawn
 from gputel.store.postgres.shared import embedded_postgres, running_dsn
-from tests.helpers.postgres_processes import Holder, eventually, fetchval, lives, postmaster
+from tests.helpers.postgres_processes import Holder, fetchval, lives, postmaster
+from tests.helpers.waiting import eventually
 
 STARTED = "SELECT pg_postmaster_start_time()"
 

@@ -22,8 +22,8 @@ from gputel.store.read.telemetry import Asked, telemetry
 from gputel.store.upkeep.merge import FINAL, GROWING, Merged, Tier, merge_day
 from gputel.store.write.writer import Arrival, Writer
 from tests.helpers.batches import NOON, batch, labels
-from tests.helpers.postgres_processes import eventually
 from tests.helpers.telemetry_rows import Labels, add_block, every
+from tests.helpers.waiting import eventually
 
 DAY = date(2026, 3, 1)
 FLAT = "SELECT timestamp, uuid, metric_name, value FROM telemetry ORDER BY 1, 2, 3, 4"

@@ -30,7 +30,7 @@ from gputel.store.upkeep.maintenance import Maintenance
 from gputel.store.upkeep.merge import FINAL, merge_day
 from gputel.store.write.writer import Arrival, Writer
 from tests.helpers.batches import NOON, batch, labels
-from tests.helpers.postgres_processes import eventually
+from tests.helpers.waiting import eventually
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 STEPS_S = (7, 60, 3600, 7200)

@@ -6,12 +6,7 @@ import pytest
 
 from gputel.broker.queues.waiting import WaitingQueue
 from gputel.errors import QueueClosed
-from gputel.mq.core.message import Message
-from gputel.mq.core.queue import MessageQueue, QueueLimits
-
-
-def message(id_: str) -> Message:
-    return Message(id_, "", b"x", b"\x80")
+from tests.helpers.queues import message, queue_of
 
 
 async def turn() -> None:
@@ -19,7 +14,7 @@ async def turn() -> None:
 
 
 def waiting_queue(**limits: float) -> WaitingQueue:
-    return WaitingQueue(MessageQueue(QueueLimits(**limits)))  # type: ignore[arg-type]
+    return WaitingQueue(queue_of(**limits))
 
 
 async def test_consumer_cancelled_after_it_was_served_gives_the_message_back() -> None:
