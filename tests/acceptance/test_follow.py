@@ -53,7 +53,7 @@ def log(tmp_path: Path) -> Log:
 @pytest.fixture
 def follow(processes: Processes, dsn: str, log: Log):
     def start(*arguments: str) -> Gputel:
-        command = ("ingest", "--follow", log.path, *SHORT_LEASE, *arguments)
+        command: tuple[str | Path, ...] = ("ingest", "--follow", log.path, *SHORT_LEASE, *arguments)
         return processes.start(*command, GPUTEL_POSTGRES_DSN=dsn)
 
     return start

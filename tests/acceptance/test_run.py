@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import asyncpg
@@ -30,7 +31,7 @@ class Whole:
         every = ("run", "--role", "all", *ports, *arguments)
         self.process: Gputel = processes.start(*every, **environment)
 
-    async def get(self, path: str) -> object:
+    async def get(self, path: str) -> Any:
         async with aiohttp.request("GET", f"http://127.0.0.1:{self.api}{path}") as response:
             assert response.status == 200, await response.text()
             return await response.json()

@@ -8,6 +8,7 @@ import random
 import signal
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import psutil
@@ -89,7 +90,7 @@ def kill_postgres(data_dir: Path, chance: random.Random | None) -> None:
     os.kill(chance.choice(sessions) if chance else server.pid, signal.SIGKILL)
 
 
-async def ask(data_dir: Path, statement: str) -> object:
+async def ask(data_dir: Path, statement: str) -> Any:
     """The answer; None while the server is away."""
     try:
         return await fetchval(running_dsn(data_dir), statement)

@@ -37,7 +37,7 @@ class Release:
     def environment(self, component: str) -> dict[str, str]:
         """The variables of a component's container, with the Secrets' texts in them."""
         places = self._places(component)
-        found = {}
+        found: dict[str, str] = {}
         for name, value in self.render.env(component).items():
             if name == "GPUTEL_INSECURE" and not TOKENS:
                 continue

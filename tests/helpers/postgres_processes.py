@@ -77,7 +77,7 @@ def lives(pid: int) -> bool:
     return state != "Z"
 
 
-async def fetchval(dsn: str, statement: str) -> object:
+async def fetchval(dsn: str, statement: str) -> Any:
     connection = await asyncpg.connect(dsn)
     try:
         return await connection.fetchval(statement)

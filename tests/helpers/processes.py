@@ -52,7 +52,7 @@ class Gputel:
 
     async def ended(self, wait_s: float = 120) -> int:
         """Its exit code, once it has ended by itself."""
-        await until(lambda: not self.running, wait_s, f"{self.process.args} to end\n{self.err}")
+        await until(lambda: not self.running, wait_s, f"{self.process.args!r} to end\n{self.err}")
         return self.process.returncode
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, wait_s: float = 120) -> int:
@@ -81,7 +81,9 @@ class Processes:
         self.started: list[Gputel] = []
         self._numbers = itertools.count(1)
 
-    def start(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> Gputel:
+    def start(
+        self, *arguments: str | Path, cwd: str | Path | None = None, **environment: str
+    ) -> Gputel:
         """Start ``gputel ARGUMENTS``; it sees no GPUTEL_ variables but those given."""
         clean = {name: text for name, text in os.environ.items() if not name.startswith("GPUTEL_")}
         stem = self.directory / f"process-{next(self._numbers)}"
@@ -99,7 +101,7 @@ class Processes:
         return self.started[-1]
 
     async def run(
-        self, *arguments: str | Path, cwd: Path | None = None, **environment: str
+        self, *arguments: str | Path, cwd: str | Path | None = None, **environment: str
     ) -> Gputel:
         """Start it and wait for its end."""
         process = self.start(*arguments, cwd=cwd, **environment)

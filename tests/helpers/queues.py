@@ -8,7 +8,7 @@ from gputel.mq.core.message import Message
 from gputel.mq.core.queue import MessageQueue, QueueLimits
 
 
-def message(id_: str, payload: bytes = b"p", key: str = "key", **more: float) -> Message:
+def message(id_: str, payload: bytes = b"p", key: str = "key", **more: Any) -> Message:
     """A message; ``more`` may be its delay and its time to live."""
     return Message(id_, key, payload, b"\x80", **more)
 

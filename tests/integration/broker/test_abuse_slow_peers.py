@@ -96,7 +96,7 @@ async def test_reply_that_nobody_takes_is_cut_off_and_its_message_comes_again(st
     async with start(receive_timeout_s=2) as broker:
         await broker.client.publish([OutgoingMessage(id="whole", payload=b"x" * 30_000_000)])
         async with raw_to(broker.port) as raw:
-            raw.writer.transport.pause_reading()
+            raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
             await raw.send(request("/consume"))
             await until(broker, in_flight=1)
             await until(broker, in_flight=0, ready=1)

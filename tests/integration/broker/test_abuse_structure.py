@@ -82,7 +82,7 @@ async def test_millions_of_empty_lists_are_refused(broker, coding) -> None:
     for body, kind in ((packed + b"\x90" * count, "msgpack"), (text, "json")):
         fields = [f"Content-Type: application/{kind}"]
         fields += [f"Content-Encoding: {coding}"] if coding != "identity" else []
-        reply = await answered(broker, "/publish", pack(body), *fields)
+        reply = await answered(broker, "/publish", pack(body), *fields)  # type: ignore[operator]
         assert (reply.status, reply.body["code"]) == (400, "bad_request")
         assert "65536 bytes" in reply.body["message"]
 

@@ -246,9 +246,9 @@ async def test_fault_while_a_reply_is_written_ends_the_connection_and_loses_no_m
         pytest.skip("the replies of aiohttp are its own")
     raw.writer.write(consume())
     await until(broker, waiting_consumers=1)
-    whole = fast_path.whole_reply
+    whole = fast_path.whole_reply  # type: ignore[attr-defined]
 
-    def fails(given: Answer) -> bytes:
+    def fails(given: Answer) -> list[bytes]:
         if given.status == 200:
             raise ValueError("a fault")
         return whole(given)

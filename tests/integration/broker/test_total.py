@@ -146,7 +146,7 @@ async def readers(broker, path: str, count: int) -> list[Raw]:
     raws = [await Raw.to(broker.port) for _ in range(count)]
     method = "POST" if path.startswith("/consume") else "GET"
     for raw in raws:
-        raw.writer.transport.pause_reading()
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await raw.send(request(path, b"", method=method))
     return raws
 

@@ -160,10 +160,15 @@ async def test_start_that_is_cancelled_leaves_no_process_and_nothing_half_made(
 
 async def test_server_without_an_owner_is_stopped_and_replaced(made_dir: Path) -> None:
     cluster = made_dir / "postgres"
-    flags = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={cluster}"]
+    flags: list[str | Path] = [
+        "-c",
+        "listen_addresses=",
+        "-c",
+        f"unix_socket_directories={cluster}",
+    ]
     account = server_account(made_dir, cluster)
     binaries = runnable(find_binaries(None, cluster), account, made_dir / "postgres-bin")
-    command = [binaries.bin_dir / "postgres", "-D", cluster]
+    command: list[str | Path] = [binaries.bin_dir / "postgres", "-D", cluster]
     orphan = spawn([*command, *flags], account, subprocess.DEVNULL)
 
     async def ready() -> bool:

@@ -124,7 +124,7 @@ async def test_both_ends_of_the_range_are_included_to_the_microsecond(
     times = [NOON - MICROSECOND, NOON, NOON + MICROSECOND]
     await add_block(pool, TEMP, times, [1, 2, 3])
 
-    async def values(**wanted: datetime) -> list[float]:
+    async def values(**wanted: Any) -> list[float]:
         return [record.value for record in await read(reader, **wanted)]
 
     assert await values(start=NOON, end=NOON) == [2]

@@ -56,7 +56,7 @@ def message(number: int, start: datetime = NOON, hours: float = 30, rows: int = 
 
 
 async def ask(pool: asyncpg.Pool, steps: Steps, span: Range = ALL, limit: int = 0) -> list[Record]:
-    found = []
+    found: list[Record] = []
     start, end = span[0] or EARLIEST, span[1] or LATEST
     asked = Asked(of_gpu("GPU-a"), start, end, limit=limit or None)
     pieces = telemetry_by_step(Reader(pool), asked, steps)

@@ -259,7 +259,7 @@ async def test_a_client_that_never_takes_its_last_reply_is_gone_in_the_end(
     monkeypatch.setattr("gputel.web.server.open_connections._SWEEP_S", 0.2)
     patience = Patience(idle_s=0.3, reply_s=1.0)
     async with serving(patience=patience) as server, raw_to(server.port) as raw:
-        raw.writer.transport.pause_reading()
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(30):
             await raw.send(request("/metrics", method="GET") * 10)
             await asyncio.sleep(0.01)

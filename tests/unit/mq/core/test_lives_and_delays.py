@@ -1,5 +1,7 @@
 """Messages that are published for later, and messages that are published for a while."""
 
+from typing import Any
+
 import pytest
 
 from gputel.errors import QueueClosed, UnknownMessage
@@ -8,7 +10,7 @@ from gputel.mq.core.queue import MessageQueue
 from tests.helpers.queues import leased_ids, message, queue_of
 
 
-def publish(queue: MessageQueue, id_: str, now: float = 0.0, **more: float) -> None:
+def publish(queue: MessageQueue, id_: str, now: float = 0.0, **more: Any) -> None:
     assert queue.publish(message(id_, **more), now) is None
 
 

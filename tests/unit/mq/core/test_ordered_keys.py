@@ -1,10 +1,12 @@
 """Ordered keys: one of a key at a time, in the order of publishing."""
 
+from typing import Any
+
 from gputel.mq.core.queue import MessageQueue
 from tests.helpers.queues import leased_ids, message, queue_of
 
 
-def publish(queue: MessageQueue, *ids: str, **more: float) -> None:
+def publish(queue: MessageQueue, *ids: str, **more: Any) -> None:
     """Publish ids such as ``k1``: their first character is their key, ``_`` is none."""
     for id_ in ids:
         assert queue.publish(message(id_, key=id_[0].strip("_"), **more), 0.0) is None
@@ -90,6 +92,6 @@ def test_nothing_is_kept_of_a_key_whose_messages_are_gone() -> None:
         for id_ in ids:
             queue.ack(id_, None, 0.0)
     assert queue.counters.acked == 200
-    assert not queue._ready._up
-    assert not queue._ready._behind
+    assert not queue._ready._up  # type: ignore[attr-defined]
+    assert not queue._ready._behind  # type: ignore[attr-defined]
     assert queue.drained
