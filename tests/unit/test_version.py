@@ -40,7 +40,8 @@ def test_a_build_has_written_the_commit(package: Path, monkeypatch: pytest.Monke
 
 
 def test_a_clone_asks_git(package: Path) -> None:
-    assert version.commit_of(package) == make_clone(package.parent)[:7]
+    commit = make_clone(package.parent)
+    assert version.commit_of(package) == commit[:7]
 
 
 def test_a_repository_around_an_installed_package_is_not_asked(package: Path) -> None:
