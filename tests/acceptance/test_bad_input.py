@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from tests.acceptance.conftest import Ingest
-from tests.captures import ROOT, START, numbered_row, write_rows
-from tests.processes import Processes
+from tests.helpers.captures import ROOT, START, numbered_row, write_rows
+from tests.helpers.processes import Processes
 
 BAD = ROOT / "fixtures" / "bad"
 REFUSED = {

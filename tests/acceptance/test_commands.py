@@ -8,8 +8,9 @@ import pytest
 
 from gputel import __version__
 from gputel.config.resolve import specs
-from tests.captures import write_numbered
-from tests.processes import Processes, free_port
+from gputel.version import full_version
+from tests.helpers.captures import write_numbered
+from tests.helpers.processes import Processes, free_port
 
 NOBODY = "postgresql://nobody:geheim@127.0.0.1:1/none"
 
@@ -83,7 +84,9 @@ async def test_other_file_under_the_name_of_a_running_stream_ends_the_streamer(
 
 
 async def test_version_is_told(processes: Processes) -> None:
-    assert (await processes.run("--version")).out == f"gputel, version {__version__}\n"
+    told = (await processes.run("--version")).out
+    assert told == f"gputel, version {full_version()}\n"
+    assert told.startswith(f"gputel, version {__version__}")
 
 
 async def test_roles_are_told_with_the_order_of_their_start(processes: Processes) -> None:

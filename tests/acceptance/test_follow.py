@@ -10,9 +10,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.captures import numbers, write_numbered
-from tests.postgres_processes import eventually
-from tests.processes import Gputel, Processes
+from tests.helpers.captures import numbers, write_numbered
+from tests.helpers.processes import Gputel, Processes
+from tests.helpers.waiting import eventually
 
 SHORT_LEASE = ("--chunk-lease-s", "1", "--visibility-timeout-s", "1")
 
@@ -53,7 +53,7 @@ def log(tmp_path: Path) -> Log:
 @pytest.fixture
 def follow(processes: Processes, dsn: str, log: Log):
     def start(*arguments: str) -> Gputel:
-        command = ("ingest", "--follow", log.path, *SHORT_LEASE, *arguments)
+        command: tuple[str | Path, ...] = ("ingest", "--follow", log.path, *SHORT_LEASE, *arguments)
         return processes.start(*command, GPUTEL_POSTGRES_DSN=dsn)
 
     return start

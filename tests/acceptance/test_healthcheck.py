@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.processes import Processes, free_port
+from tests.helpers.processes import Processes, free_port
 
 
 async def test_it_is_well_while_gputel_runs_and_not_after(
@@ -28,8 +28,8 @@ async def test_a_process_that_cannot_do_its_work_lives_but_is_not_ready(
     processes: Processes, dsn: str
 ) -> None:
     health, nobody = str(free_port()), f"http://127.0.0.1:{free_port()}"
-    ports = ("--api-port", str(free_port()), "--broker-port", str(free_port()))
-    ports += ("--health-port", health)
+    ports = ("--api-port", str(free_port()), "--broker-port", str(free_port()),
+             "--health-port", health)  # fmt: skip
     command = ("run", "--role", "collector", "--broker-url", nobody, "--health-port", health)
     await processes.start(*command, GPUTEL_POSTGRES_DSN=dsn).says("health listens")
     assert (await processes.run("healthcheck", *ports)).process.returncode == 0

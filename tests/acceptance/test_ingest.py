@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from tests.acceptance.conftest import Ingest
-from tests.captures import numbered_row, numbers, write_numbered, write_rows
-from tests.processes import Processes, free_port
+from tests.helpers.captures import numbered_row, numbers, write_numbered, write_rows
+from tests.helpers.processes import Processes, free_port
 
 GPU = "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
 

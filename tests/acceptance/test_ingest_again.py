@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 
 from tests.acceptance.conftest import Ingest
-from tests.captures import numbers, write_numbered
-from tests.postgres_processes import eventually
-from tests.processes import Gputel, Processes
+from tests.helpers.captures import numbers, write_numbered
+from tests.helpers.processes import Gputel, Processes
+from tests.helpers.waiting import eventually
 
 ROWS = 20_000
 SLOWLY = ("--rate", "4000", "--chunk-rows", "100")

@@ -15,9 +15,9 @@ import asyncpg
 import pyarrow as pa
 
 from tests.acceptance.conftest import Ingest
-from tests.captures import numbers, write_numbered
-from tests.postgres_processes import eventually
-from tests.processes import Processes
+from tests.helpers.captures import numbers, write_numbered
+from tests.helpers.processes import Processes
+from tests.helpers.waiting import eventually
 
 
 def parts(directory: Path, rows: int) -> Path:

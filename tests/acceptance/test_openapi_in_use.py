@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.captures import ROOT
-from tests.processes import Gputel, Processes, free_port
+from tests.helpers.captures import ROOT
+from tests.helpers.processes import Gputel, Processes, free_port
 
 Ingest = Callable[..., Coroutine[Any, Any, Gputel]]
 BIN = Path(sys.executable).parent

@@ -13,7 +13,7 @@ from gputel.broker.server import serve
 from gputel.config.settings import BrokerSettings
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener, listen
-from tests.browser import BROWSER, Page, open_page
+from tests.helpers.browser import BROWSER, Page, open_page
 
 REBOUND = "rebound.evil.example"  # a name of the attacker's, which points at this machine
 

@@ -6,15 +6,17 @@ import json
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import asyncpg
 import psutil
 import pytest
 
-from tests.captures import write_numbered
-from tests.postgres_processes import eventually, fetchval, lives, postmaster
-from tests.processes import Gputel, Processes, free_port, until
+from tests.helpers.captures import write_numbered
+from tests.helpers.postgres_processes import fetchval, lives, postmaster
+from tests.helpers.processes import Gputel, Processes, free_port
+from tests.helpers.waiting import eventually, until
 
 STOPS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 DRAIN_S = 120  # far more than the default deadline: the machine may have much else to do
@@ -29,7 +31,7 @@ class Whole:
         every = ("run", "--role", "all", *ports, *arguments)
         self.process: Gputel = processes.start(*every, **environment)
 
-    async def get(self, path: str) -> object:
+    async def get(self, path: str) -> Any:
         async with aiohttp.request("GET", f"http://127.0.0.1:{self.api}{path}") as response:
             assert response.status == 200, await response.text()
             return await response.json()

@@ -15,8 +15,8 @@ from gputel.store.read.reader import Reader
 from gputel.web import static_files
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener
-from tests.browser import BROWSER, Page, open_page
-from tests.telemetry_rows import Labels, add_block
+from tests.helpers.browser import BROWSER, Page, open_page
+from tests.helpers.telemetry_rows import Labels, add_block
 
 OPERATION = "#operations-telemetry-list_gpus"
 STATUS = ".live-responses-table tbody .response-col_status"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trustme
 
-from tests.processes import Processes, free_port
+from tests.helpers.processes import Processes, free_port
 
 
 class Authority:
@@ -131,7 +132,10 @@ async def test_a_renewed_certificate_is_shown_without_a_restart(
     ],
 )
 async def test_wrong_files_are_one_line(
-    processes: Processes, authority: Authority, change: object, words: list[str]
+    processes: Processes,
+    authority: Authority,
+    change: Callable[[Authority], object],
+    words: list[str],
 ) -> None:
     change(authority)
     tls = ("--tls-cert", authority.cert, "--tls-key", authority.key)

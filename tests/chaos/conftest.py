@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Processes, processes_in
+from tests.helpers.processes import Processes, processes_in
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from itertools import chain
 
 from gputel.roles.registry import parse_roles
-from tests.processes import Gputel, Processes, free_port, until
+from tests.helpers.processes import Gputel, Processes, free_port
+from tests.helpers.waiting import until
 
 MEMBERS = ("broker", *("streamer", "collector") * 3)
 PAUSE_S = (0.0, 0.5)  # between two kills

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.chaos.fleet import ROUNDS
-from tests.processes import Gputel, Processes, free_port
+from tests.helpers.processes import Gputel, Processes, free_port
 
 
 async def declare_and_delete(

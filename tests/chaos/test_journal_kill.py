@@ -14,7 +14,7 @@ from gputel.errors import GputelError
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.mq.journal.recovery import recover
 from tests.chaos.fleet import ROUNDS
-from tests.processes import Processes, free_port
+from tests.helpers.processes import Processes, free_port
 
 
 @dataclass

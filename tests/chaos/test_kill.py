@@ -11,10 +11,10 @@ import pytest
 
 from gputel.model.columns import CSV_NAMES, LABELS
 from gputel.sources.simulated.simulator import simulate
-from tests.captures import REAL, numbers, write_numbered
 from tests.chaos.fleet import Fleet
-from tests.postgres_processes import eventually
-from tests.processes import Processes
+from tests.helpers.captures import REAL, numbers, write_numbered
+from tests.helpers.processes import Processes
+from tests.helpers.waiting import eventually
 
 ROWS = 100_000
 SETTLE_S = 180

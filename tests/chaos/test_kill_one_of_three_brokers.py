@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 
 from gputel.mq.client import QueueClient
-from tests.captures import numbers, write_numbered
-from tests.postgres_processes import eventually
-from tests.processes import Gputel, Processes, free_port
+from tests.helpers.captures import numbers, write_numbered
+from tests.helpers.processes import Gputel, Processes, free_port
+from tests.helpers.waiting import eventually
 
 ROWS = 20_000
 CHUNK_ROWS = 50

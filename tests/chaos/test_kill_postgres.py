@@ -8,6 +8,7 @@ import random
 import signal
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import psutil
@@ -15,9 +16,10 @@ import pytest
 
 from gputel.errors import StoreError
 from gputel.store.postgres.shared import running_dsn
-from tests.captures import numbers, write_numbered
-from tests.postgres_processes import eventually, fetchval, lives, postmaster
-from tests.processes import Gputel, Processes, free_port
+from tests.helpers.captures import numbers, write_numbered
+from tests.helpers.postgres_processes import fetchval, lives, postmaster
+from tests.helpers.processes import Gputel, Processes, free_port
+from tests.helpers.waiting import eventually
 
 ROWS = 20_000
 KILLS = ("server", "backend", "gputel", "backend", "server", "backend", "gputel", "server")
@@ -88,7 +90,7 @@ def kill_postgres(data_dir: Path, chance: random.Random | None) -> None:
     os.kill(chance.choice(sessions) if chance else server.pid, signal.SIGKILL)
 
 
-async def ask(data_dir: Path, statement: str) -> object:
+async def ask(data_dir: Path, statement: str) -> Any:
     """The answer; None while the server is away."""
     try:
         return await fetchval(running_dsn(data_dir), statement)

@@ -8,7 +8,7 @@ from pathlib import Path
 from gputel.config.resolve import specs
 from tests.chart.renders import Render
 from tests.chart.tools import ROOT
-from tests.processes import Gputel, Processes, free_port
+from tests.helpers.processes import Gputel, Processes, free_port
 
 ROLES = ("broker", "collector", "streamer", "api")
 TOKENS = "GPUTEL_TOKEN_FILE" in {spec.env for spec in specs()}
@@ -37,7 +37,7 @@ class Release:
     def environment(self, component: str) -> dict[str, str]:
         """The variables of a component's container, with the Secrets' texts in them."""
         places = self._places(component)
-        found = {}
+        found: dict[str, str] = {}
         for name, value in self.render.env(component).items():
             if name == "GPUTEL_INSECURE" and not TOKENS:
                 continue

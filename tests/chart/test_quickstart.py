@@ -6,6 +6,7 @@ too, and then the real one renders what it would have installed.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def test_quickstart_makes_a_cluster_builds_loads_installs_and_says_where_it_is(
     assert done.returncode == 0, done.stderr
     cluster, build, load, inspect, install = laptop.calls
     assert cluster == "kind create cluster --name gpu --wait 120s"
-    assert build == f"docker build -t {IMAGE} ."
+    assert re.fullmatch(rf"docker build --build-arg REVISION=[0-9a-f]* -t {IMAGE} \.", build)
     assert load == f"kind load docker-image {IMAGE} --name gpu"
     assert inspect.endswith(IMAGE)
     assert install.startswith("helm --kube-context kind-gpu --namespace gputel upgrade --install")

@@ -18,8 +18,8 @@ from tests.chart.conftest import RenderOf
 from tests.chart.release import ROLES, TOKENS, Release
 from tests.chart.renders import CHART
 from tests.chart.tools import ROOT
-from tests.postgres_processes import eventually
-from tests.processes import Gputel, Processes, processes_in
+from tests.helpers.processes import Gputel, Processes, processes_in
+from tests.helpers.waiting import eventually
 
 PATHS = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"]
 PUSH = "post" in PATHS.get("/api/v1/telemetry", {})

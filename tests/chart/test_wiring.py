@@ -260,7 +260,7 @@ def test_a_value_that_would_become_other_yaml_is_refused(
 
 
 def test_without_tokens_roles_answer_to_their_services_and_the_ingress(render_of: RenderOf) -> None:
-    ingress = {"enabled": True, "hosts": ["gpus.example", "*.corp.example"]}
+    ingress: dict[str, Any] = {"enabled": True, "hosts": ["gpus.example", "*.corp.example"]}
     render = render_of(auth={"enabled": False}, ingress=ingress)
     for component in ROLES:
         names = render.env(component)["GPUTEL_ALLOWED_HOSTS"].split(",")

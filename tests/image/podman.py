@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 TOOLS = ("buildah", "podman", "runc", "mmdebstrap")
 IMAGE, BASE = "localhost/gputel:test", "localhost/gputel-base"
+REVISION = "0e01f97c0ffee"  # whatever it is: it is shown, never looked up
 _PACKAGES = "python3,python3-venv,ca-certificates"
 
 
@@ -71,6 +72,7 @@ class Podman:
         tar.unlink()
         self.call("buildah", "build", "--isolation", "chroot", "--pull-never", "--format", "docker",
                   "-t", IMAGE, "--build-arg", f"BASE_IMAGE={BASE}",
+                  "--build-arg", f"REVISION={REVISION}",
                   *self._certificates(), ROOT, wait_s=900)  # fmt: skip
 
     def _certificates(self) -> Iterator[str]:

@@ -26,7 +26,7 @@ async def test_delays_double_up_to_the_longest_and_start_over(monkeypatch):
         return False
 
     monkeypatch.setattr(backoff, "pause", note)
-    monkeypatch.setattr(backoff.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(backoff.random, "uniform", lambda low, high: high)  # type: ignore[attr-defined]
     waiting = Backoff(0.1, 0.5)
     for _ in range(5):
         await waiting.wait(asyncio.Event())

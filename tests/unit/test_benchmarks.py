@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.captures import ROOT
+from tests.helpers.captures import ROOT
 
 
 def test_no_benchmark_hides_a_module_of_the_standard_library() -> None:

@@ -70,7 +70,7 @@ def test_a_process_without_memory_tells_of_that_and_not_of_the_payload() -> None
         from gputel.failures import is_short
         from gputel.errors import DecodeError
         from gputel.model.record_batch import decode, encode
-        from tests.batches import steady
+        from tests.helpers.batches import steady
         payload = encode(steady(300_000))
         decode(payload)
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.captures import ROOT
+from tests.helpers.captures import ROOT
 
 SUITE = """
 from pathlib import Path
@@ -25,7 +25,13 @@ def test_never_fails():
 
 def flaky(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     plugin = ("-p", "random_order.plugin")  # and no other: they take long to load
-    command = [sys.executable, ROOT / "tests" / "flaky.py", *arguments, *plugin, directory]
+    command: list[str | Path] = [
+        sys.executable,
+        ROOT / "tests" / "flaky.py",
+        *arguments,
+        *plugin,
+        directory,
+    ]
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(
         command, cwd=directory, capture_output=True, text=True, env=environment, check=False

@@ -22,11 +22,12 @@ COMMON = {
     "log_limits": "masking printable",
     "masking": "",
     "memory": "",
-    "metrics": "",
+    "metrics": "version",
     "outage": "errors",
     "owned_files": "",
     "printable": "",
     "threads": "",
+    "version": "",
     "config": "errors masking",
 }
 """Modules and folders that every room may import, and what each of them may."""

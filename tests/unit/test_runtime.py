@@ -149,7 +149,7 @@ async def test_role_that_fails_to_start_stops_those_started_before(events, monke
     @asynccontextmanager
     async def context(process, services):
         raise SourceError("no such file")
-        yield services
+        yield services  # type: ignore[unreachable]
 
     monkeypatch.setitem(ROLES, "bad", Role("bad", "", context, frozenset({"second"})))
     with pytest.raises(SourceError):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
 
-from gputel import __version__
 from gputel.api.prometheus import json as answers
 from gputel.api.prometheus.engine import Engine
 from gputel.api.prometheus.params import EVER_US, Parameters, now_us, steps
@@ -21,6 +21,7 @@ from gputel.promql.values.labels import NAME, Labels
 from gputel.store.limits import limits_of
 from gputel.store.read.reader import Reader
 from gputel.threads import READING
+from gputel.version import full_version
 
 _SPEAKS = "2.42.0"
 """The release of Prometheus whose answers these are."""
@@ -138,11 +139,12 @@ async def metadata(prometheus: Prometheus, parameters: Parameters, _request: web
 async def buildinfo(
     _prometheus: Prometheus, _parameters: Parameters, _request: web.Request
 ) -> bytes:
-    """The release of Prometheus whose answers these are."""
+    """The release of Prometheus whose answers these are, and that of gputel."""
+    version = await asyncio.to_thread(full_version)
     return answers.success(
         {
             "version": _SPEAKS,
-            "revision": f"gputel-{__version__}",
+            "revision": f"gputel-{version}",
             "branch": "",
             "buildUser": "",
             "buildDate": "",

@@ -19,7 +19,7 @@ from gputel.store.read.reader import Reader
 from gputel.store.write.writer import Arrival, Writer
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener
-from tests.wire import Wire, wire_to
+from tests.helpers.wire import PostgresWire, wire_to
 
 Start = Callable[..., AbstractAsyncContextManager[aiohttp.ClientSession]]
 Land = Callable[[pa.RecordBatch], Any]
@@ -38,13 +38,13 @@ async def client(api: Listener) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def wire(dsn: str) -> AsyncIterator[Wire]:
+async def wire(dsn: str) -> AsyncIterator[PostgresWire]:
     async with wire_to(dsn) as wire:
         yield wire
 
 
 @pytest.fixture
-async def wired_api(wire: Wire) -> AsyncIterator[Listener]:
+async def wired_api(wire: PostgresWire) -> AsyncIterator[Listener]:
     """An API whose way to Postgres can be cut."""
     pool = await open_pool(wire.dsn, PostgresSettings())
     health = Health()

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
-from tests.batches import NOON, labels
-from tests.prometheus_server import Row
+from tests.helpers.batches import NOON, labels
+from tests.helpers.prometheus_server import Row
 
 UTIL, TEMP = "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_TEMP"
 ENERGY, POWER = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "DCGM_FI_DEV_POWER_USAGE"

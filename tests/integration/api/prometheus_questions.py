@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.batches import NOON
+from tests.helpers.batches import NOON
 
 START = NOON.timestamp()
 

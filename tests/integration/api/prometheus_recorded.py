@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.helpers.prometheus_server import get, prometheus
 from tests.integration.api import prometheus_data
 from tests.integration.api.prometheus_questions import QUESTIONS, REQUESTS, START
-from tests.prometheus_server import get, prometheus
 
 FILE = Path(__file__).with_suffix(".json")
 Parameters = list[tuple[str, str]]

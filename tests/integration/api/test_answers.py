@@ -11,7 +11,7 @@ import pytest
 from yarl import URL
 
 from gputel.web.server.listener import Listener
-from tests.telemetry_rows import Labels, add_block, add_many, every
+from tests.helpers.telemetry_rows import Labels, add_block, add_many, every
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
 PATH = "/api/v1/gpus/GPU-a/telemetry"

@@ -18,8 +18,8 @@ from gputel.api.server import serve
 from gputel.config.settings import ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.web.health import Health
+from tests.helpers.telemetry_rows import Labels, add_block, add_many, every
 from tests.integration.api.test_paging import get
-from tests.telemetry_rows import Labels, add_block, add_many, every
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
 PATH = "/api/v1/telemetry"

@@ -23,7 +23,7 @@ from pyarrow import ipc, parquet
 
 from gputel.api.formats.format import Format
 from gputel.web.server.listener import Listener
-from tests.telemetry_rows import Labels, add_block, add_many, every
+from tests.helpers.telemetry_rows import Labels, add_block, add_many, every
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
 GPUS = "/api/v1/gpus"

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from yarl import URL
 
-from tests.telemetry_rows import Labels, add_block
+from tests.helpers.telemetry_rows import Labels, add_block
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
 PATH = "/api/v1/gpus"

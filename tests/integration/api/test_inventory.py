@@ -10,14 +10,14 @@ import pytest
 from yarl import URL
 
 from gputel.store.upkeep.maintenance import Maintenance
+from tests.helpers.telemetry_rows import Labels, add_block, every
 from tests.integration.api.test_gpus import get
-from tests.telemetry_rows import Labels, add_block, every
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 TEMP = "DCGM_FI_DEV_GPU_TEMP"
 ENERGY = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
-BLOCKS = [
+BLOCKS: list[tuple[Labels, list[datetime], list[float]]] = [
     (Labels("GPU-a1", TEMP, "node-a"), every(NOON, 1, 3), [40, 41.5, 42]),
     (Labels("GPU-a1", TEMP, "node-a", "old"), every(NOON - timedelta(hours=3), 1, 2), [99, 12]),
     (Labels("GPU-a1", ENERGY, "node-a"), every(NOON - timedelta(hours=2), 1, 2), [7, 8]),

@@ -14,8 +14,8 @@ from gputel.errors import QueryTooLarge
 from gputel.store.limits import Limits
 from gputel.store.read.latest import latest
 from gputel.store.read.reader import Reader
+from tests.helpers.telemetry_rows import Labels, add_block, add_series, every
 from tests.integration.api.test_gpus import get
-from tests.telemetry_rows import Labels, add_block, add_series, every
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
 PATH = "/api/v1/telemetry/latest"

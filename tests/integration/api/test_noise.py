@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from gputel.web.server.listener import Listener
-from tests.raw_http import raw_to, request
+from tests.helpers.raw_http import raw_to, request
 
 NAMES = ["a" * 5000, "a" * 300, "%00", "a%00b", "%FF%FE", "%ED%A0%80", "%", "%2e%2e/%2e%2e/x", "/"]
 NAMES += ["..%2f..%2f..%2fetc/passwd", "a/" * 2000, "%F0%9F%98%80" * 100, "vendor", "."]

@@ -18,7 +18,7 @@ from yarl import URL
 
 from gputel.api.telemetry.paging import encode_cursor
 from gputel.store.read.time_order import Position
-from tests.telemetry_rows import Labels, add_block, add_many, every
+from tests.helpers.telemetry_rows import Labels, add_block, add_many, every
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
 PATH = "/api/v1/gpus/GPU-a/telemetry"

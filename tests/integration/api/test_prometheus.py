@@ -12,10 +12,11 @@ from gputel.api.server import serve
 from gputel.config.settings import AccessSettings, ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.store.write.writer import Arrival, Writer
+from gputel.version import full_version
 from gputel.web.access.access import Access
 from gputel.web.health import Health
-from tests.batches import NOON, batch, labels
-from tests.telemetry_rows import Labels, add_block, add_many, every
+from tests.helpers.batches import NOON, batch, labels
+from tests.helpers.telemetry_rows import Labels, add_block, add_many, every
 
 AT = str(NOON.timestamp() + 60)
 API = "/prometheus/api/v1"
@@ -104,6 +105,7 @@ async def test_metadata_and_buildinfo(client, landed):
     assert (await ask(client, "metadata", metric="OTHER"))[1]["data"] == {}
     _, answer = await ask(client, "status/buildinfo")
     assert answer["data"]["version"].count(".") == 2
+    assert answer["data"]["revision"] == f"gputel-{full_version()}"
 
 
 async def test_a_function_that_there_is_not_is_refused_by_name(client):

@@ -14,11 +14,11 @@ import pytest
 
 from gputel.store.write.writer import Arrival, Writer
 from gputel.web.server.listener import Listener
-from tests.batches import NOON, batch
+from tests.helpers.batches import NOON, batch
+from tests.helpers.prometheus_server import get, missing, prometheus
 from tests.integration.api import prometheus_data
 from tests.integration.api.prometheus_questions import QUESTIONS
 from tests.integration.api.prometheus_recorded import answers_of, recorded
-from tests.prometheus_server import get, missing, prometheus
 
 START = NOON.timestamp()
 RANGE = [("start", str(START - 120)), ("end", str(START + 4200)), ("step", "47")]

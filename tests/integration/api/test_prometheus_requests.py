@@ -5,8 +5,8 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from tests.batches import NOON
-from tests.telemetry_rows import Labels, add_block
+from tests.helpers.batches import NOON
+from tests.helpers.telemetry_rows import Labels, add_block
 
 AT = str(NOON.timestamp() + 60)
 API = "/prometheus/api/v1"

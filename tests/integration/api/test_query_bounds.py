@@ -18,8 +18,8 @@ from gputel.store.pool import problem_of
 from gputel.store.read.reader import Reader
 from gputel.threads import EVALUATION, PUSHES, READING, Threads
 from gputel.web.health import Health
-from tests.batches import NOON
-from tests.telemetry_rows import Labels, add_many
+from tests.helpers.batches import NOON
+from tests.helpers.telemetry_rows import Labels, add_many
 
 API = "/prometheus/api/v1"
 AT = str(NOON.timestamp())

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from gputel.web.server.listener import Listener
-from tests.query_command import gputel, on_a_terminal
-from tests.telemetry_rows import Labels, add_block, add_many, every
-from tests.wire import Wire
+from tests.helpers.query_command import gputel, on_a_terminal
+from tests.helpers.telemetry_rows import Labels, add_block, add_many, every
+from tests.helpers.wire import Wire
 
 NOON = datetime(2025, 7, 18, 12, tzinfo=UTC)
 

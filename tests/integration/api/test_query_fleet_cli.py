@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from gputel.web.server.listener import Listener
-from tests.query_command import gputel, on_a_terminal
-from tests.telemetry_rows import Labels, add_block, every
+from tests.helpers.query_command import gputel, on_a_terminal
+from tests.helpers.telemetry_rows import Labels, add_block, every
 
 UUIDS = [f"GPU-5fd4f087-86f3-7a43-b711-4771313afc5{place}" for place in range(3)]
 

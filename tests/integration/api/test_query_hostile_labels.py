@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 
 from gputel.web.server.listener import Listener
-from tests.query_command import gputel, on_a_terminal
-from tests.telemetry_rows import Labels, add_block
+from tests.helpers.query_command import gputel, on_a_terminal
+from tests.helpers.telemetry_rows import Labels, add_block
 
 NOW = datetime.now(UTC)
 HOSTILE = "\x1b]52;c;eA==\x07\x9b2J\u202e\u200b\u2028[bold][link=x]:smile:\r\n\x7f"

@@ -22,10 +22,10 @@ from gputel.store.read.reader import Reader
 from gputel.store.write.writer import Arrival, Writer
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener
-from tests.batches import NOON, batch, labels, steady
-from tests.processes import free_port
-from tests.query_command import gputel, on_a_terminal
-from tests.wire import wire_to_port
+from tests.helpers.batches import NOON, batch, labels, steady
+from tests.helpers.processes import free_port
+from tests.helpers.query_command import gputel, on_a_terminal
+from tests.helpers.wire import wire_to_port
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from gputel.web.access.access import Access
 from gputel.web.access.tokens import parse
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener
-from tests.raw_http import raw_to, request
+from tests.helpers.raw_http import raw_to, request
 
 DATA = ["/api/v1/gpus", "/api/v1/telemetry", "/api/v1/stream", "/healthz", "/readyz", "/metrics"]
 DATA += ["/openapi.json", "/prometheus/api/v1/labels", "/nothing", "/api/v1/gpus?limit=x"]

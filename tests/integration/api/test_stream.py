@@ -21,10 +21,10 @@ from gputel.store.write.writer import Arrival, Writer
 from gputel.times import Duration
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener
-from tests.batches import NOON, batch, labels, steady
-from tests.event_stream import EventStream, event_stream
+from tests.helpers.batches import NOON, batch, labels, steady
+from tests.helpers.event_stream import EventStream, event_stream
+from tests.helpers.wire import Wire
 from tests.integration.api.conftest import Land, Start
-from tests.wire import Wire
 
 
 async def values(stream: EventStream, count: int) -> list[float]:
@@ -183,13 +183,13 @@ async def test_a_slow_client_is_told_how_much_it_lost_and_goes_on(start: Start, 
         slow.setblocking(False)
         reader, writer = await asyncio.open_connection(sock=slow, limit=2**20)
         assert b": the stream is alive" in await reader.readuntil(b"alive\n\n")
-        reader._transport.pause_reading()
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
         for number in range(commits):
             await land(steady(rows, f"GPU-{number}"))
         async with event_stream(client) as stream:  # the tail has looked once more
             await land(steady(1, "GPU-last"))
             await stream.some(1)
-        reader._transport.resume_reading()
+        reader._transport.resume_reading()  # type: ignore[attr-defined]
         lost = came = 0
         while True:
             line = await reader.readline()

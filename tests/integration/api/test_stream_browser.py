@@ -11,10 +11,10 @@ from gputel.api.server import serve
 from gputel.config.settings import ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.web.health import Health
-from tests.batches import steady
-from tests.browser import BROWSER, open_page
+from tests.helpers.batches import steady
+from tests.helpers.browser import BROWSER, open_page
+from tests.helpers.processes import free_port
 from tests.integration.api.conftest import Land
-from tests.processes import free_port
 
 FOLLOW = """
 window.seen = [];

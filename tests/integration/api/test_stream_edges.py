@@ -24,11 +24,11 @@ from gputel.store.read.selection import Bools, Selection
 from gputel.store.upkeep.maintenance import Maintenance
 from gputel.web.access.access import Access
 from gputel.web.health import Health
-from tests.batches import NOON, batch, labels, steady
-from tests.event_stream import EventStream, event_stream
+from tests.helpers.batches import NOON, batch, labels, steady
+from tests.helpers.event_stream import EventStream, event_stream
+from tests.helpers.raw_http import raw_to, request
+from tests.helpers.wire import PostgresWire
 from tests.integration.api.conftest import Land, Start
-from tests.raw_http import raw_to, request
-from tests.wire import Wire
 
 TOKEN = "reader-0123456789abcdef"
 
@@ -253,7 +253,7 @@ async def test_a_stream_that_has_not_begun_when_the_server_stops_ends(
 
 
 async def test_a_server_stops_where_postgres_does_not_even_confirm_the_end_of_a_query(
-    wire: Wire,
+    wire: PostgresWire,
 ) -> None:
     pool = await open_pool(wire.dsn, PostgresSettings())
     serving = serve(ApiSettings(api_port=0), "127.0.0.1", Reader(pool), Health())

@@ -16,8 +16,8 @@ from gputel.config.settings import ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener
-from tests.telemetry_rows import Labels, add_block, add_many
-from tests.wire import Wire
+from tests.helpers.telemetry_rows import Labels, add_block, add_many
+from tests.helpers.wire import Wire
 
 MORNING = datetime(2025, 7, 18, 1, tzinfo=UTC)
 PATH = "/api/v1/gpus/GPU-a/telemetry"

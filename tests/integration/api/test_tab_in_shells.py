@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from gputel.web.server.listener import Listener
-from tests.shell_sessions import SHELLS, ShellSession
-from tests.telemetry_rows import Labels, add_block
+from tests.helpers.shell_sessions import SHELLS, ShellSession
+from tests.helpers.telemetry_rows import Labels, add_block
 
 NOW = datetime.now(UTC)
 _RESTS = (

@@ -13,10 +13,10 @@ from gputel.config.settings import ApiSettings, PostgresSettings
 from gputel.store.pool import close_pool, open_pool
 from gputel.store.read.reader import Reader
 from gputel.web.health import Health
+from tests.helpers.telemetry_rows import Labels, add_block, add_many
+from tests.helpers.wire import PostgresWire
 from tests.integration.api.conftest import Start
 from tests.integration.api.test_streaming import until_busy_sessions_are
-from tests.telemetry_rows import Labels, add_block, add_many
-from tests.wire import Wire
 
 MORNING = datetime(2025, 7, 18, 1, tzinfo=UTC)
 QUERIES = [
@@ -56,7 +56,7 @@ async def hurried(pool: asyncpg.Pool) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def far(wire: Wire) -> AsyncIterator[aiohttp.ClientSession]:
+async def far(wire: PostgresWire) -> AsyncIterator[aiohttp.ClientSession]:
     """The same, of an API whose way to Postgres can be frozen."""
     pool = await open_pool(wire.dsn, PostgresSettings())
     settings = ApiSettings(api_port=0, query_timeout_s=0.3)
@@ -142,7 +142,7 @@ async def test_an_answer_that_has_begun_is_not_cut_off(pool: asyncpg.Pool, start
 
 @pytest.mark.parametrize("path", ["/api/v1/gpus", "/api/v1/telemetry", "/prometheus/api/v1/labels"])
 async def test_a_query_is_refused_in_time_where_postgres_does_not_even_confirm_its_end(
-    pool: asyncpg.Pool, wire: Wire, far: aiohttp.ClientSession, path: str
+    pool: asyncpg.Pool, wire: PostgresWire, far: aiohttp.ClientSession, path: str
 ) -> None:
     await add_block(pool, Labels(), [MORNING], [1])
     await until_answered(far, path)

@@ -10,9 +10,9 @@ import aiohttp
 import asyncpg
 import pytest
 
+from tests.helpers.telemetry_rows import Labels, add_block, every
 from tests.integration.api.test_fleet_telemetry import NOON, VALUES, Data, Sample, land
 from tests.integration.api.test_paging import get
-from tests.telemetry_rows import Labels, add_block, every
 
 PATH = "/api/v1/telemetry/top"
 ALL = {"metric": "TEMP", "start_time": "2025-07-18T00:00:00Z"}

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gputel.mq.client import OutgoingMessage
-from tests.raw_http import Raw, message, raw_to, request
+from tests.helpers.raw_http import Raw, message, raw_to, request
 
 MSGPACK = {"Content-Type": "application/msgpack"}
 

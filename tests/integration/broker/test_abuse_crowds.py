@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from gputel.mq.client import OutgoingMessage, QueueClient
-from tests.processes import Gputel, free_port, processes_in
-from tests.raw_http import request
+from tests.helpers.processes import Gputel, free_port, processes_in
+from tests.helpers.raw_http import request
 
 CROWD = 10_000
 KEPT_FREE = 500  # file descriptors for everything else

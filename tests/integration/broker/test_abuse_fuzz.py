@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.raw_http import raw_to, request
+from tests.helpers.raw_http import raw_to, request
 
 FUZZ = settings(
     max_examples=120,

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from tests.raw_http import message, raw_to, request
+from tests.helpers.raw_http import message, raw_to, request
 
 BODY = b'{"id":"smuggled","payload":""}'
 CHUNKED = b"1e\r\n" + BODY + b"\r\n0\r\n\r\n"

@@ -6,20 +6,12 @@ from pathlib import Path
 import pytest
 
 from gputel.mq.client import OutgoingMessage
-from tests.raw_http import Raw, message, raw_to, request
+from tests.helpers.raw_http import Raw, message, raw_to, request
+from tests.integration.broker.conftest import until
 
 LONG = b'{"id":"long","payload":"' + b"x" * 200_000 + b'"}'
 SOCKETS = Path("/proc/net/tcp")
 CHUNKED = "Transfer-Encoding: chunked"
-
-
-async def until(broker, **expected: int) -> None:
-    """Wait until the broker's statistics show these values."""
-    while True:
-        stats = await broker.client.stats()
-        if all(stats[name] == value for name, value in expected.items()):
-            return
-        await asyncio.sleep(0.01)
 
 
 async def drip(raw: Raw, data: bytes) -> None:
@@ -104,7 +96,7 @@ async def test_reply_that_nobody_takes_is_cut_off_and_its_message_comes_again(st
     async with start(receive_timeout_s=2) as broker:
         await broker.client.publish([OutgoingMessage(id="whole", payload=b"x" * 30_000_000)])
         async with raw_to(broker.port) as raw:
-            raw.writer.transport.pause_reading()
+            raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
             await raw.send(request("/consume"))
             await until(broker, in_flight=1)
             await until(broker, in_flight=0, ready=1)

@@ -13,9 +13,9 @@ import pytest
 from gputel.broker.requests import metadata
 from gputel.errors import BadRequest
 from gputel.mq.client import OutgoingMessage
+from tests.helpers.raw_http import RawReply, raw_to, request
 from tests.integration.broker.conftest import Broker, Start, until
 from tests.integration.broker.test_queue_command import gputel_queue
-from tests.raw_http import RawReply, raw_to, request
 
 MSGPACK = {"Content-Type": "application/msgpack"}
 DEEP = 988  # levels that a thread could decode, and a task of the event loop could not
@@ -82,7 +82,7 @@ async def test_millions_of_empty_lists_are_refused(broker, coding) -> None:
     for body, kind in ((packed + b"\x90" * count, "msgpack"), (text, "json")):
         fields = [f"Content-Type: application/{kind}"]
         fields += [f"Content-Encoding: {coding}"] if coding != "identity" else []
-        reply = await answered(broker, "/publish", pack(body), *fields)
+        reply = await answered(broker, "/publish", pack(body), *fields)  # type: ignore[operator]
         assert (reply.status, reply.body["code"]) == (400, "bad_request")
         assert "65536 bytes" in reply.body["message"]
 

@@ -8,8 +8,8 @@ import pytest
 
 from gputel.errors import BrokerUnavailable, QueueClosed
 from gputel.mq.client import QueueClient, acks
+from tests.helpers.wire import wire_to_port
 from tests.integration.broker.conftest import until
-from tests.wire import wire_to_port
 
 
 async def test_lease_lasts_while_a_handler_works(broker, clock, monkeypatch) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.raw_http import raw_to, request
+from tests.helpers.raw_http import raw_to, request
 
 MESSAGE = b'{"id":"a","payload":"x"}'
 ANY = {

@@ -6,7 +6,7 @@ from gputel.broker.server import serve
 from gputel.config.settings import BrokerSettings
 from gputel.web.access.access import Access
 from gputel.web.health import Health
-from tests.raw_http import raw_to, request
+from tests.helpers.raw_http import raw_to, request
 
 MESSAGE = b'{"id":"a","payload":"x"}'
 CHANGES = [

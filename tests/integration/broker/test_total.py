@@ -7,8 +7,8 @@ import pytest
 
 from gputel.errors import Busy, PayloadTooLarge, QueueFull
 from gputel.mq.client import OutgoingMessage
+from tests.helpers.raw_http import Raw, raw_to, request
 from tests.integration.broker.conftest import Start, until
-from tests.raw_http import Raw, raw_to, request
 
 MIB = 1024 * 1024
 
@@ -146,7 +146,7 @@ async def readers(broker, path: str, count: int) -> list[Raw]:
     raws = [await Raw.to(broker.port) for _ in range(count)]
     method = "POST" if path.startswith("/consume") else "GET"
     for raw in raws:
-        raw.writer.transport.pause_reading()
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await raw.send(request(path, b"", method=method))
     return raws
 

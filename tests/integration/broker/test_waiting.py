@@ -8,19 +8,11 @@ import pytest
 
 from gputel.errors import BrokerUnavailable, PayloadTooLarge, QueueClosed, QueueFull
 from gputel.mq.client import OutgoingMessage, PublishIncomplete, QueueClient
+from tests.integration.broker.conftest import until
 
 
 def outgoing(*ids: str, payload: bytes = b"x") -> list[OutgoingMessage]:
     return [OutgoingMessage(id=id_, payload=payload) for id_ in ids]
-
-
-async def until(broker, **expected: int) -> None:
-    """Wait until the broker's statistics show these values."""
-    while True:
-        stats = await broker.client.stats()
-        if all(stats[name] == value for name, value in expected.items()):
-            return
-        await asyncio.sleep(0.01)
 
 
 async def raw_request(port: int, text: str) -> socket.socket:

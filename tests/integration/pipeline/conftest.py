@@ -90,12 +90,6 @@ class Pipeline:
         """All rows that have landed."""
         return await self.pool.fetchval("SELECT count(*) FROM telemetry")
 
-    async def until(self, check: Callable[[], Any], seconds: float = 60) -> None:
-        """Wait until an async check holds."""
-        async with asyncio.timeout(seconds):
-            while not await check():
-                await asyncio.sleep(0.02)
-
 
 @pytest.fixture
 async def pipeline(pool: asyncpg.Pool, tmp_path: Path) -> AsyncIterator[Pipeline]:

@@ -75,7 +75,7 @@ async def api_of(
             yield Api(session)
 
 
-def record(value: float = 1, uuid: str = "GPU-a", **others: Any) -> dict[str, Any]:
+def record(value: Any = 1, uuid: str = "GPU-a", **others: Any) -> dict[str, Any]:
     """A record of noon as a client writes it."""
     return {"metric_name": "TEMP", "uuid": uuid, "value": value, "timestamp": NOON, **others}
 

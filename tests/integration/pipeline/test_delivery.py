@@ -16,8 +16,9 @@ from gputel.mq.client import OutgoingMessage
 from gputel.outage import Outage
 from gputel.store.pool import close_pool, open_pool
 from gputel.streamer.publisher import message_id
-from tests.batches import NOON, batch, labels, steady
-from tests.wire import wire_to
+from tests.helpers.batches import NOON, batch, labels, steady
+from tests.helpers.waiting import eventually
+from tests.helpers.wire import wire_to
 
 
 async def values(pipeline):
@@ -51,7 +52,7 @@ async def test_looping_stream_goes_on_at_the_start_and_stamps_the_time_of_proces
         async def looped():
             return await pipeline.landed() > 2500
 
-        await pipeline.until(looped)
+        await eventually(looped)
         stopping.set()
         await asyncio.wait_for(task, 60)
         rows = await pipeline.pool.fetchval("SELECT next_row FROM stream_progress")
@@ -99,7 +100,7 @@ async def test_broker_that_comes_back_empty_gets_what_it_had_lost_once_more(pipe
         async def all_published():
             return (await client.stats())["ready"] == 20
 
-        await pipeline.until(all_published)
+        await eventually(all_published)
     async with pipeline.broker(port):
         await pipeline.start_collector()
         await asyncio.wait_for(task, 60)
@@ -121,7 +122,7 @@ async def test_broker_that_is_away_is_one_line_in_the_log_and_one_when_it_is_bac
     async def all_away():
         return said("the broker is away") == [1, 1]
 
-    await pipeline.until(all_away)
+    await eventually(all_away)
     await asyncio.sleep(0.3)  # for more tries, if there are any
     async with pipeline.broker(unused_tcp_port):
         await asyncio.wait_for(task, 60)
@@ -138,7 +139,7 @@ async def test_full_queue_holds_the_streamer_back_and_loses_nothing(pipeline, cs
         async def full():
             return (await client.stats())["ready"] == 3
 
-        await pipeline.until(full)
+        await eventually(full)
         await asyncio.sleep(0.3)  # for it to go too far, if it does
         assert await pipeline.pool.fetchval("SELECT count(*) FROM stream_lease") <= 6
         await pipeline.start_collector()
@@ -168,9 +169,9 @@ async def test_chunks_that_the_broker_still_holds_are_not_read_again(pipeline, c
         async def all_taken_over():
             return await pipeline.pool.fetchval(ends) > before
 
-        await pipeline.until(all_published)
+        await eventually(all_published)
         before = await pipeline.pool.fetchval("SELECT max(expires_at) FROM stream_lease")
-        await pipeline.until(all_taken_over)
+        await eventually(all_taken_over)
         await pipeline.start_collector()
         await asyncio.wait_for(task, 60)
     assert read == sorted(set(read))
@@ -187,7 +188,7 @@ async def test_stopped_streamer_waits_for_its_chunks_and_leaves_no_lease(pipelin
         async def under_way():
             return await pipeline.landed() > 100
 
-        await pipeline.until(under_way)
+        await eventually(under_way)
         stopping.set()
         await asyncio.wait_for(task, 60)
         assert await pipeline.pool.fetchval("SELECT count(*) FROM stream_lease") == 0
@@ -202,7 +203,7 @@ async def test_streamer_that_is_stopped_without_a_broker_hands_its_chunks_back(p
     async def reserved():
         return await pipeline.pool.fetchval("SELECT count(*) FROM stream_lease")
 
-    await pipeline.until(reserved)
+    await eventually(reserved)
     stopping.set()
     await asyncio.wait_for(task, 60)
     left = await pipeline.pool.fetchval(
@@ -260,10 +261,10 @@ async def test_collector_waits_for_a_database_that_went_away_and_lands_all(pipel
             async def landed(rows=200 * (number + 1)):
                 return await pipeline.landed() == rows
 
-            await pipeline.until(away)
+            await eventually(away)
             await wire.mend()
-            await pipeline.until(back)
-            await pipeline.until(landed)
+            await eventually(back)
+            await eventually(landed)
         assert (await client.stats())["dead"] == 0
         await stop()
         await close_pool(pool)
@@ -287,8 +288,8 @@ async def test_rows_that_wait_for_a_lock_of_others_are_told_of_until_they_land(
         async def told():
             return await outage.check()
 
-        await pipeline.until(told)
-        assert "another session may hold a lock" in await outage.check()
+        await eventually(told)
+        assert "another session may hold a lock" in await outage.check()  # type: ignore[operator]
         await locker.execute("ROLLBACK; BEGIN")
         await asyncio.wait_for(task, 60)
         assert await values(pipeline) == list(range(1000))
@@ -311,7 +312,7 @@ async def test_message_that_cannot_be_decoded_goes_to_the_dead_letters_with_its_
             stats = await client.stats()
             return stats["dead"] == 2 and stats["acked"] == 1
 
-        await pipeline.until(settled)
+        await eventually(settled)
         assert await pipeline.landed() == 5
 
 
@@ -330,7 +331,7 @@ async def test_data_that_postgres_refuses_does_not_keep_others_from_landing(pipe
             stats = await client.stats()
             return (stats["dead"], stats["acked"]) == (dead, 6 - dead)
 
-        await pipeline.until(settled)
+        await eventually(settled)
         assert await pipeline.landed() == 16 - dead
 
 
@@ -343,14 +344,14 @@ async def test_collector_that_is_stopped_finishes_what_it_holds(pipeline, csv):
         async def some():
             return await pipeline.landed()
 
-        await pipeline.until(some)
+        await eventually(some)
         await stop()
         client = await pipeline.client()
 
         async def nothing_held():
             return (await client.stats())["in_flight"] == 0
 
-        await pipeline.until(nothing_held)  # long before a lease would run out
+        await eventually(nothing_held)  # long before a lease would run out
         await pipeline.start_collector()
         await asyncio.wait_for(task, 60)
     assert await values(pipeline) == list(range(1000))

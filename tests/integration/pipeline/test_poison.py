@@ -21,9 +21,10 @@ from gputel.store import clock, sessions
 from gputel.store.pool import close_pool, open_pool
 from gputel.store.write.admission import Admission
 from gputel.store.write.writer import Arrival, Writer
-from tests.batches import NOON, batch, labels, steady
+from tests.helpers.batches import NOON, batch, labels, steady
+from tests.helpers.waiting import eventually
+from tests.helpers.wire import wire_to, wire_to_port
 from tests.integration.pipeline.conftest import Pipeline
-from tests.wire import wire_to, wire_to_port
 
 GOOD = 5
 
@@ -46,7 +47,7 @@ async def dead_letters(pipeline: Pipeline, client: QueueClient, count: int) -> d
         stats = await client.stats()
         return bool(stats["dead"] == count and stats["acked"] == GOOD)
 
-    await pipeline.until(settled, 40)
+    await eventually(settled, 40)
     page = await get(pipeline, "/dead-letters")
     return {each["id"]: each["reason"] for each in page["dead_letters"]}
 
@@ -145,7 +146,7 @@ async def test_what_somebody_must_repair_is_told_once_and_tried_on_until_it_is(
         client = await pipeline.client()
         await publish(client)
         await pipeline.start_collector(outage=outage)
-        await pipeline.until(outage.check)
+        await eventually(outage.check)
         assert told in (await outage.check() or "")
         await asyncio.sleep(0.5)  # some tries more
         await pipeline.pool.execute(repair)
@@ -187,7 +188,7 @@ async def test_a_bit_that_flips_on_the_way_costs_a_redelivery_and_nothing_else(
         async def settled() -> bool:
             return bool((await client.stats())["acked"] == 3)
 
-        await pipeline.until(settled, 40)
+        await eventually(settled, 40)
         stats = await client.stats()
         assert stats["dead"] == 0
         assert stats["redelivered"] > 0
@@ -239,7 +240,7 @@ async def test_a_postgres_that_goes_silent_under_a_collector_costs_no_row(
         async def some() -> int:
             return await pipeline.landed()
 
-        await pipeline.until(some)
+        await eventually(some)
         wire.mute()
         await asyncio.wait_for(task, 40)
         assert await pipeline.landed() == 1000

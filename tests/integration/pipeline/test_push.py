@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from gputel.store.write.admission import Admission
+from tests.helpers.waiting import eventually
 from tests.integration.pipeline.conftest import Pipeline
 from tests.integration.pipeline.pushing import (
     ARROW,
@@ -55,7 +56,7 @@ async def read_back(pipeline: Pipeline, api: Api, rows: int, uuid: str = "GPU-a"
     async def landed() -> bool:
         return await pipeline.landed() >= rows
 
-    await pipeline.until(landed)
+    await eventually(landed)
     assert await pipeline.landed() == rows
     records = await api.read(uuid)
     return sorted(records, key=lambda read: (len(read["timestamp"]), read["value"]))

@@ -7,9 +7,10 @@ import json
 
 from gputel.config.settings import PostgresSettings
 from gputel.store.pool import close_pool, open_pool
+from tests.helpers.waiting import eventually
+from tests.helpers.wire import wire_to
 from tests.integration.pipeline.conftest import Pipeline
 from tests.integration.pipeline.pushing import CSV, NDJSON, api_of, record
-from tests.wire import wire_to
 
 BODY = json.dumps([record(1), record(2), record("x")])
 
@@ -22,7 +23,7 @@ async def test_a_push_that_is_repeated_lands_once(pipeline: Pipeline) -> None:
         async def landed() -> bool:
             return await pipeline.landed() > 0
 
-        await pipeline.until(landed)
+        await eventually(landed)
         # Also when the first has landed and the queue has forgotten it.
         answers.append(await api.pushed(BODY, Idempotency_Key="k"))
         await api.pushed(json.dumps(record(3)), Idempotency_Key="other")
@@ -30,7 +31,7 @@ async def test_a_push_that_is_repeated_lands_once(pipeline: Pipeline) -> None:
         async def other() -> bool:
             return await pipeline.landed() > 2
 
-        await pipeline.until(other)
+        await eventually(other)
         assert answers[0] == answers[1] == answers[2]
         assert [read["value"] for read in await api.read("GPU-a")] == [1, 2, 3]
 
@@ -44,7 +45,7 @@ async def test_pushes_without_a_key_are_pushes_of_their_own(pipeline: Pipeline) 
         async def landed() -> bool:
             return await pipeline.landed() == 4
 
-        await pipeline.until(landed)
+        await eventually(landed)
 
 
 async def test_pushes_of_one_key_at_once_land_once(pipeline: Pipeline) -> None:
@@ -58,7 +59,7 @@ async def test_pushes_of_one_key_at_once_land_once(pipeline: Pipeline) -> None:
         async def landed() -> bool:
             return await pipeline.landed() >= 3
 
-        await pipeline.until(landed)
+        await eventually(landed)
         assert await pipeline.landed() == 3
 
 
@@ -96,7 +97,7 @@ async def test_what_a_broker_lost_lands_when_it_is_pushed_again(pipeline: Pipeli
         async def landed() -> bool:
             return await pipeline.landed() == 2
 
-        await pipeline.until(landed)
+        await eventually(landed)
 
 
 async def test_a_wrong_key_is_a_bad_request(pipeline: Pipeline) -> None:

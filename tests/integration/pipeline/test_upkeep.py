@@ -9,9 +9,9 @@ import asyncpg
 from gputel.collector.upkeep import maintain
 from gputel.config.settings import CollectorSettings
 from gputel.store.upkeep.maintenance import Maintenance
-from tests.batches import NOON
-from tests.postgres_processes import eventually
-from tests.telemetry_rows import Labels, add_block, every
+from tests.helpers.batches import NOON
+from tests.helpers.telemetry_rows import Labels, add_block, every
+from tests.helpers.waiting import eventually
 
 LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 BLOCKS = "SELECT count(*) FROM sample_block"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gputel.store.postgres.shared import embedded_postgres
-from tests.postgres_processes import Holder, start_holder
+from tests.helpers.postgres_processes import Holder, start_holder
 
 StartHolder = Callable[..., Awaitable[Holder]]
 

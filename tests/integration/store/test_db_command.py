@@ -12,9 +12,9 @@ import pytest
 
 from gputel.store.postgres.shared import embedded_postgres
 from gputel.store.status import store_status
-from tests.batches import NOON
-from tests.postgres_processes import fetchval
-from tests.telemetry_rows import Labels, add_block, every
+from tests.helpers.batches import NOON
+from tests.helpers.postgres_processes import fetchval
+from tests.helpers.telemetry_rows import Labels, add_block, every
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 

@@ -18,7 +18,8 @@ from gputel.store.postgres.account import server_account
 from gputel.store.postgres.binaries import find_binaries, runnable
 from gputel.store.postgres.process import spawn
 from gputel.store.postgres.shared import embedded_postgres, running_dsn
-from tests.postgres_processes import Holder, eventually, fetchval, lives, postmaster
+from tests.helpers.postgres_processes import Holder, fetchval, lives, postmaster
+from tests.helpers.waiting import eventually
 
 STARTED = "SELECT pg_postmaster_start_time()"
 
@@ -159,10 +160,15 @@ async def test_start_that_is_cancelled_leaves_no_process_and_nothing_half_made(
 
 async def test_server_without_an_owner_is_stopped_and_replaced(made_dir: Path) -> None:
     cluster = made_dir / "postgres"
-    flags = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={cluster}"]
+    flags: list[str | Path] = [
+        "-c",
+        "listen_addresses=",
+        "-c",
+        f"unix_socket_directories={cluster}",
+    ]
     account = server_account(made_dir, cluster)
     binaries = runnable(find_binaries(None, cluster), account, made_dir / "postgres-bin")
-    command = [binaries.bin_dir / "postgres", "-D", cluster]
+    command: list[str | Path] = [binaries.bin_dir / "postgres", "-D", cluster]
     orphan = spawn([*command, *flags], account, subprocess.DEVNULL)
 
     async def ready() -> bool:

@@ -14,7 +14,7 @@ from gputel.errors import ConfigError, StoreError
 from gputel.store.postgres.binaries import find_binaries
 from gputel.store.postgres.cluster import make_socket_dir
 from gputel.store.postgres.shared import embedded_postgres, running_dsn
-from tests.postgres_processes import fetchval, lives, postmaster
+from tests.helpers.postgres_processes import fetchval, lives, postmaster
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 

@@ -18,7 +18,7 @@ from gputel.store.postgres.account import Account
 from gputel.store.postgres.binaries import Binaries, find_binaries
 from gputel.store.postgres.cluster import make_socket_dir
 from gputel.store.postgres.shared import embedded_postgres
-from tests.postgres_processes import Holder, fetchval, needs_root, postmaster
+from tests.helpers.postgres_processes import Holder, fetchval, needs_root, postmaster
 
 pytestmark = needs_root
 NOBODY = Account("nobody", pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)

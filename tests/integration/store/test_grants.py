@@ -17,9 +17,9 @@ from gputel.store.pool import close_pool
 from gputel.store.read.reader import Reader
 from gputel.store.write.push_keys import PushKeys
 from gputel.web.health import Health
-from tests.batches import NOON
+from tests.helpers.batches import NOON
+from tests.helpers.telemetry_rows import Labels, add_many
 from tests.integration.store.test_db_command import gputel_db
-from tests.telemetry_rows import Labels, add_many
 
 PATHS = [
     "/api/v1/gpus",

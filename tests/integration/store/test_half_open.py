@@ -13,7 +13,7 @@ from gputel.config.settings import PostgresSettings
 from gputel.errors import StoreUnavailable
 from gputel.store import sessions
 from gputel.store.pool import close_pool, open_pool, store_errors
-from tests.wire import PostgresWire, wire_to
+from tests.helpers.wire import PostgresWire, wire_to
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from gputel.errors import QueryTooLarge
 from gputel.store.limits import Limits
 from gputel.store.read.known_series import CACHED_LABELS_BYTES, KnownSeries
 from gputel.store.read.records import memory_bytes
-from tests.telemetry_rows import Labels, add_series
+from tests.helpers.telemetry_rows import Labels, add_series
 
 FLEET = [Labels(uuid, metric) for uuid in ("GPU-b", "GPU-a") for metric in ("TEMP", "POWER")]
 

@@ -15,9 +15,9 @@ from gputel.store.upkeep.maintenance import Maintenance, Work
 from gputel.store.write.admission import Admission
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
-from tests.batches import batch, labels, steady
-from tests.postgres_processes import eventually
-from tests.telemetry_rows import Labels, add_block, every
+from tests.helpers.batches import batch, labels, steady
+from tests.helpers.telemetry_rows import Labels, add_block, every
+from tests.helpers.waiting import eventually
 
 DAY = timedelta(days=1)
 BLOCKS = "SELECT count(*) FROM sample_block"

@@ -21,9 +21,9 @@ from gputel.store.read.selection import of_gpu
 from gputel.store.read.telemetry import TelemetryQuery, telemetry
 from gputel.store.upkeep.merge import FINAL, GROWING, Merged, Tier, merge_day
 from gputel.store.write.writer import Arrival, Writer
-from tests.batches import NOON, batch, labels
-from tests.postgres_processes import eventually
-from tests.telemetry_rows import Labels, add_block, every
+from tests.helpers.batches import NOON, batch, labels
+from tests.helpers.telemetry_rows import Labels, add_block, every
+from tests.helpers.waiting import eventually
 
 DAY = date(2026, 3, 1)
 FLAT = "SELECT timestamp, uuid, metric_name, value FROM telemetry ORDER BY 1, 2, 3, 4"

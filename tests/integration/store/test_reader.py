@@ -18,7 +18,7 @@ from gputel.store.read.records import Record, Records
 from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching, of_gpu
 from gputel.store.read.telemetry import RECORDS_PER_PIECE, TelemetryQuery, telemetry
 from gputel.store.read.time_order import Order, Position
-from tests.telemetry_rows import Labels, add_block, add_many, add_series, every
+from tests.helpers.telemetry_rows import Labels, add_block, add_many, add_series, every
 
 Pieces = AsyncGenerator[Records, None]
 
@@ -95,7 +95,7 @@ async def test_a_gpu_that_moved_is_one_gpu_on_its_newest_host(
 async def test_a_record_has_every_label_and_its_value(pool: asyncpg.Pool, reader: Reader) -> None:
     await add_block(pool, TEMP, [NOON], [41.5])
     assert await read(reader) == [
-        Record(
+        Record(  # type: ignore[call-arg]
             timestamp=NOON,
             metric_name="TEMP",
             gpu_id="0",
@@ -125,7 +125,7 @@ async def test_both_ends_of_the_range_are_included_to_the_microsecond(
     times = [NOON - MICROSECOND, NOON, NOON + MICROSECOND]
     await add_block(pool, TEMP, times, [1, 2, 3])
 
-    async def values(**wanted: datetime) -> list[float]:
+    async def values(**wanted: Any) -> list[float]:
         return [record.value for record in await read(reader, **wanted)]
 
     assert await values(start=NOON, end=NOON) == [2]

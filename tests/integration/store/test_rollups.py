@@ -29,8 +29,8 @@ from gputel.store.steps.steps import telemetry_by_step
 from gputel.store.upkeep.maintenance import Maintenance
 from gputel.store.upkeep.merge import FINAL, merge_day
 from gputel.store.write.writer import Arrival, Writer
-from tests.batches import NOON, batch, labels
-from tests.postgres_processes import eventually
+from tests.helpers.batches import NOON, batch, labels
+from tests.helpers.waiting import eventually
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 STEPS_S = (7, 60, 3600, 7200)
@@ -58,7 +58,7 @@ def message(number: int, start: datetime = NOON, hours: float = 30, rows: int = 
 async def ask(
     pool: asyncpg.Pool, steps: StepQuery, span: Range = ALL, limit: int = 0
 ) -> list[Record]:
-    found = []
+    found: list[Record] = []
     start, end = span[0] or EARLIEST, span[1] or LATEST
     asked = TelemetryQuery(of_gpu("GPU-a"), start, end, limit=limit or None)
     pieces = telemetry_by_step(Reader(pool), asked, steps)

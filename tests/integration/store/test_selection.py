@@ -5,7 +5,7 @@ import pytest
 
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching, starting
-from tests.telemetry_rows import Labels, add_series
+from tests.helpers.telemetry_rows import Labels, add_series
 
 NAMES = ["", "a", "A", "ab", "a\\b", "a%b", "a_b", "axb", "a.b", "é", "aéb", "a\nb", "\\", "%",
          "a*b", "^a$", "[ab]", "ba", "a|b", "(a)", "{a}", "a b", "a-b"]  # fmt: skip

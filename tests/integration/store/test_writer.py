@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import numpy as np
@@ -12,7 +13,7 @@ from gputel.store import queries
 from gputel.store.write import series_index
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
-from tests.batches import NOON, batch, labels, steady
+from tests.helpers.batches import NOON, batch, labels, steady
 
 DAY = timedelta(days=1)
 
@@ -178,7 +179,7 @@ async def test_writers_that_see_the_same_gpus_side_by_side_agree_on_them(pool):
 
 async def test_series_that_were_forgotten_are_found_again(pool):
     index = series_index.SeriesIndex(pool, most=20)
-    ids = {}
+    ids: dict[int, Any] = {}
     for first in (0, 10, 20, 0, 30, 5):
         rows = batch([(labels(f"GPU-{n}"), NOON, 1.0) for n in range(first, first + 12)])
         each = series_index.fingerprint(rows)
@@ -190,7 +191,7 @@ async def test_series_that_were_forgotten_are_found_again(pool):
 
 
 async def test_series_with_the_same_fingerprint_are_told_apart(pool, monkeypatch):
-    real = series_index.fingerprints
+    real = series_index.fingerprints  # type: ignore[attr-defined]
 
     def colliding(groups):
         lane_a, lane_b = real(groups)

@@ -23,7 +23,7 @@ from gputel.web.health import Health, add_health_routes
 from gputel.web.server.listener import Listener, Patience, listen
 from gputel.web.server.open_connections import OpenConnections
 from gputel.web.server.tls import Certificate
-from tests.raw_http import Raw, RawReply, raw_to, request
+from tests.helpers.raw_http import Raw, RawReply, raw_to, request
 
 HEALTH = request("/healthz", method="GET")
 
@@ -259,7 +259,7 @@ async def test_a_client_that_never_takes_its_last_reply_is_gone_in_the_end(
     monkeypatch.setattr("gputel.web.server.open_connections._SWEEP_S", 0.2)
     patience = Patience(idle_s=0.3, reply_s=1.0)
     async with serving(patience=patience) as server, raw_to(server.port) as raw:
-        raw.writer.transport.pause_reading()
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(30):
             await raw.send(request("/metrics", method="GET") * 10)
             await asyncio.sleep(0.01)

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from gputel.model.bounds import id_flaw, label_flaws, name_flaw, used_flaws, without_oversized
-from tests.batches import NOON, batch, labels
+from tests.helpers.batches import NOON, batch, labels
 
 
 @pytest.mark.parametrize("text", ["", "a" * 256, "\N{GRINNING FACE}" * 256, "a\tb"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 
 from gputel.model.dcgm_fields import FIELDS, UNKNOWN, field
-from tests.captures import ROOT
+from tests.helpers.captures import ROOT
 
 
 def test_every_metric_of_a_capture_is_known() -> None:

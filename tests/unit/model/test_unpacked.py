@@ -14,7 +14,7 @@ from gputel.errors import DecodeError
 from gputel.model.columns import LABELS, SCHEMA, TIMESTAMP_TYPE
 from gputel.model.record_batch import PayloadLimits, decode, encode
 from gputel.model.unpacked import unpacked_bound
-from tests.batches import NOON, batch, labels, steady
+from tests.helpers.batches import NOON, batch, labels, steady
 
 LIMIT = 1024 * 1024
 V4, V5 = pa.ipc.MetadataVersion.V4, pa.ipc.MetadataVersion.V5
@@ -87,8 +87,8 @@ def test_numbers_that_look_like_a_bomb_are_numbers(word: int) -> None:
     values = np.array([1 << 50, word] * 500, np.int64).view(np.float64)
     records = batch([(labels(), NOON, 0.0)] * 1000)
     records = pa.RecordBatch.from_arrays([*records.columns[:-1], pa.array(values)], schema=SCHEMA)
-    for options in ({}, {"compression": "lz4"}):
-        again = decode(written(records, **options), PayloadLimits(max_bytes=LIMIT))
+    for compression in (None, "lz4"):
+        again = decode(written(records, compression=compression), PayloadLimits(max_bytes=LIMIT))
         assert again.column("value").to_numpy().view(np.int64).tolist() == [1 << 50, word] * 500
 
 

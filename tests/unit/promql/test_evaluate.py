@@ -1,6 +1,7 @@
 """Expressions over samples at steps; a real Prometheus is compared with elsewhere."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -262,7 +263,7 @@ def test_labels_are_joined():
 
 
 def test_the_line_through_a_window_has_a_slope_and_goes_on():
-    data = {"g{}": every(10, 7, lambda n: 5 + 2 * n), "one{}": [(60, 1.0)]}
+    data: dict[str, Any] = {"g{}": every(10, 7, lambda n: 5 + 2 * n), "one{}": [(60, 1.0)]}
     assert ask("deriv(g[1m])", data, 60)["{}"][60] == pytest.approx(0.2)
     assert ask("predict_linear(g[1m], 100)", data, 60)["{}"][60] == pytest.approx(37)
     assert ask("predict_linear(g[1m] @ 60, 100)", data, 60, 70)["{}"][70] == pytest.approx(39)

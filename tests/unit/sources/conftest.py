@@ -39,7 +39,7 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def line(self, quoting: int = csv.QUOTE_ALL, **fields: str) -> bytes:
+    def line(self, quoting: Any = csv.QUOTE_ALL, **fields: str) -> bytes:
         """A good line, with some fields changed, without its line end."""
         out = io.StringIO()
         csv.writer(out, quoting=quoting, lineterminator="").writerow((GOOD | fields).values())

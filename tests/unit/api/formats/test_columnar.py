@@ -20,7 +20,8 @@ def records(ids: list[int], series: dict[int, SeriesLabels]) -> Records:
 
 
 def labels(series_id: int) -> SeriesLabels:
-    return SeriesLabels(series_id, f"metric {series_id}", *"gduMhcpn", f"raw={series_id}")
+    texts = (f"metric {series_id}", *"gduMhcpn", f"raw={series_id}")
+    return SeriesLabels(series_id, *texts)
 
 
 def read(encoder: ColumnarRecords, data: bytes) -> pa.Table:

@@ -1,25 +1,21 @@
 """Races of the waiting queue that a socket cannot time: everything here is one event loop."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from gputel.broker.queues.waiting import WaitingQueue
 from gputel.errors import QueueClosed
-from gputel.mq.core.message import QueuedMessage
-from gputel.mq.core.queue import MessageQueue, QueueLimits
-
-
-def message(id_: str) -> QueuedMessage:
-    return QueuedMessage(id_, "", b"x", b"\x80")
+from tests.helpers.queues import message, queue_of
 
 
 async def turn() -> None:
     await asyncio.sleep(0)
 
 
-def waiting_queue(**limits: float) -> WaitingQueue:
-    return WaitingQueue(MessageQueue(QueueLimits(**limits)))  # type: ignore[arg-type]
+def waiting_queue(**limits: Any) -> WaitingQueue:
+    return WaitingQueue(queue_of(**limits))
 
 
 async def test_consumer_cancelled_after_it_was_served_gives_the_message_back() -> None:
@@ -60,7 +56,7 @@ async def test_cancelled_publisher_leaves_its_place_to_the_next() -> None:
     first.cancel()
     waiting.each(lambda id_, now: waiting.queue.ack(id_, None, now), ["a"])
     assert await second == [None]
-    assert waiting.queue.oldest_ready().id == "c"  # type: ignore[union-attr]
+    assert waiting.queue.oldest_ready().id == "c"
     assert first.cancelled()
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from gputel.broker.requests import metadata
 from gputel.broker.requests.metadata import as_json, as_msgpack, is_sound, packed
 from gputel.mq.wire.protocol import (
     JSON,
@@ -16,6 +15,7 @@ from gputel.mq.wire.protocol import (
     MAX_METADATA_ENTRIES,
     MAX_METADATA_LEVELS,
     MSGPACK,
+    UNREADABLE,
 )
 
 Raw = msgspec.Raw
@@ -76,7 +76,7 @@ def test_metadata_beyond_the_bounds_is_refused_in_every_thread(content_type, val
     raw = Raw(ENCODE[content_type](value))
 
     def refusal() -> str:
-        with pytest.raises(metadata.UNREADABLE) as caught:
+        with pytest.raises(UNREADABLE) as caught:
             packed(raw, content_type)
         return str(caught.value)
 
@@ -106,7 +106,7 @@ def test_metadata_beyond_the_bounds_is_refused_in_every_thread(content_type, val
     ],
 )
 def test_what_no_json_and_no_msgpack_can_say_is_refused(raw, content_type) -> None:
-    with pytest.raises(metadata.UNREADABLE):
+    with pytest.raises(UNREADABLE):
         packed(Raw(raw), content_type)
 
 

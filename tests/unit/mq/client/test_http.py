@@ -139,7 +139,7 @@ async def test_connection_that_the_server_closed_while_idle_is_not_used_again() 
 
 
 async def test_silence_is_a_timeout() -> None:
-    async with wire_to(lambda reader, writer: reader.read()) as wire:  # type: ignore[arg-type]
+    async with wire_to(lambda reader, writer: reader.read()) as wire:  # type: ignore[arg-type, return-value]
         with pytest.raises(TimeoutError):
             await wire.exchange(GET, 0.05)
 

@@ -5,17 +5,14 @@ import pytest
 from gputel.mq.core.counters import Latency
 from gputel.mq.core.message import QueuedMessage
 from gputel.mq.core.queue import MessageQueue
+from tests.helpers.queues import message, queue_of
 
 
 def queue_with(*messages: QueuedMessage, at: float = 0.0) -> MessageQueue:
-    queue = MessageQueue(lease_prefix="q-")
-    for message in messages:
-        queue.publish(message, at)
+    queue = queue_of()
+    for each in messages:
+        queue.publish(each, at)
     return queue
-
-
-def message(id_: str, **more: float) -> QueuedMessage:
-    return QueuedMessage(id_, "", b"p", b"\x80", **more)
 
 
 def timed(latency: Latency) -> tuple[int, float]:

@@ -1,22 +1,17 @@
 """Messages that are published for later, and messages that are published for a while."""
 
+from typing import Any
+
 import pytest
 
 from gputel.errors import QueueClosed, UnknownMessage
-from gputel.mq.core.message import QueuedMessage, State
-from gputel.mq.core.queue import MessageQueue, QueueLimits
+from gputel.mq.core.message import State
+from gputel.mq.core.queue import MessageQueue
+from tests.helpers.queues import leased_ids, message, queue_of
 
 
-def queue_of(**limits: float) -> MessageQueue:
-    return MessageQueue(QueueLimits(**limits))  # type: ignore[arg-type]
-
-
-def publish(queue: MessageQueue, id_: str, now: float = 0.0, **more: float) -> None:
-    assert queue.publish(QueuedMessage(id_, "", b"p", b"", **more), now) is None  # type: ignore[arg-type]
-
-
-def leased_ids(queue: MessageQueue, now: float) -> list[str]:
-    return [delivery.message.id for delivery in queue.lease(100, None, now)]
+def publish(queue: MessageQueue, id_: str, now: float = 0.0, **more: Any) -> None:
+    assert queue.publish(message(id_, **more), now) is None
 
 
 def test_delayed_publish_is_ready_when_its_delay_ends_and_takes_its_place_in_the_order() -> None:

@@ -2,14 +2,15 @@
 
 import random
 
-from gputel.mq.core.message import QueuedMessage, State
+from gputel.mq.core.message import State
 from gputel.mq.core.queue import MessageQueue
+from tests.helpers.queues import message, queue_of
 
 
-def queue_of(*ids: str, ordered_keys: bool = False) -> MessageQueue:
-    queue = MessageQueue(lease_prefix="q-", ordered_keys=ordered_keys)
+def queue_with(*ids: str, ordered_keys: bool = False) -> MessageQueue:
+    queue = queue_of(ordered_keys=ordered_keys)
     for id_ in ids:
-        queue.publish(QueuedMessage(id_, "k", b"p", b"\x80"), 0.0)
+        queue.publish(message(id_), 0.0)
     return queue
 
 
@@ -18,7 +19,7 @@ def peeked(queue: MessageQueue, most: int = 1000) -> list[str]:
 
 
 def test_messages_stay_ready_and_uncounted() -> None:
-    queue = queue_of("a", "b", "c")
+    queue = queue_with("a", "b", "c")
     assert peeked(queue, 2) == peeked(queue, 2) == ["a", "b"]
     assert [m.state for m in queue.peek(9)] == [State.READY] * 3
     assert (queue.ready, queue.counters.delivered, queue.next_deadline()) == (3, 0, None)
@@ -27,7 +28,7 @@ def test_messages_stay_ready_and_uncounted() -> None:
 
 
 def test_those_that_came_back_stand_where_they_will_be_delivered() -> None:
-    queue = queue_of(*(str(n) for n in range(300)))
+    queue = queue_with(*(str(n) for n in range(300)))
     chance = random.Random(7)
     taken = queue.lease(200, None, 0.0)
     chance.shuffle(taken)
@@ -41,14 +42,14 @@ def test_those_that_came_back_stand_where_they_will_be_delivered() -> None:
 
 
 def test_expired_messages_are_not_shown() -> None:
-    queue = queue_of("a")
+    queue = queue_with("a")
     for id_, ttl_s in (("b", 1.0), ("c", 0.0), ("d", 1.0), ("e", 0.0)):
-        queue.publish(QueuedMessage(id_, "k", b"p", b"\x80", ttl_s=ttl_s), 0.0)
+        queue.publish(message(id_, ttl_s=ttl_s), 0.0)
     queue.expire(2.0)
     assert peeked(queue) == ["a", "c", "e"]
 
 
 def test_messages_behind_another_of_their_key_are_not_shown() -> None:
-    queue = queue_of("a", "b", ordered_keys=True)
-    queue.publish(QueuedMessage("c", "other", b"p", b"\x80"), 0.0)
+    queue = queue_with("a", "b", ordered_keys=True)
+    queue.publish(message("c", key="other"), 0.0)
     assert peeked(queue) == ["a", "c"]

@@ -3,25 +3,14 @@
 import pytest
 
 from gputel.errors import PayloadTooLarge, QueueClosed, QueueFull, StaleLease, UnknownMessage
-from gputel.mq.core.message import HISTORY_LENGTH, OVERHEAD_BYTES, QueuedMessage, State
-from gputel.mq.core.queue import MessageQueue, QueueLimits
-
-
-def queue_of(**limits: float) -> MessageQueue:
-    return MessageQueue(QueueLimits(**limits), lease_prefix="q-")  # type: ignore[arg-type]
-
-
-def message(id_: str, payload: bytes = b"p") -> QueuedMessage:
-    return QueuedMessage(id_, "key", payload, b"\x80")
+from gputel.mq.core.message import HISTORY_LENGTH, OVERHEAD_BYTES, State
+from gputel.mq.core.queue import MessageQueue
+from tests.helpers.queues import leased_ids, message, queue_of
 
 
 def publish(queue: MessageQueue, *ids: str, now: float = 0.0) -> None:
     for id_ in ids:
         assert queue.publish(message(id_), now) is None
-
-
-def leased_ids(queue: MessageQueue, most: int = 100, now: float = 0.0) -> list[str]:
-    return [delivery.message.id for delivery in queue.lease(most, None, now)]
 
 
 def assert_balanced(queue: MessageQueue) -> None:
@@ -34,7 +23,7 @@ def assert_balanced(queue: MessageQueue) -> None:
 def test_messages_are_delivered_in_the_order_of_publishing() -> None:
     queue = queue_of()
     publish(queue, "a", "b", "c")
-    assert leased_ids(queue, 2) == ["a", "b"]
+    assert leased_ids(queue, most=2) == ["a", "b"]
     assert leased_ids(queue) == ["c"]
     assert leased_ids(queue) == []
 
@@ -96,7 +85,7 @@ def test_returned_messages_take_their_old_places() -> None:
     deliveries = queue.lease(3, None, 0.0)
     for delivery in (deliveries[2], deliveries[0]):
         queue.nack(delivery.message.id, delivery.lease, 1.0)
-    assert leased_ids(queue, 1, 1.0) == ["a"]
+    assert leased_ids(queue, 1.0, 1) == ["a"]
     queue.expire(10.0)
     assert leased_ids(queue, now=10.0) == ["b", "c", "d"]
 

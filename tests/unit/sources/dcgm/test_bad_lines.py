@@ -2,6 +2,7 @@
 
 import csv
 import random
+from typing import Any
 
 import pytest
 
@@ -190,7 +191,7 @@ def test_acceptance_does_not_depend_on_where_chunks_begin(bench):
     path = bench.file(chance.choices(kinds, k=60))
     whole = bench.read(path)
     for size in (1, 2, 7):
-        source, rows, rejects = DcgmCsv.open(path, "source"), [], []
+        source, rows, rejects = DcgmCsv.open(path, "source"), [], list[Any]()
         for first in range(0, 60, size):
             chunk = source.read(first, size)
             rows += chunk.batch.to_pylist()

@@ -1,6 +1,7 @@
 """Samples become blocks in order of series and time, in PostgreSQL's binary COPY format."""
 
 import struct
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -34,7 +35,7 @@ def parsed(payload):
     while at < len(data):
         assert struct.unpack_from(">h", data, at) == (7,)
         at += 2
-        row = []
+        row: list[Any] = []
         for _ in range(7):
             (size,) = struct.unpack_from(">i", data, at)
             at += 4

@@ -149,7 +149,7 @@ def test_pages_joined_at_their_positions_are_the_whole(
     given_rows: list[tuple[int, int, float]], order: Order, data: st.DataObject
 ) -> None:
     whole = sort(samples(*given_rows), order)
-    position, found = None, []
+    position, found = None, list[tuple[int, int, float]]()
     while len(found) < len(whole):
         inside = whole if position is None else whole.take(_from(whole, position, order))
         rest, resume = EMPTY, Resume(position)

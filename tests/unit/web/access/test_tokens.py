@@ -23,7 +23,8 @@ def test_a_token_is_found_by_its_text_and_by_nothing_else() -> None:
     known = parse(LINES, "f")
     found = find(known, READER)
     assert found is not None
-    assert (found.name, found.scopes) == ("grafana", {Scope.READ})
+    assert found.name == "grafana"
+    assert found.scopes == {Scope.READ}
     for wrong in (READER[:-1], READER + "r", READER.upper(), "", "é", "\udcff"):
         assert find(known, wrong) is None
 
@@ -82,7 +83,7 @@ def test_a_file_is_read_again_when_it_changes_and_kept_when_it_breaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = time.monotonic()
-    monkeypatch.setattr(watched.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(watched.time, "monotonic", lambda: clock)  # type: ignore[attr-defined]
     file = tmp_path / "tokens"
     file.write_text(f"a read {READER}\n")
     source = token_file(file)

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 
 from gputel.web.errors import error_middleware
 from gputel.web.server.intake import BodyIntake, BoundNames
-from tests.raw_http import Raw, request
+from tests.helpers.raw_http import Raw, request
 
 KIB = 1024
 BODY = 1024 * KIB
@@ -96,7 +96,7 @@ async def test_slow_senders_who_hold_all_the_room_are_cut_off_when_others_wait()
             each.vanish()
 
 
-async def first_reply(raws: list[Raw]):  # type: ignore[no-untyped-def]
+async def first_reply(raws: list[Raw]):
     """The reply that comes first on any of the connections."""
     replies = [asyncio.create_task(raw.reply()) for raw in raws]
     done, pending = await asyncio.wait(replies, return_when=asyncio.FIRST_COMPLETED)

@@ -31,7 +31,7 @@ async def test_its_own_client_goes_on_after_a_renewal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = time.monotonic()
-    monkeypatch.setattr(watched.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(watched.time, "monotonic", lambda: clock)  # type: ignore[attr-defined]
     cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
     issue(cert, key)
     certificate = Certificate(cert, key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import random
@@ -10,12 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-_POLL_S = 0.05
+from tests.helpers.waiting import until
+
 _BELOW_EPHEMERAL = range(15_000, 30_000)
 _WORKERS = 32  # of pytest-xdist; more of them share ports, which makes a clash possible
 _chance = random.SystemRandom()  # two runs with one seed, side by side, take other ports
@@ -53,7 +52,7 @@ class Gputel:
 
     async def ended(self, wait_s: float = 120) -> int:
         """Its exit code, once it has ended by itself."""
-        await until(lambda: not self.running, wait_s, f"{self.process.args} to end\n{self.err}")
+        await until(lambda: not self.running, wait_s, f"{self.process.args!r} to end\n{self.err}")
         return self.process.returncode
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, wait_s: float = 120) -> int:
@@ -76,19 +75,22 @@ class Gputel:
 class Processes:
     """Starts processes with an environment of their own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, program: Sequence[str | Path]) -> None:
         self.directory = directory
+        self.program = program
         self.started: list[Gputel] = []
         self._numbers = itertools.count(1)
 
-    def start(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> Gputel:
+    def start(
+        self, *arguments: str | Path, cwd: str | Path | None = None, **environment: str
+    ) -> Gputel:
         """Start ``gputel ARGUMENTS``; it sees no GPUTEL_ variables but those given."""
         clean = {name: text for name, text in os.environ.items() if not name.startswith("GPUTEL_")}
         stem = self.directory / f"process-{next(self._numbers)}"
         out, err = stem.with_suffix(".out"), stem.with_suffix(".err")
         with out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "gputel", *map(str, arguments)],
+                [*map(str, self.program), *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -99,7 +101,7 @@ class Processes:
         return self.started[-1]
 
     async def run(
-        self, *arguments: str | Path, cwd: Path | None = None, **environment: str
+        self, *arguments: str | Path, cwd: str | Path | None = None, **environment: str
     ) -> Gputel:
         """Start it and wait for its end."""
         process = self.start(*arguments, cwd=cwd, **environment)
@@ -118,23 +120,17 @@ class Processes:
 
 
 @asynccontextmanager
-async def processes_in(directory: Path) -> AsyncIterator[Processes]:
+async def processes_in(
+    directory: Path, program: Sequence[str | Path] = (sys.executable, "-m", "gputel")
+) -> AsyncIterator[Processes]:
     """Processes that last no longer than the context; none may have printed a traceback."""
-    processes = Processes(directory)
+    processes = Processes(directory, program)
     try:
         yield processes
         printed = processes.tracebacks()
         assert not printed, "\n\n".join(printed)
     finally:
         processes.end()
-
-
-async def until(check: Callable[[], bool], wait_s: float, what: str) -> None:
-    """Wait until ``check()`` is true."""
-    deadline = time.monotonic() + wait_s
-    while not check():
-        assert time.monotonic() < deadline, f"waited {wait_s:g} s for {what}"
-        await asyncio.sleep(_POLL_S)
 
 
 def free_port() -> int:

@@ -47,7 +47,7 @@ class EventStream:
 
     async def some(self, count: int) -> list[Event]:
         """The next events, that many."""
-        found = []
+        found: list[Event] = []
         while len(found) < count:
             event = await self.next()
             assert event is not None, f"the stream ended after {len(found)} events"

@@ -12,7 +12,7 @@ import asyncpg
 
 from gputel.model.columns import CSV_NAMES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "dcgm_metrics_20250718_134233.csv"
 START = datetime(2025, 7, 18, 20, 0, tzinfo=UTC)
 SERIES = 40

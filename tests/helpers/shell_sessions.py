@@ -51,7 +51,7 @@ class ShellSession:
         environment = {
             **{name: text for name, text in os.environ.items() if "GPUTEL" not in name},
             "PATH": f"{program.parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
             "GPUTEL_API_URL": api_url,
             "HOME": str(directory),
             "XDG_CONFIG_HOME": str(directory),

@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,18 +64,6 @@ async def start_holder(data_dir: Path, python: str = sys.executable, **options: 
     return Holder(process)
 
 
-async def eventually(check: Callable[[], Awaitable[object]], wait_s: float = 120) -> None:
-    """Wait until the check is true; a database that is away is not yet."""
-    async with asyncio.timeout(wait_s):
-        while True:
-            try:
-                if await check():
-                    return
-            except (OSError, asyncpg.PostgresError):
-                pass
-            await asyncio.sleep(0.02)
-
-
 def postmaster(data_dir: Path) -> int:
     return int((data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
 
@@ -90,7 +77,7 @@ def lives(pid: int) -> bool:
     return state != "Z"
 
 
-async def fetchval(dsn: str, statement: str) -> object:
+async def fetchval(dsn: str, statement: str) -> Any:
     connection = await asyncpg.connect(dsn)
     try:
         return await connection.fetchval(statement)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from tests.processes import free_port
+from tests.helpers.processes import free_port
 
 LABELS = {
     "gpu_id": "gpu",
