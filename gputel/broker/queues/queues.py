@@ -87,7 +87,7 @@ class Queues:
             return self.default
         queue = self._queues.get(name)
         if queue is None:
-            raise UnknownQueue(f"there is no queue {name}; GET /queues lists the queues")
+            raise UnknownQueue(f"there is no queue {name}; GET /queues tells which there are")
         return queue
 
     def named(self, name: str | None) -> WaitingQueue:
