@@ -10,9 +10,9 @@ import os
 import sys
 from typing import Any
 
+from gputel.cli.log_limits import LogLimits
 from gputel.config.resolve import mistaken_service_links
 from gputel.config.settings import CommonSettings
-from gputel.log_limits import LogLimits
 from gputel.masking import mask
 from gputel.printable import json_text, printable, printable_lines
 

@@ -19,7 +19,6 @@ COMMON = {
     "errors": "",
     "failures": "errors",
     "file_limit": "",
-    "log_limits": "masking printable",
     "masking": "",
     "memory": "",
     "metrics": "version",
@@ -28,7 +27,9 @@ COMMON = {
     "printable": "",
     "threads": "",
     "version": "",
-    "config": "errors masking",
+    "config": "errors masking times",
+    "times": "",
+    "units": "",
 }
 """Modules and folders that every room may import, and what each of them may."""
 
@@ -69,11 +70,11 @@ MAY_IMPORT = {
     ),
     "streamer": "model mq.client sources.dcgm sources.simulated store.write",
     "collector": "model mq.client mq.wire store.upkeep store.write",
-    "api.shared": "api.formats model store store.read times web web.access",
+    "api.shared": "api.formats model store store.read web web.access",
     "api.formats": "model store.blocks store.read web.headers",
     "api.inventory": "api.formats api.prometheus api.shared model promql.values store store.read",
     "api.telemetry": (
-        "api.formats api.shared model store.blocks store.read store.rollup store.steps times"
+        "api.formats api.shared model store.blocks store.read store.rollup store.steps"
     ),
     "api.stream": "api.formats api.shared store.read store.write web",
     "api.push": (
@@ -81,8 +82,7 @@ MAY_IMPORT = {
         "web.server"
     ),
     "api.prometheus": (
-        "api.shared model promql promql.syntax promql.values store store.blocks store.read "
-        "times web"
+        "api.shared model promql promql.syntax promql.values store store.blocks store.read web"
     ),
     "api": (
         "api.formats api.inventory api.prometheus api.push api.shared api.stream "
@@ -92,12 +92,12 @@ MAY_IMPORT = {
         "api api.prometheus api.push broker collector mq mq.client store store.read "
         "store.upkeep store.write streamer web web.access web.headers web.server"
     ),
-    "cli": "api api.formats roles runtime sources.dcgm sources.simulated times web web.server",
-    "cli.ask": "cli model mq.client times units",
-    "cli.query": "api.formats cli cli.ask model times",
+    "cli": "api api.formats roles runtime sources.dcgm sources.simulated web web.server",
+    "cli.ask": "cli model mq.client",
+    "cli.query": "api.formats cli cli.ask model",
     "cli.ingest": "cli roles runtime sources.dcgm store.write streamer",
-    "cli.queue": "broker.durable cli cli.ask mq.journal units",
-    "cli.db": "cli store store.postgres store.upkeep times units",
+    "cli.queue": "broker.durable cli cli.ask mq.journal",
+    "cli.db": "cli store store.postgres store.upkeep",
     "runtime": "roles",
     "__main__": "cli",
 }

@@ -8,8 +8,8 @@ import logging
 
 import pytest
 
+from gputel.cli.log_limits import LogLimits
 from gputel.cli.logs import JsonFormatter
-from gputel.log_limits import LogLimits
 
 
 class Log:
