@@ -129,7 +129,7 @@ async def test_truncated_file_is_read_from_its_new_start(follow, log: Log, pool)
     log.begin()  # in place: the same inode
     log.write(40)
     await landed(pool, log.written)
-    assert "was truncated: what was not read of it is lost" in following.err
+    assert "was truncated: rows that were not read are lost" in following.err
     assert await following.stop() == 0
 
 
