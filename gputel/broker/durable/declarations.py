@@ -64,8 +64,8 @@ class Declarations:
                 await asyncio.to_thread(self._replace, content)
             except OSError as error:
                 raise JournalFull(
-                    f"{self._path} cannot be written ({error}): the queue is declared, but "
-                    "a restart will forget it; check the disk, then send the request again"
+                    f"{self._path} cannot be written ({error}): the request was done, but "
+                    "a restart will undo it; check the disk, then send the request again"
                 ) from None
 
     def _replace(self, content: bytes) -> None:

@@ -46,8 +46,8 @@ class Durability:
         self.declared = declared
         self._recovered = recovered
 
-    def make(self, name: str, queue: MessageQueue, total: Total | None = None) -> WaitingQueue:
-        """A waiting queue with this journal and the bounds of ``queue``, and the bound of all."""
+    def make(self, name: str, queue: MessageQueue, total: Total) -> WaitingQueue:
+        """A waiting queue with this journal and the bounds of ``queue``; ``total`` bounds all."""
         journaled = JournaledQueue(
             queue.limits, lease_prefix=queue.lease_prefix, ordered_keys=queue.ordered_keys
         )
@@ -75,10 +75,7 @@ class Durability:
     def _log_recovery(self) -> None:
         recovered = self._recovered
         for torn in recovered.torn[:_SHOWN]:
-            log.warning(
-                "journal: %s: the broker was stopped while it wrote; nothing confirmed is lost",
-                torn,
-            )
+            log.warning("journal: %s: the broker ended while it wrote this record", torn)
         for damage in recovered.damage[:_SHOWN]:
             log.error("journal: %s; what it held is lost", damage)
         if recovered.records:

@@ -191,7 +191,7 @@ class JournaledQueue(MessageQueue):
 class JournaledWaitingQueue(WaitingQueue):
     """A waiting queue that answers a publish only when the journal has made it safe."""
 
-    def __init__(self, queue: JournaledQueue, journal: Journal, total: Total | None = None) -> None:
+    def __init__(self, queue: JournaledQueue, journal: Journal, total: Total) -> None:
         super().__init__(queue, total)
         self._journaled = queue
         self._journal = journal

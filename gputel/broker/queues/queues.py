@@ -40,7 +40,7 @@ class Durable(Protocol):
     def declared(self) -> Mapping[str, bool]:
         """The queues that clients declared before, and whether each has ordered keys."""
 
-    def make(self, name: str, queue: MessageQueue, total: Total | None = None) -> WaitingQueue:
+    def make(self, name: str, queue: MessageQueue, total: Total) -> WaitingQueue:
         """A waiting queue with the bounds of ``queue``, and the bound of all together."""
 
     async def keep(self, declared: Callable[[], Mapping[str, bool]]) -> None:
@@ -134,7 +134,8 @@ class Queues:
         """Delete a queue; returns how many messages were dropped with it.
 
         Clients that wait there get an error. Raises UnknownQueue; BadRequest for the default queue;
-        QueueNotEmpty when it holds messages, unless ``force``; JournalFull as above.
+        QueueNotEmpty when it holds messages, unless ``force``; JournalFull when
+        it is deleted but a restart would bring it back.
         """
         if name == DEFAULT:
             raise BadRequest(f"the queue {DEFAULT} is always there: it cannot be deleted")

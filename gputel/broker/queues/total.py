@@ -17,7 +17,7 @@ class Total:
         self.max_bytes = max_bytes
         self.max_waiting_bytes = max_waiting_bytes
         self.room = max_bytes
-        """Free bytes; zero, or negative after a restart, when there are none."""
+        """Free bytes; after a restart it can be negative."""
         self.waiting = 0
         self._short: dict[Callable[[], object], None] = {}
         self._waking = False

@@ -114,7 +114,7 @@ class WaitingQueue:
         size = sum(message.size for message in publisher.messages[len(publisher.outcomes) :])
         total = self._total
         if self._waiting_bytes + size > max(size, self.queue.limits.max_bytes):
-            wait_s = 0  # waiting bodies use memory: they have the bound of the queue
+            wait_s = 0  # waiting messages use memory: as much may wait as the queue may hold
         if total.waiting + size > max(size, total.max_waiting_bytes):
             wait_s = 0
         self._publishers[publisher] = None
