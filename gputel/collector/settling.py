@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from gputel import metrics
-from gputel.collector.shared import Shared, log
+from gputel.collector.shared import LAST_CALLS_S, Shared, log
 from gputel.mq.wire.protocol import Delivery
 
-_LAST_CALLS_S = 2.0  # for the last calls of a worker that ends
 _LONGEST_DELAY_S = 60.0
 
 
@@ -61,7 +60,7 @@ class OpenDeliveries:
         items = self.items if deliveries is None else self.landed(deliveries)
         self._open = {} if deliveries is None else self._open
         try:
-            async with asyncio.timeout(_LAST_CALLS_S):
+            async with asyncio.timeout(LAST_CALLS_S):
                 await self._shared.client.nack(items)
         except Exception:
             log.info("messages not given back: they come again when their leases run out")

@@ -13,6 +13,9 @@ from gputel.store.write.writer import Writer
 
 log = logging.getLogger("gputel.collector")
 
+LAST_CALLS_S = 2.0
+"""Seconds for the last calls of a worker that ends."""
+
 _MOST_LINES = 10
 
 
@@ -52,7 +55,7 @@ class Shared:
 
     @property
     def first_lease_s(self) -> float:
-        """The first lease is short, because the reply with the message may be lost."""
+        """Seconds of a message's first lease: short, as the reply that brings it may be lost."""
         return self.visibility_timeout_s / 2
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 from gputel import metrics
 from gputel.backoff import Backoff, pause
 from gputel.collector.batch import MOST_TOGETHER, DeliveryBatch
-from gputel.collector.shared import Shared, log
+from gputel.collector.shared import LAST_CALLS_S, Shared, log
 from gputel.errors import GputelError, QueueClosed
 from gputel.failures import is_short, reason_of
 from gputel.mq.client import MOST_REFUSALS
@@ -18,7 +18,6 @@ from gputel.mq.wire.protocol import Delivery
 _WAIT_S = 0.2  # longest that one consume waits at the broker
 _CLOSED_PAUSE_S = 0.2
 _SHORT_PAUSE_S = 10.0  # when this machine is short of memory: other collectors get the messages
-_LAST_CALLS_S = 2.0  # for the last calls of a worker that ends
 
 
 class Worker:
@@ -123,7 +122,7 @@ class Worker:
     async def _acknowledge(self) -> None:
         """Ack what has landed. If the ack is lost, the store drops the redelivered copy."""
         try:
-            async with asyncio.timeout(_LAST_CALLS_S):
+            async with asyncio.timeout(LAST_CALLS_S):
                 await self._shared.client.ack(self._landed)
         except Exception as error:
             log.warning("ack failed, the store drops the copies when they come again: %s", error)

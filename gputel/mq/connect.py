@@ -6,8 +6,7 @@ import ssl
 from collections.abc import Sequence
 
 from gputel.mq.client import QueueClient
-from gputel.mq.client.addresses import are_several
-from gputel.mq.fleet.client import QueueFleet
+from gputel.mq.wire.addresses import are_several
 
 
 def connect(
@@ -22,5 +21,9 @@ def connect(
     A list of URLs (a list, or a text with commas) and ``dns+http://name:port`` name several
     brokers. The other arguments are those of ``QueueClient``.
     """
-    kind = QueueFleet if are_several(url) else QueueClient
+    kind: type[QueueClient] = QueueClient
+    if are_several(url):
+        from gputel.mq.fleet.client import QueueFleet  # most processes have one broker
+
+        kind = QueueFleet
     return kind(url, patience_s=patience_s, token=token, tls=tls)

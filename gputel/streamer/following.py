@@ -37,7 +37,7 @@ class GrowingSource(Source, Protocol):
 class FollowingStreamer(Streamer):
     """Streams a growing source until it is rotated and all its rows have landed.
 
-    ``cut``: it ended because the file was truncated before it was read.
+    ``cut``: it ended because the file was truncated before all its rows were read.
     """
 
     def __init__(

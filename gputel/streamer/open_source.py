@@ -18,7 +18,6 @@ class OpenSource:
     """An open source, and the identity of its stream."""
 
     source: Source
-    csv: DcgmCsv
     stream_id: str
     fingerprint: str
     path: Path
@@ -37,4 +36,4 @@ def open_source(settings: StreamerSettings, data_dir: Path) -> OpenSource:
         raise SourceError(f"{path}: no rows below the header; there is nothing to loop over")
     source: Source = LoopingSource(csv) if settings.loop else csv
     stream_id = settings.stream_id or csv.stream_id + (".loop" if settings.loop else "")
-    return OpenSource(source, csv, stream_id, csv.fingerprint, path.resolve())
+    return OpenSource(source, stream_id, csv.fingerprint, path.resolve())

@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "mq.wire": "",
     "mq.client": "mq.wire",
     "mq.fleet": "mq.client mq.wire",
-    "mq": "mq.client mq.fleet",
+    "mq": "mq.client mq.fleet mq.wire",
     "mq.journal": "",
     "sources.bytes": "",
     "sources.dcgm": "model sources.bytes",
@@ -93,7 +93,7 @@ MAY_IMPORT = {
         "store.upkeep store.write streamer web web.access web.headers web.server"
     ),
     "cli": "api api.formats roles runtime sources.dcgm sources.simulated web web.server",
-    "cli.ask": "cli model mq.client",
+    "cli.ask": "cli model mq.wire",
     "cli.query": "api.formats cli cli.ask model",
     "cli.ingest": "cli roles runtime sources.dcgm store.write streamer",
     "cli.queue": "broker.durable cli cli.ask mq.journal",

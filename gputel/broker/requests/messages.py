@@ -153,14 +153,17 @@ class MessageHandlers:
             return encoded_reply(request, refusal, status=error.status)
         if not deliveries and most is None and acks is None:
             return Reply(status=204)
+        size = _size(deliveries)
         try:
-            reserve(request, _size(deliveries))
+            reserve(request, size)
         except Busy:
             waiting.give_back(deliveries)
             if acks is None:
                 raise
-            deliveries = []  # the acks were done, so their results must go out
-        return await _delivery_reply(request, waiting, deliveries, acks, listed=most is not None)
+            deliveries, size = [], 0  # the acks were done, so their results must go out
+        return await _delivery_reply(
+            request, waiting, deliveries, acks, size=size, listed=most is not None
+        )
 
     async def ack(self, request: web.Request) -> Reply:
         """``POST /ack``: messages that were processed."""
@@ -222,13 +225,13 @@ async def _delivery_reply(
     deliveries: Sequence[LeasedMessage],
     acks: Sequence[ItemResult] | None,
     *,
+    size: int,
     listed: bool,
 ) -> Reply:
     content_type = reply_type(request)
     try:
         if acks is not None and waiting.confirm is not None:
             await waiting.confirm()
-        size = _size(deliveries)
         if acks is None:
             body = await converted(size, encode_deliveries, deliveries, content_type, listed)
         else:

@@ -14,7 +14,7 @@ from gputel.cli.ask.http import Server
 from gputel.cli.ask.http import request as http_request
 from gputel.config.values import check_broker_url
 from gputel.errors import BadRequest, BrokerUnavailable, UsageError
-from gputel.mq.client.addresses import are_several
+from gputel.mq.wire.addresses import are_several
 
 _TIMEOUT_S = 30.0
 _IN_A_SHELL = {"GET /queues tells": "`gputel queue list` tells", "?force=true": "--force"}

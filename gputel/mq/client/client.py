@@ -22,9 +22,9 @@ MOST_REFUSALS = 5
 class QueueClient(RequestClient):
     """A client of the queue, as an async context manager. Calls may run side by side.
 
-    ``url`` is the address of one broker; ``gputel.mq.connect`` takes several as well. ``token`` is
-    sent with every request. ``tls`` verifies a broker at an https:// address; the default trusts
-    the certificates that this machine trusts.
+    ``url`` is the address of one broker; ``gputel.mq.connect.connect`` takes several as well.
+    ``token`` is sent with every request. ``tls`` verifies a broker at an https:// address; the
+    default trusts the certificates that this machine trusts.
 
     ``queue`` is the name of a queue; None is the default one. Every call raises
     BrokerUnavailable when the broker cannot be reached or does not answer in time; trying again
@@ -91,6 +91,6 @@ class QueueClient(RequestClient):
         """Messages one after another, ``async for``, until the broker is closed and empty.
 
         Leases are extended until a message is acked or given back. Use ``aclosing``, so that
-        messages fetched ahead are given back too. While the broker is away, it waits.
+        messages fetched ahead are given back too. While the broker is away, the generator waits.
         """
         return messages(self, self._acks, prefetch, visibility_timeout_s, queue)

@@ -129,8 +129,8 @@ async def messages(
 ) -> AsyncGenerator[Message, None]:
     """Yield messages until the broker is closed and empty; leases last until each is settled.
 
-    While the broker is away, it waits. When the generator is closed, messages that it fetched and
-    did not yield are given back. The client closes what is in ``open_acks``.
+    While the broker is away, the generator waits. When it is closed, it gives back messages that it
+    fetched and did not yield. The client closes what is in ``open_acks``.
     """
     holder = Holder(client, visibility_timeout_s, queue)
     open_acks.add(holder.acks)

@@ -1,7 +1,7 @@
 """A thin HTTP/1.1 client for one server: complete requests and replies, connections kept alive.
 
-It supports only what the broker sends: every reply has a Content-Length, and a request is one
-write. Any other reply is an error: the server is not a broker.
+It supports only what the broker does: every reply has a Content-Length. A request is one write.
+Any other reply is an error: the server is not a broker.
 """
 
 from __future__ import annotations
@@ -186,12 +186,12 @@ class BrokerConnection(asyncio.Protocol):
         self._missing: int | None = None  # body bytes to come; None until the head is complete
         self._status = 0
         self._received = False
-        self._unclaimed: HttpReply | None = None  # its caller was being cancelled
+        self._unclaimed: HttpReply | None = None  # it came while its caller was being cancelled
         self.usable = True
         self.used_at = 0.0  # monotonic seconds
 
     def send(self, data: list[bytes], limit_s: float) -> asyncio.Future[HttpReply]:
-        """Write one request. The future returns the reply, or raises OSError or TimeoutError."""
+        """Write one request. Its future gets the reply, or raises OSError or TimeoutError."""
         waiter = self._waiter = self._loop.create_future()
         transport = self._transport
         if transport is None or transport.is_closing():

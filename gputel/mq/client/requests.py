@@ -14,9 +14,9 @@ from urllib.parse import quote
 import msgspec
 
 from gputel.errors import GputelError, UsageError
-from gputel.mq.client import addresses
 from gputel.mq.client.calls import Calls
 from gputel.mq.client.http import HttpReply
+from gputel.mq.wire import addresses
 from gputel.mq.wire.ids import new_id
 from gputel.mq.wire.protocol import (
     UNREADABLE,
@@ -59,14 +59,15 @@ class RequestClient:
     def __init__(
         self, url: str | Sequence[str], token: str | None, tls: ssl.SSLContext | None
     ) -> None:
-        self.url = ",".join(addresses.split(url))
+        self._addresses = addresses.split(url)
+        self.url = ",".join(self._addresses)
         self._token = token
         self._tls = tls
         self._calls: Calls | None = None
 
     async def __aenter__(self) -> Self:
-        if addresses.are_several(self.url):
-            raise UsageError(f"{self.url}: names several brokers; gputel.mq.connect takes those")
+        if addresses.are_several(self._addresses):
+            raise UsageError(f"{self.url} may be several brokers: use gputel.mq.connect.connect")
         try:
             self._calls = Calls(self.url, self._token, self._tls)
         except ValueError as error:

@@ -25,7 +25,7 @@ class _Waiting(NamedTuple):
 
 
 class Sender:
-    """Publishes in the background; ``publish`` sends a list and returns one result a message.
+    """Publishes in the background, with ``publish``, which gives one result for each message.
 
     Messages are sent in the order in which they came, except those that are tried again.
     """

@@ -63,7 +63,7 @@ class KeyedLine(ReadyLine):
         self.left(message)
 
     def left(self, message: QueuedMessage) -> None:
-        """A message is gone or dead. If it was its turn, the next of its key gets it."""
+        """A message is gone or dead. If it had its turn, the next of its key has it now."""
         key = message.key
         if not key:
             return

@@ -286,7 +286,8 @@ class MessageQueue:
     def give_back(self, id_: str, lease: str, now: float) -> None:
         """Undo a delivery that never left the broker: ready again, the attempt not counted.
 
-        If the lease has run out meanwhile, the message is ready already and nothing is done.
+        If the lease has run out meanwhile, the queue has taken the message back already: nothing
+        is done.
         """
         try:
             message = self._leased(id_, lease, now)

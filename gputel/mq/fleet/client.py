@@ -20,7 +20,6 @@ from typing import Any, Self, TypeVar
 
 from gputel.config.values import check_broker_url
 from gputel.errors import GputelError, StaleLease, UnknownQueue
-from gputel.mq.client import addresses
 from gputel.mq.client.client import QueueClient
 from gputel.mq.client.consumer import Message
 from gputel.mq.fleet.consume import ConsumeLimits, FleetConsume, none_answers
@@ -43,7 +42,7 @@ ItemCall = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
 
 
 class QueueFleet(QueueClient):
-    """Several brokers as one; ``gputel.mq.connect`` makes it.
+    """Several brokers as one; ``gputel.mq.connect.connect`` makes it.
 
     Raises BrokerUnavailable only when no broker answers.
     """
@@ -57,7 +56,6 @@ class QueueFleet(QueueClient):
         tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(url, patience_s=patience_s, token=token, tls=tls)
-        self._addresses = addresses.split(url)
         self._members = Members(self._addresses, partial(QueueClient, token=token, tls=tls))
         self._turn = 0
         self._background: set[asyncio.Task[Any]] = set()

@@ -1,4 +1,4 @@
-"""One consume from several brokers: the ready messages, or else the first that come at any."""
+"""One consume from several brokers: the ready messages, or the first that any gets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gputel.mq.wire.protocol import Delivery
 
 _RACE_S = 1.0  # a waiting consume looks this often for new brokers
 
-_SILENT_S = 10.0  # no longer: other brokers may have messages
+_SILENT_S = 10.0  # a broker may be silent so long beyond the wait: others may have messages
 
 GiveBack = Callable[[Sequence[Delivery], str | None], None]
 

@@ -10,8 +10,8 @@ from hashlib import blake2b
 
 from gputel.backoff import Backoff
 from gputel.errors import BrokerUnavailable, GputelError, QueueClosed
-from gputel.mq.client import addresses
 from gputel.mq.client.client import QueueClient
+from gputel.mq.wire import addresses
 from gputel.outage import Outage
 
 log = logging.getLogger("gputel.mq")
@@ -135,7 +135,7 @@ class Members:
     def __init__(
         self,
         broker_addresses: Sequence[str],
-        make_client: Callable[[str], QueueClient] = QueueClient,
+        make_client: Callable[[str], QueueClient],
     ) -> None:
         self._addresses = broker_addresses
         self._make_client = make_client

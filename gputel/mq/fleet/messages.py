@@ -60,7 +60,7 @@ class FleetMessages:
             await _end(list(self._tasks.values()))
 
     async def _follow(self) -> None:
-        """Start a task for each new broker, end those of brokers that left. Raises their errors."""
+        """Start a task for each new broker, end those of brokers that left. Raises their error."""
         everyone = self._members.everyone
         gone = [member for member in self._tasks if member not in everyone]
         await _end([self._tasks.pop(member) for member in gone])

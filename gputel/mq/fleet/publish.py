@@ -1,4 +1,4 @@
-"""One publish to several brokers: which broker gets which message, and which one if that fails."""
+"""One publish to several brokers: which one gets which message, and who if it cannot take it."""
 
 from __future__ import annotations
 

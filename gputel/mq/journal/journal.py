@@ -43,7 +43,7 @@ class Journal:
         files: JournalFiles,
         options: JournalOptions,
         snapshot: Callable[[Entry], StoredMessage],
-        observe: Observe = lambda _commit_s, _sync_s: None,
+        observe: Observe,
     ) -> None:
         self._files = files
         self._snapshot = snapshot

@@ -1,1 +1,1 @@
-"""The broker's contract in bytes, which both ends share."""
+"""The broker's contract, which both ends share: its bytes, ids and addresses."""

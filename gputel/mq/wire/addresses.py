@@ -1,7 +1,7 @@
-"""The addresses of brokers: one URL, a list of URLs, or a DNS name with one address a broker.
+"""The addresses of brokers: one URL, a list of URLs, or a DNS name of many.
 
 ``http://a:8081`` is one broker, ``http://a:8081,http://b:8081`` are two, and ``dns+http://name:8081``
-are all addresses of the name, looked up again every few seconds.
+stands for all addresses of the name, looked up again every few seconds.
 """
 
 from __future__ import annotations

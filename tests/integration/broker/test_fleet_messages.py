@@ -8,9 +8,10 @@ from contextlib import aclosing
 import pytest
 
 from gputel.errors import BrokerUnavailable, UnknownQueue
-from gputel.mq.client import QueueClient, addresses
+from gputel.mq.client import QueueClient
 from gputel.mq.connect import connect
 from gputel.mq.fleet import members
+from gputel.mq.wire import addresses
 from tests.integration.broker.conftest import running
 from tests.integration.broker.test_fleet import fleet_of, outgoing
 

@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
-from gputel.mq.client import QueueClient, addresses
+from gputel.mq.client import QueueClient
 from gputel.mq.fleet.members import Member, member_for
+from gputel.mq.wire import addresses
 
 
 def members(count: int) -> list[Member]:
