@@ -10,10 +10,11 @@ ARGS ?=
 # In small parts, in the order of the files: the longest tests come first, so none is left at the end.
 PARALLEL := -n auto --dist load --maxschedchunk 4
 RUNS ?= 10
+KILL_ROUNDS ?= 10
 BUSY ?= 0
 SEED ?=
 
-# Without compiled modules each gputel that a test starts takes twice as long to start.
+# Else each gputel that a test starts compiles all its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -62,7 +63,7 @@ test: $(VENV)/.dev $(ASSETS)  ## Run every test but those of the chart and the i
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 chaos: $(VENV)/.dev $(ASSETS)  ## Kill processes at random, KILL_ROUNDS=10 times as often as the suite does.
-	@KILL_ROUNDS=$(or $(KILL_ROUNDS),10) $(BIN)/python -m pytest tests/chaos $(ARGS)
+	@KILL_ROUNDS=$(KILL_ROUNDS) $(BIN)/python -m pytest tests/chaos $(ARGS)
 
 flaky: $(VENV)/.dev $(ASSETS)  ## Run every test RUNS=10 times in random order, BUSY=0 busy processes beside.
 	@$(BIN)/python tests/flaky.py --runs $(RUNS) --busy $(BUSY) $(if $(SEED),--seed $(SEED)) $(PARALLEL) $(ARGS)

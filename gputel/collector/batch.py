@@ -34,14 +34,17 @@ MOST_TOGETHER = 2
 """Up to this attempt a message is processed together with others."""
 
 _DAMAGED_AT_BROKER = 8  # from this attempt on, the broker's own copy must be damaged
-_TRIES = 8  # while this machine is short of memory: about 10 seconds
+_TRIES = 8  # while this machine is short of memory; together they take about 10 seconds
 _SHORT_DELAY_S = 5.0
 _SLOW_COMMIT_S = 15.0
 _STALL_S = 300.0  # work without progress for this long loses its leases
 
 
 class DeliveryBatch:
-    """The messages of one consume. ``landed``: to be acked; ``short``: memory was too short."""
+    """The messages of one consume.
+
+    ``landed`` are to be acked; ``short``: this machine was short of memory for too long.
+    """
 
     def __init__(
         self, shared: Shared, deliveries: Sequence[Delivery], stopping: asyncio.Event

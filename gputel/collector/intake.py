@@ -32,7 +32,7 @@ class DecodedMessage:
 
 @dataclass(frozen=True)
 class FailedMessage:
-    """A message whose decoding failed for a reason that may not be the message's."""
+    """A message whose decoding failed for a reason that may lie outside the message."""
 
     delivery: Delivery
     error: Exception

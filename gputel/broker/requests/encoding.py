@@ -107,7 +107,10 @@ def decode_consume(body: bytes, content_type: str) -> list[Ack] | None:
 
 
 def decode_selection(body: bytes, content_type: str) -> DeadLetterSelection:
-    """The dead letters that a replay or purge selects. Raises BadRequest unless in one way."""
+    """The dead letters that a replay or purge selects.
+
+    Raises BadRequest unless the body selects them in exactly one way.
+    """
     chosen: DeadLetterSelection = _decode_items(DeadLetterSelection, body or b"{}", content_type)
     ways = [chosen.id is not None, chosen.ids is not None, chosen.all]
     if ways.count(True) != 1:
@@ -116,7 +119,7 @@ def decode_selection(body: bytes, content_type: str) -> DeadLetterSelection:
 
 
 def decode_options(body: bytes, content_type: str) -> QueueOptions:
-    """The options of a declared queue; defaults for an empty body. Raises BadRequest."""
+    """The options of a declared queue; an empty body sets none. Raises BadRequest."""
     if not body.strip():
         return QueueOptions()
     options: QueueOptions = _decode_items(QueueOptions, body, content_type)

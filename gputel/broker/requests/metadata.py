@@ -76,7 +76,7 @@ def _check_size(data: bytes, most: int) -> bytes:
 
 
 def is_sound(kept: bytes) -> bool:
-    """Whether stored metadata is within the bounds; an earlier gputel had none."""
+    """Whether stored metadata is within the bounds; an earlier gputel may have stored more."""
     return kept == NONE or _json_of(kept) is not None
 
 
