@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gputel.broker.fast.connection import HOT, fast_connections
+from gputel.broker.fast.connection import HOT, HotRoutes
 from gputel.broker.queues.queues import Queues
 from gputel.broker.requests.dead_letters import AdminHandlers
 from gputel.broker.requests.exchange import INTAKE, REPLIES, make_intake, route
@@ -26,8 +26,8 @@ from gputel.web.errors import error_middleware
 from gputel.web.headers.added import guard_response
 from gputel.web.health import Check, Health, add_health_routes
 from gputel.web.request_metrics import request_metrics
-from gputel.web.server.connection import LEAST_BYTES_PER_S
-from gputel.web.server.listener import Listener, Patience, listen
+from gputel.web.server.listener import Listener, listen
+from gputel.web.server.patience import LEAST_BYTES_PER_S, Patience
 
 if TYPE_CHECKING:
     from gputel.broker.durable.durability import Durability
@@ -77,7 +77,7 @@ async def _served(
     with metrics_of(queues):
         certificate = app[ACCESS].certificate
         plain = settings.plain_http or certificate is not None
-        connection = None if plain else fast_connections(app)
+        connection = None if plain else HotRoutes.of(app).connection
         async with listen(
             app,
             host,
