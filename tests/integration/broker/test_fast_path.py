@@ -113,7 +113,8 @@ async def test_body_that_is_slow_to_come_is_left_to_aiohttp(
     data = publish("a", "x" * 300)
     raw.writer.write(data[:-10])
     if not plain_http:
-        await left.wait()
+        async with asyncio.timeout(60):
+            await left.wait()
     raw.writer.write(data[-10:])
     assert (await raw.reply())[0] == 202
     assert answered == []
