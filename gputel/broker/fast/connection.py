@@ -371,7 +371,7 @@ class FastPath(asyncio.Protocol):
         finally:
             if not self._missing:
                 self.leave_room()
-            self._serving = False
+            self._serving = self._lent
             self.task = None
             if self._closing and self._plain is None:
                 self.close()

@@ -105,6 +105,16 @@ async def test_hot_requests_that_come_meanwhile_are_answered_after_it(hot: list[
     assert hot[:2] == ["/held", "/held"]
 
 
+async def test_pipelined_request_that_is_lent_keeps_its_turn() -> None:
+    async with serving() as server, raw_to(server.port) as raw:
+        await raw.send(held() + SLOW)
+        await begun(server)
+        await raw.send(held())
+        asyncio.get_running_loop().call_later(0.1, server.slow.set)
+        replies = [await raw.reply() for _ in range(3)]
+    assert [reply.body == "slow" for reply in replies] == [False, True, False]
+
+
 async def test_connection_is_fast_again_after_each_of_many(hot: list[str]) -> None:
     async with serving() as server, raw_to(server.port) as raw:
         for _ in range(20):
