@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "mq.journal": "",
     "sources.bytes": "",
     "sources.dcgm": "model sources.bytes",
+    "sources.exposition": "model",
     "sources.simulated": "model",
     "store": "model store.blocks store.postgres",
     "store.postgres": "",
@@ -78,8 +79,8 @@ MAY_IMPORT = {
     ),
     "api.stream": "api.formats api.shared store.read store.write web",
     "api.push": (
-        "api.formats api.shared model mq.client mq.wire sources.dcgm store.blocks store.write "
-        "web.server"
+        "api.formats api.shared model mq.client mq.wire sources.dcgm sources.exposition "
+        "store.blocks store.write web.server"
     ),
     "api.prometheus": (
         "api.shared model promql promql.syntax promql.values store store.blocks store.read web"

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gputel import metrics
-from gputel.api.formats.format import Format
-from gputel.api.push.arrow import parse_arrow
 from gputel.api.push.bodies import coding_of, format_of, make_intake, unpack
 from gputel.api.push.checks import check, check_days
-from gputel.api.push.csv import parse_csv
-from gputel.api.push.json import parse_json, parse_ndjson
+from gputel.api.push.formats import PushFormat
 from gputel.api.push.records import ParsedPush, RejectedRecord
 from gputel.config.settings import ApiSettings
 from gputel.errors import (
@@ -92,24 +89,15 @@ class Pusher:
         metrics.API_PUSHED_RECORDS.labels(result="accepted").inc(accepted)
         return Pushed(accepted, checked.rejects, message_id)
 
-    def _message(self, packed: bytes, kind: Format, coding: str) -> _PreparedPush:
+    def _message(self, packed: bytes, kind: PushFormat, coding: str) -> _PreparedPush:
         body = unpack(packed, coding, self._settings.push_max_bytes)
-        checked = check(self._parse(body, kind), self._admission.now())
+        parsed = kind.parse(body, self._settings.push_max_records, time.time_ns() // 1000)
+        checked = check(parsed, self._admission.now())
         check_days(checked, self._settings.push_max_days)
-        digest = hashlib.blake2b(kind.encode() + b"\n", digest_size=16)
+        digest = hashlib.blake2b(kind.name.encode() + b"\n", digest_size=16)
         digest.update(body)
         payload = record_batch.encode(checked.batch) if checked.batch.num_rows else b""
         return _PreparedPush(payload, checked, digest.digest())
-
-    def _parse(self, body: bytes, kind: Format) -> ParsedPush:
-        most, now_us = self._settings.push_max_records, time.time_ns() // 1000
-        if kind is Format.JSON:
-            return parse_json(body, most, now_us)
-        if kind is Format.NDJSON:
-            return parse_ndjson(body, most, now_us)
-        if kind is Format.CSV:
-            return parse_csv(body, most, now_us)
-        return parse_arrow(body, most, now_us)
 
     async def _message_id(self, key: str | None, digest: bytes) -> str:
         if key is None:

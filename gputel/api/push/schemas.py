@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, fields, validate
 
 from gputel.api.formats.format import Format
+from gputel.api.push.formats import OPENMETRICS, PROMETHEUS
 from gputel.api.shared.schemas import ErrorSchema, described
 from gputel.model.bounds import LABEL_CHARACTERS, RAW_BYTES
 from gputel.model.names import LABEL_COLUMNS, RAW, RecordColumn
@@ -121,6 +122,7 @@ class PushRefusedSchema(ErrorSchema):
 
 _RECORD = {"metric_name": _METRIC, "uuid": _UUID, "value": 97, "hostname": "host-1"}
 _CSV = f"timestamp,metric_name,uuid,value\n2026-03-01T12:00:00Z,{_METRIC},{_UUID},97\n"
+_EXPOSITION = f'{_METRIC}{{UUID="{_UUID}",gpu="0",Hostname="host-1"}} 97\n'
 
 BODY: dict[str, Any] = {
     "required": True,
@@ -150,6 +152,22 @@ BODY: dict[str, Any] = {
                 "`metric_name`, `uuid` and `value` are required.",
             },
             "example": _CSV,
+        },
+        PROMETHEUS.media_type: {
+            "schema": {
+                "type": "string",
+                "description": "Prometheus' text format, as an exporter answers it. A sample "
+                "without a time gets that of the push. `UUID` or another label must name a GPU. "
+                "`application/x-www-form-urlencoded`, which curl sends by itself, means the same.",
+            },
+            "example": _EXPOSITION,
+        },
+        OPENMETRICS.media_type: {
+            "schema": {
+                "type": "string",
+                "description": "OpenMetrics 1.0: times are in seconds, and the end is `# EOF`.",
+            },
+            "example": f"{_EXPOSITION}# EOF\n",
         },
         Format.ARROW.media_type: {
             "schema": {

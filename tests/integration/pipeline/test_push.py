@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -259,3 +259,44 @@ NO_ROWS = arrow_of(
 )
 async def test_no_records_are_none_accepted(api: Api, body: Any, kind: str) -> None:
     assert await api.pushed(body, kind) == {"accepted": 0, "rejected_count": 0, "rejected": []}
+
+
+EXPOSITION = """\
+# HELP DCGM_FI_DEV_GPU_TEMP GPU temperature (in C).
+# TYPE DCGM_FI_DEV_GPU_TEMP gauge
+DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a",device="nvidia0",Hostname="h",pod="say "hi""} 40
+DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a",device="nvidia0",Hostname="h"} 41
+go_goroutines 12
+DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a",device="nvidia0",Hostname="h"} 43 1772366400000
+DCGM_FI_DEV_MEM_TEMP{gpu="0",UUID="GPU-a",device="nvidia0",Hostname="h"} NaN
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/plain; version=0.0.4", EXPOSITION),
+        ("application/x-www-form-urlencoded", EXPOSITION),  # as curl --data-binary says
+        (
+            "application/openmetrics-text; version=1.0.0",
+            EXPOSITION.replace("1772366400000", "1772366400.0") + "# EOF\n",
+        ),
+    ],
+    ids=["text", "curl", "openmetrics"],
+)
+async def test_answer_of_an_exporter_lands_but_for_its_bad_lines(
+    pipeline: Pipeline, api: Api, kind: str, body: str
+) -> None:
+    started = now()
+    answer = await api.pushed(body, kind)
+    assert answer["accepted"] == 2
+    assert [(each["index"], each["reason"][:24]) for each in answer["rejected"]] == [
+        (2, "after the label pod ther"),
+        (4, "it names no GPU: it has "),
+        (6, "value is not finite"),
+    ]
+    old, new = await read_back(pipeline, api, 2)
+    assert (old["timestamp"], old["value"], old["gpu_id"]) == (NOON, 43, "0")
+    assert old["labels_raw"] == 'Hostname="h",UUID="GPU-a",device="nvidia0",gpu="0"'
+    assert new["value"] == 41
+    assert datetime.fromisoformat(new["timestamp"]) >= started.replace(microsecond=0)
