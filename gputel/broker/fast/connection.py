@@ -67,6 +67,10 @@ class HotRoutes:
         app.on_shutdown.append(routes._close)
         return routes
 
+    def handler_of(self, head: Head) -> ReplyHandler | None:
+        """What answers a hot request; None if it is not hot."""
+        return self.handlers.get(head.path) if head.method == "POST" else None
+
     def connection(self, make_plain: MakePlain, patience: Patience) -> FastPath:
         """A new connection."""
         return FastPath(self, make_plain, patience)
@@ -173,32 +177,34 @@ class FastPath(asyncio.Protocol):
             self._look(data)
 
     def _look(self, data: bytes) -> None:
-        request = self._request_in(data)
+        request = self._next_request(data)
         if request is not None:
             self._serving = True
             self.task = start(self._serve(request), self._loop)
 
-    def _request_in(self, data: bytes) -> HotRequest | None:
+    def _next_request(self, data: bytes) -> HotRequest | None:
         """The hot request at the start of ``data``; None: the bytes were kept or passed on."""
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
         head = parse_head(data[:end]) if end >= 4 else None
-        if head is None or not self._lets_in(head, len(data) - end):
+        handler = self._routes.handler_of(head) if head is not None else None
+        if head is None or not self._admit(head, handler is not None, len(data) - end):
             self._hand_over(data)
             return None
         request_end = end + head.length
         if len(data) < request_end:
             self._wait_for_body(data, request_end)
             return None
-        if not head.hot or head.path not in self._routes.handlers:
+        if handler is None:
             self._lend(data) if len(data) == request_end else self._hand_over(data)
             return None
         if len(data) > request_end:
             self._wait_in_line(data[request_end:])
         return HotRequest(head, data[end:request_end], self)
 
-    def _lets_in(self, head: Head, received: int) -> bool:
+    def _admit(self, head: Head, hot: bool, received: int) -> bool:
+        """Check the access of a request, and reserve room for its body; False: for aiohttp."""
         size = head.length
-        if head.hot and head.path in self._routes.handlers and not self._may(head):
+        if hot and not self._may(head):
             return False  # aiohttp writes the refusal
         if size <= SMALL_BYTES:
             return True
@@ -302,7 +308,7 @@ class FastPath(asyncio.Protocol):
         self._plain = None
         self._lent = self._serving = False
         self._routes.open.add(self)
-        self._is_answered()
+        self._note_answered()
         self._wait_for_request(self._patience.idle_s)
         if self._writing_paused:
             self._watch.start(wire)
@@ -325,7 +331,7 @@ class FastPath(asyncio.Protocol):
         """A number that grows with the time at which it became idle."""
         return self._idle_until if self._plain is None else self._plain.idle_since
 
-    def _is_answered(self) -> None:
+    def _note_answered(self) -> None:
         self.answered = True
         self._idle_until = self._loop.time() + self._patience.idle_s
 
@@ -358,13 +364,13 @@ class FastPath(asyncio.Protocol):
             while request is not None:
                 await self._answer(request)
                 self.leave_room()
-                self._is_answered()
+                self._note_answered()
                 if self._closing or not self._parts:
                     break
                 answered += 1
                 if answered % _AT_ONCE == 0:
                     await asyncio.sleep(0)
-                request = self._request_in(self._joined())
+                request = self._next_request(self._joined())
         except Exception:
             log.exception("unexpected error while answering")
             self._closing = True
