@@ -21,6 +21,7 @@ from gputel import __version__
 from gputel.api.formats.format import Format
 from gputel.api.shared.access import scope_of
 from gputel.api.shared.documented import LISTS
+from gputel.api.shared.paths import WRITE_PATH
 from gputel.web.access.tokens import Scope
 
 JSON = "application/json"
@@ -83,7 +84,10 @@ def build_document(app: web.Application) -> dict[str, Any]:
     spec.components.security_scheme("token", _TOKEN)
     for path, method, recorded in documented_routes(app):
         guarded = scope_of(method.upper(), path)
-        spec.path(path=path, operations={method: _operation(recorded, plugin, guarded)})
+        operation = _operation(recorded, plugin, guarded)
+        if path == WRITE_PATH:
+            del operation["responses"]["429"]  # it is a 503 there
+        spec.path(path=path, operations={method: operation})
     document: dict[str, Any] = spec.to_dict()
     return document
 
@@ -140,7 +144,7 @@ def _response(
     status: str, response: Mapping[str, Any], media_types: Sequence[str]
 ) -> dict[str, Any]:
     described: dict[str, Any] = {"description": response["description"]}
-    if "schema" in response and status != "304":
+    if "schema" in response and status not in ("204", "304"):
         answered = media_types if status.startswith("2") else [JSON]
         described["content"] = {
             media_type: {"schema": _OTHER_SCHEMAS.get(media_type, response["schema"])}

@@ -44,6 +44,7 @@ MAY_IMPORT = {
     "sources.bytes": "",
     "sources.dcgm": "model sources.bytes",
     "sources.exposition": "model",
+    "sources.remote_write": "sources.exposition",
     "sources.simulated": "model",
     "store": "model store.blocks store.postgres",
     "store.postgres": "",
@@ -80,7 +81,7 @@ MAY_IMPORT = {
     "api.stream": "api.formats api.shared store.read store.write web",
     "api.push": (
         "api.formats api.shared model mq.client mq.wire sources.dcgm sources.exposition "
-        "store.blocks store.write web.server"
+        "sources.remote_write store.blocks store.write web.server"
     ),
     "api.prometheus": (
         "api.shared model promql promql.syntax promql.values store store.blocks store.read web"

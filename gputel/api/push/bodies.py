@@ -60,7 +60,7 @@ def unpack(body: bytes, coding: str, max_bytes: int) -> bytes:
     if coding == "identity":
         return body
     try:
-        return _gunzip(body, max_bytes) if coding == "gzip" else _unzstd(body, max_bytes)
+        return _UNPACK[coding](body, max_bytes)
     except (zlib.error, OSError, EOFError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadRequest(f"the body is not {coding}, as Content-Encoding says: {reason}") from None
@@ -103,3 +103,19 @@ def _unzstd(body: bytes, max_bytes: int) -> bytes:
         if len(out) > max_bytes:
             raise BOUNDS.too_large(max_bytes)
     return bytes(out)
+
+
+def _unsnappy(body: bytes, max_bytes: int) -> bytes:
+    """A block of snappy, which begins with its unpacked size as a varint."""
+    size = 0
+    for index, byte in enumerate(body[:5]):
+        size |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            break
+    if size > max_bytes:
+        raise BOUNDS.too_large(max_bytes)
+    unpacked: bytes = pa.Codec("snappy").decompress(body, decompressed_size=size, asbytes=True)
+    return unpacked
+
+
+_UNPACK = {"gzip": _gunzip, "zstd": _unzstd, "snappy": _unsnappy}

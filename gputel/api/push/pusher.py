@@ -67,6 +67,28 @@ class Pusher:
         self._admission = admission
         self._intake = make_intake(settings)
 
+    @property
+    def most_records(self) -> int:
+        """The most records of one push."""
+        return self._settings.push_max_records
+
+    async def receive(self, request: web.Request) -> bytes:
+        """The body of a request as it was sent. Raises PayloadTooLarge, TooSlow and Busy."""
+        return await self._intake.receive(request, self._settings.push_max_bytes)
+
+    def check(self, parsed: ParsedPush) -> ParsedPush:
+        """The records that may be stored, and the rejected ones. Uses the CPU and blocks.
+
+        Raises BadRequest if they are of too many days.
+        """
+        checked = check(parsed, self._admission.now())
+        check_days(checked, self._settings.push_max_days)
+        return checked
+
+    def unpack(self, packed: bytes, coding: str) -> bytes:
+        """The unpacked body. Uses the CPU and blocks. Raises PayloadTooLarge and BadRequest."""
+        return unpack(packed, coding, self._settings.push_max_bytes)
+
     async def push(self, request: web.Request, key: str | None) -> Pushed:
         """Publish the good records of the body in one message, whose id comes from ``key``.
 
@@ -75,7 +97,7 @@ class Pusher:
         queue; and, if there is a key, StoreUnavailable.
         """
         kind, coding = format_of(request), coding_of(request)
-        body = await self._intake.receive(request, self._settings.push_max_bytes)
+        body = await self.receive(request)
         message = await PUSHES.run(self._message, body, kind, coding)
         checked = message.checked
         accepted = checked.batch.num_rows
@@ -83,17 +105,22 @@ class Pusher:
         if not accepted:
             return Pushed(0, checked.rejects)
         message_id = await self._message_id(key, message.digest)
-        payload = message.payload
-        metadata = sealed(message_id, payload, {})
-        await self._publish(OutgoingMessage(id=message_id, payload=payload, metadata=metadata))
-        metrics.API_PUSHED_RECORDS.labels(result="accepted").inc(accepted)
+        await self.publish(message_id, message.payload, accepted)
         return Pushed(accepted, checked.rejects, message_id)
 
+    async def publish(self, message_id: str, payload: bytes, records: int) -> None:
+        """Put ``records`` records into the queue in one message. A known id is not put twice.
+
+        Raises QueueFull, JournalFull, Busy, PayloadTooLarge and BrokerUnavailable.
+        """
+        metadata = sealed(message_id, payload, {})
+        await self._publish(OutgoingMessage(id=message_id, payload=payload, metadata=metadata))
+        metrics.API_PUSHED_RECORDS.labels(result="accepted").inc(records)
+
     def _message(self, packed: bytes, kind: PushFormat, coding: str) -> _PreparedPush:
-        body = unpack(packed, coding, self._settings.push_max_bytes)
+        body = self.unpack(packed, coding)
         parsed = kind.parse(body, self._settings.push_max_records, time.time_ns() // 1000)
-        checked = check(parsed, self._admission.now())
-        check_days(checked, self._settings.push_max_days)
+        checked = self.check(parsed)
         digest = hashlib.blake2b(kind.name.encode() + b"\n", digest_size=16)
         digest.update(body)
         payload = record_batch.encode(checked.batch) if checked.batch.num_rows else b""

@@ -156,6 +156,7 @@ BODY: dict[str, Any] = {
         PROMETHEUS.media_type: {
             "schema": {
                 "type": "string",
+                "format": "prometheus",
                 "description": "Prometheus' text format, as an exporter answers it. A sample "
                 "without a time gets that of the push. `UUID` or another label must name a GPU. "
                 "`application/x-www-form-urlencoded`, which curl sends by itself, means the same.",
@@ -165,6 +166,7 @@ BODY: dict[str, Any] = {
         OPENMETRICS.media_type: {
             "schema": {
                 "type": "string",
+                "format": "openmetrics",
                 "description": "OpenMetrics 1.0: times are in seconds, and the end is `# EOF`.",
             },
             "example": f"{_EXPOSITION}# EOF\n",

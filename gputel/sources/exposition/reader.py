@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gputel.model.columns import LABELS, SCHEMA, TIMESTAMP_TYPE
 from gputel.sources.exposition.grammar import LineFlaw, parse_line, parse_rest
 from gputel.sources.exposition.labels import NoGpu, record_labels
+from gputel.sources.exposition.series_table import SeriesTable
 
 Int64 = npt.NDArray[np.int64]
 
@@ -71,7 +71,7 @@ class ExpositionReader:
     ) -> None:
         self._attached = dict(attached)
         self._open_metrics = open_metrics
-        self._series = _KnownSeries()
+        self._series = SeriesTable()
         self._heads: dict[bytes, int] = {}
 
     def read(self, body: bytes, now_us: int) -> ReadExposition:
@@ -140,38 +140,9 @@ class ExpositionReader:
     def _forget(self, heads: dict[bytes, int]) -> None:
         """Remember the lines of this answer, and forget old ones if there are too many."""
         if len(self._heads) > 2 * len(heads) + _MOST_FORGOTTEN:
-            self._heads, self._series = {}, _KnownSeries()
+            self._heads, self._series = {}, SeriesTable()
         else:
             self._heads |= heads
-
-
-class _KnownSeries:
-    """Series by their labels, and each label's texts as a dictionary of Arrow."""
-
-    def __init__(self) -> None:
-        self._indices: dict[tuple[str, ...], int] = {}
-        self._codes: list[list[int]] = [[] for _ in LABELS]
-        self._texts: list[dict[str, int]] = [{} for _ in LABELS]
-
-    def index_of(self, labels: tuple[str, ...]) -> int:
-        index = self._indices.get(labels)
-        if index is None:
-            index = self._indices[labels] = len(self._indices)
-            for text, codes, texts in zip(labels, self._codes, self._texts, strict=True):
-                codes.append(texts.setdefault(text, len(texts)))
-        return index
-
-    def batch(self, rows: list[int], values: list[float], times: list[int]) -> pa.RecordBatch:
-        chosen = np.array(rows, np.int64)
-        labels = [
-            pa.DictionaryArray.from_arrays(
-                pa.array(np.array(codes, np.int32)[chosen]), pa.array(list(texts), pa.string())
-            )
-            for codes, texts in zip(self._codes, self._texts, strict=True)
-        ]
-        time = pa.array(np.array(times, np.int64)).cast(TIMESTAMP_TYPE)
-        value = pa.array(np.array(values, np.float64))
-        return pa.RecordBatch.from_arrays([time, *labels, value], schema=SCHEMA)
 
 
 def _decoded(text: bytes) -> str:
