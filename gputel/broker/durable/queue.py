@@ -149,14 +149,8 @@ class JournaledQueue(MessageQueue):
     def _drop_restored(self, message: QueuedMessage) -> None:
         if message.state is State.DEAD:
             self.dead_letters.take(message.id)
-        elif message.state is State.DELAYED:
-            self._deadlines.remove(message)
-            self._delayed -= 1
-            self._ready.left(message)
         else:
-            if message.timer:
-                self._deadlines.remove(message)
-            self._ready.discard(message)
+            self._withdraw(message)
         super()._forget(message)
         self.counters.purged += 1
 

@@ -142,8 +142,7 @@ class RequestClient:
 
         Returns ``acks``, a result for each item, and ``messages``. Raises ConsumeEnded, a
         QueueClosed with the ``acks``, when the broker is closed and empty. After BrokerUnavailable
-        or a cancellation the acks may have been done: if an item is acked again, its result is
-        ``unknown_message``.
+        or a cancellation the acks may have been done; to ack an item again does no harm.
         """
         body = _PACK(ConsumeBody([Ack(id_, lease) for id_, lease in items]))
         bounds = (max_messages, max_bytes, wait_s, visibility_timeout_s)
@@ -187,7 +186,10 @@ class RequestClient:
     async def ack(
         self, items: Sequence[tuple[str, str]], *, queue: str | None = None
     ) -> list[ItemResult]:
-        """Ack messages, each as (id, lease). Returns one result for each."""
+        """Ack messages, each as (id, lease). Returns one result for each.
+
+        It is ``stale_lease`` for a lease that ran out, and ok for a message that is gone.
+        """
         return await self._each("/ack", [Ack(id_, lease) for id_, lease in items], queue)
 
     async def nack(

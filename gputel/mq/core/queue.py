@@ -244,23 +244,35 @@ class MessageQueue:
     def extend(
         self, id_: str, lease: str | None, now: float, visibility_timeout_s: float | None = None
     ) -> None:
-        """Let the lease run out ``visibility_timeout_s`` from now. Raises as ``ack`` does."""
+        """Let the lease run out ``visibility_timeout_s`` from now. Without a lease, any one does.
+
+        Raises UnknownMessage when the message is gone, or StaleLease when it is in flight under
+        another lease or not in flight.
+        """
         message = self._leased(id_, lease, now)
         timeout_s = visibility_timeout_s or self.limits.visibility_timeout_s
         self._deadlines.move(message, now + timeout_s)
 
     def ack(self, id_: str, lease: str | None, now: float) -> None:
-        """Remove a message that was processed. Without a lease, any lease on it counts.
+        """Remove a message that was processed; does nothing when it is gone.
 
-        Raises UnknownMessage, or StaleLease when it is in flight under another lease or not in
-        flight.
+        Without a lease, every delivery of it counts, also one whose lease ran out: then the
+        message is not delivered again. A message that was never delivered stays, and so does a
+        dead letter. Raises StaleLease for a lease that is not the current one.
         """
-        message = self._leased(id_, lease, now)
-        self.work.add(now - message.delivered_at)
-        self._deadlines.remove(message)
-        self._in_flight -= 1
-        if self.ordered_keys:
-            self._ready.left(message)
+        message = self._settled_by(id_, lease, now)
+        if message is None:
+            return
+        if message.state is State.IN_FLIGHT:
+            self.work.add(now - message.delivered_at)
+            self._deadlines.remove(message)
+            self._in_flight -= 1
+            if self.ordered_keys:
+                self._ready.left(message)
+        elif message.state is State.DEAD or not message.attempts:
+            return
+        else:
+            self._withdraw(message)
         self._forget(message)
         self.counters.acked += 1
 
@@ -276,9 +288,12 @@ class MessageQueue:
     ) -> None:
         """Give a message back: ready in its old place, at once or after ``delay_s``.
 
-        With ``dead``, or after its last attempt, it becomes a dead letter. Raises as ``ack`` does.
+        With ``dead``, or after its last attempt, it becomes a dead letter. Does nothing when it is
+        gone, or, without a lease, when it is not in flight. Raises StaleLease as ``ack`` does.
         """
-        message = self._leased(id_, lease, now)
+        message = self._settled_by(id_, lease, now)
+        if message is None or message.state is not State.IN_FLIGHT:
+            return
         self._end_lease(message)
         self.counters.nacked += 1
         self._fail(message, now, reason or "nacked", delay_s=delay_s, dead=dead)
@@ -389,9 +404,21 @@ class MessageQueue:
         if message.state is not State.IN_FLIGHT or message.deadline <= now:
             state = "ready again" if message.state is State.IN_FLIGHT else message.state.value
             raise StaleLease(f"message {id_} is not leased now: it is {state}")
-        if lease is not None and lease != message.lease:
+        if lease and lease != message.lease:
             raise StaleLease(f"message {id_} is in flight under another lease")
         return message
+
+    def _settled_by(self, id_: str, lease: str | None, now: float) -> QueuedMessage | None:
+        """The message that an ack or nack is about, in any state; None when it is gone.
+
+        Raises StaleLease when a lease was sent, and it is not the current one.
+        """
+        message = self._messages.get(id_)
+        if message is None or not lease:
+            return message
+        if lease == message.lease and message.deadline > now:
+            return message
+        return self._leased(id_, lease, now)
 
     def _end_lease(self, message: QueuedMessage) -> None:
         self._deadlines.remove(message)
@@ -431,6 +458,16 @@ class MessageQueue:
         else:
             self._ready.put_back(message)
             self._watch_ready(message)
+
+    def _withdraw(self, message: QueuedMessage) -> None:
+        """Take a ready or delayed message out of its place."""
+        if message.timer:
+            self._deadlines.remove(message)
+        if message.state is State.DELAYED:
+            self._delayed -= 1
+            self._ready.left(message)
+        else:
+            self._ready.discard(message)
 
     def _watch_ready(self, message: QueuedMessage) -> None:
         if message.expires_at < NEVER:

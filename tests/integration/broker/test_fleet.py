@@ -112,7 +112,7 @@ async def test_leases_are_settled_at_the_broker_that_gave_them() -> None:
         assert [r.ok for r in results] == [True] * 20 + [False] * 2
         assert [r.code for r in results[20:]] == ["stale_lease"] * 2
         consumed = await fleet.client.ack_and_consume(items[10:11], 100)
-        assert [r.code for r in consumed.acks] == ["unknown_message"]
+        assert [r.ok for r in consumed.acks] == [True]  # it is gone: an ack does nothing
         assert consumed.messages
 
 

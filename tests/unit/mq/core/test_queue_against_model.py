@@ -133,30 +133,41 @@ class QueueMachine(RuleBasedStateMachine):
             assert all(delivery.lease != lease for _, lease in self.old)
             self.old.append((delivery.message.id, delivery.lease))
 
-    @rule(data=st.data(), how=st.sampled_from(["ack", "nack", "delay", "dead", "back", "extend"]))
-    def end_a_delivery(self, data: st.DataObject, how: str) -> None:
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["ack", "nack", "delay", "dead", "back", "extend"]),
+        with_lease=st.booleans(),
+    )
+    def end_a_delivery(self, data: st.DataObject, how: str, with_lease: bool) -> None:
         if not self.old:
             return
         id_, lease = data.draw(st.sampled_from(self.old[-12:]))
+        sent = lease if with_lease or how == "back" else None
         held = self.model.messages.get(id_)
-        valid = held is not None and held.state is State.IN_FLIGHT and held.lease == lease
+        in_flight = held is not None and held.state is State.IN_FLIGHT
+        valid = in_flight and held is not None and sent in (None, held.lease)
         try:
-            self._end(id_, lease, how)
+            self._end(id_, sent, how)
         except RequestError:
             assert not valid
+            assert how == "extend" or (held is not None and sent is not None)
             return
-        if how == "back" and not valid:
-            return
-        assert valid
-        assert held is not None
-        self._end_in_model(id_, held, how)
+        if held is not None and valid:
+            self._end_in_model(id_, held, how)
+        elif held is None or how == "back":
+            assert how != "extend"
+        else:
+            assert sent is None
+            delivered = held.attempts and held.state is not State.DEAD
+            if how == "ack" and delivered:  # it counts, though its lease ran out
+                del self.model.messages[id_]
 
-    def _end(self, id_: str, lease: str, how: str) -> None:
+    def _end(self, id_: str, lease: str | None, how: str) -> None:
         queue, now = self.queue, self.now
         if how == "ack":
             queue.ack(id_, lease, now)
         elif how == "back":
-            queue.give_back(id_, lease, now)
+            queue.give_back(id_, lease or "", now)
         elif how == "extend":
             queue.extend(id_, lease, now, 5.0)
         else:
