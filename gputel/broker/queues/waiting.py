@@ -136,7 +136,9 @@ class WaitingQueue:
         queue, total = self.queue, self._total
         self._set_ceiling()
         outcomes, publish, now = publisher.outcomes, queue.publish, self.now()
+        unix_now = time.time()
         for message in islice(publisher.messages, len(outcomes), None):
+            message.enqueued = unix_now
             try:
                 outcomes.append(publish(message, now))
             except QueueFull:

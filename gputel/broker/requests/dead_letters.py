@@ -11,7 +11,13 @@ from aiohttp import web
 from gputel.broker.queues.queues import Queues
 from gputel.broker.queues.waiting import WaitingQueue
 from gputel.broker.requests import arguments as query
-from gputel.broker.requests.encoding import decode_selection, encode, payload_text, shown_metadata
+from gputel.broker.requests.encoding import (
+    decode_selection,
+    encode,
+    enqueued_text,
+    payload_text,
+    shown_metadata,
+)
 from gputel.broker.requests.exchange import (
     converted,
     read_items,
@@ -141,6 +147,7 @@ def _summary(waiting: WaitingQueue, message: QueuedMessage, content_type: str) -
         "metadata": shown_metadata(message, content_type),
         "payload_bytes": len(message.payload),
         "attempts": message.attempts,
+        "enqueued": enqueued_text(message.enqueued),
         "reason": message.history[-1].reason,
         "died_at": wall(message.since),
         "history": [

@@ -73,8 +73,9 @@ class QueueClient(RequestClient):
         BrokerUnavailable, QueueFull or JournalFull. A retry makes no second message, because the
         id stays the same. Raises QueueClosed and PayloadTooLarge at once.
         """
-        name = new_id() if id is None else id
-        message = OutgoingMessage(id=name, key=key, payload=payload, metadata=metadata or {})
+        message = OutgoingMessage(
+            id=id or new_id(), key=key, payload=payload, metadata=metadata or {}
+        )
         sender = self._senders.get(queue)
         if sender is None:
             publish = partial(self.publish, queue=queue)

@@ -30,6 +30,7 @@ class Message:
         self.metadata: dict[str, Any] = delivery.metadata
         self.lease: str = delivery.lease
         self.attempts: int = delivery.attempts
+        self.enqueued: str = delivery.enqueued
         self.settled = False
 
     async def ack(self) -> bool:

@@ -283,7 +283,7 @@ class RequestClient:
 
 def with_ids(messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
     """The messages, each with an id, so that the broker recognises a message that is sent again."""
-    return [m if m.id is not None else msgspec.structs.replace(m, id=new_id()) for m in messages]
+    return [m if m.id else msgspec.structs.replace(m, id=new_id()) for m in messages]
 
 
 def _path_of(queue: str) -> str:
