@@ -6,7 +6,9 @@ If the lease runs out, or the consumer nacks it, the message is ready again in i
 dropped, unless it is in flight or dead. ``docs/protocol.md`` has the picture.
 
 Every message counts against both bounds until it is gone, in flight and dead letters included.
-Always ``published == acked + purged + expired + ready + delayed + in_flight + dead``.
+Dead letters have a share of the room for themselves. Beyond it they stay as long as nobody needs
+the room, and then the oldest ones are dropped for a publish. So they never stop publishers. Always
+``published == acked + purged + expired + dead_dropped + ready + delayed + in_flight + dead``.
 
 The methods stand in the order of a message's life: publish, lease, extend, ack, nack, give back,
 expire, then dead letters.
@@ -53,6 +55,7 @@ class QueueLimits:
     max_bytes: int = 256 * 1024 * 1024
     visibility_timeout_s: float = 30.0
     max_attempts: int = 16
+    dead_letters_share: float = 0.25  # of both bounds
 
 
 @dataclass
@@ -167,7 +170,9 @@ class MessageQueue:
         held_bytes = self.held_bytes + message.size
         if held_bytes > self.ceiling or len(messages) >= limits.max_messages:
             self.check_sizes([message])
-            raise self.full_error()
+            if not self._make_room(message.size):
+                raise self.full_error()
+            held_bytes = self.held_bytes + message.size
         messages[message.id] = message
         self.held_bytes = held_bytes
         self.counters.published += 1
@@ -192,6 +197,37 @@ class MessageQueue:
                     f"message {message.id} counts {message.size} bytes, more than the whole queue "
                     f"may hold: {most} (--queue-max-bytes, --broker-max-bytes)"
                 )
+
+    @property
+    def surplus_of_dead_letters(self) -> tuple[int, int]:
+        """How many dead letters, and bytes of them, there are beyond their share; 0 or more."""
+        letters, limits = self.dead_letters, self.limits
+        share = limits.dead_letters_share
+        surplus = len(letters) - int(share * limits.max_messages)
+        surplus_bytes = letters.bytes - int(share * limits.max_bytes)
+        return max(0, surplus), max(0, surplus_bytes)
+
+    def _make_room(self, size: int) -> bool:
+        """Drop the oldest dead letters for a message; does nothing if their surplus is too small.
+
+        Returns whether there is room now.
+        """
+        lacking = len(self._messages) + 1 - self.limits.max_messages
+        lacking_bytes = self.held_bytes + size - self.ceiling
+        surplus, surplus_bytes = self.surplus_of_dead_letters
+        if lacking > surplus or lacking_bytes > surplus_bytes:
+            return False
+        while lacking > 0 or lacking_bytes > 0:
+            lacking -= 1
+            lacking_bytes -= self.drop_oldest_dead_letter()
+        return True
+
+    def drop_oldest_dead_letter(self) -> int:
+        """Drop one to make room; there must be one. Returns its size."""
+        message = self.dead_letters.take_oldest()
+        self._forget(message)
+        self.counters.dead_dropped += 1
+        return message.size
 
     def full_error(self) -> QueueFull:
         """The error of a full queue; its text says what fills the queue."""

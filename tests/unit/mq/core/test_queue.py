@@ -16,7 +16,7 @@ def publish(queue: MessageQueue, *ids: str, now: float = 0.0) -> None:
 def assert_balanced(queue: MessageQueue) -> None:
     c = queue.counters
     held = queue.ready + queue.delayed + queue.in_flight + len(queue.dead_letters)
-    assert c.published == c.acked + c.purged + c.expired + held
+    assert c.published == c.acked + c.purged + c.expired + c.dead_dropped + held
     assert held == len(queue)
 
 
@@ -199,7 +199,7 @@ def test_replayed_dead_letter_is_ready_behind_the_others_with_new_attempts() -> 
 
 
 def test_purged_dead_letter_frees_its_room() -> None:
-    queue = queue_of(max_attempts=1, max_messages=1)
+    queue = queue_of(max_attempts=1, max_messages=1, dead_letters_share=1.0)
     publish(queue, "a")
     queue.lease(1, None, 0.0)
     queue.nack("a", None, 0.0)
