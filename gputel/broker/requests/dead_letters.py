@@ -30,6 +30,7 @@ from gputel.config.settings import BrokerSettings
 from gputel.errors import BadRequest
 from gputel.mq.core.message import QueuedMessage
 from gputel.mq.core.queue import MessageQueue
+from gputel.mq.wire.protocol import MSGPACK
 
 _PAGE = 100
 
@@ -93,8 +94,10 @@ class AdminHandlers:
         reserve(request, size)
 
         def encoded() -> bytes:
-            payload, encoding = payload_text(message.payload)
             summary = _summary(waiting, message, content_type)
+            if content_type == MSGPACK:
+                return encode({**summary, "payload": message.payload}, content_type)
+            payload, encoding = payload_text(message.payload)
             return encode({**summary, "payload": payload, "encoding": encoding}, content_type)
 
         return web.Response(body=await converted(size, encoded), content_type=content_type)

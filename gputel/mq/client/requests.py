@@ -23,6 +23,9 @@ from gputel.mq.wire.protocol import (
     Ack,
     ConsumeBody,
     Consumed,
+    DeadLetter,
+    DeadLetterPage,
+    DeadLetterSelection,
     Deleted,
     Delivery,
     Extend,
@@ -50,6 +53,9 @@ _RESULTS = msgspec.msgpack.Decoder(list[ItemResult])
 _HOLDINGS = msgspec.msgpack.Decoder(list[Holding])
 _STATS = msgspec.msgpack.Decoder(dict[str, Any])
 _PEEKED = msgspec.msgpack.Decoder(list[Peeked])
+_DEAD_LETTERS = msgspec.msgpack.Decoder(DeadLetterPage)
+_DEAD_LETTER = msgspec.msgpack.Decoder(DeadLetter)
+_COUNTED = msgspec.msgpack.Decoder(dict[str, int])
 _DELETED = msgspec.msgpack.Decoder(Deleted)
 
 
@@ -223,7 +229,7 @@ class RequestClient:
             return []
         return await self._open.each(items, path, {"queue": queue}, _PACK(items), _RESULTS)
 
-    # ------------------------------------------------------------------ queues
+    # ------------------------------------------------------------------ what is held
 
     async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
         """The state of the message with each id; None when the broker does not hold it."""
@@ -250,6 +256,46 @@ class RequestClient:
         """
         arguments = {"max": max_messages, "max_payload_bytes": max_payload_bytes, "queue": queue}
         return await self._open.call("/peek", arguments, None, _PEEKED, again=True)
+
+    # ------------------------------------------------------------------ dead letters
+
+    async def dead_letters(
+        self, limit: int = 100, offset: int = 0, *, queue: str | None = None
+    ) -> list[DeadLetter]:
+        """Dead letters, oldest first, without their payloads; ``limit`` is 1,000 at most."""
+        arguments = {"limit": limit, "offset": offset, "queue": queue}
+        page = await self._open.call("/dead-letters", arguments, None, _DEAD_LETTERS, again=True)
+        return page.dead_letters
+
+    async def dead_letter(self, id: str, *, queue: str | None = None) -> DeadLetter:
+        """One dead letter with its payload. Raises UnknownMessage."""
+        path = f"/dead-letters/{quote(id, safe='')}"
+        return await self._open.call(path, {"queue": queue}, None, _DEAD_LETTER, again=True)
+
+    async def replay(
+        self, ids: Sequence[str] = (), *, all: bool = False, queue: str | None = None
+    ) -> int:
+        """Make some dead letters ready again, or ``all``, behind all others. Returns how many.
+
+        Raises UnknownMessage when none of the ids is a dead letter, QueueClosed, and BadRequest.
+        """
+        return await self._settle_dead("replay", ids, all, queue)
+
+    async def purge(
+        self, ids: Sequence[str] = (), *, all: bool = False, queue: str | None = None
+    ) -> int:
+        """Drop some dead letters, or ``all``. Returns how many; raises as ``replay``."""
+        return await self._settle_dead("purge", ids, all, queue)
+
+    async def _settle_dead(
+        self, action: str, ids: Sequence[str], every: bool, queue: str | None
+    ) -> int:
+        selection = DeadLetterSelection(ids=list(ids) or None, all=every)
+        path = f"/dead-letters/{action}"
+        done = await self._open.call(path, {"queue": queue}, _PACK(selection), _COUNTED)
+        return next(iter(done.values()))
+
+    # ------------------------------------------------------------------ queues
 
     async def declare(self, queue: str, *, ordered_keys: bool | None = None) -> None:
         """Make a queue that stays until it is deleted, or change its option; None changes nothing.

@@ -220,6 +220,40 @@ class Peeked(Struct):
     enqueued: str = ""
 
 
+class FailedDelivery(Struct):
+    """One delivery that did not end in an ack; ``at`` is Unix seconds."""
+
+    attempt: int
+    at: float
+    reason: str
+
+
+class DeadLetter(Struct):
+    """A dead letter; ``died_at`` is Unix seconds. In a list, ``payload`` is None.
+
+    ``metadata`` is None when it cannot be shown.
+    """
+
+    id: str
+    key: str
+    metadata: dict[str, Any] | None
+    payload_bytes: int
+    attempts: int
+    reason: str
+    died_at: float
+    history: list[FailedDelivery]
+    enqueued: str = ""
+    payload: bytes | None = None
+
+
+class DeadLetterPage(Struct):
+    """Some of the dead letters, and how many there are."""
+
+    total: int
+    offset: int
+    dead_letters: list[DeadLetter]
+
+
 class Deleted(Struct):
     """A deleted queue, and how many messages were dropped with it."""
 
