@@ -41,6 +41,8 @@ from gputel.mq.wire.protocol import (
 )
 
 T = TypeVar("T")
+Item = tuple[str, str | None]
+"""Id and lease of a message; without a lease (None), any lease on it counts."""
 
 _DECLINE_S = 2.0
 _UNSTATED_WAIT_S = 120.0  # a broker whose --publish-wait-s is longer is taken to be away
@@ -136,7 +138,7 @@ class RequestClient:
 
     async def ack_and_consume(
         self,
-        items: Sequence[tuple[str, str]],
+        items: Sequence[Item],
         max_messages: int,
         max_bytes: int | None = None,
         wait_s: float = 0.0,
@@ -189,9 +191,7 @@ class RequestClient:
             async with asyncio.timeout(_DECLINE_S):
                 await self.nack(items, reason="the consumer left", queue=queue)
 
-    async def ack(
-        self, items: Sequence[tuple[str, str]], *, queue: str | None = None
-    ) -> list[ItemResult]:
+    async def ack(self, items: Sequence[Item], *, queue: str | None = None) -> list[ItemResult]:
         """Ack messages, each as (id, lease). Returns one result for each.
 
         It is ``stale_lease`` for a lease that ran out, and ok for a message that is gone.
@@ -200,7 +200,7 @@ class RequestClient:
 
     async def nack(
         self,
-        items: Sequence[tuple[str, str]],
+        items: Sequence[Item],
         delay_s: float = 0.0,
         reason: str = "",
         dead: bool = False,
@@ -213,7 +213,7 @@ class RequestClient:
 
     async def extend(
         self,
-        items: Sequence[tuple[str, str]],
+        items: Sequence[Item],
         visibility_timeout_s: float,
         *,
         queue: str | None = None,

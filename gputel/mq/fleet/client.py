@@ -11,21 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gputel.config.values import check_broker_url
-from gputel.errors import GputelError, StaleLease, UnknownMessage, UnknownQueue
+from gputel.errors import GputelError, UnknownMessage, UnknownQueue
 from gputel.mq.client.client import QueueClient
 from gputel.mq.client.consumer import Message
+from gputel.mq.client.requests import Item
 from gputel.mq.fleet.consume import ConsumeLimits, FleetConsume, none_answers
-from gputel.mq.fleet.members import Member, Members
+from gputel.mq.fleet.members import Members
 from gputel.mq.fleet.messages import FleetMessages
 from gputel.mq.fleet.publish import FleetPublish
+from gputel.mq.fleet.settle import ItemCall, results_at
 from gputel.mq.wire.protocol import (
     Consumed,
     DeadLetter,
@@ -38,8 +39,6 @@ from gputel.mq.wire.protocol import (
 )
 
 T = TypeVar("T")
-Item = tuple[str, str]
-ItemCall = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
 
 
 class QueueFleet(QueueClient):
@@ -147,7 +146,9 @@ class QueueFleet(QueueClient):
         queue: str | None = None,
     ) -> Consumed:
         """Send the acks, each to its broker, and then consume, even when no ack could be done."""
-        acks, _ = await self._results_at(items, lambda client, own: client.ack(own, queue=queue))
+        acks, _ = await results_at(
+            self._members, items, lambda client, own: client.ack(own, queue=queue)
+        )
         deliveries = await self.consume(
             max_messages, max_bytes, wait_s, visibility_timeout_s, queue=queue
         )
@@ -190,29 +191,10 @@ class QueueFleet(QueueClient):
 
     async def _each_at(self, items: Sequence[Item], act: ItemCall) -> list[ItemResult]:
         """The results; raises when no broker could be asked."""
-        results, errors = await self._results_at(items, act)
+        results, errors = await results_at(self._members, items, act)
         if errors and all(errors):
             raise next(filter(None, errors))
         return results
-
-    async def _results_at(
-        self, items: Sequence[Item], act: ItemCall
-    ) -> tuple[list[ItemResult], list[GputelError | None]]:
-        """The results, and for each broker the error if it could not be asked."""
-        results = [
-            ItemResult(id_, ok=False, code=StaleLease.code, message="its broker is no longer there")
-            for id_, _ in items
-        ]
-        groups: defaultdict[Member, list[tuple[int, Item]]] = defaultdict(list)
-        for index, (id_, lease) in enumerate(items):
-            number, _, its_own = lease.partition(".")
-            member = self._members.numbered(int(number)) if number.isdecimal() else None
-            if member is not None:
-                groups[member].append((index, (id_, its_own)))
-        errors = await asyncio.gather(
-            *(_act_at(member, own, act, results) for member, own in groups.items())
-        )
-        return results, errors
 
     async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
         """As with one broker, from all that answer."""
@@ -315,23 +297,6 @@ class QueueFleet(QueueClient):
                 none_answers(self._members),
             )
         return replies
-
-
-async def _act_at(
-    member: Member, items: list[tuple[int, Item]], act: ItemCall, results: list[ItemResult]
-) -> GputelError | None:
-    """Fill in the results of one broker's items; returns the error if it could not be asked."""
-    try:
-        answers = await act(member.client, [item for _, item in items])
-    except GputelError as error:
-        if not error.retriable:
-            raise
-        for index, (id_, _) in items:
-            results[index] = ItemResult(id_, ok=False, code=error.code, message=error.message)
-        return error
-    for (index, _), answer in zip(items, answers, strict=True):
-        results[index] = answer
-    return None
 
 
 async def _quietly(call: Coroutine[Any, Any, object]) -> None:
