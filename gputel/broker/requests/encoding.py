@@ -37,7 +37,6 @@ from gputel.mq.wire.protocol import (
     Nack,
     QueueOptions,
 )
-from gputel.times import rfc3339
 
 T = TypeVar("T", Ack, Nack, Extend, Lookup)
 
@@ -161,7 +160,13 @@ def payload_text(payload: bytes) -> tuple[str, str]:
 @lru_cache(maxsize=1024)  # messages that were published together have one time
 def enqueued_text(unix_s: float) -> str:
     """When a message was published, for its consumers: RFC 3339."""
-    return rfc3339(datetime.fromtimestamp(unix_s, UTC))
+    seconds, microseconds = divmod(int(unix_s * 1_000_000), 1_000_000)
+    return f"{_second(seconds)}.{microseconds:06d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(unix_s: int) -> str:
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _decode_items(kind: type, body: bytes, content_type: str) -> Any:
