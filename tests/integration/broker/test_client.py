@@ -37,8 +37,7 @@ async def test_examples_of_the_document_run(broker) -> None:
     worker = asyncio.create_task(names["work"](broker.url))
     await until(broker, queue="jobs", acked=1, waiting_consumers=4)
     os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(asyncio.CancelledError):
-        await worker
+    await worker
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
     await broker.post("/publish?queue=jobs", [{"id": id_, "payload": id_} for id_ in ("", "full")])
     await broker.client.nack(
