@@ -172,6 +172,7 @@ BROKER_QUEUE: dict[str, Family] = {
     "delayed": _of_queue("delayed_messages", "Messages whose delay has not ended."),
     "in_flight": _of_queue("in_flight_messages", "Messages leased and not yet acked."),
     "dead": _of_queue("dead_letters", "Dead letters in the queue."),
+    "dead_bytes": _of_queue("dead_letter_bytes", "Bytes of the dead letters in the queue."),
     "bytes": _of_queue("held_bytes", "Bytes of all messages in the queue."),
     "max_messages": _of_queue("max_messages", "Maximum messages of the queue."),
     "max_bytes": _of_queue("max_bytes", "Maximum bytes of the queue."),
@@ -195,6 +196,11 @@ BROKER_QUEUE: dict[str, Family] = {
     ),
     "replayed": _of_queue("replayed", "Dead letters made ready again.", CounterMetricFamily),
     "purged": _of_queue("purged", "Messages dropped on request.", CounterMetricFamily),
+    "dead_dropped": _of_queue(
+        "dead_letters_dropped",
+        "Dead letters dropped because new messages needed their room.",
+        CounterMetricFamily,
+    ),
     "wait_s": _of_queue(
         "wait_seconds",
         "Time from the publish, or the end of its delay, to the first delivery.",

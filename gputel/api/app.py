@@ -106,7 +106,8 @@ def build_app(
     add_prometheus_routes(app)
     add_service_routes(app, health)
     add_page_routes(app)
-    document: Callable[[], dict[str, Any]] = functools.cache(lambda: build_document(app))
+    guarded = None if reader is None else access.guarded
+    document: Callable[[], dict[str, Any]] = functools.cache(lambda: build_document(app, guarded))
     app[DOCUMENT] = document
     return app
 

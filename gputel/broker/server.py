@@ -61,6 +61,7 @@ async def serve(
         consumers = Consumers()
         app = make_app(queues, settings, health, consumers, access, host)
         health.add("broker", _readiness(queues))
+        health.add_note("dead letters", queues.surplus)
         async with _served(settings, host, app, queues, consumers, drain_deadline_s) as listener:
             yield listener
 

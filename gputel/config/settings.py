@@ -161,6 +161,13 @@ class BrokerSettings:
     max_attempts: int = _setting(
         16, "Deliveries of a message before it becomes a dead letter.", minimum=1
     )
+    dead_letters_share: float = _setting(
+        0.25,
+        "Share of a queue's bounds, and of --broker-max-bytes, that dead letters keep. Beyond it, "
+        "the oldest are dropped when a publish finds no room; 1 drops none.",
+        minimum=0,
+        maximum=1,
+    )
     publish_wait_s: float = _setting(
         30.0, "Maximum seconds that a publish waits for room in a full queue.", minimum=0
     )
