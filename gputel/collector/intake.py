@@ -99,7 +99,11 @@ def _chunk(metadata: dict[str, Any]) -> Chunk | None:
         raise DecodeError("metadata: stream_id must be text, and first_row a whole number from 0")
     if flaw := name_flaw(stream_id):
         raise DecodeError(f"metadata: stream_id {flaw}")
-    rejected = metadata.get("rejected", 0)
-    if type(rejected) is not int or not 0 <= rejected < 2**30:
-        raise DecodeError("metadata: rejected must be a whole number from 0 to 1,073,741,823")
-    return Chunk(stream_id, first_row, rejected)
+    return Chunk(stream_id, first_row, _count(metadata, "rejected"), _count(metadata, "skipped"))
+
+
+def _count(metadata: dict[str, Any], name: str) -> int:
+    count = metadata.get(name, 0)
+    if type(count) is not int or not 0 <= count < 2**30:
+        raise DecodeError(f"metadata: {name} must be a whole number from 0 to 1,073,741,823")
+    return count

@@ -13,7 +13,6 @@ from gputel.sources.dcgm.chunk import concatenate
 from gputel.sources.dcgm.header import HEADER_LIMIT, Layout, parse_header
 from gputel.sources.dcgm.lines import Piece, places_of
 from gputel.sources.dcgm.piece import ParsedPiece, PieceParser
-from gputel.sources.dcgm.strict import blank_lines
 
 _LF = 10
 
@@ -65,6 +64,4 @@ def _layout(line: bytes) -> Layout:
 
 def _indices(part: ParsedPiece) -> Int64:
     """The line numbers of the rows of the batch."""
-    good = ~blank_lines(part.piece)
-    good[[index for index, _ in part.problems]] = False
-    return np.flatnonzero(good) + part.piece.first_line
+    return part.row_lines + part.piece.first_line

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 
 from gputel.model.columns import TIMESTAMP, VALUE
-from gputel.sources.dcgm.header import Layout
+from gputel.sources.dcgm.header import Layout, header_again
 from gputel.sources.dcgm.lines import Piece
 
 _FIELD = re.compile(r'"[^"]*+(?:""[^"]*+)*+"[^",]*+|[^",]*+')
@@ -32,6 +32,10 @@ _TIME = re.compile(
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+_OTHER_HEADER = (
+    "another header begins here, and its columns are others: the lines below may be read wrongly; "
+    "split the file here and ingest the two parts"
+)
 _CUT_OFF = "the file looks cut off in this line: "
 
 
@@ -54,22 +58,29 @@ class Sorted:
 
 
 def sort_lines(piece: Piece, layout: Layout, no_time_us: int | None = None) -> Sorted:
-    """Separate the well-formed lines of a piece from the malformed ones; skip blank ones.
+    """Separate the well-formed lines of a piece from the malformed ones.
 
-    A line without a time gets ``no_time_us``. If that is None, the line is malformed.
+    Blank lines, and the header once more, are skipped. A line without a time gets ``no_time_us``.
+    If that is None, the line is malformed.
     """
     result = Sorted()
     known_times: dict[str, int] = {} if no_time_us is None else {"": no_time_us}
     *lines_with_end, rest = bytes(piece.data).split(b"\n")
     for index, line in enumerate([*lines_with_end, rest] if rest else lines_with_end):
         line = line.removesuffix(b"\r")
-        if not line:
+        if not line.strip():
             continue
         try:
             time_us = check_line(line, layout, known_times)
-        except Malformed as problem:
-            if index == len(lines_with_end):
-                problem = Malformed(_CUT_OFF + problem.reason, problem.column)
+        except Malformed as found:
+            problem = found
+            again = header_again(line, layout)
+            if again:
+                continue
+            if again is None:
+                problem = Malformed(_OTHER_HEADER)
+            elif index == len(lines_with_end):
+                problem = Malformed(_CUT_OFF + found.reason, found.column)
             result.malformed.append((index, problem))
         else:
             result.indices.append(index)

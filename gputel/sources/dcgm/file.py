@@ -1,8 +1,8 @@
 """The DCGM CSV as a source: any range of its rows as a record batch, and the rejected rows.
 
-A row is a line below the header, so row N is always line N + 2 of the file. Blank lines have
-numbers and are skipped; a damaged line is rejected alone. A line break within quotes is therefore
-not supported: it makes two damaged lines.
+A row is a line below the header, so row N is always line N + 2 of the file. Blank lines, and the
+header once more (in files that were joined), have numbers and are skipped; a damaged line is
+rejected alone. A line break within quotes is therefore not supported: it makes two damaged lines.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class DcgmCsv:
         """Whether the file has only blank lines below the header."""
         lines = LineReader(self._stream.twin(), self._data_offset)
         while piece := lines.next_piece(1024):
-            if piece.problem or bytes(piece.data).strip(b"\r\n"):
+            if piece.problem or bytes(piece.data).strip():
                 return False
         return True
 
@@ -107,7 +107,7 @@ class DcgmCsv:
         return chunk
 
     def count_rows(self) -> int:
-        """The number of rows, with blank and damaged ones. The first call scans the whole file."""
+        """The number of lines of rows, skipped ones too. The first call scans the whole file."""
         if self._rows is None:
             stream = self._stream.twin()
             self._rows = count_lines(stream, self._data_offset)

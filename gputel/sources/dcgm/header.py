@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gputel.errors import SourceError
-from gputel.model.names import COLUMNS, CSV_NAMES
+from gputel.model.names import COLUMNS, CSV_NAMES, VALUE
 from gputel.sources.bytes.stream import ByteStream
 
 REQUIRED = tuple(column.name for column in COLUMNS if column.required)
@@ -30,12 +30,13 @@ class Layout:
 
     ``names`` has one entry for each field: gputel's name of the column, or a made-up name if the
     column is ignored. ``places`` has the position of each known column by name, ``titles`` its
-    title in the header.
+    title in the header, and ``header`` has the titles of all fields.
     """
 
     names: tuple[str, ...]
     places: dict[str, int]
     titles: dict[str, str]
+    header: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -78,7 +79,22 @@ def parse_header(line: bytes, path: Path, required: Sequence[str] = REQUIRED) ->
     names = [f"ignored {number}" for number in range(len(titles))]
     for name, number in places.items():
         names[number] = name
-    return Layout(tuple(names), places, {name: titles[at] for name, at in places.items()})
+    of_places = {name: titles[at] for name, at in places.items()}
+    return Layout(tuple(names), places, of_places, tuple(titles))
+
+
+def header_again(line: bytes, layout: Layout) -> bool | None:
+    """Whether a line is the header of the file; None: it is a header, but of other columns.
+
+    Files that were joined have the header again where the next one begins.
+    """
+    if not layout.header or layout.titles[VALUE].encode() not in line:
+        return False
+    try:
+        other = parse_header(line, Path(), [name for name in REQUIRED if name in layout.places])
+    except SourceError:
+        return False
+    return True if other.header == layout.header else None
 
 
 def _decode(line: bytes, path: Path) -> str:

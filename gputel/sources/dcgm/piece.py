@@ -26,11 +26,20 @@ Problems = list[tuple[int, Malformed]]
 
 @dataclass(frozen=True)
 class ParsedPiece:
-    """The good lines of a piece as a batch of SCHEMA, and the problems of the others."""
+    """The good lines of a piece as a batch of SCHEMA, and the problems of the others.
+
+    ``rows`` has the index of the line of each row; None: all lines but blank ones.
+    """
 
     piece: Piece
     batch: pa.RecordBatch
     problems: Problems = field(default_factory=list)
+    rows: Int64 | None = None
+
+    @property
+    def row_lines(self) -> Int64:
+        """The index in the piece of the line of each row."""
+        return np.flatnonzero(~blank_lines(self.piece)) if self.rows is None else self.rows
 
 
 class PieceParser:
@@ -61,7 +70,7 @@ class PieceParser:
         assert batch is not None  # every line of it was accepted on its own
         parsed = _without_flaws(batch, np.array(lines.indices, np.int64), piece)
         problems = sorted(parsed.problems + lines.malformed, key=lambda problem: problem[0])
-        return ParsedPiece(piece, parsed.batch, problems)
+        return ParsedPiece(piece, parsed.batch, problems, parsed.row_lines)
 
     def _drop_refused(self, lines: Sorted) -> Sorted:
         """Move the lines that Arrow refuses to the malformed ones."""
@@ -84,7 +93,7 @@ def _without_flaws(batch: pa.RecordBatch, lines: Int64 | None, piece: Piece) -> 
     """Drop rows with flaws. ``lines`` has the line of each row; None: all lines but blank ones."""
     flaws = find_flaws(batch)
     if not flaws:
-        return ParsedPiece(piece, without_oversized(batch))
+        return ParsedPiece(piece, without_oversized(batch), rows=lines)
     if lines is None:
         lines = np.flatnonzero(~blank_lines(piece))
     keep = np.ones(batch.num_rows, np.bool_)
@@ -94,4 +103,4 @@ def _without_flaws(batch: pa.RecordBatch, lines: Int64 | None, piece: Piece) -> 
     ]
     good = batch.filter(pa.array(keep))
     good = pa.RecordBatch.from_arrays(good.columns, schema=SCHEMA)
-    return ParsedPiece(piece, without_oversized(good), problems)
+    return ParsedPiece(piece, without_oversized(good), problems, lines[keep])

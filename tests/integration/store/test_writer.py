@@ -273,10 +273,10 @@ async def test_ledger_forgets_what_is_older_than_its_window(pool):
     assert await pool.fetchval("SELECT array_agg(message_id) FROM message_ledger") == ["new"]
 
 
-async def test_rejected_rows_of_a_chunk_are_remembered_with_its_landing(pool):
-    chunk = await leased(pool, 5)
-    noted = Chunk(chunk.stream_id, chunk.first_row, rejected=2)
+async def test_rejected_and_skipped_lines_of_a_chunk_are_remembered_with_its_landing(pool):
+    chunk = await leased(pool, 6)
+    noted = Chunk(chunk.stream_id, chunk.first_row, rejected=2, skipped=1)
     assert await Writer(pool).land([Arrival("s/0", noted, steady(3))]) == [True]
     assert await Writer(pool).land([Arrival("s/0", noted, steady(3))]) == [False]
     progress = await Streams(pool, "s", "owner").progress()
-    assert (progress.landed_rows, progress.rejected_rows) == (5, 2)
+    assert (progress.landed_rows, progress.rejected_rows, progress.skipped_lines) == (6, 2, 1)

@@ -92,8 +92,23 @@ def test_line_of_something_else_is_rejected(bench):
     check(bench, b"--- log rotated ---", None, "wrong number of fields: found 1, expected 12")
 
 
-def test_repeated_header_within_the_file_is_rejected(bench):
-    check(bench, bench.header, "timestamp", "timestamp is not like")
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_header_once_more_in_a_joined_file_is_skipped(bench, mark, end):
+    for count in (2, 3000):
+        one, two = bench.numbered(count), bench.numbered(count, count)
+        quoted = b",".join(b'"%b"' % title for title in bench.header.split(b","))
+        lines = [*one, mark + bench.header, *two, quoted]
+        chunk = bench.read(bench.file(lines, end))
+        assert bench.values(chunk) == list(range(2 * count))
+        assert (list(chunk.rejects), chunk.row_count, chunk.skipped) == ([], 2 * count + 2, 2)
+
+
+@pytest.mark.parametrize(
+    "other", [b"uuid,timestamp,metric_name,value", b"timestamp,metric_name,uuid,pod,value,gpu_id"]
+)
+def test_header_of_other_columns_within_the_file_is_rejected_as_such(bench, other):
+    check(bench, other, None, "another header begins here, and its columns are others")
 
 
 def test_line_break_within_quotes_damages_its_own_two_lines_only(bench):
@@ -163,9 +178,16 @@ def test_last_line_without_a_line_end_lands(bench):
 
 
 def test_blank_lines_are_numbered_and_skipped_in_silence(bench):
-    lines = [b"", bench.line(value="1"), b"\r", b"", bench.line(value="x"), bench.line(value="2")]
+    lines = [
+        b" ",
+        bench.line(value="1"),
+        b"\t\r",
+        b"",
+        bench.line(value="x"),
+        bench.line(value="2"),
+    ]
     chunk = bench.read(bench.file(lines))
-    assert (bench.values(chunk), chunk.row_count) == ([1, 2], 6)
+    assert (bench.values(chunk), chunk.row_count, chunk.skipped) == ([1, 2], 6, 3)
     assert [(reject.row, reject.line) for reject in chunk.rejects] == [(4, 6)]
     assert bench.reasons(bench.read(bench.file([b"", b"", bench.line(value="")]))) == [
         (4, "value", "value is blank")
