@@ -247,6 +247,10 @@ API_STREAM_DROPPED = _counter(
     "gputel_api_stream_dropped_records",
     "Records dropped because clients of live streams were too slow.",
 )
+API_LABELS_UNREAD = _counter(
+    "gputel_api_labels_unread",
+    "Series whose labels_raw could not be read as a whole, each time that they were read.",
+)
 API_PUSHED_RECORDS = _counter(
     "gputel_api_pushed_records", "Records of pushes, by result.", "result"
 )
