@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +52,9 @@ def _layout(line: bytes) -> Layout:
     except SourceError as error:
         raise BadRequest(error.message) from None
     if layout.ignores:
-        titles = next(csv.reader([line.decode()]))
-        unknown = [titles[at] for at in range(layout.width) if at not in layout.places.values()]
+        unknown = [
+            layout.header[at] for at in range(layout.width) if at not in layout.places.values()
+        ]
         raise BadRequest(
             f"the body: the header has the unknown column {unknown[0][:100]!r}; "
             f"a record has {', '.join(FIELDS)}"

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 
 from gputel.model.columns import TIMESTAMP, VALUE
 from gputel.sources.dcgm.header import Layout, header_again
 from gputel.sources.dcgm.lines import Piece
+from gputel.sources.dcgm.times import short, unix_us
 
 _FIELD = re.compile(r'"[^"]*+(?:""[^"]*+)*+"[^",]*+|[^",]*+')
 _COLUMNS_AT_ONCE = 100
@@ -24,13 +24,6 @@ _NUMBER = re.compile(
     r"|inf|infinity|nan(?:\([0-9A-Za-z_]*\))?)[ \t]*+",
     re.IGNORECASE,
 )
-_TIME = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[T ]([0-9]{2})(?::([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?)?"
-    r"(?:(Z)|([+-])([0-9]{2})(?::?([0-9]{2}))?)?)?"
-)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 _OTHER_HEADER = (
     "another header begins here, and its columns are others: the lines below may be read wrongly; "
@@ -113,27 +106,10 @@ def parse_time(text: str) -> int:
     """A timestamp in microseconds since 1970 UTC, rounded down; raises Malformed."""
     if not text.strip():
         raise Malformed("timestamp is blank", TIMESTAMP)
-    match = _TIME.fullmatch(text)
     try:
-        if match is None:
-            raise ValueError  # noqa: TRY301
-        year, month, day = (int(part) for part in match.group(1, 2, 3))
-        hour, minute, second = (int(part or 0) for part in match.group(4, 5, 6))
-        moment = datetime(year, month, day, hour, minute, second, tzinfo=_zone(match))
-    except ValueError:
-        raise Malformed(
-            f"timestamp is not like 2025-07-18T20:42:34Z: {_short(text)}", TIMESTAMP
-        ) from None
-    fraction_us = int((match.group(7) or "").ljust(6, "0")[:6])
-    return (moment - _EPOCH) // _MICROSECOND + fraction_us
-
-
-def _zone(match: re.Match[str]) -> timezone:
-    sign, hours, minutes = match.group(9), int(match.group(10) or 0), int(match.group(11) or 0)
-    if hours > 23 or minutes > 59:
-        raise ValueError
-    offset = timedelta(hours=hours, minutes=minutes)
-    return timezone(-offset if sign == "-" else offset)
+        return unix_us(text)
+    except ValueError as error:
+        raise Malformed(f"timestamp {error}", TIMESTAMP) from None
 
 
 def _split(text: str, layout: Layout) -> list[str]:
@@ -197,12 +173,7 @@ def _check_number(text: str) -> None:
     if not text.strip():
         raise Malformed("value is blank", VALUE)
     if not _NUMBER.fullmatch(text):
-        raise Malformed(f"value is not a number: {_short(text)}", VALUE)
-
-
-def _short(text: str) -> str:
-    shown = repr(text[:40]).encode("utf-8", "backslashreplace").decode()
-    return shown + ("…" if len(text) > 40 else "")
+        raise Malformed(f"value is not a number: {short(text)}", VALUE)
 
 
 def isolate(suspects: list[int], refused: Callable[[list[int]], bool]) -> list[int]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from gputel.model.bounds import label_flaws, text_of
 from gputel.model.columns import LABELS, NEWEST_US, OLDEST_US, TIMESTAMP, VALUE
 from gputel.model.names import LABEL_COLUMNS
+from gputel.sources.dcgm.times import OUTSIDE
 
 Flaw = tuple[str, str]
 """A column, by gputel's name, and what is wrong with its value."""
@@ -33,7 +34,7 @@ def find_flaws(batch: pa.RecordBatch) -> dict[int, Flaw]:
     times = _numbers(batch.column(TIMESTAMP).view(pa.int64()), flaws, TIMESTAMP, OLDEST_US)
     if len(times) and not OLDEST_US <= times.min() <= times.max() <= NEWEST_US:
         outside = (times < OLDEST_US) | (times > NEWEST_US)
-        _note(flaws, TIMESTAMP, outside, "timestamp is not within the years 2000 to 2099")
+        _note(flaws, TIMESTAMP, outside, f"timestamp {OUTSIDE}")
     for name in _NEVER_BLANK:
         column = batch.column(name)
         blank = _blank_entries(column.dictionary)

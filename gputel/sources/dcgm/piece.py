@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from gputel.model.bounds import without_oversized
 from gputel.model.columns import SCHEMA
+from gputel.sources.dcgm.blanks import without_blanks
 from gputel.sources.dcgm.classify import Malformed, Sorted, isolate, sort_lines
 from gputel.sources.dcgm.flaws import find_flaws
 from gputel.sources.dcgm.header import Layout
@@ -52,12 +53,15 @@ class PieceParser:
 
     def parse(self, piece: Piece) -> Iterator[ParsedPiece]:
         """Parse every line. Only lines near a damaged one are parsed one by one."""
+        yield from self._parse(without_blanks(piece) if self._layout.spaced else piece)
+
+    def _parse(self, piece: Piece) -> Iterator[ParsedPiece]:
         batch = self._columns.parse(piece)
         if batch is not None:
             yield _without_flaws(batch, None, piece)
         elif len(piece.ends) > _LINES_AROUND_DAMAGE:
             for part in piece.split(max(_LINES_AROUND_DAMAGE, len(piece.ends) // _PARTS)):
-                yield from self.parse(part)
+                yield from self._parse(part)
         else:
             yield self._parse_by_line(piece)
 
