@@ -23,6 +23,7 @@ _REPORT_S = 10.0
 _REJECTED = {
     "expired": "older than what is kept (--retention)",
     "future": "too far in the future (--future-limit)",
+    "impossible": "their field cannot have such a value (--impossible-values)",
 }
 
 

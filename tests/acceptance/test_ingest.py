@@ -135,7 +135,7 @@ async def test_rows_of_times_that_are_not_kept_are_reported_as_rejected(
     assert ended.process.returncode == 3
     assert "rows landed                     98\n" in ended.out
     assert "rows rejected                    2   kept in some.csv.rejects.csv\n" in ended.out
-    assert "1 with times outside --retention and --future-limit\n" in ended.out
+    assert "1 outside of --retention, --future-limit or --impossible-values\n" in ended.out
     assert await numbers(pool) == Counter(set(range(100)) - {7, 8})
 
 

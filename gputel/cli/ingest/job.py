@@ -83,8 +83,9 @@ async def ingest_input(
 ) -> Report:
     """Ingest one file or pipe; see ``ingest_csv``."""
     timestamps = process.settings.streamer.timestamps
+    keep = process.settings.collector.keep_impossible
     async with open_input(source, process.stopping) as file:
-        csv = await asyncio.to_thread(DcgmCsv, file, timestamps)
+        csv = await asyncio.to_thread(DcgmCsv, file, timestamps, keep_impossible=keep)
         with progress(file.path.name, csv.count_rows) as show:
             return await ingest_csv(
                 process, services, source, csv, rejects_path, show, append=append

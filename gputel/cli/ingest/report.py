@@ -138,7 +138,7 @@ def _examples(report: Report) -> list[str]:
     if examples and more > 0:
         examples.append(f"and {more:,} more")
     if late:
-        examples.append(f"{late:,} with times outside --retention and --future-limit")
+        examples.append(f"{late:,} outside of --retention, --future-limit or --impossible-values")
     return [f"    {printable(example)}" for example in examples]
 
 

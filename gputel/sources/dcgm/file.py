@@ -27,10 +27,16 @@ class DcgmCsv:
     ``timestamps`` is ``source`` for the file's own (without a zone they count as UTC), or
     ``processing`` for the time of the read: row i of a chunk gets that time plus i microseconds,
     and time never goes backward from one chunk to the next. Both accept the same rows.
+    ``keep_impossible`` accepts values that their field cannot have.
     """
 
     def __init__(
-        self, file: OpenCsv, timestamps: str, clock_ns: Callable[[], int] = time.time_ns
+        self,
+        file: OpenCsv,
+        timestamps: str,
+        clock_ns: Callable[[], int] = time.time_ns,
+        *,
+        keep_impossible: bool = False,
     ) -> None:
         self.path = file.path
         self.name = file.path.name
@@ -41,18 +47,23 @@ class DcgmCsv:
         self._stream = file.stream
         self._layout, self._data_offset = file.layout, file.data_offset
         self._lines = LineReader(self._stream, self._data_offset)
-        self._parser = PieceParser(self._layout)
+        self._parser = PieceParser(self._layout, keep_impossible=keep_impossible)
         self.fingerprint = self._stream.fingerprint()
 
     @classmethod
     def open(
-        cls, path: Path, timestamps: str, clock_ns: Callable[[], int] = time.time_ns
+        cls,
+        path: Path,
+        timestamps: str,
+        clock_ns: Callable[[], int] = time.time_ns,
+        *,
+        keep_impossible: bool = False,
     ) -> DcgmCsv:
         """Open a file and check its header; raises SourceError naming it and what to do.
 
         A file with a header and no rows is valid, see ``is_empty``.
         """
-        return cls(open_csv(path), timestamps, clock_ns)
+        return cls(open_csv(path), timestamps, clock_ns, keep_impossible=keep_impossible)
 
     @property
     def stream_id(self) -> str:

@@ -190,7 +190,7 @@ def _prepare(batches: Sequence[Fingerprinted], known: Known, window: Window) -> 
     for batch in batches:
         series_id = known.ids(batch)
         ts = _column(batch, TIMESTAMP).view(np.int64)
-        admitted, rejected = window.admit(ts)
+        admitted, rejected = window.admit(batch.groups.batch)
         where = slice(None) if admitted is None else admitted
         ids.append(series_id[batch.groups.row_group][where])
         times.append(ts[where])

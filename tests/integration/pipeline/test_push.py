@@ -222,6 +222,21 @@ async def test_numbers_that_no_reading_can_be_are_rejected_alone(
     assert await read_back(pipeline, api, 1) == [whole(1)]
 
 
+async def test_values_that_their_field_cannot_have_are_rejected_at_the_door_unless_kept(
+    pipeline: Pipeline,
+) -> None:
+    util = {"metric_name": "DCGM_FI_DEV_GPU_UTIL"}
+    body = json.dumps([record(95, **util), record(4294967295, **util)])
+    async with pipeline.broker():
+        async with api_of(pipeline, Admission(keep_impossible=False)) as api:
+            answer = await api.pushed(body)
+        async with api_of(pipeline, Admission(keep_impossible=True)) as keeping:
+            kept = await keeping.pushed(body)
+    reason = "value is none that DCGM_FI_DEV_GPU_UTIL can have: 0 to 100 %"
+    assert answer["rejected"] == [{"index": 1, "reason": reason}]
+    assert kept["accepted"] == 2
+
+
 async def test_the_collector_s_rule_of_times_holds_at_the_door(pipeline: Pipeline) -> None:
     admission = Admission(timedelta(days=30), timedelta(days=1))
     times = [now() - timedelta(days=40), now(), now() + timedelta(days=2)]

@@ -93,6 +93,14 @@ def test_line_that_is_not_well_formed_is_rejected(bench, old, new, column, reaso
     check(bench, good.replace(old, new), column, reason)
 
 
+def test_value_that_its_field_cannot_have_is_rejected_unless_it_is_kept(bench):
+    bad = bench.line(metric_name="DCGM_FI_DEV_GPU_TEMP", value="644245923")
+    reason = "value is none that DCGM_FI_DEV_GPU_TEMP can have: -60 to 200 C"
+    check(bench, bad, "value", reason)
+    path = bench.file([bad, bench.line(value="1")])
+    assert bench.values(bench.read(path, keep_impossible=True)) == [644245923, 1]
+
+
 def test_line_of_something_else_is_rejected(bench):
     check(bench, b"--- log rotated ---", None, "wrong number of fields: found 1, expected 12")
 

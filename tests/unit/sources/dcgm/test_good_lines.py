@@ -18,7 +18,7 @@ def test_record_holds_what_the_line_says(bench):
     assert batch.to_pylist() == [
         {
             "timestamp": MOMENT,
-            "metric_name": "DCGM_FI_DEV_GPU_UTIL",
+            "metric_name": "DCGM_FI_DEV_OTHER",
             "gpu_id": "0",
             "device": "nvidia0",
             "uuid": "GPU-5fd4f087-86f3-7a43-b711-4771313afc50",
@@ -132,6 +132,17 @@ def test_lines_of_a_spaced_file_keep_their_numbers_and_their_last_one(bench):
         chunk = bench.read(bench.raw(content.encode()))
         assert bench.values(chunk) == [1, 1]
         assert [line for line, *_ in bench.reasons(chunk)] == [4] + [6] * last.startswith("2")
+
+
+@pytest.mark.parametrize("count", [1, 5000])
+def test_nvswitch_or_cpu_without_a_uuid_lands_under_its_name(bench, count):
+    switch = bench.line(uuid="", labels_raw='nvswitch="nvswitch0",Hostname="dgx-001"')
+    core = bench.line(uuid="", labels_raw='cpu="0",cpucore="1"')
+    chunk = bench.read(bench.file([*bench.numbered(count), switch, core]))
+    assert list(chunk.rejects) == []
+    uuids = chunk.batch.column("uuid").to_pylist()
+    assert uuids[-2:] == ["nvswitch0@dgx-001", "cpu0@dgx-001"]
+    assert set(uuids[:-2]) == {"GPU-5fd4f087-86f3-7a43-b711-4771313afc50"}
 
 
 def test_blanks_belong_to_fields_if_the_header_has_none(bench):
