@@ -238,7 +238,7 @@ STREAMER_TAKEOVERS = _counter("gputel_streamer_takeovers", "Expired chunk leases
 COLLECTOR_ROWS_LANDED = _counter("gputel_collector_rows_landed", "Rows committed to Postgres.")
 COLLECTOR_ROWS_REJECTED = _counter(
     "gputel_collector_rows_rejected",
-    "Rows not landed: older than the retention, or too far in the future.",
+    "Rows not landed: too old, too far in the future, impossible for their field, or no reading.",
     "reason",
 )
 API_STREAM_CLIENTS = _gauge("gputel_api_stream_clients", "Open live streams.")

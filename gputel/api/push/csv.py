@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gputel.api.push.records import FIELDS, REQUIRED, Int64, ParsedPush, RejectedRecord, too_many
+from gputel.api.push.records import REQUIRED, Int64, ParsedPush, RejectedRecord, too_many
 from gputel.errors import BadRequest, SourceError
+from gputel.model.names import FIELDS
 from gputel.sources.dcgm.chunk import concatenate
 from gputel.sources.dcgm.header import HEADER_LIMIT, Layout, parse_header
 from gputel.sources.dcgm.lines import Piece, places_of

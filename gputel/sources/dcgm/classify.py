@@ -98,7 +98,9 @@ def check_line(line: bytes, layout: Layout, known_times: dict[str, int]) -> int:
     time_text = "" if time_number is None else _unquote(fields[time_number])
     if time_text not in known_times:
         known_times[time_text] = parse_time(time_text)
-    _check_number(_unquote(fields[layout.places[VALUE]]))
+    value_text = _unquote(fields[layout.places[VALUE]])
+    if value_text:
+        check_number(value_text)
     return known_times[time_text]
 
 
@@ -167,9 +169,14 @@ def _check_utf8(fields: list[str], layout: Layout) -> None:
             raise Malformed("text is not UTF-8", name) from None
 
 
-def _check_number(text: str) -> None:
-    if not text:
-        return
+def parse_number(text: str) -> float:
+    """The number that a text is, as Arrow reads it; raises Malformed."""
+    check_number(text)
+    return float(text.partition("(")[0])  # "nan(7)" is a number of C's
+
+
+def check_number(text: str) -> None:
+    """Raise Malformed if a text is no number."""
     if not text.strip():
         raise Malformed("value is blank", VALUE)
     if not _NUMBER.fullmatch(text):

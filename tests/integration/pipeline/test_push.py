@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -83,6 +83,16 @@ async def test_json_lands_as_it_was_pushed(pipeline: Pipeline, api: Api) -> None
 async def test_one_object_is_a_record(pipeline: Pipeline, api: Api) -> None:
     assert (await api.pushed(json.dumps(record(7, Hostname="h"))))["accepted"] == 1
     assert await read_back(pipeline, api, 1) == [whole(7, hostname="h")]
+
+
+async def test_numbers_may_be_texts_and_times_numbers(pipeline: Pipeline, api: Api) -> None:
+    noon = datetime.fromisoformat(NOON).timestamp()
+    records = [record("1"), record(" 2.0 ", timestamp=int(noon)), record("3e0", timestamp=noon)]
+    records += [record(4, timestamp=noon * 1000), record("5", timestamp=str(noon))]
+    assert (await api.pushed(json.dumps(records)))["accepted"] == 5
+    read = await read_back(pipeline, api, 5)
+    assert sorted(each["value"] for each in read) == [1, 2, 3, 4, 5]
+    assert {each["timestamp"] for each in read} == {NOON}
 
 
 @pytest.mark.parametrize(
@@ -188,7 +198,13 @@ async def test_each_reject_has_its_place_and_its_reason(pipeline: Pipeline, api:
         (missing, "metric_name is missing"),
         (record(uuid=" "), "uuid is blank"),
         (record(color="red"), "unknown field 'color'"),
-        (record("1"), "value is text instead of a number"),
+        (record("high"), "value is not a number: 'high'"),
+        (record(" "), "value is blank"),
+        (record("nan(7)"), "value is not finite"),
+        (record(True), "value is true or false instead of a number"),
+        (record(timestamp=[1]), "timestamp is a list instead of"),
+        (record(timestamp=12345), "timestamp is not within the years 2000"),
+        (record(timestamp=1e300), "timestamp is not within the years 2000"),
         (record(None), "value is null instead of a number"),
         (record([1]), "value is a list instead of a number"),
         (record(timestamp="yesterday"), "timestamp is not like 2025-07-18T20:42:34Z: 'yesterday'"),
