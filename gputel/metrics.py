@@ -244,7 +244,7 @@ STREAMER_TAKEOVERS = _counter("gputel_streamer_takeovers", "Expired chunk leases
 COLLECTOR_ROWS_LANDED = _counter("gputel_collector_rows_landed", "Rows committed to Postgres.")
 COLLECTOR_ROWS_REJECTED = _counter(
     "gputel_collector_rows_rejected",
-    "Rows not landed: older than the retention, or too far in the future.",
+    "Rows not landed: too old, too far in the future, impossible for their field, or no reading.",
     "reason",
 )
 API_STREAM_CLIENTS = _gauge("gputel_api_stream_clients", "Open live streams.")
@@ -252,6 +252,10 @@ API_STREAM_RECORDS = _counter("gputel_api_stream_records", "Records sent to live
 API_STREAM_DROPPED = _counter(
     "gputel_api_stream_dropped_records",
     "Records dropped because clients of live streams were too slow.",
+)
+API_LABELS_UNREAD = _counter(
+    "gputel_api_labels_unread",
+    "Series whose labels_raw could not be read as a whole, each time that they were read.",
 )
 API_PUSHED_RECORDS = _counter(
     "gputel_api_pushed_records", "Records of pushes, by result.", "result"

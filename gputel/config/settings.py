@@ -261,9 +261,19 @@ class CollectorSettings:
         "How far in the future a sample may be; a later one is rejected.",
         maximum=Duration(days=36_500),
     )
+    impossible_values: str = _setting(
+        "reject",
+        "Values that a field of DCGM cannot have, such as 4294967295 %: reject them, or keep them.",
+        choices=("reject", "keep"),
+    )
     maintenance_interval_s: float = _setting(
         60.0, "Seconds between runs of the store's maintenance; 0 is never.", minimum=0
     )
+
+    @property
+    def keep_impossible(self) -> bool:
+        """Whether values that their field cannot have land."""
+        return self.impossible_values == "keep"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ MOST_REPORTED = 1000
 
 _UUID = "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
 _METRIC = "DCGM_FI_DEV_GPU_UTIL"
+_NUMBER_OR_TEXT = [{"type": "number"}, {"type": "string"}]
 _ONE_LINE = r"^[^\u0000\r\n]*$"
 _NOT_BLANK = r"^[^\u0000\r\n]*[^\u0000\r\n\s][^\u0000\r\n]*$"
 
@@ -63,12 +64,17 @@ class PushedRecordSchema(Schema):
     locals().update(  # a class body's names are the fields of the schema
         {column.api: _required(column) for column in LABEL_COLUMNS if column.required}
     )
-    value = fields.Float(required=True, metadata=described("The reading, a finite number.", 97))
-    timestamp = fields.DateTime(
+    value = fields.Raw(
+        required=True,
+        metadata=described("The reading, a finite number, or its text.", 97, oneOf=_NUMBER_OR_TEXT),
+    )
+    timestamp = fields.Raw(
         allow_none=True,
         metadata=described(
-            "The time of the reading, in the years 2000 to 2099. Default: the time of the push.",
+            "The time of the reading, in the years 2000 to 2099: RFC 3339 or alike, or Unix time "
+            "in seconds, milli-, micro- or nanoseconds. Default: the time of the push.",
             "2025-07-18T20:42:34Z",
+            oneOf=_NUMBER_OR_TEXT,
         ),
     )
     locals().update(

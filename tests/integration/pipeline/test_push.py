@@ -85,6 +85,16 @@ async def test_one_object_is_a_record(pipeline: Pipeline, api: Api) -> None:
     assert await read_back(pipeline, api, 1) == [whole(7, hostname="h")]
 
 
+async def test_numbers_may_be_texts_and_times_numbers(pipeline: Pipeline, api: Api) -> None:
+    noon = datetime.fromisoformat(NOON).timestamp()
+    records = [record("1"), record(" 2.0 ", timestamp=int(noon)), record("3e0", timestamp=noon)]
+    records += [record(4, timestamp=noon * 1000), record("5", timestamp=str(noon))]
+    assert (await api.pushed(json.dumps(records)))["accepted"] == 5
+    read = await read_back(pipeline, api, 5)
+    assert sorted(each["value"] for each in read) == [1, 2, 3, 4, 5]
+    assert {each["timestamp"] for each in read} == {NOON}
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
@@ -188,7 +198,13 @@ async def test_each_reject_has_its_place_and_its_reason(pipeline: Pipeline, api:
         (missing, "metric_name is missing"),
         (record(uuid=" "), "uuid is blank"),
         (record(color="red"), "unknown field 'color'"),
-        (record("1"), "value is text instead of a number"),
+        (record("high"), "value is not a number: 'high'"),
+        (record(" "), "value is blank"),
+        (record("nan(7)"), "value is not finite"),
+        (record(True), "value is true or false instead of a number"),
+        (record(timestamp=[1]), "timestamp is a list instead of"),
+        (record(timestamp=12345), "timestamp is not within the years 2000"),
+        (record(timestamp=1e300), "timestamp is not within the years 2000"),
         (record(None), "value is null instead of a number"),
         (record([1]), "value is a list instead of a number"),
         (record(timestamp="yesterday"), "timestamp is not like 2025-07-18T20:42:34Z: 'yesterday'"),
@@ -220,6 +236,21 @@ async def test_numbers_that_no_reading_can_be_are_rejected_alone(
     answer = await api.pushed(body)
     assert [each["index"] for each in answer["rejected"]] == [0, 1]
     assert await read_back(pipeline, api, 1) == [whole(1)]
+
+
+async def test_values_that_their_field_cannot_have_are_rejected_at_the_door_unless_kept(
+    pipeline: Pipeline,
+) -> None:
+    util = {"metric_name": "DCGM_FI_DEV_GPU_UTIL"}
+    body = json.dumps([record(95, **util), record(4294967295, **util)])
+    async with pipeline.broker():
+        async with api_of(pipeline, Admission(keep_impossible=False)) as api:
+            answer = await api.pushed(body)
+        async with api_of(pipeline, Admission(keep_impossible=True)) as keeping:
+            kept = await keeping.pushed(body)
+    reason = "value is none that DCGM_FI_DEV_GPU_UTIL can have: 0 to 100 %"
+    assert answer["rejected"] == [{"index": 1, "reason": reason}]
+    assert kept["accepted"] == 2
 
 
 async def test_the_collector_s_rule_of_times_holds_at_the_door(pipeline: Pipeline) -> None:
