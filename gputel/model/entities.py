@@ -56,10 +56,15 @@ def _name_of(labels_raw: str, hostname: str, device: str) -> str | None:
     if gpu := _first(labels, _GPU_UUIDS):
         return gpu
     host = hostname or _first(labels, _HOSTS)
-    entity = next((_entity(kind, labels[kind]) for kind in _KINDS if kind in labels), "")
+    entity = entity_of(labels)
     if not entity and _DEVICE.fullmatch(device):
         entity = device
     return f"{entity}@{host}" if entity and host else None
+
+
+def entity_of(labels: Mapping[str, str]) -> str:
+    """The switch or CPU that the labels name, on its host; empty if there is none."""
+    return next((_entity(kind, labels[kind]) for kind in _KINDS if kind in labels), "")
 
 
 def _entity(kind: str, text: str) -> str:

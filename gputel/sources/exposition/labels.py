@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from gputel.model.entities import entity_of
 from gputel.model.names import LABELS, METRIC, RAW, UUID
 from gputel.sources.exposition.grammar import LineFlaw
 
@@ -24,7 +25,6 @@ _WORKLOAD: dict[str, Sequence[str]] = {
     "namespace": ("namespace", "pod_namespace", "k8s.namespace.name"),
 }
 _EXPORTED = "exported_"
-_ENTITIES = ("nvlink", "nvswitch", "cpucore", "cpu")  # what DCGM reads beside GPUs
 _DCGM = "dcgm_"
 
 
@@ -61,14 +61,10 @@ def _identity(name: str, present: Mapping[str, str], texts: Mapping[str, str]) -
     if gpu:
         return f"gpu{gpu}@{host}" if gpu.isdecimal() else f"{gpu}@{host}"
     if name.lower().startswith(_DCGM):
-        parts = [_part(entity, present[entity]) for entity in _ENTITIES if entity in present]
-        if parts:
-            return "@".join([*parts, host])
+        entity = entity_of(present)
+        if entity:
+            return f"{entity}@{host}"
     raise NoGpu("it names no GPU: it has none of the labels UUID, uuid, gpu_uuid and gpu")
-
-
-def _part(entity: str, number: str) -> str:
-    return f"{entity}{number}" if number.isdecimal() else number
 
 
 def _workload(present: Mapping[str, str]) -> dict[str, str]:

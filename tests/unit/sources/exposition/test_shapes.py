@@ -141,9 +141,9 @@ def test_line_becomes_the_record_of_its_gpu(shape: str) -> None:
     [
         ('nvswitch="nvswitch0",hostname="h"', "nvswitch0@h"),
         ('nvswitch="0",Hostname="h"', "nvswitch0@h"),
-        ('nvlink="3",nvswitch="nvswitch1",hostname="h"', "nvlink3@nvswitch1@h"),
+        ('nvlink="3",nvswitch="nvswitch1",hostname="h"', "nvswitch1@h"),
         ('cpu="0",hostname="h"', "cpu0@h"),
-        ('cpucore="7",cpu="0",hostname="h"', "cpucore7@cpu0@h"),
+        ('cpucore="7",cpu="0",hostname="h"', "cpu0@h"),
         ('gpu="1",hostname="h"', "gpu1@h"),
         ('gpu="1",pci_bus_id="00000000:03:00.0",hostname="h"', "00000000:03:00.0@h"),
         ('gpu="1",gpu_uuid="00000000-0000-0000-0000-000000000000",hostname="h"', "gpu1@h"),
