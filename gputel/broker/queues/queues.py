@@ -197,17 +197,17 @@ class Queues:
 
     def _reclaim(self, lacking: int) -> bool:
         """Drop dead letters beyond their share of all queues; first where there are most."""
-        held = sum(waiting.queue.dead_letters.bytes for waiting in self._queues.values())
-        if held - int(self._settings.dead_letters_share * self.total.max_bytes) < lacking:
+        share = int(self._settings.dead_letters_share * self.total.max_bytes)
+        if self.total.dead - share < lacking:
             return False
         for waiting in sorted(self, key=lambda each: -each.queue.dead_letters.bytes):
-            while lacking > 0 and len(waiting.queue.dead_letters):
+            if lacking <= 0 or not waiting.queue.dead_letters:
+                break
+            while lacking > 0 and waiting.queue.dead_letters:
                 lacking -= waiting.queue.drop_oldest_dead_letter()
             waiting.count()
             waiting.tell_dropped()
-            if lacking <= 0:
-                break
-        return True
+        return lacking <= 0  # else some are of a queue that is being deleted
 
     def surplus(self) -> str | None:
         """What to tell of dead letters that have more room than their share, or were dropped."""

@@ -19,6 +19,8 @@ class Total:
         self.room = max_bytes
         """Free bytes; after a restart it can be negative."""
         self.waiting = 0
+        self.dead = 0
+        """Bytes of dead letters."""
         self._short: dict[Callable[[], object], None] = {}
         self._waking = False
         self.reclaim: Callable[[int], bool] = lambda _bytes: False
@@ -35,6 +37,10 @@ class Total:
         if by < 0 and self._short and not self._waking:
             self._waking = True
             asyncio.get_running_loop().call_soon(self._wake)
+
+    def change_dead(self, by: int) -> None:
+        """A queue holds ``by`` bytes of dead letters more, or less."""
+        self.dead += by
 
     def when_room(self, serve: Callable[[], object]) -> None:
         """Call ``serve`` once when bytes become free."""

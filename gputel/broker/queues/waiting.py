@@ -63,6 +63,7 @@ class WaitingQueue:
         self.queue = queue
         self._total = total or Total(queue.limits.max_bytes, queue.limits.max_bytes)
         self._counted = 0  # bytes of the queue that are in the total
+        queue.dead_letters.changed = self._total.change_dead
         self.confirm: Callable[[], Awaitable[None]] | None = None
         """If it is set, await it before a client is told that its request was done."""
         self._loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from gputel.errors import UnknownMessage
@@ -17,6 +17,8 @@ class DeadLetters:
         self._messages: OrderedDict[str, QueuedMessage] = OrderedDict()
         self.bytes = 0
         """The size of all of them together."""
+        self.changed: Callable[[int], None] | None = None
+        """Called with each change of the size."""
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -27,12 +29,12 @@ class DeadLetters:
     def add(self, message: QueuedMessage) -> None:
         """Add a message as the newest dead letter."""
         self._messages[message.id] = message
-        self.bytes += message.size
+        self._change(message.size)
 
     def clear(self) -> None:
         """Remove all."""
         self._messages.clear()
-        self.bytes = 0
+        self._change(-self.bytes)
 
     def page(self, offset: int, limit: int) -> list[QueuedMessage]:
         """At most ``limit`` dead letters, oldest first, after the first ``offset``."""
@@ -53,11 +55,16 @@ class DeadLetters:
         """Remove and return the dead letter with this id. Raises UnknownMessage."""
         message = self.get(id_)
         del self._messages[id_]
-        self.bytes -= message.size
+        self._change(-message.size)
         return message
 
     def take_oldest(self) -> QueuedMessage:
         """Remove and return the oldest dead letter; there must be one."""
         _, message = self._messages.popitem(last=False)
-        self.bytes -= message.size
+        self._change(-message.size)
         return message
+
+    def _change(self, by: int) -> None:
+        self.bytes += by
+        if self.changed is not None:
+            self.changed(by)

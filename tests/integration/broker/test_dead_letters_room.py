@@ -78,6 +78,9 @@ async def test_dead_letters_of_one_queue_give_way_to_messages_of_another(start: 
             body = {"id": str(n), "payload": "x" * 30_000}
             assert (await broker.post("/publish?queue=good", body))[0] == 202
         assert await dead(broker, "bad") == ["p2"]
+        await kill(broker, "one-more", queue="other")
+        async with broker.http.delete(broker.url + "/queues/other?force=true") as reply:
+            assert reply.status == 200  # its dead letters count no more
         status, refusal = await broker.post("/publish?queue=good", {"payload": "x" * 30_000})
         assert (status, refusal["code"]) == (503, "queue_full")
 
