@@ -166,7 +166,7 @@ def write_numbered(path: Path, rows: int) -> None:
             gpu = row % 248
             out.write(
                 f'"2026-03-01T00:{row // 60_000 % 60:02d}:{row // 1000 % 60:02d}Z",'
-                f'"DCGM_FI_DEV_GPU_UTIL","{gpu % 8}","nvidia{gpu % 8}","GPU-{gpu:04d}","H100",'
+                f'"ROW","{gpu % 8}","nvidia{gpu % 8}","GPU-{gpu:04d}","H100",'
                 f'"host-{gpu // 8:03d}","","","","{row}",""\n'
             )
 

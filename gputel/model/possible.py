@@ -14,6 +14,17 @@ from gputel.model.columns import VALUE
 from gputel.model.dcgm_fields import MOST, UNKNOWN, Field, field
 from gputel.model.names import METRIC
 
+# dcgm_structs.h: DCGM_INT32_BLANK, DCGM_INT64_BLANK, DCGM_FP64_BLANK, each with its next three
+# (not found, not supported, not permissioned). The int64 ones are one and the same float64.
+_BLANK_MEANINGS = ("blank", "not found", "not supported", "not permissioned")
+SENTINELS: dict[float, str] = {
+    **{0x7FFFFFF0 + offset: f"int32, {text}" for offset, text in enumerate(_BLANK_MEANINGS)},
+    **{140737488355328.0 + offset: f"fp64, {text}" for offset, text in enumerate(_BLANK_MEANINGS)},
+    float(0x7FFFFFFFFFFFFFF0): "int64",
+}
+_SENTINELS = np.array(sorted(SENTINELS))
+FIRST_SENTINEL = float(_SENTINELS[0])
+
 _OF_UNIT = {
     "%": (0.0, 100.0),
     "ratio": (0.0, 8.0),  # DCGM gives a MIG instance up to 7 slices of a GPU
@@ -27,8 +38,16 @@ _COUNT = (0.0, 2.0**32 - 2)  # of errors, pages, rows: 2^32 - 1 is a blank of 32
 _UNBOUNDED = (-np.inf, np.inf)
 
 
+def are_sentinels(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which values are blanks of DCGM."""
+    return np.isin(values, _SENTINELS)
+
+
 def impossible_rows(batch: pa.RecordBatch) -> npt.NDArray[np.bool_] | None:
-    """The rows whose reading its field cannot have; None if there are none."""
+    """The rows whose reading its field cannot have; None if there are none.
+
+    A metric that is not in the table of fields can have any.
+    """
     metrics = batch.column(METRIC)
     bounds = np.array([_bounds(field(name)) for name in metrics.dictionary.to_pylist()])
     if not np.isfinite(bounds).any():
@@ -37,6 +56,8 @@ def impossible_rows(batch: pa.RecordBatch) -> npt.NDArray[np.bool_] | None:
     values = batch.column(VALUE).to_numpy(zero_copy_only=False)
     least, most = bounds.T[:, codes]
     impossible: npt.NDArray[np.bool_] = (values < least) | (values > most)
+    if values.max(initial=0.0) >= FIRST_SENTINEL:
+        impossible |= are_sentinels(values) & np.isfinite(most)
     return impossible if impossible.any() else None
 
 

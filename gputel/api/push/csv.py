@@ -33,7 +33,8 @@ def parse_csv(body: bytes, most: int, now_us: int) -> ParsedPush:
         raise too_many(most)
     if not len(ends):
         return ParsedPush(concatenate([]), np.empty(0, np.int64), [])
-    parsed = list(PieceParser(layout, now_us).parse(Piece(0, buffer, start, ends)))
+    parser = PieceParser(layout, now_us, keep_impossible=True)  # the check knows the setting
+    parsed = list(parser.parse(Piece(0, buffer, start, ends)))
     return ParsedPush(
         concatenate([part.batch for part in parsed]),
         np.concatenate([_indices(part) for part in parsed]),

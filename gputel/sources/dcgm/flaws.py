@@ -10,23 +10,19 @@ from gputel.model.bounds import blank_entries, label_flaws
 from gputel.model.columns import LABELS, NEWEST_US, OLDEST_US, TIMESTAMP, VALUE
 from gputel.model.entities import name_entities
 from gputel.model.names import LABEL_COLUMNS, METRIC
-from gputel.model.possible import impossible_rows, why_impossible
+from gputel.model.possible import (
+    FIRST_SENTINEL,
+    SENTINELS,
+    are_sentinels,
+    impossible_rows,
+    why_impossible,
+)
 from gputel.sources.dcgm.times import OUTSIDE
 
 Flaw = tuple[str, str]
 """A column, by gputel's name, and what is wrong with its value."""
 
 _NEVER_BLANK = [column.name for column in LABEL_COLUMNS if column.required]
-
-# dcgm_structs.h: DCGM_INT32_BLANK, DCGM_INT64_BLANK, DCGM_FP64_BLANK, each with its next three
-# (not found, not supported, not permissioned). The int64 ones are one and the same float64.
-_BLANK_MEANINGS = ("blank", "not found", "not supported", "not permissioned")
-SENTINELS: dict[float, str] = {
-    **{0x7FFFFFF0 + offset: f"int32, {text}" for offset, text in enumerate(_BLANK_MEANINGS)},
-    **{140737488355328.0 + offset: f"fp64, {text}" for offset, text in enumerate(_BLANK_MEANINGS)},
-    float(0x7FFFFFFFFFFFFFF0): "int64",
-}
-_SENTINELS = np.array(sorted(SENTINELS))
 
 
 def checked(
@@ -55,7 +51,7 @@ def find_flaws(batch: pa.RecordBatch, *, keep_impossible: bool = False) -> dict[
     for name in LABELS:
         _note_labels(flaws, name, batch.column(name))
     values = _numbers(batch.column(VALUE), flaws, VALUE, 0).astype(np.float64, copy=False)
-    if len(values) and not -np.inf < values.min() <= values.max() < _SENTINELS[0]:
+    if len(values) and not -np.inf < values.min() <= values.max() < FIRST_SENTINEL:
         _note_values(flaws, values)
     if not keep_impossible:
         _note_impossible(flaws, batch)
@@ -73,7 +69,7 @@ def _note_labels(flaws: dict[int, Flaw], name: str, column: pa.DictionaryArray) 
 
 def _note_values(flaws: dict[int, Flaw], values: npt.NDArray[np.float64]) -> None:
     _note(flaws, VALUE, ~np.isfinite(values), "value is not finite")
-    for row in np.flatnonzero(np.isin(values, _SENTINELS)):
+    for row in np.flatnonzero(are_sentinels(values)):
         text = SENTINELS[float(values[row])]
         flaws.setdefault(int(row), (VALUE, f"value is DCGM's blank sentinel ({text})"))
 

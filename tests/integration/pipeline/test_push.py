@@ -238,16 +238,20 @@ async def test_numbers_that_no_reading_can_be_are_rejected_alone(
     assert await read_back(pipeline, api, 1) == [whole(1)]
 
 
+@pytest.mark.parametrize("kind", [JSON, CSV])
 async def test_values_that_their_field_cannot_have_are_rejected_at_the_door_unless_kept(
-    pipeline: Pipeline,
+    pipeline: Pipeline, kind: str
 ) -> None:
-    util = {"metric_name": "DCGM_FI_DEV_GPU_UTIL"}
-    body = json.dumps([record(95, **util), record(4294967295, **util)])
+    values = (95, 4294967295)
+    lines = [f"DCGM_FI_DEV_GPU_UTIL,GPU-1,{value}\n" for value in values]
+    body = "metric_name,uuid,value\n" + "".join(lines)
+    if kind == JSON:
+        body = json.dumps([record(value, metric_name="DCGM_FI_DEV_GPU_UTIL") for value in values])
     async with pipeline.broker():
         async with api_of(pipeline, Admission(keep_impossible=False)) as api:
-            answer = await api.pushed(body)
+            answer = await api.pushed(body, kind)
         async with api_of(pipeline, Admission(keep_impossible=True)) as keeping:
-            kept = await keeping.pushed(body)
+            kept = await keeping.pushed(body, kind)
     reason = "value is none that DCGM_FI_DEV_GPU_UTIL can have: 0 to 100 %"
     assert answer["rejected"] == [{"index": 1, "reason": reason}]
     assert kept["accepted"] == 2
