@@ -18,8 +18,19 @@ class Field(NamedTuple):
     unit: str
     help: str
 
+    @property
+    def is_counter(self) -> bool:
+        """Whether it only grows, so that its newest value counts, not its average."""
+        return self.kind == _COUNTER
+
+    @property
+    def is_of_board(self) -> bool:
+        """Whether a GPU has one value of it, which each of its MIG instances repeats."""
+        return self.unit in _BOARD_UNITS
+
 
 _GAUGE, _COUNTER = "gauge", "counter"
+_BOARD_UNITS = ("W", "mJ", "C", "MHz")
 
 FIELDS: Mapping[str, Field] = MappingProxyType(
     {
