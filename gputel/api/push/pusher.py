@@ -16,7 +16,7 @@ from gputel.api.push.bodies import coding_of, format_of, make_intake, unpack
 from gputel.api.push.checks import check, check_days
 from gputel.api.push.csv import parse_csv
 from gputel.api.push.json import parse_json, parse_ndjson
-from gputel.api.push.records import ParsedPush, RejectedRecord
+from gputel.api.push.records import ParsedPush, RejectedRecord, apart
 from gputel.config.settings import ApiSettings
 from gputel.errors import (
     BrokerUnavailable,
@@ -94,15 +94,16 @@ class Pusher:
 
     def _message(self, packed: bytes, kind: Format, coding: str) -> _PreparedPush:
         body = unpack(packed, coding, self._settings.push_max_bytes)
-        checked = check(self._parse(body, kind), self._admission.now())
+        now_us = time.time_ns() // 1000
+        checked = apart(check(self._parse(body, kind, now_us), self._admission.now()), now_us)
         check_days(checked, self._settings.push_max_days)
         digest = hashlib.blake2b(kind.encode() + b"\n", digest_size=16)
         digest.update(body)
         payload = record_batch.encode(checked.batch) if checked.batch.num_rows else b""
         return _PreparedPush(payload, checked, digest.digest())
 
-    def _parse(self, body: bytes, kind: Format) -> ParsedPush:
-        most, now_us = self._settings.push_max_records, time.time_ns() // 1000
+    def _parse(self, body: bytes, kind: Format, now_us: int) -> ParsedPush:
+        most = self._settings.push_max_records
         if kind is Format.JSON:
             return parse_json(body, most, now_us)
         if kind is Format.NDJSON:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,20 @@ def make_batch(columns: Mapping[str, pa.Array], rows: int) -> pa.RecordBatch:
 def times_of(times_us: object) -> pa.Array:
     """Unix microseconds as timestamps."""
     return pa.array(times_us, pa.int64()).cast(TIMESTAMP_TYPE)
+
+
+def apart(parsed: ParsedPush, now_us: int) -> ParsedPush:
+    """The records without a time of their own a microsecond apart, in order, from ``now_us`` on.
+
+    A series has one sample for an instant: so each of them is one.
+    """
+    times = parsed.batch.column(TIMESTAMP).view(pa.int64()).to_numpy()
+    untimed = times == now_us
+    if np.count_nonzero(untimed) < 2:
+        return parsed
+    times = np.where(untimed, now_us + np.cumsum(untimed) - 1, times)
+    batch = parsed.batch.set_column(0, SCHEMA.field(0), times_of(times))
+    return replace(parsed, batch=batch)
 
 
 def too_many(most: int) -> PayloadTooLarge:

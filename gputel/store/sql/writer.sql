@@ -41,6 +41,18 @@ ORDER BY s.digest
 ON CONFLICT (digest) DO NOTHING
 RETURNING digest, series_id
 
+-- name: seen_gpus
+-- Of these GPUs, by their place from 0, those that were seen in this time, and from when to when.
+SELECT place - 1 AS place, g.first_ts, g.last_ts
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[])
+    WITH ORDINALITY AS wanted (uuid, first_ts, last_ts, place)
+JOIN gpu AS g USING (uuid)
+WHERE g.last_ts >= wanted.first_ts AND g.first_ts <= wanted.last_ts
+
+-- name: note_repeats
+INSERT INTO stream_repeats (stream_id, first_row, repeats)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::integer[])
+
 -- name: note_gpus
 -- Older or newer samples of these GPUs than any before have come, perhaps, or labels that were not
 -- known: $4 has the series of the newest sample, $5 the one that tells most of the GPU. Locked in

@@ -20,7 +20,7 @@ _UUID = LABELS.index("uuid")
 
 @dataclass(frozen=True)
 class Sightings:
-    """Columns of one length, one entry a GPU."""
+    """Columns of one length, one entry a GPU; and which GPU each block is of."""
 
     uuids: list[str]
     first_us: list[int]
@@ -29,6 +29,8 @@ class Sightings:
     """The series of the GPU's newest sample; the largest id if several series have one."""
     fullest_ids: list[int]
     """The series that has most of the labels that describe a GPU, the newest of them."""
+    gpu_of_block: Int64
+    """For each block the place of its GPU in the columns."""
 
     def columns(self) -> tuple[list[str], list[datetime], list[datetime], list[int], list[int]]:
         """The arguments of the statement ``note_gpus``."""
@@ -61,6 +63,7 @@ def sightings(
         last[newest].tolist(),
         series[newest].tolist(),
         series[fullest].tolist(),
+        np.searchsorted(gpu[newest], gpu)[np.searchsorted(series, blocks.series_id[blocks.starts])],
     )
 
 
