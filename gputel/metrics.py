@@ -242,6 +242,10 @@ STREAMER_CHUNKS = _counter("gputel_streamer_chunks_published", "Chunks published
 STREAMER_TAKEOVERS = _counter("gputel_streamer_takeovers", "Expired chunk leases taken over.")
 
 COLLECTOR_ROWS_LANDED = _counter("gputel_collector_rows_landed", "Rows committed to Postgres.")
+COLLECTOR_ROWS_REPEATED = _counter(
+    "gputel_collector_rows_repeated",
+    "Rows whose series and time the store has already; they are not in rows_landed.",
+)
 COLLECTOR_ROWS_REJECTED = _counter(
     "gputel_collector_rows_rejected",
     "Rows not landed: too old, too far in the future, impossible for their field, or no reading.",

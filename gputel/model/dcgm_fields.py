@@ -22,11 +22,22 @@ class Field(NamedTuple):
     help: str
     most: float | None = None
 
+    @property
+    def is_counter(self) -> bool:
+        """Whether it only grows, so that its newest value counts, not its average."""
+        return self.kind == _COUNTER
+
+    @property
+    def is_of_board(self) -> bool:
+        """Whether a GPU has one value of it, which each of its MIG instances repeats."""
+        return self.unit in _BOARD_UNITS
+
 
 MOST = 9.2e18
 """The largest value of any field: below DCGM's blank of 64 bits, 2^63 - 16."""
 
 _GAUGE, _COUNTER = "gauge", "counter"
+_BOARD_UNITS = ("W", "mJ", "C", "MHz")
 
 FIELDS: Mapping[str, Field] = MappingProxyType(
     {

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from gputel.model.names import GPU_COLUMNS, LABELS
+from gputel.model.names import GPU_COLUMNS, LABELS, UUID
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _GPU_LABELS = [column.name for column in GPU_COLUMNS]
@@ -18,6 +18,12 @@ _GPU_LABELS = [column.name for column in GPU_COLUMNS]
 
 def _bytes(labels: Sequence[str]) -> str:
     return " + ".join(f"octet_length(s.{name})" for name in labels)
+
+
+def _jsonb(series: str) -> str:
+    names = [name for name in _GPU_LABELS if name != UUID]
+    pairs = ", ".join(f"'{name}', nullif({series}.{name}, '')" for name in names)
+    return f"jsonb_strip_nulls(jsonb_build_object({pairs}))"
 
 
 _MARKS = {
@@ -28,6 +34,14 @@ _MARKS = {
         f"${number}::text[]" for number in range(2, 2 + len(LABELS))
     ),
     "/* labels of a GPU */": ", ".join(_GPU_LABELS),
+    "/* s.labels of a GPU as jsonb */": _jsonb("s"),
+    "/* fullest.labels of a GPU as jsonb */": _jsonb("fullest"),
+    "/* labels of the newest series, or of its GPU */": ", ".join(
+        f"coalesce(nullif(newest.{name}, ''), g.labels ->> '{name}', '') AS {name}"
+        if name in _GPU_LABELS
+        else f"newest.{name}"
+        for name in LABELS
+    ),
     "/* s.labels of a GPU */": ", ".join(f"s.{name}" for name in _GPU_LABELS),
     "/* bytes of s.labels of a GPU */": _bytes(_GPU_LABELS),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.acceptance.conftest import Ingest
 from tests.helpers.captures import numbers, write_numbered
 from tests.helpers.processes import Gputel, Processes
 from tests.helpers.waiting import eventually
@@ -86,6 +88,27 @@ async def test_rows_land_as_the_file_grows_and_is_rotated(follow, log: Log, pool
     *_, last = following.out.splitlines()
     assert last == "  following was stopped: run it again to go on where it stood"
     assert "before the end" not in following.out
+
+
+async def test_following_goes_on_where_an_ingest_of_the_file_ended(
+    follow, ingest: Ingest, log: Log, pool
+) -> None:
+    log.begin()
+    log.write(300)
+    assert (await ingest(log.path)).process.returncode == 0
+    log.write(20)
+    following = follow("--format", "json")
+    await landed(pool, log.written)
+    assert await following.stop() == 0
+    report = json.loads(following.out)
+    assert (report["rows_read"], report["rows_landed"], report["duplicates_dropped"]) == (
+        20,
+        20,
+        300,
+    )
+    again = json.loads((await ingest(log.path, "--format", "json")).out)
+    assert (again["rows_read"], again["rows_landed"], again["rows_already_there"]) == (320, 0, 320)
+    assert await numbers(pool) == Counter(range(320))
 
 
 async def test_nothing_is_lost_or_doubled_when_it_is_killed_again_and_again(

@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "store.read": "model store store.blocks",
     "store.write": "model store store.blocks store.read",
     "store.rollup": "store store.blocks store.read",
-    "store.steps": "store store.blocks store.read store.rollup",
+    "store.steps": "model store store.blocks store.read store.rollup",
     "store.upkeep": "store store.blocks store.rollup store.write",
     "promql.values": "",
     "promql.syntax": "promql.values",

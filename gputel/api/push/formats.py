@@ -18,15 +18,21 @@ Parse = Callable[[bytes, int, int], ParsedPush]
 
 @dataclass(frozen=True)
 class PushFormat:
-    """A format: its name, its media type in Content-Type, and its parser."""
+    """A format: its name, its media type in Content-Type, and its parser.
+
+    ``one_instant``: samples without a time are of one instant, and of different series.
+    """
 
     name: str
     media_type: str
     parse: Parse
+    one_instant: bool = False
 
 
-PROMETHEUS = PushFormat("prometheus", "text/plain", parse_prometheus)
-OPENMETRICS = PushFormat("openmetrics", "application/openmetrics-text", parse_openmetrics)
+PROMETHEUS = PushFormat("prometheus", "text/plain", parse_prometheus, one_instant=True)
+OPENMETRICS = PushFormat(
+    "openmetrics", "application/openmetrics-text", parse_openmetrics, one_instant=True
+)
 
 FORMATS = (
     PushFormat(Format.JSON.value, Format.JSON.media_type, parse_json),

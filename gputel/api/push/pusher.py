@@ -13,7 +13,7 @@ from gputel import metrics
 from gputel.api.push.bodies import coding_of, format_of, make_intake, unpack
 from gputel.api.push.checks import check, check_days
 from gputel.api.push.formats import PushFormat
-from gputel.api.push.records import ParsedPush, RejectedRecord
+from gputel.api.push.records import ParsedPush, RejectedRecord, apart
 from gputel.config.settings import ApiSettings
 from gputel.errors import (
     BrokerUnavailable,
@@ -119,8 +119,11 @@ class Pusher:
 
     def _message(self, packed: bytes, kind: PushFormat, coding: str) -> _PreparedPush:
         body = self.unpack(packed, coding)
-        parsed = kind.parse(body, self._settings.push_max_records, time.time_ns() // 1000)
+        now_us = time.time_ns() // 1000
+        parsed = kind.parse(body, self._settings.push_max_records, now_us)
         checked = self.check(parsed)
+        if not kind.one_instant:
+            checked = apart(checked, now_us)
         digest = hashlib.blake2b(kind.name.encode() + b"\n", digest_size=16)
         digest.update(body)
         payload = record_batch.encode(checked.batch) if checked.batch.num_rows else b""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from gputel.errors import PayloadTooLarge
-from gputel.model.columns import TIMESTAMP
+from gputel.model.columns import SCHEMA, TIMESTAMP, times_of
 from gputel.model.names import COLUMNS
 
 Int64 = npt.NDArray[np.int64]
@@ -36,6 +36,20 @@ class ParsedPush:
     batch: pa.RecordBatch
     indices: Int64
     rejects: list[RejectedRecord]
+
+
+def apart(parsed: ParsedPush, now_us: int) -> ParsedPush:
+    """The records without a time of their own a microsecond apart, in order, from ``now_us`` on.
+
+    A series has one sample for an instant: so each of them is one.
+    """
+    times = parsed.batch.column(TIMESTAMP).view(pa.int64()).to_numpy()
+    untimed = times == now_us
+    if np.count_nonzero(untimed) < 2:
+        return parsed
+    times = np.where(untimed, now_us + np.cumsum(untimed) - 1, times)
+    batch = parsed.batch.set_column(0, SCHEMA.field(0), times_of(times))
+    return replace(parsed, batch=batch)
 
 
 def too_many(most: int) -> PayloadTooLarge:

@@ -61,7 +61,7 @@ async def list_gpu_telemetry(request: web.Request) -> web.StreamResponse:
     "Records of every GPU that matches the filters, as `/api/v1/gpus/{uuid}/telemetry` gives "
     "those of one GPU. With `group_by`, the answer has one record for each group of series and "
     "span: `timestamp`, `metric_name`, the labels of `group_by`, and `value`. Percentiles and "
-    "averages are those of all records of the group; `rate` is the sum of the rates of its series.",
+    "averages are those of all records of the group; `sum` and `rate` add up GPUs, each once.",
 )
 @query(FleetTelemetryQuery)
 @listed(FleetRecordSchema, "The records; an empty list if there are none.")

@@ -184,8 +184,10 @@ class RecordsQuery(TimeQuery):
     )
     agg = AggregateField(
         "How `value` comes from the records in a span: their average, smallest, largest, newest, "
-        "sum, number, or a percentile; or `rate`, the increase of a counter per second in spans "
-        "with at least two records. Default: avg. Only together with `step`."
+        "number, or a percentile; `sum` of the GPUs of a group, each with its average, or a "
+        "counter's newest value; `sum_over_time` of all records; or `rate`, the increase of a "
+        "counter per second in spans with at least two records. Default: avg. Only together with "
+        "`step`."
     )
 
     fill = fields.String(

@@ -52,7 +52,9 @@ class TopQuery(TimeQuery, GpuFilters):
     n = CountField("The most rows of the answer. Default: 10.", 10, 1000)
     agg = AggregateField(
         "The value that is compared: the average, smallest or largest of all records in the time, "
-        "their sum, number or a percentile; or the `rate` of a counter. Default: avg.",
+        "their number or a percentile; the `sum` of the GPUs of a host, each with its average, or "
+        "a counter's newest value; `sum_over_time` of all records; or the `rate` of a counter. "
+        "Default: avg.",
         but=(Aggregate.LAST,),
     )
     by = fields.String(

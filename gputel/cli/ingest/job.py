@@ -15,6 +15,7 @@ from gputel.cli.ingest.report import DeadChunk, Report, progress
 from gputel.errors import StoreUnavailable
 from gputel.roles.process import Process, Services
 from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.dcgm.growing import GrowingCsv
 from gputel.store.write.streams import ChunkLease, Progress, Streams
 from gputel.streamer.publisher import ReadChunk
 from gputel.streamer.streamer import Streamer
@@ -69,7 +70,9 @@ class IngestObserver:
         report.rows_rejected = self._rows_rejected + report.rejected_for_time
         settled = progress.landed_rows - self._start.landed_rows
         ours = min(settled, self._lines_read)  # another ingest of the file may run beside this one
-        report.rows_landed = max(0, ours - report.rows_rejected - report.lines_skipped)
+        report.rows_already_there = progress.repeated_rows - self._start.repeated_rows
+        others = report.rows_rejected + report.rows_already_there + report.lines_skipped
+        report.rows_landed = max(0, ours - others)
         report.first_rejects = self.examples
         report.rejected_before = self._start.rejected_rows
         skipped_elsewhere = max(0, progress.skipped_lines - self._lines_skipped)
@@ -114,7 +117,12 @@ async def ingest_csv(
     settings = dataclasses.replace(process.settings.streamer, loop=False)
     stream_id = settings.stream_id or csv.stream_id
     streams = Streams(services.database, stream_id, process.owner)
-    start = await streams.register(csv.fingerprint, source.stream_source, looping=False)
+    start = await streams.register(
+        csv.fingerprint,
+        source.stream_source,
+        looping=False,
+        first_row=await _first_row(streams, source, csv),
+    )
     report = Report(source.name, stream_id)
     rejects = Rejects(rejects_path, append=append or start.next_row > 0)
     await asyncio.to_thread(rejects.check)
@@ -131,6 +139,13 @@ async def ingest_csv(
     report.damage = csv.damage
     report.seconds = time.monotonic() - began
     return report
+
+
+async def _first_row(streams: Streams, source: Input, csv: DcgmCsv) -> int:
+    """Where the stream of a file begins: a growing one, where an ingest of the file ended."""
+    if not isinstance(csv, GrowingCsv):
+        return 0
+    return await asyncio.to_thread(csv.rows_of, await streams.ended_of(source.stream_source))
 
 
 async def _watch(

@@ -31,6 +31,7 @@ class Report:
     rows_rejected: int = 0
     rejected_for_time: int = 0  # the part that the collector rejected: in no rejects file
     rejected_before: int = 0  # by an earlier run, whose rejects file has them
+    rows_already_there: int = 0  # another file or push has brought their series and time
     duplicates_dropped: int = 0
     seconds: float = 0.0
     complete: bool = False
@@ -79,6 +80,7 @@ def summary(reports: Sequence[Report], files: int, seconds: float, shape: str) -
         total.rows_rejected += report.rows_rejected
         total.rejected_for_time += report.rejected_for_time
         total.rejected_before += report.rejected_before
+        total.rows_already_there += report.rows_already_there
         total.duplicates_dropped += report.duplicates_dropped
     complete = sum(report.complete for report in reports)
     if shape == "json":
@@ -88,17 +90,26 @@ def summary(reports: Sequence[Report], files: int, seconds: float, shape: str) -
     return "\n".join([title, *_table(total)])
 
 
+_ALREADY_THERE = "the store has their series and time"
 _COUNTS = {"rows_read", "rows_landed", "rows_rejected", "rejected_for_time", "rejected_before"}
-_COUNTS |= {"lines_skipped", "duplicates_dropped", "seconds", "rows_per_s"}
+_COUNTS |= {"rows_already_there", "lines_skipped", "duplicates_dropped", "seconds", "rows_per_s"}
 
 
-_SETTLED = ("rows_landed", "rows_rejected", "lines_skipped", "duplicates_dropped")
+_SETTLED = (
+    "rows_landed",
+    "rows_already_there",
+    "rows_rejected",
+    "lines_skipped",
+    "duplicates_dropped",
+)
 
 
 def _table(report: Report) -> list[str]:
+    there = report.rows_already_there
     return [
         f"  rows read           {report.rows_read:>14,}",
         f"  rows landed         {report.rows_landed:>14,}",
+        *([f"  rows already there  {there:>14,}   {_ALREADY_THERE}"] if there else []),
         f"  rows rejected       {report.rows_rejected:>14,}"
         + (f"   kept in {printable(report.rejects_file)}" if report.rejects_file else "")
         + (f"   {report.rejected_before:,} by an earlier run" if report.rejected_before else ""),
@@ -119,6 +130,8 @@ def _skipped(report: Report) -> list[str]:
 
 def _in_words(report: Report) -> str:
     parts = [f"{report.rows_landed:,} landed"]
+    if report.rows_already_there:
+        parts.append(f"{report.rows_already_there:,} already there")
     if report.rows_rejected:
         kept = f", kept in {printable(report.rejects_file)}" if report.rejects_file else ""
         parts.append(f"{report.rows_rejected:,} rejected{kept}")

@@ -22,7 +22,8 @@ Decorator = Callable[[Command], Command]
 API_FORMATS = tuple(each.value for each in Format)
 FORMATS = ("table", *API_FORMATS)
 BINARY = tuple(each.value for each in Format if not each.is_text)
-AGGREGATES = ("avg", "min", "max", "last", "sum", "count", "p50", "p95", "p99", "rate")
+AGGREGATES = ("avg", "min", "max", "last", "sum", "count", "p50", "p95", "p99", "rate",
+              "sum_over_time")  # fmt: skip
 
 _COMPLETERS = {
     "hostname": complete.hostnames,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -92,6 +93,34 @@ class GrowingCsv(DcgmCsv):
             self._counted += count_lines(self._bytes.twin(), self._counted_to)
             self._counted_to = self._bytes.size
         return self._counted
+
+    def rows_of(self, ended: Mapping[str, int]) -> int:
+        """How many rows an ingest of the file has read, when the file ended with them; else 0.
+
+        ``ended`` has the number of rows of ingests by the fingerprint of what they read. Reads
+        the file up to there.
+        """
+        ready = self.rows_ready()
+        counts = sorted({count for count in ended.values() if 0 < count <= ready})
+        for count, end in reversed([*zip(counts, self._ends_of(counts), strict=False)]):
+            for size in (end, end - 1):  # the last line may have had no line feed
+                prefix = PlainBytes(self.path, os.dup(self._bytes.fileno()), size)
+                if ended.get(prefix.fingerprint()) == count:
+                    return count
+        return 0
+
+    def _ends_of(self, counts: Sequence[int]) -> Iterator[int]:
+        """The offset behind each of these numbers of rows, which rise."""
+        rows, offset = 0, self._data_offset
+        for count in counts:
+            while rows < count:
+                block = self._bytes.read_at(offset, _BLOCK_BYTES)
+                if not block:  # the file has just been truncated
+                    return
+                lines = block.split(b"\n", count - rows)
+                rows += len(lines) - 1
+                offset += len(block) - (len(lines[-1]) if rows == count else 0)
+            yield offset
 
     def read(self, first_row: int, row_count: int) -> CsvChunk:
         """As DcgmCsv.read, but only for complete rows, and ``at_end`` is never true."""

@@ -104,6 +104,31 @@ def concatenate(pieces: Sequence[Samples]) -> Samples:
     )
 
 
+def once(samples: Samples) -> Samples:
+    """One sample for each series and instant: the largest value, and a number before NaN.
+
+    Takes samples in which those of one series and instant are side by side. Which one counts does
+    not depend on their order, so it is the same before and after blocks are merged.
+    """
+    new = np.ones(len(samples), np.bool_)
+    new[1:] = (np.diff(samples.ts) != 0) | (np.diff(samples.series_id) != 0)
+    if new.all():
+        return samples
+    starts = np.flatnonzero(new)
+    number, is_number = np.cumsum(new), ~np.isnan(samples.value)
+    ranked = np.lexsort((samples.value, is_number, number))
+    return samples.take(ranked[np.append(starts[1:], len(samples)) - 1])
+
+
+def ordered(samples: Samples) -> Samples:
+    """The samples in order of series and time, each series and instant once."""
+    rising = np.diff(samples.series_id) > 0
+    rising |= (np.diff(samples.series_id) == 0) & (np.diff(samples.ts) > 0)
+    if rising.all():
+        return samples
+    return once(samples.take(np.lexsort((samples.ts, samples.series_id))))
+
+
 def numbers(values: Float64) -> list[float]:
     """Python's numbers. A whole number that a float holds exactly is an int: 0, not 0.0."""
     result: list[float] = values.tolist()

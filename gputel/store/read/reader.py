@@ -49,7 +49,7 @@ class Reader:
         seen_since: datetime | None = None,
         limits: Limits = ANY,
     ) -> list[Gpu]:
-        """Every GPU that has samples, ordered by uuid, with the labels of its newest series.
+        """Every GPU that has samples, ordered by uuid, with its labels as they were last seen.
 
         The selection applies to these labels. GPUs last seen before ``seen_since`` are left out.
         Raises QueryTooLarge over the limits.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -20,6 +21,7 @@ from gputel.store.blocks.samples import (
     decode_blocks,
     elements,
     micros,
+    ordered,
 )
 from gputel.store.read.known_series import KnownSeries
 from gputel.store.read.reader import EARLIEST, LATEST, Connection
@@ -70,26 +72,35 @@ async def samples_of(
 ) -> Samples:
     """All samples of the series from ``first_us`` to ``last_us``, both inclusive.
 
-    They are in order of series, and within a series mostly in order of time: its blocks may
-    overlap. ``count`` is called with the number of samples in each batch. It may raise to stop.
+    They are in order of series and time, each instant of a series once. ``count`` is called with
+    the number of samples in each batch. It may raise to stop.
     """
+    pieces: list[Samples] = []
+    async with aclosing(sample_pieces(connection, series_ids, first_us, last_us)) as read:
+        async for piece in read:
+            count(len(piece))
+            pieces.append(piece)
+    return await READING.run_if(sum(map(len, pieces)) > _IN_THREAD_SAMPLES, _joined, pieces)
+
+
+async def sample_pieces(
+    connection: Connection, series_ids: Sequence[int], first_us: int, last_us: int
+) -> AsyncGenerator[Samples, None]:
+    """The same samples piece by piece, as blocks have them: an instant may come several times."""
     first, last = moment(first_us), moment(last_us)
     if not series_ids or first_us > last_us:
-        return concatenate([])
+        return
     midnight = last.replace(hour=0, minute=0, second=0, microsecond=0)
     cursor = await connection.cursor(
         _SQL["blocks"], list(series_ids), first, last, midnight + timedelta(days=1)
     )
-    pieces: list[Samples] = []
     fetch = _FIRST_FETCH_BLOCKS
     while rows := await cursor.fetch(fetch):
         piece = await _decoded(rows, first_us, last_us)
-        count(len(piece))
-        pieces.append(piece)
+        yield piece
         if len(rows) < fetch:
             break
         fetch = max(16, min(_MOST_FETCH_BLOCKS, _FETCH_SAMPLES * fetch // max(1, len(piece))))
-    return await READING.run_if(sum(map(len, pieces)) > _IN_THREAD_SAMPLES, concatenate, pieces)
 
 
 def moment(us: int) -> datetime:
@@ -97,6 +108,10 @@ def moment(us: int) -> datetime:
     if us <= micros(EARLIEST):
         return EARLIEST
     return LATEST if us >= micros(LATEST) else EPOCH + timedelta(microseconds=us)
+
+
+def _joined(pieces: Sequence[Samples]) -> Samples:
+    return ordered(concatenate(pieces))
 
 
 async def _decoded(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:

@@ -8,6 +8,7 @@ one snapshot. A short range of few series, such as the last hour of a GPU, is fe
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from gputel.store import queries
-from gputel.store.blocks.samples import Samples, concatenate, decode_rows, micros
+from gputel.store.blocks.samples import Samples, concatenate, decode_rows, micros, once
 from gputel.store.limits import ANY, Limits
 from gputel.store.read.reader import EARLIEST, LATEST, Connection, Reader
 from gputel.store.read.records import Records, SeriesLabels
@@ -77,7 +78,9 @@ async def telemetry(
     than the limits allow.
     """
     query = query.bounded()
-    resume, left = Resume(query.after), query.limit
+    # The value of the last sample may have changed: a larger one of the same instant has landed.
+    after = query.after and replace(query.after, value=math.nan, nth=1)
+    resume, left = Resume(after), query.limit
     async with aclosing(_read(reader, query, limits)) as batches:
         async for samples, series in batches:
             for records in in_pieces(resume.rest(samples), series, left):
@@ -130,7 +133,7 @@ async def _short(
 def _within(rows: Sequence[asyncpg.Record], query: TelemetryQuery) -> Samples:
     samples = decode_rows(rows)
     inside = (samples.ts >= micros(query.start)) & (samples.ts <= micros(query.end))
-    return sort(samples.take(inside), query.order)
+    return once(sort(samples.take(inside), query.order))
 
 
 async def _days(
@@ -240,7 +243,7 @@ async def _slice(
         per_block = max(1, samples // len(rows))
         most = max(4, _FETCH_SAMPLES // per_block)
         fetch_blocks = min(4 * fetch_blocks, _MOST_FETCH_BLOCKS, most)
-    if rest := await READING.run(merge.rest):
+    if rest := await READING.run(_rest, merge):
         yield rest
 
 
@@ -253,7 +256,11 @@ def _merge(
     """
     samples = decode_rows(rows)
     final = merge.push(samples, micros(rows[-1][edge]))
-    return len(samples), final if more else concatenate([final, merge.rest()])
+    return len(samples), once(final if more else concatenate([final, merge.rest()]))
+
+
+def _rest(merge: TimeMerge) -> Samples:
+    return once(merge.rest())
 
 
 def in_pieces(

@@ -56,12 +56,13 @@ class Aggregate(StrEnum):
     MIN = "min"
     MAX = "max"
     LAST = "last"
-    SUM = "sum"
+    SUM = "sum"  # over GPUs: each counts once, with its value
     COUNT = "count"
     P50 = "p50"  # the median; percentiles are interpolated linearly
     P95 = "p95"
     P99 = "p99"
     RATE = "rate"  # of a counter, per second
+    SUM_OVER_TIME = "sum_over_time"  # of all samples
 
     @property
     def is_of_samples(self) -> bool:
@@ -69,10 +70,11 @@ class Aggregate(StrEnum):
         return self in (Aggregate.P50, Aggregate.P95, Aggregate.P99, Aggregate.RATE)
 
     def of(self, buckets: Buckets) -> Float64:
-        """One number a bucket; not for aggregates that need all samples."""
+        """One number a bucket; not for SUM, nor for aggregates that need all samples."""
         if self is Aggregate.AVG:
             return buckets.sum / buckets.count
-        column: Float64 = getattr(buckets, self.value).astype(np.float64)
+        name = "sum" if self is Aggregate.SUM_OVER_TIME else self.value
+        column: Float64 = getattr(buckets, name).astype(np.float64)
         return column
 
 

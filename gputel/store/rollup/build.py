@@ -16,7 +16,7 @@ import numpy as np
 
 from gputel.store.blocks.blocks import Int64
 from gputel.store.blocks.copy_in import copy_in
-from gputel.store.blocks.samples import decode_rows, micros
+from gputel.store.blocks.samples import decode_rows, micros, ordered
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Buckets, fold, from_samples, join
@@ -94,7 +94,7 @@ async def _batches(
 def _minutes(rows: Sequence[asyncpg.Record], hours: Int64) -> Buckets:
     samples = decode_rows(rows)
     inside = np.isin(samples.ts // HOUR_US * HOUR_US, hours)
-    return fold(from_samples(samples.take(inside)), MINUTE_US)
+    return fold(from_samples(ordered(samples.take(inside))), MINUTE_US)
 
 
 def _payloads(

@@ -1,8 +1,9 @@
 -- What there is.
 
 -- name: newest_series
-SELECT s.series_id, /* s.labels */
-FROM gpu AS g JOIN series AS s USING (series_id)
+SELECT series_id, /* s.labels */
+FROM gpu AS g JOIN series AS newest USING (series_id)
+CROSS JOIN LATERAL (SELECT /* labels of the newest series, or of its GPU */) AS s
 WHERE {where}
 
 -- name: metrics

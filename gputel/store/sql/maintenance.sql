@@ -34,6 +34,22 @@ HAVING count(*) >= $5
 ORDER BY series_id
 LIMIT $7
 
+-- name: overlapping
+-- Series after $3 that have blocks which overlap in time, all their blocks, and their samples. Of
+-- blocks in order of their ends, one that overlaps another overlaps the one before it.
+SELECT series_id, count(*) AS blocks, sum(samples) AS samples
+FROM (
+    SELECT series_id, samples, first_ts <= lag(last_ts) OVER (
+               PARTITION BY series_id ORDER BY last_ts
+           ) AS tangled
+    FROM sample_block
+    WHERE last_ts >= $1 AND last_ts < $2 AND series_id > $3
+) AS block
+GROUP BY series_id
+HAVING bool_or(tangled)
+ORDER BY series_id
+LIMIT $4
+
 -- name: take
 -- The blocks to merge, deleted as they are read: what comes meanwhile stays.
 DELETE FROM sample_block

@@ -1,8 +1,10 @@
 -- What every reader asks: which GPUs, which series.
 
 -- name: gpus
--- One row a GPU: the labels of its most recently seen series. One of which all has expired is left
--- out, and so are NVSwitches and CPUs (gputel/model/entities.py). What was before the oldest day kept has expired: first_ts is not raised then. At most $2 of
+-- One row for each GPU: the labels of its most recently seen series, and of those that describe a GPU
+-- and are empty there, what was last seen of it. GPUs of which everything has expired are left out,
+-- and so are NVSwitches and CPUs (gputel/model/entities.py). What was before the oldest day kept has
+-- expired: first_ts is not raised then. At most $2 of
 -- them; once their labels have over $3 bytes together, no more follow: so_far of the last one tells.
 WITH kept AS (
     SELECT min(day)::timestamp AT TIME ZONE 'UTC' AS since FROM sample_block_part
@@ -10,7 +12,8 @@ WITH kept AS (
     SELECT /* s.labels of a GPU */,
            greatest(g.first_ts, kept.since) AS first_seen, g.last_ts AS last_seen, sized.bytes,
            sum(sized.bytes) OVER (ORDER BY g.uuid ROWS UNBOUNDED PRECEDING)::bigint AS so_far
-    FROM gpu AS g JOIN series AS s USING (series_id) JOIN kept ON g.last_ts >= kept.since
+    FROM gpu AS g JOIN series AS newest USING (series_id) JOIN kept ON g.last_ts >= kept.since
+    CROSS JOIN LATERAL (SELECT /* labels of the newest series, or of its GPU */) AS s
     CROSS JOIN LATERAL (
         SELECT 300 + /* bytes of s.labels of a GPU */
     ) AS sized (bytes)

@@ -1,13 +1,19 @@
 -- The work index of streams: who reads which rows. All clocks are the server's.
 
 -- name: register
--- Make the stream known; the first streamer to come decides what it is.
-INSERT INTO stream_progress (stream_id, fingerprint, source, looping)
-VALUES ($1, $2, $3, $4)
+-- Make the stream known; the first streamer to come decides what it is, and that it begins at row $5.
+INSERT INTO stream_progress (stream_id, fingerprint, source, looping, next_row)
+VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (stream_id) DO NOTHING
 
 -- name: describe
 SELECT next_row, row_count, looping, fingerprint, source FROM stream_progress WHERE stream_id = $1
+
+-- name: ended_streams
+-- What was read from the source to its end, and all of which has landed.
+SELECT fingerprint, row_count FROM stream_progress AS p
+WHERE source = $1 AND NOT looping AND next_row >= row_count
+  AND NOT EXISTS (SELECT FROM stream_lease AS l WHERE l.stream_id = p.stream_id)
 
 -- name: reserve
 -- Take over one expired lease if there is one, else reserve up to $3 new rows, for $4 seconds.
@@ -67,7 +73,9 @@ SELECT p.next_row, p.row_count,
        (SELECT coalesce(sum(rejected), 0)::bigint FROM stream_rejects
         WHERE stream_id = $1) AS rejected_rows,
        (SELECT coalesce(sum(skipped), 0)::bigint FROM stream_rejects
-        WHERE stream_id = $1) AS skipped_lines
+        WHERE stream_id = $1) AS skipped_lines,
+       (SELECT coalesce(sum(repeats), 0)::bigint FROM stream_repeats
+        WHERE stream_id = $1) AS repeated_rows
 FROM stream_progress AS p
 LEFT JOIN stream_lease AS l USING (stream_id)
 WHERE p.stream_id = $1

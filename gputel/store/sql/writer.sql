@@ -41,18 +41,40 @@ ORDER BY s.digest
 ON CONFLICT (digest) DO NOTHING
 RETURNING digest, series_id
 
+-- name: seen_gpus
+-- Of these GPUs, by their place from 0, those that were seen in this time, and from when to when.
+SELECT place - 1 AS place, g.first_ts, g.last_ts
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[])
+    WITH ORDINALITY AS wanted (uuid, first_ts, last_ts, place)
+JOIN gpu AS g USING (uuid)
+WHERE g.last_ts >= wanted.first_ts AND g.first_ts <= wanted.last_ts
+
+-- name: note_repeats
+INSERT INTO stream_repeats (stream_id, first_row, repeats)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::integer[])
+
 -- name: note_gpus
--- Older or newer samples of these GPUs than any before have come, perhaps. Locked in order, as above.
-INSERT INTO gpu AS g (uuid, first_ts, last_ts, series_id)
-SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::bigint[]) AS seen (uuid)
+-- Older or newer samples of these GPUs than any before have come, perhaps, or labels that were not
+-- known: $4 has the series of the newest sample, $5 the one that tells most of the GPU. Locked in
+-- order, as above.
+INSERT INTO gpu AS g (uuid, first_ts, last_ts, series_id, labels)
+SELECT seen.uuid, first_ts, last_ts, seen.series_id,
+       /* fullest.labels of a GPU as jsonb */ || /* s.labels of a GPU as jsonb */
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::bigint[], $5::bigint[])
+    AS seen (uuid, first_ts, last_ts, series_id, fullest_id)
+JOIN series AS s USING (series_id)
+LEFT JOIN series AS fullest ON fullest.series_id = nullif(seen.fullest_id, seen.series_id)
 ORDER BY seen.uuid
 ON CONFLICT (uuid) DO UPDATE
 SET first_ts = least(g.first_ts, excluded.first_ts),
     last_ts = greatest(g.last_ts, excluded.last_ts),
     series_id = CASE WHEN (excluded.last_ts, excluded.series_id) > (g.last_ts, g.series_id)
-                     THEN excluded.series_id ELSE g.series_id END
+                     THEN excluded.series_id ELSE g.series_id END,
+    labels = CASE WHEN (excluded.last_ts, excluded.series_id) > (g.last_ts, g.series_id)
+                  THEN g.labels || excluded.labels ELSE excluded.labels || g.labels END
 WHERE excluded.first_ts < g.first_ts
    OR (excluded.last_ts, excluded.series_id) > (g.last_ts, g.series_id)
+   OR NOT g.labels ?& array(SELECT jsonb_object_keys(excluded.labels))
 
 -- name: mark_rollups
 -- Hours whose rollups have to be made anew. And whether what lands shall be kept for those who

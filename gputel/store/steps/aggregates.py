@@ -1,4 +1,4 @@
-"""Aggregates that need all samples of a bucket: percentiles and rates."""
+"""Aggregates that need more than the buckets of each lane: percentiles, rates, sums over GPUs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from gputel.store.blocks.blocks import Float64, Int64
 from gputel.store.blocks.samples import Samples
-from gputel.store.rollup.buckets import Aggregate
+from gputel.store.rollup.buckets import Aggregate, Buckets
 from gputel.store.rollup.reader import StepQuery
 from gputel.store.steps.lanes import Lanes
 
@@ -16,12 +16,21 @@ _QUANTILES = {Aggregate.P50: 0.5, Aggregate.P95: 0.95, Aggregate.P99: 0.99}
 def aggregated(samples: Samples, batch: Lanes, steps: StepQuery) -> Samples:
     """A record for each lane and bucket, with the time of the bucket's start."""
     if steps.aggregate is Aggregate.RATE:
-        increases = rates(samples, steps.step_us)
-        lane = increases.series_id if steps.group_by is None else batch.of(increases.series_id)
-        return _sums(Samples(lane, increases.ts, increases.value))
-    lane = samples.series_id if steps.group_by is None else batch.of(samples.series_id)
+        return rates(samples, batch, steps.step_us)
     start_us = samples.ts // steps.step_us * steps.step_us
-    return quantiles(Samples(lane, start_us, samples.value), _QUANTILES[steps.aggregate])
+    of_lanes = Samples(batch.of(samples.series_id), start_us, samples.value)
+    return quantiles(of_lanes, _QUANTILES[steps.aggregate])
+
+
+def sums_over_gpus(of_gpus: Buckets, batch: Lanes) -> Samples:
+    """For each lane and bucket the sum of the values of its GPUs.
+
+    ``of_gpus`` has a GPU's samples of a bucket under one series, that in ``Lanes.gpu``. Its value
+    is the average of a gauge, and the newest of a counter.
+    """
+    average = of_gpus.sum / of_gpus.count
+    value = np.where(batch.are_counters(of_gpus.series_id), of_gpus.last, average)
+    return _sums(Samples(batch.of(of_gpus.series_id), of_gpus.start_us, value))
 
 
 def quantiles(samples: Samples, quantile: float) -> Samples:
@@ -43,16 +52,29 @@ def quantiles(samples: Samples, quantile: float) -> Samples:
     return Samples(ranked.series_id[starts], ranked.ts[starts], value)
 
 
-def rates(samples: Samples, step_us: int) -> Samples:
-    """The increase per second of a counter in each bucket, from its first sample to its last.
+def rates(samples: Samples, batch: Lanes, step_us: int) -> Samples:
+    """For each lane and bucket the sum of the rates of its GPUs.
 
-    A counter that falls has started again from 0. A bucket with a single instant has no rate.
+    The rate of a GPU is the increase of its series by the time in which they were seen to grow.
+    """
+    increases, elapsed_s = _increases(samples, step_us)
+    gpu = batch.gpu_of(increases.series_id)
+    increase = _sums(Samples(gpu, increases.ts, increases.value))
+    elapsed = _sums(Samples(gpu, increases.ts, elapsed_s))
+    rate = increase.value / elapsed.value
+    return _sums(Samples(batch.of(increase.series_id), increase.ts, rate))
+
+
+def _increases(samples: Samples, step_us: int) -> tuple[Samples, Float64]:
+    """The increase of each series in each bucket, and the seconds from its first to last sample.
+
+    A counter that falls has started again from 0. A bucket with a single instant has none.
     """
     ordered = samples.take(np.lexsort((samples.value, samples.ts, samples.series_id)))
     start_us = ordered.ts // step_us * step_us
     starts = _starts(ordered.series_id, start_us)
     if not len(starts):
-        return ordered
+        return ordered, ordered.value
     ends = np.append(starts[1:], len(ordered)) - 1
     with np.errstate(invalid="ignore"):
         gain = np.diff(ordered.value, prepend=0.0)
@@ -62,7 +84,7 @@ def rates(samples: Samples, step_us: int) -> Samples:
         some = elapsed_s > 0
         increase: Float64 = np.add.reduceat(gain, starts)
     at = starts[some]
-    return Samples(ordered.series_id[at], start_us[at], increase[some] / elapsed_s[some])
+    return Samples(ordered.series_id[at], start_us[at], increase[some]), elapsed_s[some]
 
 
 def _sums(samples: Samples) -> Samples:
@@ -70,7 +92,8 @@ def _sums(samples: Samples) -> Samples:
     starts = _starts(ordered.series_id, ordered.ts)
     if not len(starts):
         return ordered
-    total = np.add.reduceat(ordered.value, starts)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = np.add.reduceat(ordered.value, starts)
     return Samples(ordered.series_id[starts], ordered.ts[starts], total)
 
 

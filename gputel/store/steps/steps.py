@@ -22,11 +22,11 @@ from gputel.store.read.records import Records
 from gputel.store.read.series_reader import moment, samples_of
 from gputel.store.read.telemetry import TelemetryQuery, in_pieces
 from gputel.store.read.time_order import Order, Position, Resume, sort
-from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Buckets, fold
+from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Aggregate, Buckets, fold
 from gputel.store.rollup.plan import Span
 from gputel.store.rollup.reader import StepQuery, buckets_of, sources
 from gputel.store.steps import lanes
-from gputel.store.steps.aggregates import aggregated
+from gputel.store.steps.aggregates import aggregated, sums_over_gpus
 from gputel.store.steps.cost import cost_of
 from gputel.store.steps.filling import check_filled, filled
 from gputel.store.steps.lanes import Lanes
@@ -218,6 +218,9 @@ def _behind(samples: Samples, query: TelemetryQuery, each: Lanes) -> Samples:
 
 
 def _of_buckets(buckets: Buckets, batch: Lanes, steps: StepQuery) -> Samples:
+    if steps.aggregate is Aggregate.SUM:
+        of_gpus = _regrouped(buckets, batch.gpu_of(buckets.series_id), steps.step_us)
+        return sums_over_gpus(of_gpus, batch)
     if steps.group_by is not None:
         buckets = _regrouped(buckets, batch.of(buckets.series_id), steps.step_us)
     return Samples(buckets.series_id, buckets.start_us, steps.aggregate.of(buckets))

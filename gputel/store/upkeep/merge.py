@@ -1,5 +1,7 @@
 """Merges small blocks of a series into large ones, a batch of series in one transaction.
 
+Of a series and instant one sample is left, by the rule of ``blocks.samples.once``.
+
 Readers see a batch as it was before its commit or as it is after it. A merge that is cut off
 changes nothing. Writers only add blocks, so writers and a merge never wait for each other.
 """
@@ -16,7 +18,7 @@ import asyncpg
 from gputel.store.blocks.blocks import MOST_SAMPLES, make_blocks
 from gputel.store.blocks.copy_format import COLUMNS, copy_payload
 from gputel.store.blocks.copy_in import copy_in
-from gputel.store.blocks.samples import decode_rows
+from gputel.store.blocks.samples import decode_rows, ordered
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 
@@ -40,11 +42,12 @@ GROWING = (Tier(1, 100, least=100), Tier(100, 10_000, least=100))
 """Tiers for a day that still grows: a sample is rewritten at most once for each tier."""
 FINAL = Tier(1, MOST_SAMPLES, least=2)
 """The tier for a day that is over: one block a series, if it is not too long."""
+_ALL = Tier(1, MOST_SAMPLES + 1, least=1)
 
 
 @dataclass(frozen=True)
 class Merged:
-    """The number of blocks before and after, and the samples in them."""
+    """The number of blocks before and after, and the samples in those after."""
 
     blocks_before: int = 0
     blocks_after: int = 0
@@ -61,24 +64,28 @@ class Merged:
 async def merge_day(connection: asyncpg.Connection, day: date, tier: Tier) -> Merged:
     """Merge blocks of one UTC day, in batches of series with a commit each.
 
-    Memory is bounded by the batch, or by the samples of one series and day if there are more.
-    Raises StoreUnavailable or StoreError; what was committed before stays merged.
+    After FINAL, no blocks of a series overlap in time, however long they are. Memory is bounded by
+    the batch, or by the samples of one series and day if there are more. Raises StoreUnavailable
+    or StoreError; what was committed before stays merged.
     """
     total = Merged()
-    async for batch in _batches(connection, day, tier):
+    limits = (tier.low, tier.high, tier.least)
+    async for batch in _batches(connection, "candidates", *_span(day), *limits):
         total += await _merge(connection, day, tier, batch)
+    if tier is FINAL:
+        async for batch in _batches(connection, "overlapping", *_span(day)):
+            total += await _merge(connection, day, _ALL, batch)
     return total
 
 
 async def _batches(
-    connection: asyncpg.Connection, day: date, tier: Tier
+    connection: asyncpg.Connection, statement: str, *arguments: object
 ) -> AsyncIterator[Sequence[int]]:
     batch: list[int] = []
     size, after = 0, -1
     while True:
-        limits = (tier.low, tier.high, tier.least, after, _PAGE_SERIES)
         async with store_errors():
-            page = await connection.fetch(_SQL["candidates"], *_span(day), *limits)
+            page = await connection.fetch(_SQL[statement], *arguments, after, _PAGE_SERIES)
         for series_id, blocks, samples in page:
             cost = samples + _BLOCK_SAMPLES * blocks
             if batch and size + cost > _BATCH_SAMPLES:
@@ -108,7 +115,7 @@ async def _merge(
 
 
 def _merged(rows: Sequence[asyncpg.Record]) -> tuple[int, int, list[memoryview]]:
-    samples = decode_rows(rows)
+    samples = ordered(decode_rows(rows))
     blocks = make_blocks(samples.series_id, samples.ts, samples.value)
     return len(samples), len(blocks.starts), copy_payload(blocks)
 

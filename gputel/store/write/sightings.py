@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
-from gputel.model.names import LABELS
+from gputel.model.names import GPU_COLUMNS, LABELS
 from gputel.model.series import Groups
 from gputel.store.blocks.blocks import Blocks, Int64
 
@@ -19,17 +20,22 @@ _UUID = LABELS.index("uuid")
 
 @dataclass(frozen=True)
 class Sightings:
-    """Columns of one length, one entry a GPU."""
+    """Columns of one length, one entry a GPU; and which GPU each block is of."""
 
     uuids: list[str]
     first_us: list[int]
     last_us: list[int]
     series_ids: list[int]
     """The series of the GPU's newest sample; the largest id if several series have one."""
+    fullest_ids: list[int]
+    """The series that has most of the labels that describe a GPU, the newest of them."""
+    gpu_of_block: Int64
+    """For each block the place of its GPU in the columns."""
 
-    def columns(self) -> tuple[list[str], list[datetime], list[datetime], list[int]]:
+    def columns(self) -> tuple[list[str], list[datetime], list[datetime], list[int], list[int]]:
         """The arguments of the statement ``note_gpus``."""
-        return self.uuids, _moments(self.first_us), _moments(self.last_us), self.series_ids
+        times = _moments(self.first_us), _moments(self.last_us)
+        return self.uuids, *times, self.series_ids, self.fullest_ids
 
 
 def sightings(
@@ -44,16 +50,31 @@ def sightings(
     names, gpu_of_group = _numbered(groups)
     ids, at = np.unique(np.concatenate(series_ids), return_index=True)
     series, first, last = blocks.spans()
-    gpu = gpu_of_group[at[np.searchsorted(ids, series)]]
+    group = at[np.searchsorted(ids, series)]
+    gpu = gpu_of_group[group]
+    told = np.concatenate([_labels_told(each) for each in groups])[group]
     order = np.lexsort((series, last, gpu))
     starts = np.flatnonzero(np.diff(gpu[order], prepend=-1))
-    newest = order[np.append(starts[1:], len(order)) - 1]
+    ends = np.append(starts[1:], len(order)) - 1
+    newest, fullest = order[ends], np.lexsort((series, last, told, gpu))[ends]
     return Sightings(
         [names[number] for number in gpu[newest].tolist()],
         np.minimum.reduceat(first[order], starts).tolist(),
         last[newest].tolist(),
         series[newest].tolist(),
+        series[fullest].tolist(),
+        np.searchsorted(gpu[newest], gpu)[np.searchsorted(series, blocks.series_id[blocks.starts])],
     )
+
+
+def _labels_told(groups: Groups) -> Int64:
+    """How many of the labels that describe a GPU are not empty in each group."""
+    told = np.zeros(len(groups), np.int64)
+    for column in GPU_COLUMNS:
+        texts = groups.batch.column(column.name).dictionary
+        filled = pc.not_equal(texts, "").to_numpy(zero_copy_only=False)
+        told += filled[groups.label_codes[LABELS.index(column.name)]]
+    return told
 
 
 def _numbered(groups: Sequence[Groups]) -> tuple[list[str], npt.NDArray[np.int64]]:

@@ -34,10 +34,11 @@ class Progress:
     next_expiry_s: float | None
     rejected_rows: int
     skipped_lines: int
+    repeated_rows: int
 
     @property
     def landed_rows(self) -> int:
-        """Rows whose chunk has landed, including rejected rows and skipped lines."""
+        """Lines of landed chunks, with those that were rejected, skipped, or there already."""
         return self.next_row - self.leased_rows
 
     @property
@@ -55,8 +56,10 @@ class Streams:
         self.stream_id = stream_id
         self.owner = owner
 
-    async def register(self, fingerprint: str, source: str, *, looping: bool) -> Progress:
-        """Make the stream known, or go on with it.
+    async def register(
+        self, fingerprint: str, source: str, *, looping: bool, first_row: int = 0
+    ) -> Progress:
+        """Make the stream known, or go on with it. A new one begins at ``first_row``.
 
         Raises StreamConflict for another source, ConfigError for a name that no stream can have.
         """
@@ -66,7 +69,7 @@ class Streams:
         source = _storable(source)
         async with store_errors():
             await self._pool.execute(
-                self._sql["register"], self.stream_id, fingerprint, source, looping
+                self._sql["register"], self.stream_id, fingerprint, source, looping, first_row
             )
             row = await self._pool.fetchrow(self._sql["describe"], self.stream_id)
         if row["fingerprint"] != fingerprint:
@@ -81,6 +84,11 @@ class Streams:
                 f"and cannot go on as {kinds[not looping]}: choose another name with --stream-id"
             )
         return await self.progress()
+
+    async def ended_of(self, source: str) -> dict[str, int]:
+        """How many rows were ingested from a source, by the fingerprint of what it was then."""
+        async with store_errors():
+            return dict(await self._pool.fetch(self._sql["ended_streams"], _storable(source)))
 
     async def reserve(self, rows: int, lease_s: float) -> ChunkLease | None:
         """Take over an expired chunk, or reserve the next ``rows`` rows; None: nothing to take."""

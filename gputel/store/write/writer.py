@@ -19,11 +19,13 @@ from gputel.model.columns import TIMESTAMP, VALUE
 from gputel.store.blocks.blocks import Blocks, make_blocks
 from gputel.store.blocks.copy_format import COLUMNS, copy_payload
 from gputel.store.blocks.copy_in import copy_in
+from gputel.store.blocks.samples import EMPTY, Samples
 from gputel.store.clock import Clocks
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.write.admission import Admission, Rejected, Window
 from gputel.store.write.landing import add_landing
+from gputel.store.write.repeats import find_stored, has_repeats, without_repeats
 from gputel.store.write.series_index import Fingerprinted, Known, SeriesIndex, fingerprint
 from gputel.store.write.sightings import Sightings, sightings
 
@@ -60,6 +62,7 @@ class _Prepared:
     sightings: Sightings | None
     hours: list[datetime]  # of the samples
     rejected: list[Rejected]  # one for each arrival
+    repeats: list[int]  # likewise: rows whose series and instant the store has already
 
 
 class Writer:
@@ -84,7 +87,10 @@ class Writer:
         batches = await asyncio.to_thread(_fingerprint_all, arrivals)
         known = await self._series.learn(batches)
         window = self._admission.between(*await self._clocks.span_us())
-        prepared = await asyncio.to_thread(_prepare, batches, known, window)
+        prepared = await asyncio.to_thread(_prepare, batches, known, window, EMPTY)
+        stored = await find_stored(self._pool, prepared.blocks, prepared.sightings)
+        if len(stored):
+            prepared = await asyncio.to_thread(_prepare, batches, known, window, stored)
         await self._ensure_days(prepared.blocks)
         try:
             async with (
@@ -95,7 +101,12 @@ class Writer:
                 landed = await self._claim(connection, arrivals, prepared.rejected)
                 if not all(landed):
                     fresh = [b for b, new in zip(batches, landed, strict=True) if new]
-                    prepared = await asyncio.to_thread(_prepare, fresh, known, window)
+                    prepared = await asyncio.to_thread(_prepare, fresh, known, window, stored)
+                await self._note_repeats(
+                    connection,
+                    [a for a, new in zip(arrivals, landed, strict=True) if new],
+                    prepared.repeats,
+                )
                 await self._write(connection, prepared)
         except DataRefused as error:
             if not _lacks_partition(error.__cause__):
@@ -103,6 +114,7 @@ class Writer:
             await self._make_days_again(prepared.blocks)
             raise StoreUnavailable(f"{error.message}; its day has been made again") from error
         metrics.COLLECTOR_ROWS_LANDED.inc(len(prepared.blocks.ts))
+        metrics.COLLECTOR_ROWS_REPEATED.inc(sum(prepared.repeats))
         for rejected in prepared.rejected:
             rejected.count()
         return landed
@@ -174,6 +186,18 @@ class Writer:
             columns = [list(column) for column in zip(*noted, strict=True)]
             await connection.execute(self._sql["note_rejects"], *columns)
 
+    async def _note_repeats(
+        self, connection: asyncpg.Connection, landed: Sequence[Arrival], repeats: Sequence[int]
+    ) -> None:
+        noted = [
+            (chunk.stream_id, chunk.first_row, count)
+            for chunk, count in zip([each.chunk for each in landed], repeats, strict=True)
+            if chunk and count
+        ]
+        if noted:
+            columns = [list(column) for column in zip(*noted, strict=True)]
+            await connection.execute(self._sql["note_repeats"], *columns)
+
     async def _write(self, connection: asyncpg.Connection, prepared: _Prepared) -> None:
         if not len(prepared.blocks.starts):
             return
@@ -185,7 +209,9 @@ class Writer:
             await connection.execute(self._sql["note_gpus"], *prepared.sightings.columns())
 
 
-def _prepare(batches: Sequence[Fingerprinted], known: Known, window: Window) -> _Prepared:
+def _prepare(
+    batches: Sequence[Fingerprinted], known: Known, window: Window, stored: Samples
+) -> _Prepared:
     ids, times, values, group_ids, rejects = [], [], [], [], []
     for batch in batches:
         series_id = known.ids(batch)
@@ -197,9 +223,16 @@ def _prepare(batches: Sequence[Fingerprinted], known: Known, window: Window) -> 
         values.append(_column(batch, VALUE)[where])
         rejects.append(rejected)
         group_ids.append(series_id)
-    blocks = make_blocks(_join(ids), _join(times), _join(values).astype(float, copy=False))
+    rows = Samples(_join(ids), _join(times), _join(values).astype(float, copy=False))
+    blocks = make_blocks(rows.series_id, rows.ts, rows.value)
+    repeats = [0] * len(batches)
+    if len(stored) or has_repeats(blocks):
+        arrival = np.repeat(np.arange(len(batches)), [len(each) for each in times])
+        fresh, counts = without_repeats(rows, arrival, stored)
+        blocks = make_blocks(fresh.series_id, fresh.ts, fresh.value)
+        repeats[: len(counts)] = counts.tolist()
     seen = sightings(blocks, [batch.groups for batch in batches], group_ids)
-    return _Prepared(blocks, copy_payload(blocks), seen, _hours(blocks), rejects)
+    return _Prepared(blocks, copy_payload(blocks), seen, _hours(blocks), rejects, repeats)
 
 
 def _day(number: int) -> date:

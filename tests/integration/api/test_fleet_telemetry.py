@@ -74,11 +74,16 @@ def of_values(function: Callable[[list[float]], float]) -> Value:
     return lambda series: function([value for samples in series for _, value in samples])
 
 
+def sum_of_averages(series: Sequence[Sequence[Sample]]) -> float:
+    return sum(sum(value for _, value in samples) / len(samples) for samples in series)
+
+
 VALUES: dict[str, Value] = {
     "avg": of_values(lambda values: sum(values) / len(values)),
     "min": of_values(min),
     "max": of_values(max),
-    "sum": of_values(sum),
+    "sum": sum_of_averages,
+    "sum_over_time": of_values(sum),
     "count": of_values(len),
     "p50": quantile(0.5),
     "p95": quantile(0.95),

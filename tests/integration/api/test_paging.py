@@ -59,7 +59,7 @@ async def land_all(pool: asyncpg.Pool) -> list[tuple[Labels, datetime]]:
 @pytest.mark.parametrize("name", ["json", "csv"])
 @pytest.mark.parametrize(
     ("step_s", "more"),
-    [(0, {}), (7, {"step": "7s", "agg": "max"}), (60, {"step": "1m", "agg": "sum"})],
+    [(0, {}), (7, {"step": "7s", "agg": "max"}), (60, {"step": "1m", "agg": "sum_over_time"})],
 )
 async def test_pages_are_the_whole_answer(
     pool: asyncpg.Pool,

@@ -35,7 +35,9 @@ def bad(**given: str) -> bytes:
 
 async def publish(client: QueueClient, **payloads: bytes) -> None:
     """These messages among good ones of three rows each."""
-    messages = [OutgoingMessage(id=f"good{i}", payload=encode(steady(3))) for i in range(GOOD)]
+    messages = [
+        OutgoingMessage(id=f"good{i}", payload=encode(steady(3, f"GPU-{i}"))) for i in range(GOOD)
+    ]
     named = [OutgoingMessage(id=name, payload=payload) for name, payload in payloads.items()]
     await client.publish([*messages[:2], *named, *messages[2:]])
 

@@ -90,8 +90,8 @@ async def assert_right(pool: asyncpg.Pool, *spans: Range) -> None:
 
 async def counted(pool: asyncpg.Pool, step_s: int, span: Range) -> dict[object, int]:
     rows = await pool.fetch(
-        "SELECT metric_name, timestamp FROM telemetry WHERE uuid = 'GPU-a' AND timestamp >= $1 "
-        "AND timestamp <= $2",
+        "SELECT DISTINCT metric_name, timestamp FROM telemetry "
+        "WHERE uuid = 'GPU-a' AND timestamp >= $1 AND timestamp <= $2",
         span[0] or datetime(1990, 1, 1, tzinfo=UTC),
         span[1] or datetime(2090, 1, 1, tzinfo=UTC),
     )

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from gputel.errors import SourceError
+from gputel.sources.dcgm.file import DcgmCsv
 from gputel.sources.dcgm.growing import Fate, open_growing
 
 
@@ -90,3 +91,19 @@ def test_compressed_file_cannot_be_followed(bench):
     path = bench.raw(content + b"\n\n\n")
     with pytest.raises(SourceError, match="is compressed"):
         open_growing(path, "source")
+
+
+@pytest.mark.parametrize("ends_with", [b"\n", b""])
+def test_rows_that_an_ingest_has_read_are_found_again_when_the_file_has_grown(bench, ends_with):
+    lines = bench.numbered(40_000)
+    header = bench.file([]).read_bytes()
+    path = bench.raw(header + b"\n".join(lines[:30_000]) + ends_with, "grows.csv")
+    before = DcgmCsv.open(path, "source")
+    ended = {"other": 100, before.fingerprint: before.count_rows(), "another": 50_000}
+    assert open_growing(path, "source").rows_of(ended) == (30_000 if ends_with else 0)
+    append(path, (b"" if ends_with else b"\n") + b"\n".join(lines[30_000:]) + b"\n")
+    growing = open_growing(path, "source")
+    assert growing.rows_of(ended) == 30_000
+    assert growing.rows_of({}) == growing.rows_of({"other": 30_000}) == 0
+    changed = bench.raw(path.read_bytes().replace(b"GPU-", b"gpu-", 1), "changed.csv")
+    assert open_growing(changed, "source").rows_of(ended) == 0
