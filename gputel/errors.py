@@ -7,6 +7,8 @@
         JournalInUse               another broker uses the journal
         BadDeclarations            the journal's list of queues is damaged
       Stopped                      a signal came while the process was starting     (exit 0)
+      OutputFailed                 the output of a command cannot be written        (exit 1)
+        ReaderGone                 it goes to a pipe that nobody reads any more
       SourceError                  a source cannot be read                          (exit 1)
         StreamConflict 409         two different sources have one stream_id
       DecodeError 400              a payload is not a record batch                  (never retried)
@@ -104,6 +106,18 @@ class Stopped(GputelError):
 
     code = "stopped"
     exit_code = 0
+
+
+class OutputFailed(GputelError):
+    """The output of a command cannot be written: a full disk, or standard output that is closed."""
+
+    code = "output_failed"
+
+
+class ReaderGone(OutputFailed):
+    """Standard output is a pipe that nobody reads any more, as after ``| head``; it is no news."""
+
+    code = "reader_gone"
 
 
 class SourceError(GputelError):

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from gputel.config.values import check_token
-from gputel.errors import GputelError
+from gputel.errors import GputelError, UsageError
 from gputel.masking import remember
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -63,6 +63,29 @@ def request(
         yield response
     finally:
         connection.close()
+
+
+def quoted(part: str) -> str:
+    """A part of a path, for a request. Raises UsageError if it is not UTF-8."""
+    return quote(_utf8(part), safe="")
+
+
+def query_string(query: Mapping[str, object]) -> str:
+    """``?NAME=VALUE&...`` of a request; of several values each. Raises UsageError as ``quoted``."""
+    pairs = [
+        (name, _utf8(str(each)))
+        for name, value in query.items()
+        for each in (value if isinstance(value, list | tuple) else [value])
+    ]
+    return "?" + urlencode(pairs) if pairs else ""
+
+
+def _utf8(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!r} is not UTF-8 text: check the argument") from None
+    return text
 
 
 def _token_header() -> dict[str, str]:
