@@ -11,6 +11,7 @@ from gputel.config.settings import ApiSettings
 from gputel.memory import keep_freed_memory
 from gputel.store.read.reader import Reader
 from gputel.web.access.access import Access
+from gputel.web.base_path import BASE_PATH
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener, Patience, listen
 
@@ -43,5 +44,6 @@ async def serve(
         patience=Patience(reply_s=_STALL_S),
         auto_decompress=False,
         open_connections=access.open_connections,
+        base_path=app[BASE_PATH],
     ) as listener:
         yield listener

@@ -264,6 +264,11 @@ class ApiSettings:
     """The REST API."""
 
     api_port: int = _setting(8080, "Port of the API; 0 picks a free one.", minimum=0, maximum=65535)
+    base_path: str | None = _setting(
+        None,
+        "Path under which a reverse proxy shows the API, such as /gputel, if it tells none in "
+        "X-Forwarded-Prefix or does not remove it. The API also answers without it.",
+    )
     query_max_series: int = _setting(
         100_000, "Maximum series that one query reads; one that needs more is refused.", minimum=1
     )

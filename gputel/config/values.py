@@ -13,6 +13,8 @@ from gputel.masking import HOSTS, mask
 from gputel.times import Duration
 
 _BROKER_SCHEMES = ("http", "https", "dns+http")
+BASE_PATH = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)+")
+"""A path such as ``/gputel``, without a slash at its end."""
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 

@@ -11,6 +11,7 @@ from typing import cast
 
 from aiohttp import web
 
+from gputel.web.base_path import removing
 from gputel.web.server.acceptor import Acceptor
 from gputel.web.server.connection import ServerConnection
 from gputel.web.server.hosts import own_address
@@ -72,14 +73,15 @@ async def listen(
     certificate: Certificate | None = None,
     auto_decompress: bool = True,
     open_connections: OpenConnections | None = None,
+    base_path: str = "",
 ) -> AsyncIterator[Listener]:
     """Serve ``app`` until the context ends; open requests then get ``shutdown_timeout_s``.
 
     Peers that take longer than ``patience`` are cut off. Errors name ``flag``, the setting of the
     port. If a client leaves, the handler of its request is cancelled. Without ``auto_decompress``,
     handlers get bodies as they were sent. ``open_connections`` counts the connections of all
-    servers of a process. Raises PortTaken, or UsageError for an address that this machine does not
-    have or must not use.
+    servers of a process. ``base_path`` is removed from the paths of requests. Raises PortTaken, or
+    UsageError for an address that this machine does not have or must not use.
     """
     runner = web.AppRunner(
         app,
@@ -92,6 +94,8 @@ async def listen(
         auto_decompress=auto_decompress,
     )
     await runner.setup()
+    if base_path and runner.server is not None:
+        runner.server.request_factory = removing(base_path, runner.server.request_factory)
     try:
         counted = open_connections or OpenConnections()
         make = _patient(connection or _connection, patience, counted.head_s)

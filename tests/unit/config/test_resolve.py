@@ -35,6 +35,8 @@ def test_empty_environment_variable_counts_as_not_set():
     [
         ({"rate": "fast"}, {}, ["--rate", "'fast'"]),
         ({"rate": "nan"}, {}, ["--rate", "finite"]),
+        ({"base_path": "gputel"}, {}, ["--base-path", "/gputel"]),
+        ({"base_path": "//evil.example"}, {}, ["--base-path", "/gputel"]),
         ({"stream_id": "n\udcff"}, {}, ["--stream-id", "is not UTF-8 text"]),
         ({}, {"GPUTEL_HOST": "n\udcff"}, ["GPUTEL_HOST", "is not UTF-8 text"]),
         ({"rate": "-1"}, {}, ["--rate", "-1"]),
