@@ -20,6 +20,7 @@
         DataRefused 400            Postgres will never take this data               (never retried)
         SchemaTooNew               the database is ahead of this gputel
       BrokerUnavailable 503        the broker is away for now                       (retried)
+        BrokerNotTrusted           no TLS handshake with it can succeed
       ApiError                     the API is away, or answered with an error       (exit 1)
         ApiRefusal                 it refused the request, in its own words
         BrokenAnswer               its answer ended too early
@@ -373,6 +374,13 @@ class BrokerUnavailable(GputelError):
     code = "broker_unavailable"
     status = 503
     retriable = True
+
+
+class BrokerNotTrusted(BrokerUnavailable):
+    """The broker's certificate is not trusted, or it speaks no TLS: somebody must act."""
+
+    code = "broker_not_trusted"
+    retriable = False
 
 
 class ApiError(GputelError):

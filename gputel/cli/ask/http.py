@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from gputel.config.values import check_token
 from gputel.errors import GputelError, UsageError
+from gputel.failures import tls_failure
 from gputel.masking import remember
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -103,14 +103,8 @@ def _unavailable(server: Server, error: Exception) -> str:
             f"the {noun} at {url} did not answer in time: try again, ask for less, or name another "
             f"with {server.flag}"
         )
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"the certificate of {url} is not trusted ({error.verify_message}): use the host name "
-            "that the certificate is for; if this machine does not know its authority, name the "
-            "authority's file in SSL_CERT_FILE"
-        )
-    if isinstance(error, ssl.SSLError):
-        return f"{url} does not speak HTTPS ({error.reason}): use http://"
+    if failure := tls_failure(url, error):
+        return failure
     if isinstance(error, http.client.RemoteDisconnected):
         return f"{url} gave no answer: try again, or use https:// if it has a certificate"
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

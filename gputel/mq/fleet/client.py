@@ -19,11 +19,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gputel.config.values import check_broker_url
-from gputel.errors import GputelError, StaleLease, UnknownQueue
+from gputel.errors import GputelError, QueueClosed, StaleLease, UnknownQueue
 from gputel.mq.client.client import QueueClient
 from gputel.mq.client.consumer import Message
 from gputel.mq.fleet.consume import ConsumeLimits, FleetConsume, none_answers
-from gputel.mq.fleet.members import Member, Members
+from gputel.mq.fleet.members import Member, Members, is_of_one
 from gputel.mq.fleet.messages import FleetMessages
 from gputel.mq.fleet.publish import FleetPublish
 from gputel.mq.wire.protocol import (
@@ -274,7 +274,7 @@ async def _act_at(
     try:
         answers = await act(member.client, [item for _, item in items])
     except GputelError as error:
-        if not error.retriable:
+        if not is_of_one(error) or isinstance(error, QueueClosed):
             raise
         for index, (id_, _) in items:
             results[index] = ItemResult(id_, ok=False, code=error.code, message=error.message)
