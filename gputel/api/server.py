@@ -41,9 +41,10 @@ async def serve(
         settings.api_port,
         "--api-port",
         certificate=access.certificate,
-        patience=Patience(reply_s=_STALL_S),
+        patience=Patience(settings.api_idle_timeout_s, reply_s=_STALL_S),
         auto_decompress=False,
         open_connections=access.open_connections,
         base_path=app[BASE_PATH],
+        log_requests=access.log_requests,
     ) as listener:
         yield listener

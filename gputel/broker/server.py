@@ -75,8 +75,9 @@ async def _served(
     drain_deadline_s: float,
 ) -> AsyncIterator[Listener]:
     with metrics_of(queues):
-        certificate = app[ACCESS].certificate
-        plain = settings.plain_http or certificate is not None
+        access = app[ACCESS]
+        certificate = access.certificate
+        plain = settings.plain_http or certificate is not None or access.log_requests
         connection = None if plain else fast_connections(app)
         async with listen(
             app,
@@ -86,7 +87,8 @@ async def _served(
             patience=_patience(settings),
             connection=connection,
             certificate=certificate,
-            open_connections=app[ACCESS].open_connections,
+            open_connections=access.open_connections,
+            log_requests=access.log_requests,
         ) as listener:
             try:
                 yield listener

@@ -11,6 +11,8 @@ from typing import cast
 
 from aiohttp import web
 
+from gputel.web import access_log
+from gputel.web.access_log import AccessLog
 from gputel.web.base_path import removing
 from gputel.web.server.acceptor import Acceptor
 from gputel.web.server.connection import ServerConnection
@@ -74,18 +76,21 @@ async def listen(
     auto_decompress: bool = True,
     open_connections: OpenConnections | None = None,
     base_path: str = "",
+    log_requests: bool = False,
 ) -> AsyncIterator[Listener]:
     """Serve ``app`` until the context ends; open requests then get ``shutdown_timeout_s``.
 
     Peers that take longer than ``patience`` are cut off. Errors name ``flag``, the setting of the
     port. If a client leaves, the handler of its request is cancelled. Without ``auto_decompress``,
     handlers get bodies as they were sent. ``open_connections`` counts the connections of all
-    servers of a process. ``base_path`` is removed from the paths of requests. Raises PortTaken, or
+    servers of a process. ``base_path`` is removed from the paths of requests. With
+    ``log_requests`` each has a line in the log. Raises PortTaken, or
     UsageError for an address that this machine does not have or must not use.
     """
     runner = web.AppRunner(
         app,
-        access_log=None,
+        access_log_class=AccessLog,
+        access_log=access_log.log if log_requests else None,
         handler_cancellation=True,
         shutdown_timeout=shutdown_timeout_s,
         keepalive_timeout=patience.idle_s,
