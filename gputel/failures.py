@@ -1,8 +1,8 @@
 """The cause of a failure, and so whether trying again can help.
 
-    passing     not because of the data: no connection, no memory, no space, a lock
+    temporary   not because of the data: no connection, no memory, no space, a lock
     repairable  not because of the data, but somebody must act: a right or a table is missing
-    lasting     because of the data, so it will always fail
+    permanent   because of the data, so it will always fail
     unclear     it may be either: gputel tries again a few times, then gives up with the reason
 
 Only the error itself decides, not the class that a library gives it: Arrow's error for memory is a
@@ -20,8 +20,8 @@ from enum import Enum, auto
 from gputel.errors import DataRefused, DecodeError, GputelError
 
 # Lost connection; rollback (deadlock); resources: disk, memory, connections; an operator.
-_PASSING_CLASSES = ("08", "40", "53", "57")
-_PASSING_CODES = frozenset(
+_TEMPORARY_CLASSES = ("08", "40", "53", "57")
+_TEMPORARY_CODES = frozenset(
     {
         "25006",  # read-only transaction: a primary that has just become a standby
         "25P03",  # idle-in-transaction timeout
@@ -49,7 +49,7 @@ _UNCLEAR_CODES = frozenset(
     }
 )
 # Data exception, violated constraint, limit of the server exceeded.
-_LASTING_CLASSES = ("22", "23", "54")
+_PERMANENT_CLASSES = ("22", "23", "54")
 
 _SHORTAGES = frozenset(
     {
@@ -80,9 +80,9 @@ _REASON_CHARACTERS = 500
 class Cause(Enum):
     """Whether trying the same again can help; see the table above."""
 
-    PASSING = auto()
+    TEMPORARY = auto()
     REPAIRABLE = auto()
-    LASTING = auto()
+    PERMANENT = auto()
     UNCLEAR = auto()
 
 
@@ -94,15 +94,15 @@ def cause_of(error: BaseException) -> Cause:
     if isinstance(sqlstate, str) and sqlstate:
         return cause_of_sqlstate(sqlstate)
     if is_short(error) or isinstance(error, (ConnectionError, TimeoutError)):
-        return Cause.PASSING
+        return Cause.TEMPORARY
     return Cause.UNCLEAR
 
 
 def _cause_of_own(error: GputelError) -> Cause:
     if error.retriable:
-        return Cause.PASSING
+        return Cause.TEMPORARY
     if isinstance(error, (DataRefused, DecodeError)):
-        return Cause.LASTING
+        return Cause.PERMANENT
     return Cause.UNCLEAR if error.__cause__ is None else cause_of(error.__cause__)
 
 
@@ -112,11 +112,11 @@ def cause_of_sqlstate(code: str) -> Cause:
         return Cause.REPAIRABLE
     if code in _UNCLEAR_CODES:
         return Cause.UNCLEAR
-    if code.startswith(_PASSING_CLASSES) or code in _PASSING_CODES:
-        return Cause.PASSING
+    if code.startswith(_TEMPORARY_CLASSES) or code in _TEMPORARY_CODES:
+        return Cause.TEMPORARY
     if code.startswith(_REPAIRABLE_CLASSES):
         return Cause.REPAIRABLE
-    return Cause.LASTING if code.startswith(_LASTING_CLASSES) else Cause.UNCLEAR
+    return Cause.PERMANENT if code.startswith(_PERMANENT_CLASSES) else Cause.UNCLEAR
 
 
 def reason_of(error: BaseException) -> str:

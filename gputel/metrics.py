@@ -202,6 +202,7 @@ BROKER_QUEUE: dict[str, Family] = {
     "delayed": _of_queue("delayed_messages", "Messages whose delay has not ended."),
     "in_flight": _of_queue("in_flight_messages", "Messages leased and not yet acked."),
     "dead": _of_queue("dead_letters", "Dead letters in the queue."),
+    "dead_bytes": _of_queue("dead_letter_bytes", "Bytes of the dead letters in the queue."),
     "bytes": _of_queue("held_bytes", "Bytes of all messages in the queue."),
     "max_messages": _of_queue("max_messages", "Maximum messages of the queue."),
     "max_bytes": _of_queue("max_bytes", "Maximum bytes of the queue."),
@@ -225,6 +226,11 @@ BROKER_QUEUE: dict[str, Family] = {
     ),
     "replayed": _of_queue("replayed", "Dead letters made ready again.", CounterMetricFamily),
     "purged": _of_queue("purged", "Messages dropped on request.", CounterMetricFamily),
+    "dead_dropped": _of_queue(
+        "dead_letters_dropped",
+        "Dead letters dropped because new messages needed their room.",
+        CounterMetricFamily,
+    ),
     "wait_s": _of_queue(
         "wait_seconds",
         "Time from the publish, or the end of its delay, to the first delivery.",
@@ -268,7 +274,7 @@ STREAMER_TAKEOVERS = _counter("gputel_streamer_takeovers", "Expired chunk leases
 COLLECTOR_ROWS_LANDED = _counter("gputel_collector_rows_landed", "Rows committed to Postgres.")
 COLLECTOR_ROWS_REJECTED = _counter(
     "gputel_collector_rows_rejected",
-    "Rows not landed: older than the retention, or too far in the future.",
+    "Rows not landed: too old, too far in the future, impossible for their field, or no reading.",
     "reason",
 )
 API_STREAM_CLIENTS = _gauge("gputel_api_stream_clients", "Open live streams.")
@@ -276,6 +282,10 @@ API_STREAM_RECORDS = _counter("gputel_api_stream_records", "Records sent to live
 API_STREAM_DROPPED = _counter(
     "gputel_api_stream_dropped_records",
     "Records dropped because clients of live streams were too slow.",
+)
+API_LABELS_UNREAD = _counter(
+    "gputel_api_labels_unread",
+    "Series whose labels_raw could not be read as a whole, each time that they were read.",
 )
 API_PUSHED_RECORDS = _counter(
     "gputel_api_pushed_records", "Records of pushes, by result.", "result"

@@ -2,8 +2,8 @@
 
 A moment is RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6) or relative to now, as
 ``now-1h``. A span is ``30d``. Two grammars are elsewhere because others define them: PromQL's
-durations (``1h30m``, in ``promql/syntax/durations.py``), and the timestamps of a CSV, which must be
-exactly those that Arrow reads (``sources/dcgm/classify.py``).
+durations (``1h30m``, in ``promql/syntax/durations.py``), and the timestamps of records, which have
+the forms of many programs (``sources/dcgm/times.py``).
 """
 
 from __future__ import annotations

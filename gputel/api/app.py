@@ -19,10 +19,12 @@ from gputel.api.prometheus.refusals import prometheus_refusals
 from gputel.api.prometheus.routes import add_prometheus_routes
 from gputel.api.push.handler import push_telemetry
 from gputel.api.push.pusher import PUSHER, Pusher
+from gputel.api.push.remote_write import REMOTE_WRITES, RemoteWrites, remote_write
 from gputel.api.service import add_service_routes
 from gputel.api.shared.access import scope_of_request
 from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.parser import Parser
+from gputel.api.shared.paths import WRITE_PATH
 from gputel.api.shared.time_limit import lift_time_limit, time_limit_middleware
 from gputel.api.stream.handler import stream_telemetry
 from gputel.api.stream.tail import TAIL, Tail
@@ -68,7 +70,7 @@ def build_app(
             prometheus_refusals,
             site_middleware(access.names(host), _cross_origin(settings, access)),
             access_middleware(access, scope_of_request),
-            throttle_middleware(throttle, scope_of_request),
+            throttle_middleware(throttle, scope_of_request, {WRITE_PATH}),
             validation_middleware,
             time_limit_middleware(settings.query_timeout_s),
         ]
@@ -89,6 +91,7 @@ def build_app(
         app.on_shutdown.append(_end_streams)
     if pusher is not None:
         app[PUSHER] = pusher
+        app[REMOTE_WRITES] = RemoteWrites(pusher)
     # Names may contain braces. Without a pattern of ours, aiohttp accepts none.
     app.router.add_get("/api/v1/gpus", list_gpus)
     app.router.add_get("/api/v1/gpus/{uuid:[^/]+}", get_gpu)
@@ -101,10 +104,12 @@ def build_app(
     app.router.add_get("/api/v1/hosts/{hostname:[^/]+}/gpus", list_host_gpus)
     app.router.add_get("/api/v1/metrics", list_metrics)
     app.router.add_post("/api/v1/telemetry", push_telemetry)
+    app.router.add_post(WRITE_PATH, remote_write)
     add_prometheus_routes(app)
     add_service_routes(app, health)
     add_page_routes(app)
-    document: Callable[[], dict[str, Any]] = functools.cache(lambda: build_document(app))
+    guarded = None if reader is None else access.guarded
+    document: Callable[[], dict[str, Any]] = functools.cache(lambda: build_document(app, guarded))
     app[DOCUMENT] = document
     return app
 

@@ -21,6 +21,7 @@ from gputel import __version__
 from gputel.api.formats.format import Format
 from gputel.api.shared.access import scope_of
 from gputel.api.shared.documented import LISTS
+from gputel.api.shared.paths import WRITE_PATH
 from gputel.web.access.tokens import Scope
 
 JSON = "application/json"
@@ -47,12 +48,19 @@ _TAGS = [
 _TOKEN = {
     "type": "http",
     "scheme": "bearer",
-    "description": "A token in the server's `--token-file`. A server without that file needs none.",
+    "description": "A token of the server's `--token-file` or `--tokens`. Without them, a server "
+    "needs none.",
 }
-_REFUSALS = {
+_WITH_TOKEN = {
     "401": "The request has no token although the server needs one, or an unknown token.",
     "403": "The token lacks the scope `{scope}`. With the code `host_not_allowed` or `cross_site`, "
     "the request may come from a web page of another site.",
+}
+_WITHOUT_TOKEN = {
+    "403": "The request may come from a web page of another site: the code is `host_not_allowed` "
+    "or `cross_site`.",
+}
+_TOO_MANY = {
     "429": "The client sends too many requests: try again after `Retry-After` seconds.",
 }
 _DESCRIPTION = (
@@ -62,8 +70,12 @@ _DESCRIPTION = (
 )
 
 
-def build_document(app: web.Application) -> dict[str, Any]:
-    """The document of every documented route of ``app``, ready for JSON."""
+def build_document(app: web.Application, guarded: bool | None = None) -> dict[str, Any]:
+    """The document of every documented route of ``app``, ready for JSON.
+
+    ``guarded`` is whether the server needs a token. None: the document is for servers that do and
+    servers that do not.
+    """
     plugin = MarshmallowPlugin(schema_name_resolver=_schema_name)
     spec = APISpec(
         title="gputel API",
@@ -80,10 +92,13 @@ def build_document(app: web.Application) -> dict[str, Any]:
         servers=[{"url": "/", "description": "The server that this document came from."}],
         tags=_TAGS,
     )
-    spec.components.security_scheme("token", _TOKEN)
+    if guarded is not False:
+        spec.components.security_scheme("token", _TOKEN)
     for path, method, recorded in documented_routes(app):
-        guarded = scope_of(method.upper(), path)
-        spec.path(path=path, operations={method: _operation(recorded, plugin, guarded)})
+        operation = _operation(recorded, plugin, scope_of(method.upper(), path), guarded)
+        if path == WRITE_PATH:
+            operation["responses"].pop("429", None)  # it is a 503 there
+        spec.path(path=path, operations={method: operation})
     document: dict[str, Any] = spec.to_dict()
     return document
 
@@ -102,7 +117,10 @@ def _schema_name(schema: Any) -> str:
 
 
 def _operation(
-    recorded: Mapping[str, Any], plugin: MarshmallowPlugin, scope: Scope | None
+    recorded: Mapping[str, Any],
+    plugin: MarshmallowPlugin,
+    scope: Scope | None,
+    guarded: bool | None,
 ) -> dict[str, Any]:
     assert plugin.converter is not None  # the plugin has one since it is part of a document
     operation = {key: copy.deepcopy(recorded[key]) for key in _COPIED if key in recorded}
@@ -124,8 +142,10 @@ def _operation(
     )
     responses = dict(recorded["responses"])
     if scope is not None:
-        operation["security"] = [{"token": []}]
-        for status, meaning in _REFUSALS.items():
+        if guarded is not False:
+            operation["security"] = [{"token": []}] if guarded else [{"token": []}, {}]
+        refusals = _WITHOUT_TOKEN if guarded is False else _WITH_TOKEN
+        for status, meaning in {**refusals, **_TOO_MANY}.items():
             described = meaning.format(scope=scope)
             schema = responses["default"]["schema"]  # all refusals of an operation have one schema
             responses[status] = {"description": described, "schema": schema}
@@ -140,7 +160,7 @@ def _response(
     status: str, response: Mapping[str, Any], media_types: Sequence[str]
 ) -> dict[str, Any]:
     described: dict[str, Any] = {"description": response["description"]}
-    if "schema" in response and status != "304":
+    if "schema" in response and status not in ("204", "304"):
         answered = media_types if status.startswith("2") else [JSON]
         described["content"] = {
             media_type: {"schema": _OTHER_SCHEMAS.get(media_type, response["schema"])}

@@ -13,7 +13,8 @@ from gputel.store.read.reader import Reader
 from gputel.web.access.access import Access
 from gputel.web.base_path import BASE_PATH
 from gputel.web.health import Health
-from gputel.web.server.listener import Listener, Patience, listen
+from gputel.web.server.listener import Listener, listen
+from gputel.web.server.patience import Patience
 
 _STALL_S = 60.0  # a client that takes no byte for this long is cut off; a slow one is not
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gputel.broker.fast.connection import HOT, fast_connections
+from gputel.broker.fast.connection import HOT, HotRoutes
 from gputel.broker.queues.queues import Queues
 from gputel.broker.requests.dead_letters import AdminHandlers
 from gputel.broker.requests.exchange import INTAKE, REPLIES, make_intake, route
@@ -26,8 +26,8 @@ from gputel.web.errors import error_middleware
 from gputel.web.headers.added import guard_response
 from gputel.web.health import Check, Health, add_health_routes
 from gputel.web.request_metrics import request_metrics
-from gputel.web.server.connection import LEAST_BYTES_PER_S
-from gputel.web.server.listener import Listener, Patience, listen
+from gputel.web.server.listener import Listener, listen
+from gputel.web.server.patience import LEAST_BYTES_PER_S, Patience
 
 if TYPE_CHECKING:
     from gputel.broker.durable.durability import Durability
@@ -61,6 +61,7 @@ async def serve(
         consumers = Consumers()
         app = make_app(queues, settings, health, consumers, access, host)
         health.add("broker", _readiness(queues))
+        health.add_note("dead letters", queues.surplus)
         async with _served(settings, host, app, queues, consumers, drain_deadline_s) as listener:
             yield listener
 
@@ -78,7 +79,7 @@ async def _served(
         access = app[ACCESS]
         certificate = access.certificate
         plain = settings.plain_http or certificate is not None or access.log_requests
-        connection = None if plain else fast_connections(app)
+        connection = None if plain else HotRoutes.of(app).connection
         async with listen(
             app,
             host,

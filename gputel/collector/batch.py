@@ -134,7 +134,7 @@ class DeliveryBatch:
                 cause = cause_of(error)
                 short = not isinstance(error, StoreError) and is_short(error)
                 tries += short
-                if cause in (Cause.LASTING, Cause.UNCLEAR) or tries > (1 if good[1:] else _TRIES):
+                if cause in (Cause.PERMANENT, Cause.UNCLEAR) or tries > (1 if good[1:] else _TRIES):
                     return await self._land_apart(good, error)
                 self._short_of(error) if short else self._away(error)
             if await backoff.wait(self._stopping):
@@ -161,7 +161,7 @@ class DeliveryBatch:
     async def _fail(self, delivery: Delivery, error: Exception) -> None:
         """Settle a message that failed by itself."""
         reason = reason_of(error)
-        if cause_of(error) is Cause.LASTING:
+        if cause_of(error) is Cause.PERMANENT:
             await self._open.bury(delivery, reason, "refused")
         elif is_short(error):
             self.short = True

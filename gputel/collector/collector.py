@@ -23,6 +23,8 @@ _REPORT_S = 10.0
 _REJECTED = {
     "expired": "older than what is kept (--retention)",
     "future": "too far in the future (--future-limit)",
+    "no_reading": "a blank of DCGM, or not a finite number",
+    "impossible": "their field cannot have such a value (--impossible-values)",
 }
 
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gputel import metrics
 from gputel.errors import DecodeError
 from gputel.model.bounds import id_flaw, name_flaw
 from gputel.model.checksum import is_damaged
 from gputel.model.record_batch import PayloadLimits, decode
 from gputel.mq.wire.protocol import Delivery
+from gputel.sources.json.payload import decode_json, is_json
 from gputel.store.write.writer import Arrival, Chunk
 
 
@@ -87,7 +89,12 @@ def is_chunk(delivery: Delivery) -> bool:
 def _arrival(delivery: Delivery, limits: PayloadLimits) -> Arrival:
     if flaw := id_flaw(delivery.id):
         raise DecodeError(f"the message's id {flaw}")
-    return Arrival(delivery.id, _chunk(delivery.metadata), decode(delivery.payload, limits))
+    chunk = _chunk(delivery.metadata)
+    if not is_json(delivery.payload):
+        return Arrival(delivery.id, chunk, decode(delivery.payload, limits))
+    batch, left_out = decode_json(delivery.payload, limits)
+    metrics.COLLECTOR_ROWS_REJECTED.labels(reason="no_reading").inc(left_out)
+    return Arrival(delivery.id, chunk, batch)
 
 
 def _chunk(metadata: dict[str, Any]) -> Chunk | None:
@@ -99,7 +106,11 @@ def _chunk(metadata: dict[str, Any]) -> Chunk | None:
         raise DecodeError("metadata: stream_id must be text, and first_row a whole number from 0")
     if flaw := name_flaw(stream_id):
         raise DecodeError(f"metadata: stream_id {flaw}")
-    rejected = metadata.get("rejected", 0)
-    if type(rejected) is not int or not 0 <= rejected < 2**30:
-        raise DecodeError("metadata: rejected must be a whole number from 0 to 1,073,741,823")
-    return Chunk(stream_id, first_row, rejected)
+    return Chunk(stream_id, first_row, _count(metadata, "rejected"), _count(metadata, "skipped"))
+
+
+def _count(metadata: dict[str, Any], name: str) -> int:
+    count = metadata.get(name, 0)
+    if type(count) is not int or not 0 <= count < 2**30:
+        raise DecodeError(f"metadata: {name} must be a whole number from 0 to 1,073,741,823")
+    return count

@@ -162,6 +162,13 @@ class BrokerSettings:
     max_attempts: int = _setting(
         16, "Deliveries of a message before it becomes a dead letter.", minimum=1
     )
+    dead_letters_share: float = _setting(
+        0.25,
+        "Share of a queue's bounds, and of --broker-max-bytes, that dead letters keep. Beyond it, "
+        "the oldest are dropped when a publish finds no room; 1 drops none.",
+        minimum=0,
+        maximum=1,
+    )
     publish_wait_s: float = _setting(
         30.0, "Maximum seconds that a publish waits for room in a full queue.", minimum=0
     )
@@ -255,9 +262,19 @@ class CollectorSettings:
         "How far in the future a sample may be; a later one is rejected.",
         maximum=Duration(days=36_500),
     )
+    impossible_values: str = _setting(
+        "reject",
+        "Values that a field of DCGM cannot have, such as 4294967295 %: reject them, or keep them.",
+        choices=("reject", "keep"),
+    )
     maintenance_interval_s: float = _setting(
         60.0, "Seconds between runs of the store's maintenance; 0 is never.", minimum=0
     )
+
+    @property
+    def keep_impossible(self) -> bool:
+        """Whether values that their field cannot have land."""
+        return self.impossible_values == "keep"
 
 
 @dataclass(frozen=True)

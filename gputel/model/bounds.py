@@ -31,6 +31,7 @@ MESSAGE_ID_BYTES = 2048
 _CONTROL = "a line break or a NUL character"
 _CONTROLS = frozenset("\0\n\r")
 _NUL, _LF, _CR = b"\0\n\r"
+_SPACE, _TILDE = b" ~"
 _AFTER_CONTROL = 14  # bytes below it include NUL, line feed and carriage return
 
 UInt8 = npt.NDArray[np.uint8]
@@ -82,6 +83,15 @@ def _tidy(name: str, column: pa.Array) -> pa.Array:
     entries, codes = np.unique(column.indices.to_numpy(zero_copy_only=False), return_inverse=True)
     texts = column.dictionary.take(pa.array(entries))
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), texts)
+
+
+def blank_entries(dictionary: pa.StringArray) -> list[int]:
+    """The entries that are empty or only white space."""
+    offsets, text = text_of(dictionary)
+    sizes = np.diff(offsets)
+    first = np.append(text, np.uint8(0))[offsets[:-1]]
+    suspects = np.flatnonzero((sizes == 0) | (first <= _SPACE) | (first > _TILDE))
+    return [int(entry) for entry in suspects if not dictionary[int(entry)].as_py().strip()]
 
 
 def name_flaw(name: str) -> str | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import pyarrow as pa
 
 from gputel.model.names import CSV_NAMES, LABELS, TIMESTAMP, VALUE
 
 __all__ = ["CSV_NAMES", "LABELS", "TIMESTAMP", "VALUE"]
 __all__ += ["LABEL_TYPE", "NEWEST_US", "OLDEST_US", "SCHEMA", "TIMESTAMP_TYPE"]
+__all__ += ["make_batch", "times_of"]
 
 OLDEST_US, NEWEST_US = 946_684_800_000_000, 4_102_444_799_999_999
 """Timestamps that are taken, in Unix microseconds: the years 2000 to 2099, UTC."""
@@ -21,3 +25,15 @@ SCHEMA = pa.schema(
     + [pa.field(VALUE, pa.float64(), nullable=False)]
 )
 """A record batch: timestamp in microseconds UTC, the labels dictionary-encoded, a float64 value."""
+
+
+def make_batch(columns: Mapping[str, pa.Array], rows: int) -> pa.RecordBatch:
+    """A batch with SCHEMA. Missing labels are empty."""
+    empty = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([""]))
+    labels = [columns.get(name, empty) for name in LABELS]
+    return pa.RecordBatch.from_arrays([columns[TIMESTAMP], *labels, columns[VALUE]], schema=SCHEMA)
+
+
+def times_of(times_us: object) -> pa.Array:
+    """Unix microseconds as timestamps."""
+    return pa.array(times_us, pa.int64()).cast(TIMESTAMP_TYPE)

@@ -12,12 +12,19 @@ from typing import NamedTuple
 
 
 class Field(NamedTuple):
-    """One field. ``kind`` is gauge or counter, as Prometheus says; ``unit`` may be ''."""
+    """One field. ``kind`` is gauge or counter, as Prometheus says; ``unit`` may be ''.
+
+    ``most`` is the largest value that it can have, if that does not follow from its unit.
+    """
 
     kind: str
     unit: str
     help: str
+    most: float | None = None
 
+
+MOST = 9.2e18
+"""The largest value of any field: below DCGM's blank of 64 bits, 2^63 - 16."""
 
 _GAUGE, _COUNTER = "gauge", "counter"
 
@@ -37,10 +44,10 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         ),
         "DCGM_FI_DEV_MAX_MEM_CLOCK": Field(_GAUGE, "MHz", "Highest clock of the memory."),
         "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS": Field(
-            _GAUGE, "", "Bits of the reasons why clocks are held down."
+            _GAUGE, "", "Bits of the reasons why clocks are held down.", most=MOST
         ),
-        "DCGM_FI_DEV_PSTATE": Field(_GAUGE, "", "Performance state, 0 (highest) to 15."),
-        "DCGM_FI_DEV_FAN_SPEED": Field(_GAUGE, "%", "Speed of the fan, of its highest."),
+        "DCGM_FI_DEV_PSTATE": Field(_GAUGE, "", "Performance state, 0 (highest) to 15.", most=15),
+        "DCGM_FI_DEV_FAN_SPEED": Field(_GAUGE, "%", "Speed of the fan, of its highest.", most=1000),
         "DCGM_FI_DEV_GPU_TEMP": Field(_GAUGE, "C", "Temperature of the GPU."),
         "DCGM_FI_DEV_MEMORY_TEMP": Field(_GAUGE, "C", "Temperature of the memory."),
         "DCGM_FI_DEV_SLOWDOWN_TEMP": Field(_GAUGE, "C", "Temperature at which the GPU slows down."),
@@ -60,15 +67,17 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             _COUNTER, "KB", "Data received over PCIe, as NVML counts it."
         ),
         "DCGM_FI_DEV_PCIE_REPLAY_COUNTER": Field(_COUNTER, "", "PCIe packets sent again."),
-        "DCGM_FI_DEV_PCIE_LINK_GEN": Field(_GAUGE, "", "Generation of the PCIe link in use."),
-        "DCGM_FI_DEV_PCIE_LINK_WIDTH": Field(_GAUGE, "", "Lanes of the PCIe link in use."),
+        "DCGM_FI_DEV_PCIE_LINK_GEN": Field(
+            _GAUGE, "", "Generation of the PCIe link in use.", most=32
+        ),
+        "DCGM_FI_DEV_PCIE_LINK_WIDTH": Field(_GAUGE, "", "Lanes of the PCIe link in use.", most=64),
         "DCGM_FI_DEV_GPU_UTIL": Field(_GAUGE, "%", "Part of the time in which a kernel ran."),
         "DCGM_FI_DEV_MEM_COPY_UTIL": Field(
             _GAUGE, "%", "Part of the time in which memory was read or written."
         ),
         "DCGM_FI_DEV_ENC_UTIL": Field(_GAUGE, "%", "Use of the video encoder."),
         "DCGM_FI_DEV_DEC_UTIL": Field(_GAUGE, "%", "Use of the video decoder."),
-        "DCGM_FI_DEV_XID_ERRORS": Field(_GAUGE, "", "Number of the last XID error."),
+        "DCGM_FI_DEV_XID_ERRORS": Field(_GAUGE, "", "Number of the last XID error.", most=65_535),
         "DCGM_FI_DEV_POWER_VIOLATION": Field(
             _COUNTER, "ns", "Time slowed down by the power limit."
         ),
@@ -123,7 +132,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             _COUNTER, "", "Memory rows remapped for errors that were corrected."
         ),
         "DCGM_FI_DEV_ROW_REMAP_FAILURE": Field(
-            _GAUGE, "", "1 where memory rows could not be remapped."
+            _GAUGE, "", "1 where memory rows could not be remapped.", most=1
         ),
         "DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL": Field(
             _COUNTER, "", "Checksum errors of NVLink flow control, all links."
@@ -138,12 +147,14 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             _COUNTER, "", "Recoveries of NVLink, all links."
         ),
         "DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL": Field(
-            _COUNTER, "", "NVLink's bandwidth counters, all links together."
+            _COUNTER, "", "NVLink's bandwidth counters, all links together.", most=MOST
         ),
         "DCGM_FI_DEV_NVLINK_BANDWIDTH_L0": Field(
-            _COUNTER, "", "NVLink's bandwidth counter of link 0."
+            _COUNTER, "", "NVLink's bandwidth counter of link 0.", most=MOST
         ),
-        "DCGM_FI_DEV_VGPU_LICENSE_STATUS": Field(_GAUGE, "", "1 where the vGPU has its licence."),
+        "DCGM_FI_DEV_VGPU_LICENSE_STATUS": Field(
+            _GAUGE, "", "1 where the vGPU has its licence.", most=255
+        ),
         "DCGM_FI_PROF_GR_ENGINE_ACTIVE": Field(
             _GAUGE,
             "ratio",
@@ -182,6 +193,32 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "DCGM_FI_PROF_NVLINK_RX_BYTES": Field(
             _GAUGE, "B/s", "Rate of data received over NVLink, headers not included."
         ),
+        "DCGM_FI_DEV_NVSWITCH_TEMPERATURE_CURRENT": Field(
+            _GAUGE, "C", "Temperature of the NVSwitch."
+        ),
+        "DCGM_FI_DEV_NVSWITCH_TEMPERATURE_LIMIT_SLOWDOWN": Field(
+            _GAUGE, "C", "Temperature at which the NVSwitch slows down."
+        ),
+        "DCGM_FI_DEV_NVSWITCH_TEMPERATURE_LIMIT_SHUTDOWN": Field(
+            _GAUGE, "C", "Temperature at which the NVSwitch shuts down."
+        ),
+        "DCGM_FI_DEV_CPU_UTIL_TOTAL": Field(
+            _GAUGE, "ratio", "Part of the time in which the CPU worked, 0 to 1."
+        ),
+        "DCGM_FI_DEV_CPU_UTIL_USER": Field(
+            _GAUGE, "ratio", "Part of the time in which the CPU ran programs, 0 to 1."
+        ),
+        "DCGM_FI_DEV_CPU_UTIL_SYS": Field(
+            _GAUGE, "ratio", "Part of the time in which the CPU ran the system, 0 to 1."
+        ),
+        "DCGM_FI_DEV_CPU_TEMP_CURRENT": Field(_GAUGE, "C", "Temperature of the CPU."),
+        "DCGM_FI_DEV_CPU_TEMP_WARNING": Field(_GAUGE, "C", "Temperature at which the CPU warns."),
+        "DCGM_FI_DEV_CPU_TEMP_CRITICAL": Field(
+            _GAUGE, "C", "Temperature that is critical for the CPU."
+        ),
+        "DCGM_FI_DEV_CPU_CLOCK_CURRENT": Field(_GAUGE, "", "Clock of the CPU core."),
+        "DCGM_FI_DEV_CPU_POWER_UTIL_CURRENT": Field(_GAUGE, "W", "Power drawn by the CPU."),
+        "DCGM_FI_DEV_CPU_POWER_LIMIT": Field(_GAUGE, "W", "Power that the CPU may draw."),
     }
 )
 """The fields by the name of a record's metric."""

@@ -108,6 +108,10 @@ API_NAMES: dict[str, str] = {column.name: column.api for column in COLUMNS}
 """gputel's name -> the field of the API's records."""
 
 
+FIELDS = {name: column.name for column in COLUMNS for name in (column.csv, column.api)}
+"""A record's fields by the names of DCGM's CSV and of the API's answers: gputel's names."""
+
+
 def arranged(first: Sequence[str], columns: Iterable[RecordColumn]) -> tuple[RecordColumn, ...]:
     """The columns: those named in ``first`` in its order, then all others as in the table."""
     places = {name: place for place, name in enumerate(first)}

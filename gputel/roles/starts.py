@@ -67,7 +67,8 @@ async def collector(process: Process, services: Services) -> AsyncIterator[Servi
 
     settings = process.settings
     kept = settings.collector.retention
-    writer = Writer(services.database, Admission(kept, settings.collector.future_limit))
+    future, impossible = settings.collector.future_limit, settings.collector.keep_impossible
+    writer = Writer(services.database, Admission(kept, future, impossible))
     maintenance = Maintenance(services.database, kept, settings.collector.rollup_retention)
     outage = Outage(collector.log, "the database")
     machine = collector.machine_outage_of()
@@ -102,7 +103,12 @@ async def streamer(process: Process, services: Services) -> AsyncIterator[Servic
     from gputel.streamer.streamer import Streamer
 
     settings = process.settings
-    opened = await asyncio.to_thread(open_source, settings.streamer, settings.common.data_dir)
+    opened = await asyncio.to_thread(
+        open_source,
+        settings.streamer,
+        settings.common.data_dir,
+        keep_impossible=settings.collector.keep_impossible,
+    )
     streams = Streams(services.database, opened.stream_id, process.owner)
     await streams.register(opened.fingerprint, str(opened.path), looping=settings.streamer.loop)
     rate = f"{settings.streamer.rate:g} rows/s" if settings.streamer.rate else "no limit"
@@ -129,7 +135,8 @@ async def api(process: Process, services: Services) -> AsyncIterator[Services]:
     await check_rights(services.database)
     reader = Reader(services.database, cache_bytes(settings.api))
     host, access = settings.common.host, process.access
-    admission = Admission(settings.collector.retention, settings.collector.future_limit)
+    rules = settings.collector
+    admission = Admission(rules.retention, rules.future_limit, rules.keep_impossible)
     keys = PushKeys(services.database)
     async with services.broker.client() as queue:
         pusher = Pusher(queue, keys, settings.api, admission)

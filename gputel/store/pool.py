@@ -19,7 +19,7 @@ from gputel.store.sessions import SessionEnded, begin, sessions_of
 
 log = logging.getLogger("gputel.store")
 
-_PASSING_TYPES = (
+_TEMPORARY_TYPES = (
     OSError,  # refused, reset, no such socket, unknown host, and TimeoutError
     asyncpg.InvalidCachedStatementError,
     # The client's state is wrong, as when a server's farewell came while a session was idle
@@ -42,10 +42,10 @@ _CLOSE_TIMEOUT_S = 5.0
 
 def is_passing(error: BaseException) -> bool:
     """Whether trying the same again later can succeed."""
-    if isinstance(error, _PASSING_TYPES):
+    if isinstance(error, _TEMPORARY_TYPES):
         return True
     if isinstance(error, asyncpg.PostgresError):
-        return cause_of(error) is Cause.PASSING
+        return cause_of(error) is Cause.TEMPORARY
     # asyncpg has no class of its own for the use of a connection or pool that has gone away.
     return isinstance(error, asyncpg.InterfaceError) and (
         "closed" in str(error) or "closing" in str(error) or "released" in str(error)
@@ -87,7 +87,7 @@ def translated(error: BaseException) -> StoreError:
     """The StoreUnavailable, DataRefused or other StoreError that stands for ``error``."""
     if is_passing(error):
         return StoreUnavailable(f"Postgres is away for now: {describe(error)}")
-    if isinstance(error, asyncpg.PostgresError) and cause_of(error) is Cause.LASTING:
+    if isinstance(error, asyncpg.PostgresError) and cause_of(error) is Cause.PERMANENT:
         return DataRefused(f"Postgres takes no such data: {describe(error)}")
     return StoreError(f"Postgres refused: {describe(error)}")
 

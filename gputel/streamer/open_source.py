@@ -23,7 +23,9 @@ class OpenSource:
     path: Path
 
 
-def open_source(settings: StreamerSettings, data_dir: Path) -> OpenSource:
+def open_source(
+    settings: StreamerSettings, data_dir: Path, *, keep_impossible: bool = False
+) -> OpenSource:
     """Open the CSV of the settings, or the sample; blocks. Raises SourceError.
 
     The default stream id is the content's fingerprint, so that new content under an old name is a
@@ -31,7 +33,7 @@ def open_source(settings: StreamerSettings, data_dir: Path) -> OpenSource:
     A loop and a one-shot ingest of one file are two streams.
     """
     path = settings.csv or sample_csv(data_dir)
-    csv = DcgmCsv.open(path, settings.timestamps)
+    csv = DcgmCsv.open(path, settings.timestamps, keep_impossible=keep_impossible)
     if settings.loop and csv.is_empty:
         raise SourceError(f"{path}: no rows below the header; there is nothing to loop over")
     source: Source = LoopingSource(csv) if settings.loop else csv

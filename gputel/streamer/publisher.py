@@ -28,6 +28,11 @@ class ReadChunk(Protocol):
     rejects: Sequence[Any]
     at_end: bool
 
+    @property
+    def skipped(self) -> int:
+        """How many of its lines are no rows."""
+        ...
+
 
 def message_id(stream_id: str, first_row: int) -> str:
     """The id of a chunk's message: publishing a chunk twice sends the same message twice."""
@@ -38,7 +43,7 @@ async def make_message(stream_id: str, chunk: ReadChunk, *, looping: bool) -> Ou
     """The message of one chunk; encoding uses the CPU and runs in a thread.
 
     It has no key: chunks need no order, and several brokers share the chunks of a stream. The
-    rejects of a loop are not counted, because every pass has the same ones.
+    rejects and skipped lines of a loop are not counted, because every pass has the same ones.
     """
     payload = await asyncio.to_thread(record_batch.encode, chunk.batch)
     metadata = {
@@ -48,6 +53,8 @@ async def make_message(stream_id: str, chunk: ReadChunk, *, looping: bool) -> Ou
     }
     if chunk.rejects and not looping:
         metadata["rejected"] = len(chunk.rejects)
+    if chunk.skipped and not looping:
+        metadata["skipped"] = chunk.skipped
     name = message_id(stream_id, chunk.first_row)
     return OutgoingMessage(id=name, payload=payload, metadata=sealed(name, payload, metadata))
 

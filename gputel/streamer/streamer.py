@@ -134,7 +134,7 @@ class Streamer:
     ) -> tuple[int, OutgoingMessage | None]:
         """The rows of a chunk, and its message; the chunk itself, often large, is freed."""
         chunk = await asyncio.to_thread(self._source.read, lease.first_row, lease.row_count)
-        metrics.STREAMER_ROWS_READ.inc(chunk.row_count)
+        metrics.STREAMER_ROWS_READ.inc(chunk.row_count - chunk.skipped)
         metrics.STREAMER_ROWS_REJECTED.inc(len(chunk.rejects))
         if self._observer:
             self._observer.chunk_read(chunk)

@@ -19,6 +19,7 @@ from gputel.api.telemetry.paging import encode_cursor
 from gputel.store.blocks.samples import micros
 from gputel.store.read.reader import EARLIEST, LATEST
 from gputel.store.read.time_order import Position
+from tests.helpers.remote_write import Written, snappy, write_request
 
 schemathesis.openapi.format(
     "gputel-cursor",
@@ -129,11 +130,40 @@ def _arrow(records: list[dict[str, Any]]) -> bytes:
     return out.getvalue()
 
 
+def _exposition(records: list[dict[str, Any]]) -> str:
+    """One metric, as two records of one GPU would be one series."""
+    return "".join(
+        f"M{number}{{uuid={_quoted(record['uuid'])},pod={_quoted(record['pod'])}}} "
+        f"{record['value']}\n"
+        for number, record in enumerate(records)
+    )
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _remote_write(records: list[dict[str, Any]]) -> bytes:
+    """Each with a label of its own, as two records of one GPU would be one series."""
+    return snappy(
+        write_request(
+            Written(
+                {"__name__": "M", "uuid": record["uuid"], "n": str(number)},
+                [(record["value"], 1_500_000_000_000)],
+            )
+            for number, record in enumerate(records)
+        )
+    )
+
+
 schemathesis.openapi.format("ndjson", _RECORDS.map(_ndjson))
 schemathesis.openapi.format("csv", _RECORDS.map(_csv))
+schemathesis.openapi.format("prometheus", _RECORDS.map(_exposition))
+schemathesis.openapi.format("openmetrics", _RECORDS.map(lambda rows: _exposition(rows) + "# EOF\n"))
+schemathesis.openapi.media_type("application/x-protobuf", _RECORDS.map(_remote_write))
 schemathesis.openapi.media_type("application/vnd.apache.arrow.stream", _RECORDS.map(_arrow))
 
 
-@schemathesis.serializer("application/x-ndjson", "text/csv")
+@schemathesis.serializer("application/x-ndjson", "text/csv", "application/openmetrics-text")
 def _text(context: Any, value: Any) -> bytes:
     return value.encode() if isinstance(value, str) else json.dumps(value).encode()

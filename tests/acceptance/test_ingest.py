@@ -78,8 +78,8 @@ async def test_summary_for_programs_is_one_json_object_a_file_and_one_of_all(
     assert [report["file"] for report in reports] == list(map(str, files))
     assert [report["rows_landed"] for report in reports] == [10, 20]
     assert reports[0].items() >= {
-        "rows_read": 10, "rows_rejected": 0, "duplicates_dropped": 0, "complete": True,
-        "rejects_file": None, "rejected_before": 0,
+        "rows_read": 10, "rows_rejected": 0, "lines_skipped": 0, "duplicates_dropped": 0,
+        "complete": True, "rejects_file": None, "rejected_before": 0,
     }.items()  # fmt: skip
     assert reports[0]["stream_id"].startswith("csv-")
     assert reports[0]["seconds"] > 0
@@ -95,12 +95,17 @@ async def test_bad_rows_are_kept_with_place_and_reason_and_good_ones_land(
     rows[500] = rows[500][:11]
     rows[999][0] = "yesterday"
     file = write_rows(tmp_path / "some.csv", rows)
+    lines = file.read_bytes()
+    header = lines[: lines.index(b"\n") + 1]
+    file.write_bytes(lines + b"\n \r\n" + header + b"\n")
     (tmp_path / "kept").mkdir()
     ended = await ingest(file, *(("--rejects", given) if given else ()), "--chunk-rows", "100")
     assert ended.process.returncode == 3
     kept = tmp_path / (given or "some.csv.rejects.csv")
     assert f"rows rejected                    3   kept in {given or kept.name}\n" in ended.out
+    assert "rows read                    1,000\n" in ended.out
     assert "rows landed                    997\n" in ended.out
+    assert "lines skipped                    4   blank, or the header once more\n" in ended.out
     with kept.open(newline="") as opened:
         rejects = list(csv.DictReader(opened))
     assert [(row["file"], row["line"], row["column"], row["reason"]) for row in rejects] == [
@@ -130,7 +135,7 @@ async def test_rows_of_times_that_are_not_kept_are_reported_as_rejected(
     assert ended.process.returncode == 3
     assert "rows landed                     98\n" in ended.out
     assert "rows rejected                    2   kept in some.csv.rejects.csv\n" in ended.out
-    assert "1 with times outside --retention and --future-limit\n" in ended.out
+    assert "1 outside of --retention, --future-limit or --impossible-values\n" in ended.out
     assert await numbers(pool) == Counter(set(range(100)) - {7, 8})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gputel.web import static_files
@@ -62,30 +64,25 @@ def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel
 
 
+def install(wheel: Path, place: Path) -> Path:
+    """Make a virtual environment with the wheel and nothing else; its site-packages."""
+    run(sys.executable, "-m", "venv", "--without-pip", place, cwd=place.parent)
+    python = place / "bin" / "python"
+    alone = ("--no-deps", "--no-compile", "--no-index")
+    run(*PIP, "--python", python, "install", *alone, wheel, cwd=place.parent)
+    asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return Path(run(python, "-c", asked, cwd=place.parent).strip())
+
+
 @pytest.fixture(scope="module")
 def environment(wheel: Path, open_dir: Path) -> Path:
     """A virtual environment with the wheel in it; what it needs is taken from this one."""
     place = open_dir / "wheel"
-    run(sys.executable, "-m", "venv", "--without-pip", place, cwd=open_dir)
-    python = place / "bin" / "python"
-    run(
-        *PIP,
-        "--python",
-        python,
-        "install",
-        "--no-deps",
-        "--no-compile",
-        "--no-index",
-        wheel,
-        cwd=open_dir,
-    )
-    packages = run(
-        python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=open_dir
-    )
+    packages = install(wheel, place)
     # A directory that is named so is searched, but its own .pth files, which lead to the
     # checkout, are not read.
     ours = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
-    (Path(packages.strip()) / "needed.pth").write_text("\n".join(ours) + "\n")
+    (packages / "needed.pth").write_text("\n".join(ours) + "\n")
     return place
 
 
@@ -100,6 +97,41 @@ def get(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=60) as response:
         body: bytes = response.read()
         return body
+
+
+CLIENT = """
+import asyncio, sys
+from gputel.mq.connect import connect
+
+async def main(urls):
+    async with connect(urls) as queue:
+        await queue.send(b"hello", id="a")
+        (delivery,) = await queue.consume(1, wait_s=20)
+        await queue.ack([(delivery.id, delivery.lease)])
+        print(delivery.payload.decode())
+
+asyncio.run(main(sys.argv[1:]))
+"""
+
+
+async def test_without_the_extra_the_wheel_is_a_client_that_needs_msgspec_alone(
+    wheel: Path, installed: Processes, tmp_path: Path, data_dir: Path
+) -> None:
+    place = tmp_path / "client"
+    packages = await asyncio.to_thread(install, wheel, place)
+    shutil.copytree(Path(msgspec.__file__).parent, packages / "msgspec")
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    ports = ("--broker-port", str(port), "--health-port", "0")
+    await installed.start("run", "--role", "broker", *ports).says("ready")
+    for urls in ([url], [url, f"http://127.0.0.1:{free_port()}"]):
+        command: list[str | Path] = [place / "bin" / "python", "-c", CLIENT, *urls]
+        assert await asyncio.to_thread(run, *command, cwd=tmp_path) == "hello\n"
+    done = subprocess.run([place / "bin" / "gputel", "queue", "stats"], capture_output=True)
+    assert done.returncode == 1
+    assert done.stderr.decode() == (
+        "gputel: the package click is missing. Without the extra `all`, an installation has only "
+        "the client of the queue: pip install 'gputel[all]'\n"
+    )
 
 
 async def test_the_installed_wheel_runs_the_whole_pipeline(

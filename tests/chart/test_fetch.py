@@ -199,3 +199,33 @@ def test_no_error_shows_a_secret(tmp_path: Path, url: str, secret: str) -> None:
     assert done.returncode == 1
     assert "SECRET" not in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_plain_address_is_not_asked_through_a_proxy(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    proxy = other.url.removesuffix("/bucket/fleet.csv")
+    done = fetch(
+        tmp_path / "f",
+        store.url,
+        OBJECT_AUTHORIZATION="Bearer SECRET",
+        http_proxy=proxy,
+        HTTP_PROXY=proxy,
+        all_proxy=proxy,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (store.shown, other.shown) == (["Bearer SECRET"], [])
+
+
+def test_an_https_address_is_asked_through_a_tunnel_of_the_proxy(
+    other: Store, tmp_path: Path
+) -> None:
+    done = fetch(
+        tmp_path / "f",
+        "https://objects.invalid/x",
+        OBJECT_AUTHORIZATION="Bearer SECRET",
+        OBJECT_PATIENCE_S="0",
+        https_proxy=other.url.removesuffix("/bucket/fleet.csv"),
+    )
+    assert "Tunnel connection failed: 501" in done.stderr
+    assert other.shown == []

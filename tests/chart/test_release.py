@@ -58,9 +58,10 @@ async def start(release: Release) -> dict[str, Gputel]:
 
 
 def roundtrip(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run the script of ``helm test``."""
+    """Run the script of ``helm test``, where proxies are set that it must not use."""
     command = [sys.executable, str(CHART / "files" / "roundtrip.py")]
-    env = {"PATH": os.environ["PATH"], **environment}
+    nobody = "http://127.0.0.1:9"
+    env = {"PATH": os.environ["PATH"], "http_proxy": nobody, "https_proxy": nobody, **environment}
     return subprocess.run(command, env=env, capture_output=True, text=True)
 
 

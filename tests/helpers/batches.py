@@ -30,3 +30,14 @@ def steady(count: int, uuid: str = "GPU-a", start: datetime = NOON) -> pa.Record
     """One series, a sample a second, values 0, 1, 2 ..."""
     series = labels(uuid)
     return batch([(series, start + timedelta(seconds=i), float(i)) for i in range(count)])
+
+
+def batch_of(*rows: dict[str, str], values: Sequence[float] = ()) -> pa.RecordBatch:
+    """A record batch at noon of rows with these labels, and these values or zeros."""
+    empty = dict.fromkeys(LABELS, "")
+    return batch(
+        [
+            (empty | row, NOON, value)
+            for row, value in zip(rows, values or [0.0] * len(rows), strict=True)
+        ]
+    )

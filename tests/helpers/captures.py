@@ -23,7 +23,12 @@ def numbered_row(index: int) -> list[str]:
     gpu = index % SERIES
     when = START + timedelta(milliseconds=10 * index)
     return [
-        *(when.isoformat(), "DCGM_FI_DEV_GPU_UTIL", str(gpu % 8), f"nvidia{gpu % 8}"),
+        *(
+            when.isoformat(),
+            "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION",
+            str(gpu % 8),
+            f"nvidia{gpu % 8}",
+        ),
         *(f"GPU-{gpu:04d}", "NVIDIA H100 80GB HBM3", f"host-{gpu // 8}", "", "", ""),
         *(str(index), f'gpu="{gpu % 8}"'),
     ]

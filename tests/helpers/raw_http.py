@@ -43,16 +43,24 @@ class Raw:
     async def reply(self) -> RawReply:
         """The next reply; those that only say to go on are passed over."""
         async with asyncio.timeout(_PATIENCE_S):
-            head = await self.reader.readuntil(b"\r\n\r\n")
-            lines = head.decode("latin-1").split("\r\n")[:-2]
-            status = int(lines[0][9:12])
-            if status == 100:
-                return await self.reply()
-            pairs = (line.split(": ", 1) for line in lines[1:])
-            fields = {name.lower(): value for name, value in pairs}
+            status, fields = await self._head()
             body = await self.reader.readexactly(int(fields.get("content-length", 0)))
         is_json = fields.get("content-type", "").startswith("application/json")
         return RawReply(status, fields, msgspec.json.decode(body) if is_json else body)
+
+    async def status(self) -> int:
+        """The status of the next reply, whose body, if it has one, is not read."""
+        async with asyncio.timeout(_PATIENCE_S):
+            return (await self._head())[0]
+
+    async def _head(self) -> tuple[int, dict[str, str]]:
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")[:-2]
+        status = int(lines[0][9:12])
+        if status == 100:
+            return await self._head()
+        pairs = (line.split(": ", 1) for line in lines[1:])
+        return status, {name.lower(): value for name, value in pairs}
 
     async def rest(self) -> bytes:
         """All that comes until the other side closes or breaks the connection."""

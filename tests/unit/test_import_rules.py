@@ -43,6 +43,9 @@ MAY_IMPORT = {
     "mq.journal": "",
     "sources.bytes": "",
     "sources.dcgm": "model sources.bytes",
+    "sources.exposition": "model",
+    "sources.json": "model sources.dcgm",
+    "sources.remote_write": "sources.exposition",
     "sources.simulated": "model",
     "store": "model store.blocks store.postgres",
     "store.postgres": "",
@@ -69,7 +72,7 @@ MAY_IMPORT = {
         "web.server"
     ),
     "streamer": "model mq.client sources.dcgm sources.simulated store.write",
-    "collector": "model mq.client mq.wire store.upkeep store.write",
+    "collector": "model mq.client mq.wire sources.json store.upkeep store.write",
     "api.shared": "api.formats model store store.read web web.access",
     "api.formats": "model store.blocks store.read web.headers",
     "api.inventory": "api.formats api.prometheus api.shared model promql.values store store.read",
@@ -78,8 +81,8 @@ MAY_IMPORT = {
     ),
     "api.stream": "api.formats api.shared store.read store.write web",
     "api.push": (
-        "api.formats api.shared model mq.client mq.wire sources.dcgm store.blocks store.write "
-        "web.server"
+        "api.formats api.shared model mq.client mq.wire sources.dcgm sources.exposition "
+        "sources.json sources.remote_write store.blocks store.write web.server"
     ),
     "api.prometheus": (
         "api.shared model promql promql.syntax promql.values store store.blocks store.read web"

@@ -2,7 +2,8 @@
 
 A failure that may pass is tried again for ten minutes; then, or at once for what cannot pass, the
 exit status is 1 with one line that says why. OBJECT_AUTHORIZATION is the value of that header,
-OBJECT_SHA256 what the content must have.
+OBJECT_SHA256 what the content must have. HTTPS_PROXY counts for https:// addresses, whose headers a
+proxy cannot read; http:// addresses are asked directly, whatever HTTP_PROXY says.
 """
 
 import hashlib
@@ -19,6 +20,9 @@ from urllib.parse import urlsplit
 BLOCK = 1 << 20
 PATIENCE_S = float(os.environ.get("OBJECT_PATIENCE_S", "600"))
 PASSING = (408, 425, 429, 500, 502, 503, 504)
+TUNNEL = urllib.request.ProxyHandler(
+    {scheme: proxy for scheme, proxy in urllib.request.getproxies().items() if scheme == "https"}
+)
 
 
 def main() -> int:
@@ -51,7 +55,7 @@ def fetch(url: str, target: Path) -> tuple[int, str]:
     request = urllib.request.Request(url, headers={"User-Agent": "gputel"})
     if authorization := os.environ.get("OBJECT_AUTHORIZATION", "").strip():
         request.add_unredirected_header("Authorization", authorization)
-    opener = urllib.request.build_opener(Redirects)
+    opener = urllib.request.build_opener(Redirects, TUNNEL)
     size, content = 0, hashlib.sha256()
     with opener.open(request, timeout=60) as reply, partial(target).open("wb") as file:
         while block := reply.read(BLOCK):

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from gputel.api.push.arrow_stream import batches
-from gputel.api.push.records import FIELDS, REQUIRED, ParsedPush, make_batch, times_of, too_many
+from gputel.api.push.records import REQUIRED, ParsedPush, too_many
 from gputel.errors import BadRequest
-from gputel.model.columns import TIMESTAMP, TIMESTAMP_TYPE, VALUE
+from gputel.model.columns import TIMESTAMP, TIMESTAMP_TYPE, VALUE, make_batch, times_of
+from gputel.model.names import FIELDS
 
 _MOST_BATCHES = 1024
 

@@ -7,13 +7,10 @@ import zlib
 import pyarrow as pa
 from aiohttp import web
 
-from gputel.api.formats.format import Format
+from gputel.api.push.formats import FORMATS, PROMETHEUS, PushFormat
 from gputel.config.settings import ApiSettings
 from gputel.errors import BadRequest, UnsupportedMediaType
 from gputel.web.server.intake import BodyIntake, BoundNames
-
-FORMATS = (Format.JSON, Format.NDJSON, Format.CSV, Format.ARROW)
-"""The formats of a push."""
 
 BOUNDS = BoundNames("--push-max-bytes of the api", "--push-requests-max-bytes of the api", "15 s")
 
@@ -22,6 +19,7 @@ _GZIP_WINDOW = 31  # 32 KiB, with the header of gzip
 _STEP = 256 * 1024
 _MOST_MEMBERS = 1000  # members of gzip: each takes time, even an empty one
 _BY_MEDIA_TYPE = {each.media_type: each for each in FORMATS}
+_FORM = "application/x-www-form-urlencoded"  # what curl --data-binary says of any body
 
 
 def make_intake(settings: ApiSettings) -> BodyIntake:
@@ -29,9 +27,11 @@ def make_intake(settings: ApiSettings) -> BodyIntake:
     return BodyIntake(settings.push_requests_max_bytes, _RECEIVE_S, BOUNDS)
 
 
-def format_of(request: web.Request) -> Format:
+def format_of(request: web.Request) -> PushFormat:
     """The format that Content-Type names. Raises UnsupportedMediaType."""
     chosen = _BY_MEDIA_TYPE.get(request.content_type)
+    if request.content_type == _FORM:
+        chosen = PROMETHEUS
     if chosen is None or "Content-Type" not in request.headers:
         content_type = request.headers.get("Content-Type", "")[:100]
         raise UnsupportedMediaType(
@@ -60,7 +60,7 @@ def unpack(body: bytes, coding: str, max_bytes: int) -> bytes:
     if coding == "identity":
         return body
     try:
-        return _gunzip(body, max_bytes) if coding == "gzip" else _unzstd(body, max_bytes)
+        return _UNPACK[coding](body, max_bytes)
     except (zlib.error, OSError, EOFError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadRequest(f"the body is not {coding}, as Content-Encoding says: {reason}") from None
@@ -103,3 +103,19 @@ def _unzstd(body: bytes, max_bytes: int) -> bytes:
         if len(out) > max_bytes:
             raise BOUNDS.too_large(max_bytes)
     return bytes(out)
+
+
+def _unsnappy(body: bytes, max_bytes: int) -> bytes:
+    """A block of snappy, which begins with its unpacked size as a varint."""
+    size = 0
+    for index, byte in enumerate(body[:5]):
+        size |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            break
+    if size > max_bytes:
+        raise BOUNDS.too_large(max_bytes)
+    unpacked: bytes = pa.Codec("snappy").decompress(body, decompressed_size=size, asbytes=True)
+    return unpacked
+
+
+_UNPACK = {"gzip": _gunzip, "zstd": _unzstd, "snappy": _unsnappy}

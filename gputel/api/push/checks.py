@@ -9,7 +9,7 @@ from gputel.api.push.records import ParsedPush, RejectedRecord
 from gputel.errors import BadRequest
 from gputel.model.bounds import without_oversized
 from gputel.model.columns import SCHEMA, TIMESTAMP
-from gputel.sources.dcgm.flaws import find_flaws
+from gputel.sources.dcgm.flaws import checked
 from gputel.store.blocks.blocks import DAY_US
 from gputel.store.write.admission import Window
 
@@ -30,7 +30,8 @@ def check(parsed: ParsedPush, window: Window) -> ParsedPush:
     batch = parsed.batch
     if not batch.num_rows:
         return ParsedPush(batch, parsed.indices, sorted(parsed.rejects))
-    reasons = {row: reason for row, (_, reason) in find_flaws(batch).items()}
+    batch, flaws = checked(batch, keep_impossible=window.keep_impossible)
+    reasons = {row: reason for row, (_, reason) in flaws.items()}
     _check_times(batch, window, reasons)
     if not reasons:
         return ParsedPush(without_oversized(batch), parsed.indices, sorted(parsed.rejects))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
-from gputel.api.push.records import FIELDS, REQUIRED, Int64, ParsedPush, RejectedRecord, too_many
+from gputel.api.push.records import REQUIRED, Int64, ParsedPush, RejectedRecord, too_many
 from gputel.errors import BadRequest, SourceError
+from gputel.model.names import FIELDS
 from gputel.sources.dcgm.chunk import concatenate
 from gputel.sources.dcgm.header import HEADER_LIMIT, Layout, parse_header
 from gputel.sources.dcgm.lines import Piece, places_of
 from gputel.sources.dcgm.piece import ParsedPiece, PieceParser
-from gputel.sources.dcgm.strict import blank_lines
 
 _LF = 10
 
@@ -54,8 +53,9 @@ def _layout(line: bytes) -> Layout:
     except SourceError as error:
         raise BadRequest(error.message) from None
     if layout.ignores:
-        titles = next(csv.reader([line.decode()]))
-        unknown = [titles[at] for at in range(layout.width) if at not in layout.places.values()]
+        unknown = [
+            layout.header[at] for at in range(layout.width) if at not in layout.places.values()
+        ]
         raise BadRequest(
             f"the body: the header has the unknown column {unknown[0][:100]!r}; "
             f"a record has {', '.join(FIELDS)}"
@@ -65,6 +65,4 @@ def _layout(line: bytes) -> Layout:
 
 def _indices(part: ParsedPiece) -> Int64:
     """The line numbers of the rows of the batch."""
-    good = ~blank_lines(part.piece)
-    good[[index for index, _ in part.problems]] = False
-    return np.flatnonzero(good) + part.piece.first_line
+    return part.row_lines + part.piece.first_line

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gputel import metrics
-from gputel.api.formats.format import Format
-from gputel.api.push.arrow import parse_arrow
 from gputel.api.push.bodies import coding_of, format_of, make_intake, unpack
 from gputel.api.push.checks import check, check_days
-from gputel.api.push.csv import parse_csv
-from gputel.api.push.json import parse_json, parse_ndjson
+from gputel.api.push.formats import PushFormat
 from gputel.api.push.records import ParsedPush, RejectedRecord
 from gputel.config.settings import ApiSettings
 from gputel.errors import (
@@ -70,6 +67,28 @@ class Pusher:
         self._admission = admission
         self._intake = make_intake(settings)
 
+    @property
+    def most_records(self) -> int:
+        """The most records of one push."""
+        return self._settings.push_max_records
+
+    async def receive(self, request: web.Request) -> bytes:
+        """The body of a request as it was sent. Raises PayloadTooLarge, TooSlow and Busy."""
+        return await self._intake.receive(request, self._settings.push_max_bytes)
+
+    def check(self, parsed: ParsedPush) -> ParsedPush:
+        """The records that may be stored, and the rejected ones. Uses the CPU and blocks.
+
+        Raises BadRequest if they are of too many days.
+        """
+        checked = check(parsed, self._admission.now())
+        check_days(checked, self._settings.push_max_days)
+        return checked
+
+    def unpack(self, packed: bytes, coding: str) -> bytes:
+        """The unpacked body. Uses the CPU and blocks. Raises PayloadTooLarge and BadRequest."""
+        return unpack(packed, coding, self._settings.push_max_bytes)
+
     async def push(self, request: web.Request, key: str | None) -> Pushed:
         """Publish the good records of the body in one message, whose id comes from ``key``.
 
@@ -78,7 +97,7 @@ class Pusher:
         queue; and, if there is a key, StoreUnavailable.
         """
         kind, coding = format_of(request), coding_of(request)
-        body = await self._intake.receive(request, self._settings.push_max_bytes)
+        body = await self.receive(request)
         message = await PUSHES.run(self._message, body, kind, coding)
         checked = message.checked
         accepted = checked.batch.num_rows
@@ -86,30 +105,26 @@ class Pusher:
         if not accepted:
             return Pushed(0, checked.rejects)
         message_id = await self._message_id(key, message.digest)
-        payload = message.payload
-        metadata = sealed(message_id, payload, {})
-        await self._publish(OutgoingMessage(id=message_id, payload=payload, metadata=metadata))
-        metrics.API_PUSHED_RECORDS.labels(result="accepted").inc(accepted)
+        await self.publish(message_id, message.payload, accepted)
         return Pushed(accepted, checked.rejects, message_id)
 
-    def _message(self, packed: bytes, kind: Format, coding: str) -> _PreparedPush:
-        body = unpack(packed, coding, self._settings.push_max_bytes)
-        checked = check(self._parse(body, kind), self._admission.now())
-        check_days(checked, self._settings.push_max_days)
-        digest = hashlib.blake2b(kind.encode() + b"\n", digest_size=16)
+    async def publish(self, message_id: str, payload: bytes, records: int) -> None:
+        """Put ``records`` records into the queue in one message. A known id is not put twice.
+
+        Raises QueueFull, JournalFull, Busy, PayloadTooLarge and BrokerUnavailable.
+        """
+        metadata = sealed(message_id, payload, {})
+        await self._publish(OutgoingMessage(id=message_id, payload=payload, metadata=metadata))
+        metrics.API_PUSHED_RECORDS.labels(result="accepted").inc(records)
+
+    def _message(self, packed: bytes, kind: PushFormat, coding: str) -> _PreparedPush:
+        body = self.unpack(packed, coding)
+        parsed = kind.parse(body, self._settings.push_max_records, time.time_ns() // 1000)
+        checked = self.check(parsed)
+        digest = hashlib.blake2b(kind.name.encode() + b"\n", digest_size=16)
         digest.update(body)
         payload = record_batch.encode(checked.batch) if checked.batch.num_rows else b""
         return _PreparedPush(payload, checked, digest.digest())
-
-    def _parse(self, body: bytes, kind: Format) -> ParsedPush:
-        most, now_us = self._settings.push_max_records, time.time_ns() // 1000
-        if kind is Format.JSON:
-            return parse_json(body, most, now_us)
-        if kind is Format.NDJSON:
-            return parse_ndjson(body, most, now_us)
-        if kind is Format.CSV:
-            return parse_csv(body, most, now_us)
-        return parse_arrow(body, most, now_us)
 
     async def _message_id(self, key: str | None, digest: bytes) -> str:
         if key is None:

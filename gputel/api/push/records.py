@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gputel.errors import PayloadTooLarge
-from gputel.model.columns import LABELS, SCHEMA, TIMESTAMP, TIMESTAMP_TYPE, VALUE
+from gputel.model.columns import TIMESTAMP
 from gputel.model.names import COLUMNS
 
 Int64 = npt.NDArray[np.int64]
-
-FIELDS = {name: column.name for column in COLUMNS for name in (column.csv, column.api)}
-"""A record's fields by the names of DCGM's CSV and of the API's answers: gputel's names."""
 
 REQUIRED = tuple(column.name for column in COLUMNS if column.required and column.name != TIMESTAMP)
 """What a record must have, by gputel's names."""
@@ -40,18 +36,6 @@ class ParsedPush:
     batch: pa.RecordBatch
     indices: Int64
     rejects: list[RejectedRecord]
-
-
-def make_batch(columns: Mapping[str, pa.Array], rows: int) -> pa.RecordBatch:
-    """A batch with SCHEMA. Missing labels are empty."""
-    empty = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([""]))
-    labels = [columns.get(name, empty) for name in LABELS]
-    return pa.RecordBatch.from_arrays([columns[TIMESTAMP], *labels, columns[VALUE]], schema=SCHEMA)
-
-
-def times_of(times_us: object) -> pa.Array:
-    """Unix microseconds as timestamps."""
-    return pa.array(times_us, pa.int64()).cast(TIMESTAMP_TYPE)
 
 
 def too_many(most: int) -> PayloadTooLarge:

@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, fields, validate
 
 from gputel.api.formats.format import Format
+from gputel.api.push.formats import OPENMETRICS, PROMETHEUS
 from gputel.api.shared.schemas import ErrorSchema, described
 from gputel.model.bounds import LABEL_CHARACTERS, RAW_BYTES
 from gputel.model.names import LABEL_COLUMNS, RAW, RecordColumn
@@ -19,6 +20,7 @@ MOST_REPORTED = 1000
 
 _UUID = "GPU-5fd4f087-86f3-7a43-b711-4771313afc50"
 _METRIC = "DCGM_FI_DEV_GPU_UTIL"
+_NUMBER_OR_TEXT = [{"type": "number"}, {"type": "string"}]
 _ONE_LINE = r"^[^\u0000\r\n]*$"
 _NOT_BLANK = r"^[^\u0000\r\n]*[^\u0000\r\n\s][^\u0000\r\n]*$"
 
@@ -62,12 +64,17 @@ class PushedRecordSchema(Schema):
     locals().update(  # a class body's names are the fields of the schema
         {column.api: _required(column) for column in LABEL_COLUMNS if column.required}
     )
-    value = fields.Float(required=True, metadata=described("The reading, a finite number.", 97))
-    timestamp = fields.DateTime(
+    value = fields.Raw(
+        required=True,
+        metadata=described("The reading, a finite number, or its text.", 97, oneOf=_NUMBER_OR_TEXT),
+    )
+    timestamp = fields.Raw(
         allow_none=True,
         metadata=described(
-            "The time of the reading, in the years 2000 to 2099. Default: the time of the push.",
+            "The time of the reading, in the years 2000 to 2099: RFC 3339 or alike, or Unix time "
+            "in seconds, milli-, micro- or nanoseconds. Default: the time of the push.",
             "2025-07-18T20:42:34Z",
+            oneOf=_NUMBER_OR_TEXT,
         ),
     )
     locals().update(
@@ -121,6 +128,7 @@ class PushRefusedSchema(ErrorSchema):
 
 _RECORD = {"metric_name": _METRIC, "uuid": _UUID, "value": 97, "hostname": "host-1"}
 _CSV = f"timestamp,metric_name,uuid,value\n2026-03-01T12:00:00Z,{_METRIC},{_UUID},97\n"
+_EXPOSITION = f'{_METRIC}{{UUID="{_UUID}",gpu="0",Hostname="host-1"}} 97\n'
 
 BODY: dict[str, Any] = {
     "required": True,
@@ -150,6 +158,24 @@ BODY: dict[str, Any] = {
                 "`metric_name`, `uuid` and `value` are required.",
             },
             "example": _CSV,
+        },
+        PROMETHEUS.media_type: {
+            "schema": {
+                "type": "string",
+                "format": "prometheus",
+                "description": "Prometheus' text format, as an exporter answers it. A sample "
+                "without a time gets that of the push. `UUID` or another label must name a GPU. "
+                "`application/x-www-form-urlencoded`, which curl sends by itself, means the same.",
+            },
+            "example": _EXPOSITION,
+        },
+        OPENMETRICS.media_type: {
+            "schema": {
+                "type": "string",
+                "format": "openmetrics",
+                "description": "OpenMetrics 1.0: times are in seconds, and the end is `# EOF`.",
+            },
+            "example": f"{_EXPOSITION}# EOF\n",
         },
         Format.ARROW.media_type: {
             "schema": {

@@ -1,4 +1,8 @@
-"""Decorators that document a handler, on top of aiohttp-apispec's."""
+"""Decorators that document a handler, on top of aiohttp-apispec's.
+
+The parameters that ``query`` and ``path`` document are also checked, by the middleware in
+``api/app.py``, before the handler is called.
+"""
 
 from __future__ import annotations
 

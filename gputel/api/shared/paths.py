@@ -5,3 +5,6 @@ PAGES = ("/", "/swagger")
 
 DOCUMENT_PATH = "/openapi.json"
 PROMETHEUS_PATH = "/prometheus/api/v1"
+
+WRITE_PATH = "/api/v1/write"
+"""Prometheus' remote write: a sender tries again after a 503, and never after a 4xx."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, missing, validate
 
 from gputel import times
 from gputel.api.formats.format import Format
@@ -47,6 +47,16 @@ class TimeField(fields.DateTime):
     def __init__(self, *, round_up: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._round_up = round_up
+
+    def deserialize(
+        self,
+        value: Any,
+        attr: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The time; ``start_time=`` without one is as if it were not there."""
+        return super().deserialize(value or missing, attr, data, **kwargs)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any

@@ -47,7 +47,10 @@ async def within(seconds: float, request: web.Request, work: Awaitable[Answer]) 
 
 
 def time_limit_middleware(seconds: float) -> Middleware:
-    """A middleware that limits each GET under ``QUERIES`` until its answer begins."""
+    """A middleware that limits each request under ``QUERIES`` but a POST, until its answer begins.
+
+    Queries in PromQL are elsewhere, and call ``within`` themselves.
+    """
 
     @web.middleware
     async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -78,7 +78,7 @@ class JournaledQueue(MessageQueue):
             key=message.key,
             payload=message.payload,
             metadata=message.metadata,
-            published_at=at,
+            published_at=message.enqueued,
             since=at,
         )
 
@@ -94,7 +94,7 @@ class JournaledQueue(MessageQueue):
             key=message.key,
             payload=message.payload,
             metadata=message.metadata,
-            published_at=message.since + self._unix_epoch,
+            published_at=message.enqueued,
             attempts=message.attempts,
             dead=message.state is State.DEAD,
             since=message.since + self._unix_epoch,
@@ -111,7 +111,7 @@ class JournaledQueue(MessageQueue):
             self._journal.settle(older)  # the record of its end is damaged
             self._drop_restored(older.message)
         self._entries[stored.id] = entry
-        message.attempts = stored.attempts
+        message.attempts, message.enqueued = stored.attempts, stored.published_at
         message.since = self._monotonic(stored.since)
         for mark in stored.history:
             message.remember(Failure(mark.attempt, self._monotonic(mark.at), mark.reason))
@@ -149,14 +149,8 @@ class JournaledQueue(MessageQueue):
     def _drop_restored(self, message: QueuedMessage) -> None:
         if message.state is State.DEAD:
             self.dead_letters.take(message.id)
-        elif message.state is State.DELAYED:
-            self._deadlines.remove(message)
-            self._delayed -= 1
-            self._ready.left(message)
         else:
-            if message.timer:
-                self._deadlines.remove(message)
-            self._ready.discard(message)
+            self._withdraw(message)
         super()._forget(message)
         self.counters.purged += 1
 

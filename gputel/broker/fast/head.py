@@ -19,9 +19,9 @@ _DEFAULT_TYPE = "application/octet-stream"
 
 
 class Head(NamedTuple):
-    """One plain head. ``hot``: it is a POST, which the fast path may answer."""
+    """One head with nothing unusual in it."""
 
-    hot: bool
+    method: str  # GET or POST
     host: str
     path: str
     query: Mapping[str, str]
@@ -49,7 +49,7 @@ def parse_head(data: bytes) -> Head | None:
         return None
     path, _, query = line[2].partition("?")
     return Head(
-        hot=line[1] == "POST",
+        method=line[1],
         host=fields["host"],
         path=path,
         query=_query(query),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ORDERED = ":ordered"
+_TOLD = 5
 
 
 class Durable(Protocol):
@@ -58,6 +59,7 @@ class Queues:
         self._settings = settings
         self._durable = durable
         self.total = Total(most_bytes(settings), settings.requests_max_bytes // 2)
+        self.total.reclaim = self._reclaim
         self._queues: dict[str, WaitingQueue] = {}
         self._declared: set[str] = {DEFAULT}
         self._kept: set[str] = set()
@@ -189,8 +191,38 @@ class Queues:
             if self._durable
             else WaitingQueue(queue, self.total)
         )
+        waiting.name = name
         self._queues[name] = waiting
         return waiting
+
+    def _reclaim(self, lacking: int) -> bool:
+        """Drop dead letters beyond their share of all queues; first where there are most."""
+        held = sum(waiting.queue.dead_letters.bytes for waiting in self._queues.values())
+        if held - int(self._settings.dead_letters_share * self.total.max_bytes) < lacking:
+            return False
+        for waiting in sorted(self, key=lambda each: -each.queue.dead_letters.bytes):
+            while lacking > 0 and len(waiting.queue.dead_letters):
+                lacking -= waiting.queue.drop_oldest_dead_letter()
+            waiting.count()
+            waiting.tell_dropped()
+            if lacking <= 0:
+                break
+        return True
+
+    def surplus(self) -> str | None:
+        """What to tell of dead letters that have more room than their share, or were dropped."""
+        told = []
+        for name, waiting in self.items():
+            queue = waiting.queue
+            dropped = bool(queue.dead_letters) and queue.counters.dead_dropped
+            if dropped or any(queue.surplus_of_dead_letters):
+                told.append(
+                    f"queue {name} has {len(queue.dead_letters)} dead letters, and dropped "
+                    f"{queue.counters.dead_dropped} for new messages"
+                )
+        if not told:
+            return None
+        return "; ".join(told[:_TOLD]) + ": see `gputel queue dead-letters`, replay or purge them"
 
     def _declare_kept(self, kept: Mapping[str, bool]) -> None:
         for name, ordered_keys in kept.items():
@@ -252,6 +284,7 @@ def make_queue(settings: BrokerSettings, *, ordered_keys: bool = False) -> Messa
         max_bytes=min(settings.queue_max_bytes, most_bytes(settings)),
         visibility_timeout_s=settings.visibility_timeout_s,
         max_attempts=settings.max_attempts,
+        dead_letters_share=settings.dead_letters_share,
     )
     prefix = secrets.token_hex(6) + "-"
     return MessageQueue(limits, lease_prefix=prefix, ordered_keys=ordered_keys)

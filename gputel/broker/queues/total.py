@@ -21,6 +21,8 @@ class Total:
         self.waiting = 0
         self._short: dict[Callable[[], object], None] = {}
         self._waking = False
+        self.reclaim: Callable[[int], bool] = lambda _bytes: False
+        """Frees so many bytes of dead letters; returns whether it could."""
 
     @property
     def used(self) -> int:

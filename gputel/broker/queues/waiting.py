@@ -7,6 +7,7 @@ waiting clients that it can, and one timer is set to the queue's next deadline.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -19,7 +20,10 @@ from gputel.errors import QueueClosed, QueueFull, RequestError
 from gputel.mq.core.message import LeasedMessage, QueuedMessage, State
 from gputel.mq.core.queue import MessageQueue
 
+log = logging.getLogger("gputel.broker")
+
 _DROPPED_AT_ONCE = 2_000
+_TELL_AGAIN_S = 60.0
 _TIMER_STEP_S = 0.001  # what timers of the event loop count in
 
 T = TypeVar("T")
@@ -69,6 +73,9 @@ class WaitingQueue:
         self._timer_at = 0.0  # the queue's time
         self._changed: asyncio.Future[None] | None = None
         self._stopped = ""
+        self.name = ""
+        self._dropped = 0  # dead letters, as the log knows
+        self._tell_again_at = 0.0
 
     def now(self) -> float:
         """The queue's time in monotonic seconds.
@@ -133,19 +140,53 @@ class WaitingQueue:
 
     def _advance(self, publisher: WaitingPublish) -> bool:
         """Publish messages while there is room; returns whether all were published."""
-        queue, total = self.queue, self._total
+        complete = self._accept(publisher)
+        while not complete and self._reclaim(publisher.messages[len(publisher.outcomes)].size):
+            complete = self._accept(publisher)
+        if self.queue.counters.dead_dropped != self._dropped:
+            self.tell_dropped()
+        return complete
+
+    def _accept(self, publisher: WaitingPublish) -> bool:
+        queue = self.queue
         self._set_ceiling()
         outcomes, publish, now = publisher.outcomes, queue.publish, self.now()
+        unix_now = time.time()
         for message in islice(publisher.messages, len(outcomes), None):
+            message.enqueued = unix_now
             try:
                 outcomes.append(publish(message, now))
             except QueueFull:
-                if queue.ceiling < queue.limits.max_bytes:
-                    total.when_room(self._settle)
                 return False
             except QueueClosed as error:
                 outcomes.append(error)
         return True
+
+    def _reclaim(self, size: int) -> bool:
+        """Make room among all queues, if it is there that a message of this size has none."""
+        queue, total = self.queue, self._total
+        if queue.ceiling >= queue.limits.max_bytes:
+            return False
+        self.count()
+        lacking = size - total.room
+        if lacking > 0 and total.reclaim(lacking):
+            return True
+        total.when_room(self._settle)
+        return False
+
+    def tell_dropped(self) -> None:
+        """Write to the log that dead letters were dropped, once a minute at most."""
+        now, dropped = self.now(), self.queue.counters.dead_dropped
+        if now >= self._tell_again_at:
+            self._tell_again_at = now + _TELL_AGAIN_S
+            log.warning(
+                "queue %s: %d of the oldest dead letters were dropped so far, because new messages "
+                "need their room: look at the others with `gputel queue dead-letters`, replay or "
+                "purge them; --dead-letters-share is what they keep",
+                self.name,
+                dropped,
+            )
+        self._dropped = dropped
 
     # ------------------------------------------------------------------ consumers
 

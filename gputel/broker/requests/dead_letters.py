@@ -11,7 +11,13 @@ from aiohttp import web
 from gputel.broker.queues.queues import Queues
 from gputel.broker.queues.waiting import WaitingQueue
 from gputel.broker.requests import arguments as query
-from gputel.broker.requests.encoding import decode_selection, encode, payload_text, shown_metadata
+from gputel.broker.requests.encoding import (
+    decode_selection,
+    encode,
+    enqueued_text,
+    payload_text,
+    shown_metadata,
+)
 from gputel.broker.requests.exchange import (
     converted,
     read_items,
@@ -24,6 +30,7 @@ from gputel.config.settings import BrokerSettings
 from gputel.errors import BadRequest
 from gputel.mq.core.message import QueuedMessage
 from gputel.mq.core.queue import MessageQueue
+from gputel.mq.wire.protocol import MSGPACK
 
 _PAGE = 100
 
@@ -87,8 +94,10 @@ class AdminHandlers:
         reserve(request, size)
 
         def encoded() -> bytes:
-            payload, encoding = payload_text(message.payload)
             summary = _summary(waiting, message, content_type)
+            if content_type == MSGPACK:
+                return encode({**summary, "payload": message.payload}, content_type)
+            payload, encoding = payload_text(message.payload)
             return encode({**summary, "payload": payload, "encoding": encoding}, content_type)
 
         return web.Response(body=await converted(size, encoded), content_type=content_type)
@@ -141,6 +150,7 @@ def _summary(waiting: WaitingQueue, message: QueuedMessage, content_type: str) -
         "metadata": shown_metadata(message, content_type),
         "payload_bytes": len(message.payload),
         "attempts": message.attempts,
+        "enqueued": enqueued_text(message.enqueued),
         "reason": message.history[-1].reason,
         "died_at": wall(message.since),
         "history": [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -155,6 +157,18 @@ def payload_text(payload: bytes) -> tuple[str, str]:
         return b64encode(payload).decode(), "base64"
 
 
+@lru_cache(maxsize=1024)  # messages that were published together have one time
+def enqueued_text(unix_s: float) -> str:
+    """When a message was published, for its consumers: RFC 3339."""
+    seconds, microseconds = divmod(int(unix_s * 1_000_000), 1_000_000)
+    return f"{_second(seconds)}.{microseconds:06d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(unix_s: int) -> str:
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
 def _decode_items(kind: type, body: bytes, content_type: str) -> Any:
     # The JSON decoder makes all items of a list before it counts them, so count quotes first. An
     # item has at least one string, and at most five keys and three string values.
@@ -186,8 +200,8 @@ class _Unfit(Exception):
 
 
 def _message(item: IncomingMessage | JsonIncomingMessage) -> QueuedMessage:
-    id_ = new_id() if item.id is None else item.id
-    if "\0" in id_ or "\0" in item.key:
+    id_, key = item.id or new_id(), item.key or ""
+    if "\0" in id_ or "\0" in key:
         raise _Unfit("id and key may not hold the character U+0000")
     binary = isinstance(item, IncomingMessage)
     payload = item.payload if isinstance(item, IncomingMessage) else _json_payload(item)
@@ -195,7 +209,7 @@ def _message(item: IncomingMessage | JsonIncomingMessage) -> QueuedMessage:
         kept = metadata.NONE
     else:
         kept = _metadata(item.metadata, MSGPACK if binary else JSON)
-    return QueuedMessage(id_, item.key, payload, kept, item.delay_s, item.ttl_s or 0.0)
+    return QueuedMessage(id_, key, payload, kept, item.delay_s, item.ttl_s or 0.0)
 
 
 def _metadata(raw: msgspec.Raw, content_type: str) -> bytes:
@@ -236,7 +250,8 @@ def _delivery_out(delivery: LeasedMessage) -> DeliveryOut:
     message, lease, attempts = delivery
     packed = message.metadata
     kept = _RAW_NO_METADATA if packed is metadata.NONE else msgspec.Raw(packed)
-    return DeliveryOut(message.id, message.key, message.payload, kept, lease, attempts)
+    enqueued = enqueued_text(message.enqueued)
+    return DeliveryOut(message.id, message.key, message.payload, kept, lease, attempts, enqueued)
 
 
 def _json_delivery(delivery: LeasedMessage) -> JsonDelivery:
@@ -250,4 +265,5 @@ def _json_delivery(delivery: LeasedMessage) -> JsonDelivery:
         metadata=metadata.as_json(message.metadata),
         lease=lease,
         attempts=attempts,
+        enqueued=enqueued_text(message.enqueued),
     )

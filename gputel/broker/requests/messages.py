@@ -35,7 +35,7 @@ from gputel.broker.requests.exchange import (
     reserve,
 )
 from gputel.config.settings import BrokerSettings
-from gputel.errors import Busy, QueueClosed, RequestError
+from gputel.errors import Busy, QueueClosed, RequestError, UnknownQueue
 from gputel.mq.core.message import LeasedMessage, QueuedMessage, State
 from gputel.mq.core.queue import MessageQueue
 from gputel.mq.wire.protocol import (
@@ -201,14 +201,30 @@ class MessageHandlers:
         items, listed = await converted(len(body), decode_items, body, request_type(request), kind)
         del body
         self._consumers.seen(request)
-        waiting = self._queues.existing(name)
-        errors = waiting.each(acting(waiting.queue), items)
-        if not listed and errors[0] is not None:
-            raise errors[0]
-        if waiting.confirm is not None:
-            await waiting.confirm()
+        waiting = self._settling_at(name, kind)
+        if waiting is None:
+            errors: list[RequestError | None] = [None] * len(items)
+        else:
+            errors = waiting.each(acting(waiting.queue), items)
+            if not listed and errors[0] is not None:
+                raise errors[0]
+            if waiting.confirm is not None:
+                await waiting.confirm()
         results = _item_results(items, errors)
         return encoded_reply(request, results if listed else results[0])
+
+    def _settling_at(self, name: str | None, kind: type) -> WaitingQueue | None:
+        """The queue of an ack, nack or extend. Raises UnknownQueue.
+
+        None: it was forgotten with its last message, as at a restart, so an ack and a nack have
+        nothing to do.
+        """
+        try:
+            return self._queues.existing(name)
+        except UnknownQueue:
+            if kind is Extend or self._settings.queue_create == "declared":
+                raise
+            return None
 
 
 def _publish_result(message: QueuedMessage, outcome: Outcome) -> PublishResult:

@@ -24,6 +24,7 @@ NONE = b"\x80"
 """Empty metadata, as it is stored."""
 
 _BOUNDS = StructureLimits(MAX_METADATA_LEVELS, MAX_METADATA_ENTRIES)
+_NULL = {JSON: b"null", MSGPACK: b"\xc0"}
 _MOST_BYTES = {JSON: 6 * MAX_METADATA_BYTES, MSGPACK: MAX_METADATA_BYTES}
 _CHECK = {JSON: check_json, MSGPACK: check_msgpack}
 
@@ -63,6 +64,8 @@ def packed(raw: msgspec.Raw, content_type: str) -> bytes:
 
 
 def _packed_nested(data: bytes, content_type: str) -> bytes:
+    if data == _NULL[content_type]:  # as some languages write an object that was never made
+        return NONE
     _CHECK[content_type](data, _BOUNDS)
     value = _ANY[content_type].decode(data)
     _to_json(value)  # a consumer may read it in JSON

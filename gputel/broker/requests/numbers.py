@@ -35,6 +35,7 @@ def queue_numbers(waiting: WaitingQueue) -> dict[str, int | float]:
         "delayed": queue.delayed,
         "in_flight": queue.in_flight,
         "dead": len(queue.dead_letters),
+        "dead_bytes": queue.dead_letters.bytes,
         "bytes": queue.held_bytes,
         "max_messages": queue.limits.max_messages,
         "max_bytes": queue.limits.max_bytes,

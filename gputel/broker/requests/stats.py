@@ -8,7 +8,12 @@ from aiohttp import web
 
 from gputel.broker.queues.queues import DEFAULT, Queues
 from gputel.broker.requests import arguments as query
-from gputel.broker.requests.encoding import encode, payload_text, shown_metadata
+from gputel.broker.requests.encoding import (
+    encode,
+    enqueued_text,
+    payload_text,
+    shown_metadata,
+)
 from gputel.broker.requests.exchange import converted, reply_type, reserve, response
 from gputel.broker.requests.numbers import (
     journal_numbers,
@@ -88,6 +93,7 @@ def _summary(message: QueuedMessage, now: float) -> dict[str, Any]:
         "metadata": None,
         "state": message.state.value,
         "attempts": message.attempts,
+        "enqueued": enqueued_text(message.enqueued),
         "age_s": round(now - message.since, 6),
         "payload_bytes": len(message.payload),
         "payload": None,

@@ -83,4 +83,6 @@ async def _follow(
 def _open(process: Process, path: Path) -> GrowingCsv | None:
     from gputel.sources.dcgm.growing import open_growing
 
-    return open_growing(path, process.settings.streamer.timestamps)
+    settings = process.settings
+    keep = settings.collector.keep_impossible
+    return open_growing(path, settings.streamer.timestamps, keep_impossible=keep)

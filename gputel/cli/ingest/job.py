@@ -32,7 +32,7 @@ class IngestObserver:
         self._start = start
         self._rejects = rejects
         self._seen: set[int] = set()  # the first rows of chunks
-        self._rows_read = self._rows_rejected = 0
+        self._lines_read = self._rows_rejected = self._lines_skipped = 0
         self.dead: ChunkLease | None = None
         self.examples: list[str] = []
 
@@ -43,7 +43,8 @@ class IngestObserver:
         if len(self._seen) >= _CHUNKS_KNOWN:
             self._seen = set(sorted(self._seen)[_CHUNKS_KNOWN // 2 :])
         self._seen.add(chunk.first_row)
-        self._rows_read += chunk.row_count
+        self._lines_read += chunk.row_count
+        self._lines_skipped += chunk.skipped
         self._rows_rejected += len(chunk.rejects)
         if chunk.rejects:
             self._rejects.write(self._name, chunk)
@@ -63,15 +64,17 @@ class IngestObserver:
         """Update the report."""
         rejected = progress.rejected_rows - self._start.rejected_rows
         report.rejected_for_time = max(0, rejected - self._rows_rejected)
-        report.rows_read = self._rows_read
+        report.rows_read = self._lines_read - self._lines_skipped
+        report.lines_skipped = self._lines_skipped
         report.rows_rejected = self._rows_rejected + report.rejected_for_time
         settled = progress.landed_rows - self._start.landed_rows
-        ours = min(settled, report.rows_read)  # another ingest of the file may run beside this one
-        report.rows_landed = max(0, ours - report.rows_rejected)
+        ours = min(settled, self._lines_read)  # another ingest of the file may run beside this one
+        report.rows_landed = max(0, ours - report.rows_rejected - report.lines_skipped)
         report.first_rejects = self.examples
         report.rejected_before = self._start.rejected_rows
-        landed_before = self._start.landed_rows - self._start.rejected_rows
-        report.duplicates_dropped = landed_before + settled - ours
+        skipped_elsewhere = max(0, progress.skipped_lines - self._lines_skipped)
+        settled_elsewhere = self._start.landed_rows - self._start.rejected_rows + settled - ours
+        report.duplicates_dropped = max(0, settled_elsewhere - skipped_elsewhere)
         report.complete = progress.complete
 
 
@@ -80,8 +83,9 @@ async def ingest_input(
 ) -> Report:
     """Ingest one file or pipe; see ``ingest_csv``."""
     timestamps = process.settings.streamer.timestamps
+    keep = process.settings.collector.keep_impossible
     async with open_input(source, process.stopping) as file:
-        csv = await asyncio.to_thread(DcgmCsv, file, timestamps)
+        csv = await asyncio.to_thread(DcgmCsv, file, timestamps, keep_impossible=keep)
         with progress(file.path.name, csv.count_rows) as show:
             return await ingest_csv(
                 process, services, source, csv, rejects_path, show, append=append

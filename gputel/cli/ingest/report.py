@@ -26,6 +26,7 @@ class Report:
     file: str
     stream_id: str
     rows_read: int = 0
+    lines_skipped: int = 0  # blank ones, and the header once more
     rows_landed: int = 0
     rows_rejected: int = 0
     rejected_for_time: int = 0  # the part that the collector rejected: in no rejects file
@@ -73,6 +74,7 @@ def summary(reports: Sequence[Report], files: int, seconds: float, shape: str) -
     total = Report(f"{files} files", "", seconds=seconds)
     for report in reports:
         total.rows_read += report.rows_read
+        total.lines_skipped += report.lines_skipped
         total.rows_landed += report.rows_landed
         total.rows_rejected += report.rows_rejected
         total.rejected_for_time += report.rejected_for_time
@@ -87,7 +89,10 @@ def summary(reports: Sequence[Report], files: int, seconds: float, shape: str) -
 
 
 _COUNTS = {"rows_read", "rows_landed", "rows_rejected", "rejected_for_time", "rejected_before"}
-_COUNTS |= {"duplicates_dropped", "seconds", "rows_per_s"}
+_COUNTS |= {"lines_skipped", "duplicates_dropped", "seconds", "rows_per_s"}
+
+
+_SETTLED = ("rows_landed", "rows_rejected", "lines_skipped", "duplicates_dropped")
 
 
 def _table(report: Report) -> list[str]:
@@ -98,11 +103,18 @@ def _table(report: Report) -> list[str]:
         + (f"   kept in {printable(report.rejects_file)}" if report.rejects_file else "")
         + (f"   {report.rejected_before:,} by an earlier run" if report.rejected_before else ""),
         *_examples(report),
+        *_skipped(report),
         f"  duplicates dropped  {report.duplicates_dropped:>14,}"
         + ("   had landed before" if report.duplicates_dropped else ""),
         f"  seconds             {report.seconds:>14,.2f}",
         f"  rows/s              {report.rows_per_s:>14,.0f}",
     ]
+
+
+def _skipped(report: Report) -> list[str]:
+    if not report.lines_skipped:
+        return []
+    return [f"  lines skipped       {report.lines_skipped:>14,}   blank, or the header once more"]
 
 
 def _in_words(report: Report) -> str:
@@ -126,7 +138,7 @@ def _examples(report: Report) -> list[str]:
     if examples and more > 0:
         examples.append(f"and {more:,} more")
     if late:
-        examples.append(f"{late:,} with times outside --retention and --future-limit")
+        examples.append(f"{late:,} outside of --retention, --future-limit or --impossible-values")
     return [f"    {printable(example)}" for example in examples]
 
 
@@ -168,5 +180,5 @@ def progress(name: str, count_rows: Callable[[], int]) -> Iterator[Callable[[Rep
     with Progress(*columns, console=console(stderr=True), transient=True) as bars:
         bar = bars.add_task(printable(name), total=rows)
         yield lambda report: bars.update(
-            bar, completed=report.rows_landed + report.rows_rejected + report.duplicates_dropped
+            bar, completed=sum(getattr(report, name) for name in _SETTLED)
         )

@@ -57,7 +57,10 @@ def _holds(stats: Stats) -> Iterator[StatsRow]:
     yield "ready", f"{stats['ready']:,}", ", ".join(filter(None, (oldest, blocked)))
     yield "delayed", f"{stats['delayed']:,}", ""
     yield "in flight", f"{stats['in_flight']:,}", ""
-    yield "dead letters", f"{stats['dead']:,}", ""
+    dead = size(stats["dead_bytes"]) if stats.get("dead_bytes") else ""  # new in the broker
+    dropped = stats.get("dead_dropped", 0)
+    gone = f"{dropped:,} dropped for new messages" if dropped else ""
+    yield "dead letters", f"{stats['dead']:,}", ", ".join(filter(None, (dead, gone)))
     messages = sum(stats[state] for state in ("ready", "delayed", "in_flight", "dead"))
     most, most_bytes = stats["max_messages"], stats["max_bytes"]
     yield "messages", f"{messages:,}", f"of {most:,}, {messages / most:.1%}"

@@ -9,7 +9,9 @@ from gputel.mq.client.client import MOST_REFUSALS, QueueClient
 from gputel.mq.client.consumer import Message
 from gputel.mq.wire.protocol import (
     Consumed,
+    DeadLetter,
     Delivery,
+    FailedDelivery,
     ItemResult,
     OutgoingMessage,
     Peeked,
@@ -20,7 +22,9 @@ __all__ = [
     "MOST_REFUSALS",
     "ConsumeEnded",
     "Consumed",
+    "DeadLetter",
     "Delivery",
+    "FailedDelivery",
     "ItemResult",
     "Message",
     "OutgoingMessage",

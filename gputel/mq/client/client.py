@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from gputel.mq.client.acks import Acks
-from gputel.mq.client.consumer import Message, messages
+from gputel.mq.client.consumer import Message, Retry, messages
 from gputel.mq.client.requests import RequestClient
 from gputel.mq.client.sender import Sender
 from gputel.mq.wire.ids import new_id
@@ -65,16 +65,26 @@ class QueueClient(RequestClient):
         id: str | None = None,
         key: str = "",
         metadata: dict[str, Any] | None = None,
+        delay_s: float = 0.0,
+        ttl_s: float | None = None,
         queue: str | None = None,
     ) -> PublishResult:
         """Publish one message; concurrent sends share their requests.
+
+        It becomes ready after ``delay_s``, and is dropped if no consumer got it within ``ttl_s``.
 
         Tries again while the broker is away or full, for ``patience_s`` at most, then raises
         BrokerUnavailable, QueueFull or JournalFull. A retry makes no second message, because the
         id stays the same. Raises QueueClosed and PayloadTooLarge at once.
         """
-        name = new_id() if id is None else id
-        message = OutgoingMessage(id=name, key=key, payload=payload, metadata=metadata or {})
+        message = OutgoingMessage(
+            id=id or new_id(),
+            key=key,
+            payload=payload,
+            metadata=metadata or {},
+            delay_s=delay_s,
+            ttl_s=ttl_s,
+        )
         sender = self._senders.get(queue)
         if sender is None:
             publish = partial(self.publish, queue=queue)
@@ -87,10 +97,18 @@ class QueueClient(RequestClient):
         prefetch: int = 1,
         visibility_timeout_s: float = 30.0,
         queue: str | None = None,
+        retry_s: float = 1.0,
+        retry_most_s: float = 60.0,
+        max_attempts: int | None = None,
     ) -> AsyncGenerator[Message, None]:
         """Messages one after another, ``async for``, until the broker is closed and empty.
 
         Leases are extended until a message is acked or given back. Use ``aclosing``, so that
         messages fetched ahead are given back too. While the broker is away, the generator waits.
+
+        A message whose ``async with`` block raises comes again after ``retry_s``, then after twice
+        that, and so on up to ``retry_most_s``. After ``max_attempts`` deliveries it becomes a dead
+        letter, or after those that the broker allows (``--max-attempts``).
         """
-        return messages(self, self._acks, prefetch, visibility_timeout_s, queue)
+        retry = Retry(retry_s, retry_most_s, max_attempts)
+        return messages(self, self._acks, prefetch, visibility_timeout_s, queue, retry)

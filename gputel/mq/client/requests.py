@@ -23,6 +23,9 @@ from gputel.mq.wire.protocol import (
     Ack,
     ConsumeBody,
     Consumed,
+    DeadLetter,
+    DeadLetterPage,
+    DeadLetterSelection,
     Deleted,
     Delivery,
     Extend,
@@ -38,6 +41,8 @@ from gputel.mq.wire.protocol import (
 )
 
 T = TypeVar("T")
+Item = tuple[str, str | None]
+"""Id and lease of a message; without a lease (None), any lease on it counts."""
 
 _DECLINE_S = 2.0
 _UNSTATED_WAIT_S = 120.0  # a broker whose --publish-wait-s is longer is taken to be away
@@ -50,6 +55,9 @@ _RESULTS = msgspec.msgpack.Decoder(list[ItemResult])
 _HOLDINGS = msgspec.msgpack.Decoder(list[Holding])
 _STATS = msgspec.msgpack.Decoder(dict[str, Any])
 _PEEKED = msgspec.msgpack.Decoder(list[Peeked])
+_DEAD_LETTERS = msgspec.msgpack.Decoder(DeadLetterPage)
+_DEAD_LETTER = msgspec.msgpack.Decoder(DeadLetter)
+_COUNTED = msgspec.msgpack.Decoder(dict[str, int])
 _DELETED = msgspec.msgpack.Decoder(Deleted)
 
 
@@ -130,7 +138,7 @@ class RequestClient:
 
     async def ack_and_consume(
         self,
-        items: Sequence[tuple[str, str]],
+        items: Sequence[Item],
         max_messages: int,
         max_bytes: int | None = None,
         wait_s: float = 0.0,
@@ -142,8 +150,7 @@ class RequestClient:
 
         Returns ``acks``, a result for each item, and ``messages``. Raises ConsumeEnded, a
         QueueClosed with the ``acks``, when the broker is closed and empty. After BrokerUnavailable
-        or a cancellation the acks may have been done: if an item is acked again, its result is
-        ``unknown_message``.
+        or a cancellation the acks may have been done; to ack an item again does no harm.
         """
         body = _PACK(ConsumeBody([Ack(id_, lease) for id_, lease in items]))
         bounds = (max_messages, max_bytes, wait_s, visibility_timeout_s)
@@ -184,15 +191,16 @@ class RequestClient:
             async with asyncio.timeout(_DECLINE_S):
                 await self.nack(items, reason="the consumer left", queue=queue)
 
-    async def ack(
-        self, items: Sequence[tuple[str, str]], *, queue: str | None = None
-    ) -> list[ItemResult]:
-        """Ack messages, each as (id, lease). Returns one result for each."""
+    async def ack(self, items: Sequence[Item], *, queue: str | None = None) -> list[ItemResult]:
+        """Ack messages, each as (id, lease). Returns one result for each.
+
+        It is ``stale_lease`` for a lease that ran out, and ok for a message that is gone.
+        """
         return await self._each("/ack", [Ack(id_, lease) for id_, lease in items], queue)
 
     async def nack(
         self,
-        items: Sequence[tuple[str, str]],
+        items: Sequence[Item],
         delay_s: float = 0.0,
         reason: str = "",
         dead: bool = False,
@@ -205,7 +213,7 @@ class RequestClient:
 
     async def extend(
         self,
-        items: Sequence[tuple[str, str]],
+        items: Sequence[Item],
         visibility_timeout_s: float,
         *,
         queue: str | None = None,
@@ -221,7 +229,7 @@ class RequestClient:
             return []
         return await self._open.each(items, path, {"queue": queue}, _PACK(items), _RESULTS)
 
-    # ------------------------------------------------------------------ queues
+    # ------------------------------------------------------------------ what is held
 
     async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
         """The state of the message with each id; None when the broker does not hold it."""
@@ -248,6 +256,46 @@ class RequestClient:
         """
         arguments = {"max": max_messages, "max_payload_bytes": max_payload_bytes, "queue": queue}
         return await self._open.call("/peek", arguments, None, _PEEKED, again=True)
+
+    # ------------------------------------------------------------------ dead letters
+
+    async def dead_letters(
+        self, limit: int = 100, offset: int = 0, *, queue: str | None = None
+    ) -> list[DeadLetter]:
+        """Dead letters, oldest first, without their payloads; ``limit`` is 1,000 at most."""
+        arguments = {"limit": limit, "offset": offset, "queue": queue}
+        page = await self._open.call("/dead-letters", arguments, None, _DEAD_LETTERS, again=True)
+        return page.dead_letters
+
+    async def dead_letter(self, id: str, *, queue: str | None = None) -> DeadLetter:
+        """One dead letter with its payload. Raises UnknownMessage."""
+        path = f"/dead-letters/{quote(id, safe='')}"
+        return await self._open.call(path, {"queue": queue}, None, _DEAD_LETTER, again=True)
+
+    async def replay(
+        self, ids: Sequence[str] = (), *, all: bool = False, queue: str | None = None
+    ) -> int:
+        """Make some dead letters ready again, or ``all``, behind all others. Returns how many.
+
+        Raises UnknownMessage when none of the ids is a dead letter, QueueClosed, and BadRequest.
+        """
+        return await self._settle_dead("replay", ids, all, queue)
+
+    async def purge(
+        self, ids: Sequence[str] = (), *, all: bool = False, queue: str | None = None
+    ) -> int:
+        """Drop some dead letters, or ``all``. Returns how many; raises as ``replay``."""
+        return await self._settle_dead("purge", ids, all, queue)
+
+    async def _settle_dead(
+        self, action: str, ids: Sequence[str], every: bool, queue: str | None
+    ) -> int:
+        selection = DeadLetterSelection(ids=list(ids) or None, all=every)
+        path = f"/dead-letters/{action}"
+        done = await self._open.call(path, {"queue": queue}, _PACK(selection), _COUNTED)
+        return next(iter(done.values()))
+
+    # ------------------------------------------------------------------ queues
 
     async def declare(self, queue: str, *, ordered_keys: bool | None = None) -> None:
         """Make a queue that stays until it is deleted, or change its option; None changes nothing.
@@ -281,7 +329,7 @@ class RequestClient:
 
 def with_ids(messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
     """The messages, each with an id, so that the broker recognises a message that is sent again."""
-    return [m if m.id is not None else msgspec.structs.replace(m, id=new_id()) for m in messages]
+    return [m if m.id else msgspec.structs.replace(m, id=new_id()) for m in messages]
 
 
 def _path_of(queue: str) -> str:

@@ -21,6 +21,7 @@ class Counters:
     dead_lettered: int = 0
     replayed: int = 0
     purged: int = 0
+    dead_dropped: int = 0  # dead letters that gave way to a publish
 
 
 class Latency:

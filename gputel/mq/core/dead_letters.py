@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
 
@@ -13,7 +14,9 @@ class DeadLetters:
     """The dead letters of one queue, oldest first."""
 
     def __init__(self) -> None:
-        self._messages: dict[str, QueuedMessage] = {}
+        self._messages: OrderedDict[str, QueuedMessage] = OrderedDict()
+        self.bytes = 0
+        """The size of all of them together."""
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -24,10 +27,12 @@ class DeadLetters:
     def add(self, message: QueuedMessage) -> None:
         """Add a message as the newest dead letter."""
         self._messages[message.id] = message
+        self.bytes += message.size
 
     def clear(self) -> None:
         """Remove all."""
         self._messages.clear()
+        self.bytes = 0
 
     def page(self, offset: int, limit: int) -> list[QueuedMessage]:
         """At most ``limit`` dead letters, oldest first, after the first ``offset``."""
@@ -48,4 +53,11 @@ class DeadLetters:
         """Remove and return the dead letter with this id. Raises UnknownMessage."""
         message = self.get(id_)
         del self._messages[id_]
+        self.bytes -= message.size
+        return message
+
+    def take_oldest(self) -> QueuedMessage:
+        """Remove and return the oldest dead letter; there must be one."""
+        _, message = self._messages.popitem(last=False)
+        self.bytes -= message.size
         return message

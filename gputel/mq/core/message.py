@@ -43,7 +43,8 @@ class Failure(NamedTuple):
 class QueuedMessage:
     """One message and its state in the queue. After the publish only the queue changes it.
 
-    The queue never looks into ``payload`` or ``metadata``. Times are monotonic seconds.
+    The queue never looks into ``payload``, ``metadata`` or ``enqueued``. Its times are monotonic
+    seconds.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class QueuedMessage:
         "deadline",
         "delay_s",
         "delivered_at",
+        "enqueued",
         "entry_at",
         "expires_at",
         "history",
@@ -91,6 +93,7 @@ class QueuedMessage:
         self.deadline = 0.0
         self.entry_at = 0.0  # deadline of its entry in the heap, never later than ``deadline``
         self.expires_at = NEVER
+        self.enqueued = 0.0  # Unix seconds of the publish, as consumers are told
         self.since = 0.0  # when it was published, or died
         self.delivered_at = 0.0  # when it was delivered last
         self.history: Sequence[Failure] = ()

@@ -6,7 +6,9 @@ If the lease runs out, or the consumer nacks it, the message is ready again in i
 dropped, unless it is in flight or dead. ``docs/protocol.md`` has the picture.
 
 Every message counts against both bounds until it is gone, in flight and dead letters included.
-Always ``published == acked + purged + expired + ready + delayed + in_flight + dead``.
+Dead letters have a share of the room for themselves. Beyond it they stay as long as nobody needs
+the room, and then the oldest ones are dropped for a publish. So they never stop publishers. Always
+``published == acked + purged + expired + dead_dropped + ready + delayed + in_flight + dead``.
 
 The methods stand in the order of a message's life: publish, lease, extend, ack, nack, give back,
 expire, then dead letters.
@@ -53,6 +55,7 @@ class QueueLimits:
     max_bytes: int = 256 * 1024 * 1024
     visibility_timeout_s: float = 30.0
     max_attempts: int = 16
+    dead_letters_share: float = 0.25  # of both bounds
 
 
 @dataclass
@@ -167,7 +170,9 @@ class MessageQueue:
         held_bytes = self.held_bytes + message.size
         if held_bytes > self.ceiling or len(messages) >= limits.max_messages:
             self.check_sizes([message])
-            raise self.full_error()
+            if not self._make_room(message.size):
+                raise self.full_error()
+            held_bytes = self.held_bytes + message.size
         messages[message.id] = message
         self.held_bytes = held_bytes
         self.counters.published += 1
@@ -192,6 +197,37 @@ class MessageQueue:
                     f"message {message.id} counts {message.size} bytes, more than the whole queue "
                     f"may hold: {most} (--queue-max-bytes, --broker-max-bytes)"
                 )
+
+    @property
+    def surplus_of_dead_letters(self) -> tuple[int, int]:
+        """How many dead letters, and bytes of them, there are beyond their share; 0 or more."""
+        letters, limits = self.dead_letters, self.limits
+        share = limits.dead_letters_share
+        surplus = len(letters) - int(share * limits.max_messages)
+        surplus_bytes = letters.bytes - int(share * limits.max_bytes)
+        return max(0, surplus), max(0, surplus_bytes)
+
+    def _make_room(self, size: int) -> bool:
+        """Drop the oldest dead letters for a message; does nothing if their surplus is too small.
+
+        Returns whether there is room now.
+        """
+        lacking = len(self._messages) + 1 - self.limits.max_messages
+        lacking_bytes = self.held_bytes + size - self.ceiling
+        surplus, surplus_bytes = self.surplus_of_dead_letters
+        if lacking > surplus or lacking_bytes > surplus_bytes:
+            return False
+        while lacking > 0 or lacking_bytes > 0:
+            lacking -= 1
+            lacking_bytes -= self.drop_oldest_dead_letter()
+        return True
+
+    def drop_oldest_dead_letter(self) -> int:
+        """Drop one to make room; there must be one. Returns its size."""
+        message = self.dead_letters.take_oldest()
+        self._forget(message)
+        self.counters.dead_dropped += 1
+        return message.size
 
     def full_error(self) -> QueueFull:
         """The error of a full queue; its text says what fills the queue."""
@@ -244,23 +280,35 @@ class MessageQueue:
     def extend(
         self, id_: str, lease: str | None, now: float, visibility_timeout_s: float | None = None
     ) -> None:
-        """Let the lease run out ``visibility_timeout_s`` from now. Raises as ``ack`` does."""
+        """Let the lease run out ``visibility_timeout_s`` from now. Without a lease, any one does.
+
+        Raises UnknownMessage when the message is gone, or StaleLease when it is in flight under
+        another lease or not in flight.
+        """
         message = self._leased(id_, lease, now)
         timeout_s = visibility_timeout_s or self.limits.visibility_timeout_s
         self._deadlines.move(message, now + timeout_s)
 
     def ack(self, id_: str, lease: str | None, now: float) -> None:
-        """Remove a message that was processed. Without a lease, any lease on it counts.
+        """Remove a message that was processed; does nothing when it is gone.
 
-        Raises UnknownMessage, or StaleLease when it is in flight under another lease or not in
-        flight.
+        Without a lease, every delivery of it counts, also one whose lease ran out: then the
+        message is not delivered again. A message that was never delivered stays, and so does a
+        dead letter. Raises StaleLease for a lease that is not the current one.
         """
-        message = self._leased(id_, lease, now)
-        self.work.add(now - message.delivered_at)
-        self._deadlines.remove(message)
-        self._in_flight -= 1
-        if self.ordered_keys:
-            self._ready.left(message)
+        message = self._settled_by(id_, lease, now)
+        if message is None:
+            return
+        if message.state is State.IN_FLIGHT:
+            self.work.add(now - message.delivered_at)
+            self._deadlines.remove(message)
+            self._in_flight -= 1
+            if self.ordered_keys:
+                self._ready.left(message)
+        elif message.state is State.DEAD or not message.attempts:
+            return
+        else:
+            self._withdraw(message)
         self._forget(message)
         self.counters.acked += 1
 
@@ -276,9 +324,12 @@ class MessageQueue:
     ) -> None:
         """Give a message back: ready in its old place, at once or after ``delay_s``.
 
-        With ``dead``, or after its last attempt, it becomes a dead letter. Raises as ``ack`` does.
+        With ``dead``, or after its last attempt, it becomes a dead letter. Does nothing when it is
+        gone, or, without a lease, when it is not in flight. Raises StaleLease as ``ack`` does.
         """
-        message = self._leased(id_, lease, now)
+        message = self._settled_by(id_, lease, now)
+        if message is None or message.state is not State.IN_FLIGHT:
+            return
         self._end_lease(message)
         self.counters.nacked += 1
         self._fail(message, now, reason or "nacked", delay_s=delay_s, dead=dead)
@@ -389,9 +440,21 @@ class MessageQueue:
         if message.state is not State.IN_FLIGHT or message.deadline <= now:
             state = "ready again" if message.state is State.IN_FLIGHT else message.state.value
             raise StaleLease(f"message {id_} is not leased now: it is {state}")
-        if lease is not None and lease != message.lease:
+        if lease and lease != message.lease:
             raise StaleLease(f"message {id_} is in flight under another lease")
         return message
+
+    def _settled_by(self, id_: str, lease: str | None, now: float) -> QueuedMessage | None:
+        """The message that an ack or nack is about, in any state; None when it is gone.
+
+        Raises StaleLease when a lease was sent, and it is not the current one.
+        """
+        message = self._messages.get(id_)
+        if message is None or not lease:
+            return message
+        if lease == message.lease and message.deadline > now:
+            return message
+        return self._leased(id_, lease, now)
 
     def _end_lease(self, message: QueuedMessage) -> None:
         self._deadlines.remove(message)
@@ -431,6 +494,16 @@ class MessageQueue:
         else:
             self._ready.put_back(message)
             self._watch_ready(message)
+
+    def _withdraw(self, message: QueuedMessage) -> None:
+        """Take a ready or delayed message out of its place."""
+        if message.timer:
+            self._deadlines.remove(message)
+        if message.state is State.DELAYED:
+            self._delayed -= 1
+            self._ready.left(message)
+        else:
+            self._ready.discard(message)
 
     def _watch_ready(self, message: QueuedMessage) -> None:
         if message.expires_at < NEVER:

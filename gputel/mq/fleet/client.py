@@ -11,23 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gputel.config.values import check_broker_url
-from gputel.errors import GputelError, QueueClosed, StaleLease, UnknownQueue
+from gputel.errors import GputelError, UnknownMessage, UnknownQueue
 from gputel.mq.client.client import QueueClient
 from gputel.mq.client.consumer import Message
+from gputel.mq.client.requests import Item
 from gputel.mq.fleet.consume import ConsumeLimits, FleetConsume, none_answers
-from gputel.mq.fleet.members import Member, Members, is_of_one
+from gputel.mq.fleet.members import Members
 from gputel.mq.fleet.messages import FleetMessages
 from gputel.mq.fleet.publish import FleetPublish
+from gputel.mq.fleet.settle import ItemCall, results_at
 from gputel.mq.wire.protocol import (
     Consumed,
+    DeadLetter,
     Delivery,
     Held,
     ItemResult,
@@ -37,8 +39,6 @@ from gputel.mq.wire.protocol import (
 )
 
 T = TypeVar("T")
-Item = tuple[str, str]
-ItemCall = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
 
 
 class QueueFleet(QueueClient):
@@ -94,10 +94,28 @@ class QueueFleet(QueueClient):
     # ------------------------------------------------------------------ out
 
     def messages(
-        self, *, prefetch: int = 1, visibility_timeout_s: float = 30.0, queue: str | None = None
+        self,
+        *,
+        prefetch: int = 1,
+        visibility_timeout_s: float = 30.0,
+        queue: str | None = None,
+        retry_s: float = 1.0,
+        retry_most_s: float = 60.0,
+        max_attempts: int | None = None,
     ) -> AsyncGenerator[Message, None]:
         """As with one broker, ``prefetch`` for each broker; ends when all are closed and empty."""
-        return FleetMessages(self._members, prefetch, visibility_timeout_s, queue).run()
+
+        def messages_of(client: QueueClient) -> AsyncGenerator[Message, None]:
+            return client.messages(
+                prefetch=prefetch,
+                visibility_timeout_s=visibility_timeout_s,
+                queue=queue,
+                retry_s=retry_s,
+                retry_most_s=retry_most_s,
+                max_attempts=max_attempts,
+            )
+
+        return FleetMessages(self._members, messages_of).run()
 
     async def consume(
         self,
@@ -128,7 +146,9 @@ class QueueFleet(QueueClient):
         queue: str | None = None,
     ) -> Consumed:
         """Send the acks, each to its broker, and then consume, even when no ack could be done."""
-        acks, _ = await self._results_at(items, lambda client, own: client.ack(own, queue=queue))
+        acks, _ = await results_at(
+            self._members, items, lambda client, own: client.ack(own, queue=queue)
+        )
         deliveries = await self.consume(
             max_messages, max_bytes, wait_s, visibility_timeout_s, queue=queue
         )
@@ -171,29 +191,10 @@ class QueueFleet(QueueClient):
 
     async def _each_at(self, items: Sequence[Item], act: ItemCall) -> list[ItemResult]:
         """The results; raises when no broker could be asked."""
-        results, errors = await self._results_at(items, act)
+        results, errors = await results_at(self._members, items, act)
         if errors and all(errors):
             raise next(filter(None, errors))
         return results
-
-    async def _results_at(
-        self, items: Sequence[Item], act: ItemCall
-    ) -> tuple[list[ItemResult], list[GputelError | None]]:
-        """The results, and for each broker the error if it could not be asked."""
-        results = [
-            ItemResult(id_, ok=False, code=StaleLease.code, message="its broker is no longer there")
-            for id_, _ in items
-        ]
-        groups: defaultdict[Member, list[tuple[int, Item]]] = defaultdict(list)
-        for index, (id_, lease) in enumerate(items):
-            number, _, its_own = lease.partition(".")
-            member = self._members.numbered(int(number)) if number.isdecimal() else None
-            if member is not None:
-                groups[member].append((index, (id_, its_own)))
-        errors = await asyncio.gather(
-            *(_act_at(member, own, act, results) for member, own in groups.items())
-        )
-        return results, errors
 
     async def held(self, ids: Sequence[str], *, queue: str | None = None) -> list[Held | None]:
         """As with one broker, from all that answer."""
@@ -222,25 +223,56 @@ class QueueFleet(QueueClient):
         )
         return list(chain.from_iterable(answers))[:max_messages]
 
+    async def dead_letters(
+        self, limit: int = 100, offset: int = 0, *, queue: str | None = None
+    ) -> list[DeadLetter]:
+        """The oldest of all brokers that answer; ``limit`` and ``offset`` are for all together."""
+        most = min(limit + offset, 1_000)
+        answers = await self._of_all(lambda client: client.dead_letters(most, queue=queue))
+        letters = sorted(chain.from_iterable(answers), key=lambda letter: letter.died_at)
+        return letters[offset : offset + limit]
+
+    async def dead_letter(self, id: str, *, queue: str | None = None) -> DeadLetter:
+        """As with one broker, from the one that has it."""
+        answers = await self._of_all(lambda client: client.dead_letter(id, queue=queue))
+        letter: DeadLetter = answers[0]
+        return letter
+
+    async def replay(
+        self, ids: Sequence[str] = (), *, all: bool = False, queue: str | None = None
+    ) -> int:
+        """As with one broker, at those that have them."""
+        return await self._counted(lambda client: client.replay(ids, all=all, queue=queue))
+
+    async def purge(
+        self, ids: Sequence[str] = (), *, all: bool = False, queue: str | None = None
+    ) -> int:
+        """As ``replay``."""
+        return await self._counted(lambda client: client.purge(ids, all=all, queue=queue))
+
+    async def _counted(self, act: Callable[[QueueClient], Coroutine[Any, Any, int]]) -> int:
+        """The sum over all brokers. Raises UnknownMessage or UnknownQueue if none has them."""
+        missing: list[GputelError] = []
+
+        async def at(client: QueueClient) -> int | None:
+            try:
+                return await act(client)
+            except (UnknownMessage, UnknownQueue) as error:
+                missing.append(error)
+                return None
+
+        counts = [count for count in await self._at_every(at) if count is not None]
+        if missing and not counts:
+            raise missing[0]
+        return sum(counts)
+
     async def declare(self, queue: str, *, ordered_keys: bool | None = None) -> None:
         """At every broker. Raises the error of any of them; the others have done it then."""
         await self._at_every(lambda client: client.declare(queue, ordered_keys=ordered_keys))
 
     async def delete(self, queue: str, *, force: bool = False) -> int:
         """At every broker that has it, else as ``declare``. Raises UnknownQueue if none has it."""
-
-        async def at(client: QueueClient) -> int | None:
-            try:
-                return await client.delete(queue, force=force)
-            except UnknownQueue as error:
-                missing.append(error)
-                return None
-
-        missing: list[UnknownQueue] = []
-        purged = [count for count in await self._at_every(at) if count is not None]
-        if missing and not purged:
-            raise missing[0]
-        return sum(purged)
+        return await self._counted(lambda client: client.delete(queue, force=force))
 
     async def _at_every(self, act: Callable[[QueueClient], Coroutine[Any, Any, T]]) -> list[T]:
         members = self._members.everyone
@@ -265,23 +297,6 @@ class QueueFleet(QueueClient):
                 none_answers(self._members),
             )
         return replies
-
-
-async def _act_at(
-    member: Member, items: list[tuple[int, Item]], act: ItemCall, results: list[ItemResult]
-) -> GputelError | None:
-    """Fill in the results of one broker's items; returns the error if it could not be asked."""
-    try:
-        answers = await act(member.client, [item for _, item in items])
-    except GputelError as error:
-        if not is_of_one(error) or isinstance(error, QueueClosed):
-            raise
-        for index, (id_, _) in items:
-            results[index] = ItemResult(id_, ok=False, code=error.code, message=error.message)
-        return error
-    for (index, _), answer in zip(items, answers, strict=True):
-        results[index] = answer
-    return None
 
 
 async def _quietly(call: Coroutine[Any, Any, object]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import NamedTuple
 
 from gputel.errors import GputelError
+from gputel.mq.client.client import QueueClient
 from gputel.mq.client.consumer import Message
 from gputel.mq.fleet.members import Member, Members
 
@@ -27,14 +28,10 @@ class FleetMessages:
     def __init__(
         self,
         members: Members,
-        prefetch: int,
-        visibility_timeout_s: float,
-        queue: str | None,
+        messages_of: Callable[[QueueClient], AsyncGenerator[Message, None]],
     ) -> None:
         self._members = members
-        self._prefetch = prefetch
-        self._timeout_s = visibility_timeout_s
-        self._queue = queue
+        self._messages_of = messages_of
         self._tasks: dict[Member, asyncio.Task[None]] = {}
         self._offers: deque[_Offer] = deque()
         self._ended: set[Member] = set()
@@ -76,10 +73,7 @@ class FleetMessages:
 
     async def _drink(self, member: Member) -> None:
         while True:
-            messages = member.client.messages(
-                prefetch=self._prefetch, visibility_timeout_s=self._timeout_s, queue=self._queue
-            )
-            async with aclosing(messages):
+            async with aclosing(self._messages_of(member.client)) as messages:
                 async for message in messages:
                     self._ended.discard(member)
                     await self._offer(message)

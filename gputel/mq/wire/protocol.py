@@ -42,13 +42,13 @@ Encoding = Literal["text", "base64"]
 
 
 class OutgoingMessage(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A message as its producer sends it. Without an id, the broker makes one.
+    """A message as its producer sends it. Without an id (None or ""), the broker makes one.
 
     It becomes ready ``delay_s`` after the publish. If it is still ready or delayed after ``ttl_s``,
     it is dropped; None: it never expires.
     """
 
-    id: Text | None = None
+    id: Key | None = None
     key: Key = ""
     payload: bytes
     metadata: dict[str, Any] = {}
@@ -63,8 +63,8 @@ ABSENT = msgspec.Raw()
 class IncomingMessage(Struct, kw_only=True, forbid_unknown_fields=True):
     """A message as the broker reads it: the metadata is checked before it is decoded."""
 
-    id: Text | None = None
-    key: Key = ""
+    id: Key | None = None  # "" is an absent one
+    key: Key | None = ""
     payload: bytes
     metadata: msgspec.Raw = ABSENT
     delay_s: Delay = 0.0
@@ -74,8 +74,8 @@ class IncomingMessage(Struct, kw_only=True, forbid_unknown_fields=True):
 class JsonIncomingMessage(Struct, kw_only=True, forbid_unknown_fields=True):
     """A message as the broker reads it in JSON. A payload that is no string is kept as JSON."""
 
-    id: Text | None = None
-    key: Key = ""
+    id: Key | None = None
+    key: Key | None = ""
     payload: msgspec.Raw
     encoding: Encoding = "text"
     metadata: msgspec.Raw = ABSENT
@@ -98,7 +98,10 @@ class PublishResult(Struct, omit_defaults=True):
 
 
 class Delivery(Struct):
-    """A message as its consumer receives it."""
+    """A message as its consumer receives it.
+
+    ``enqueued`` is when it was published, in RFC 3339; "" from a broker of an earlier version.
+    """
 
     id: str
     key: str
@@ -106,6 +109,7 @@ class Delivery(Struct):
     metadata: dict[str, Any]
     lease: str
     attempts: int
+    enqueued: str = ""
 
 
 class DeliveryOut(Struct):
@@ -117,6 +121,7 @@ class DeliveryOut(Struct):
     metadata: msgspec.Raw
     lease: str
     attempts: int
+    enqueued: str
 
 
 class JsonDelivery(Struct):
@@ -129,6 +134,7 @@ class JsonDelivery(Struct):
     metadata: msgspec.Raw
     lease: str
     attempts: int
+    enqueued: str
 
 
 class Ack(Struct, forbid_unknown_fields=True):
@@ -211,6 +217,41 @@ class Peeked(Struct):
     age_s: float
     payload_bytes: int
     payload: bytes | None
+    enqueued: str = ""
+
+
+class FailedDelivery(Struct):
+    """One delivery that did not end in an ack; ``at`` is Unix seconds."""
+
+    attempt: int
+    at: float
+    reason: str
+
+
+class DeadLetter(Struct):
+    """A dead letter; ``died_at`` is Unix seconds. In a list, ``payload`` is None.
+
+    ``metadata`` is None when it cannot be shown.
+    """
+
+    id: str
+    key: str
+    metadata: dict[str, Any] | None
+    payload_bytes: int
+    attempts: int
+    reason: str
+    died_at: float
+    history: list[FailedDelivery]
+    enqueued: str = ""
+    payload: bytes | None = None
+
+
+class DeadLetterPage(Struct):
+    """Some of the dead letters, and how many there are."""
+
+    total: int
+    offset: int
+    dead_letters: list[DeadLetter]
 
 
 class Deleted(Struct):

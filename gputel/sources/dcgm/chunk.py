@@ -34,7 +34,7 @@ class RejectedRow:
 class CsvChunk:
     """Rows ``first_row .. first_row + row_count - 1`` of a source.
 
-    ``batch`` (of SCHEMA) holds the good ones in order. ``row_count`` counts lines, blank and
+    ``batch`` (of SCHEMA) holds the good ones in order. ``row_count`` counts lines, skipped and
     rejected ones too; it is less than was asked for only where the source ends (``at_end``).
     """
 
@@ -43,6 +43,12 @@ class CsvChunk:
     row_count: int
     rejects: Sequence[RejectedRow]
     at_end: bool
+
+    @property
+    def skipped(self) -> int:
+        """The lines that are no rows: blank ones, and the header once more."""
+        rows: int = self.batch.num_rows
+        return self.row_count - rows - len(self.rejects)
 
 
 def excerpt(line: bytes) -> str:

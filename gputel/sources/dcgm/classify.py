@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 
 from gputel.model.columns import TIMESTAMP, VALUE
-from gputel.sources.dcgm.header import Layout
+from gputel.sources.dcgm.header import Layout, header_again
 from gputel.sources.dcgm.lines import Piece
+from gputel.sources.dcgm.times import short, unix_us
 
 _FIELD = re.compile(r'"[^"]*+(?:""[^"]*+)*+"[^",]*+|[^",]*+')
 _COLUMNS_AT_ONCE = 100
@@ -24,14 +24,11 @@ _NUMBER = re.compile(
     r"|inf|infinity|nan(?:\([0-9A-Za-z_]*\))?)[ \t]*+",
     re.IGNORECASE,
 )
-_TIME = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[T ]([0-9]{2})(?::([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?)?"
-    r"(?:(Z)|([+-])([0-9]{2})(?::?([0-9]{2}))?)?)?"
-)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
+_OTHER_HEADER = (
+    "another header begins here, and its columns are others: the lines below may be read wrongly; "
+    "split the file here and ingest the two parts"
+)
 _CUT_OFF = "the file looks cut off in this line: "
 
 
@@ -54,22 +51,29 @@ class Sorted:
 
 
 def sort_lines(piece: Piece, layout: Layout, no_time_us: int | None = None) -> Sorted:
-    """Separate the well-formed lines of a piece from the malformed ones; skip blank ones.
+    """Separate the well-formed lines of a piece from the malformed ones.
 
-    A line without a time gets ``no_time_us``. If that is None, the line is malformed.
+    Blank lines, and the header once more, are skipped. A line without a time gets ``no_time_us``.
+    If that is None, the line is malformed.
     """
     result = Sorted()
     known_times: dict[str, int] = {} if no_time_us is None else {"": no_time_us}
     *lines_with_end, rest = bytes(piece.data).split(b"\n")
     for index, line in enumerate([*lines_with_end, rest] if rest else lines_with_end):
         line = line.removesuffix(b"\r")
-        if not line:
+        if not line.strip():
             continue
         try:
             time_us = check_line(line, layout, known_times)
-        except Malformed as problem:
-            if index == len(lines_with_end):
-                problem = Malformed(_CUT_OFF + problem.reason, problem.column)
+        except Malformed as found:
+            problem = found
+            again = header_again(line, layout)
+            if again:
+                continue
+            if again is None:
+                problem = Malformed(_OTHER_HEADER)
+            elif index == len(lines_with_end):
+                problem = Malformed(_CUT_OFF + found.reason, found.column)
             result.malformed.append((index, problem))
         else:
             result.indices.append(index)
@@ -94,7 +98,9 @@ def check_line(line: bytes, layout: Layout, known_times: dict[str, int]) -> int:
     time_text = "" if time_number is None else _unquote(fields[time_number])
     if time_text not in known_times:
         known_times[time_text] = parse_time(time_text)
-    _check_number(_unquote(fields[layout.places[VALUE]]))
+    value_text = _unquote(fields[layout.places[VALUE]])
+    if value_text:
+        check_number(value_text)
     return known_times[time_text]
 
 
@@ -102,27 +108,10 @@ def parse_time(text: str) -> int:
     """A timestamp in microseconds since 1970 UTC, rounded down; raises Malformed."""
     if not text.strip():
         raise Malformed("timestamp is blank", TIMESTAMP)
-    match = _TIME.fullmatch(text)
     try:
-        if match is None:
-            raise ValueError  # noqa: TRY301
-        year, month, day = (int(part) for part in match.group(1, 2, 3))
-        hour, minute, second = (int(part or 0) for part in match.group(4, 5, 6))
-        moment = datetime(year, month, day, hour, minute, second, tzinfo=_zone(match))
-    except ValueError:
-        raise Malformed(
-            f"timestamp is not like 2025-07-18T20:42:34Z: {_short(text)}", TIMESTAMP
-        ) from None
-    fraction_us = int((match.group(7) or "").ljust(6, "0")[:6])
-    return (moment - _EPOCH) // _MICROSECOND + fraction_us
-
-
-def _zone(match: re.Match[str]) -> timezone:
-    sign, hours, minutes = match.group(9), int(match.group(10) or 0), int(match.group(11) or 0)
-    if hours > 23 or minutes > 59:
-        raise ValueError
-    offset = timedelta(hours=hours, minutes=minutes)
-    return timezone(-offset if sign == "-" else offset)
+        return unix_us(text)
+    except ValueError as error:
+        raise Malformed(f"timestamp {error}", TIMESTAMP) from None
 
 
 def _split(text: str, layout: Layout) -> list[str]:
@@ -180,18 +169,18 @@ def _check_utf8(fields: list[str], layout: Layout) -> None:
             raise Malformed("text is not UTF-8", name) from None
 
 
-def _check_number(text: str) -> None:
-    if not text:
-        return
+def parse_number(text: str) -> float:
+    """The number that a text is, as Arrow reads it; raises Malformed."""
+    check_number(text)
+    return float(text.partition("(")[0])  # "nan(7)" is a number of C's
+
+
+def check_number(text: str) -> None:
+    """Raise Malformed if a text is no number."""
     if not text.strip():
         raise Malformed("value is blank", VALUE)
     if not _NUMBER.fullmatch(text):
-        raise Malformed(f"value is not a number: {_short(text)}", VALUE)
-
-
-def _short(text: str) -> str:
-    shown = repr(text[:40]).encode("utf-8", "backslashreplace").decode()
-    return shown + ("…" if len(text) > 40 else "")
+        raise Malformed(f"value is not a number: {short(text)}", VALUE)
 
 
 def isolate(suspects: list[int], refused: Callable[[list[int]], bool]) -> list[int]:

@@ -1,8 +1,8 @@
 """The DCGM CSV as a source: any range of its rows as a record batch, and the rejected rows.
 
-A row is a line below the header, so row N is always line N + 2 of the file. Blank lines have
-numbers and are skipped; a damaged line is rejected alone. A line break within quotes is therefore
-not supported: it makes two damaged lines.
+A row is a line below the header, so row N is always line N + 2 of the file. Blank lines, and the
+header once more (in files that were joined), have numbers and are skipped; a damaged line is
+rejected alone. A line break within quotes is therefore not supported: it makes two damaged lines.
 """
 
 from __future__ import annotations
@@ -27,10 +27,16 @@ class DcgmCsv:
     ``timestamps`` is ``source`` for the file's own (without a zone they count as UTC), or
     ``processing`` for the time of the read: row i of a chunk gets that time plus i microseconds,
     and time never goes backward from one chunk to the next. Both accept the same rows.
+    ``keep_impossible`` accepts values that their field cannot have.
     """
 
     def __init__(
-        self, file: OpenCsv, timestamps: str, clock_ns: Callable[[], int] = time.time_ns
+        self,
+        file: OpenCsv,
+        timestamps: str,
+        clock_ns: Callable[[], int] = time.time_ns,
+        *,
+        keep_impossible: bool = False,
     ) -> None:
         self.path = file.path
         self.name = file.path.name
@@ -41,18 +47,23 @@ class DcgmCsv:
         self._stream = file.stream
         self._layout, self._data_offset = file.layout, file.data_offset
         self._lines = LineReader(self._stream, self._data_offset)
-        self._parser = PieceParser(self._layout)
+        self._parser = PieceParser(self._layout, keep_impossible=keep_impossible)
         self.fingerprint = self._stream.fingerprint()
 
     @classmethod
     def open(
-        cls, path: Path, timestamps: str, clock_ns: Callable[[], int] = time.time_ns
+        cls,
+        path: Path,
+        timestamps: str,
+        clock_ns: Callable[[], int] = time.time_ns,
+        *,
+        keep_impossible: bool = False,
     ) -> DcgmCsv:
         """Open a file and check its header; raises SourceError naming it and what to do.
 
         A file with a header and no rows is valid, see ``is_empty``.
         """
-        return cls(open_csv(path), timestamps, clock_ns)
+        return cls(open_csv(path), timestamps, clock_ns, keep_impossible=keep_impossible)
 
     @property
     def stream_id(self) -> str:
@@ -64,7 +75,7 @@ class DcgmCsv:
         """Whether the file has only blank lines below the header."""
         lines = LineReader(self._stream.twin(), self._data_offset)
         while piece := lines.next_piece(1024):
-            if piece.problem or bytes(piece.data).strip(b"\r\n"):
+            if piece.problem or bytes(piece.data).strip():
                 return False
         return True
 
@@ -107,7 +118,7 @@ class DcgmCsv:
         return chunk
 
     def count_rows(self) -> int:
-        """The number of rows, with blank and damaged ones. The first call scans the whole file."""
+        """The number of lines of rows, skipped ones too. The first call scans the whole file."""
         if self._rows is None:
             stream = self._stream.twin()
             self._rows = count_lines(stream, self._data_offset)

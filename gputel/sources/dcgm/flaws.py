@@ -6,15 +6,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gputel.model.bounds import label_flaws, text_of
+from gputel.model.bounds import blank_entries, label_flaws
 from gputel.model.columns import LABELS, NEWEST_US, OLDEST_US, TIMESTAMP, VALUE
-from gputel.model.names import LABEL_COLUMNS
+from gputel.model.entities import name_entities
+from gputel.model.names import LABEL_COLUMNS, METRIC
+from gputel.model.possible import impossible_rows, why_impossible
+from gputel.sources.dcgm.times import OUTSIDE
 
 Flaw = tuple[str, str]
 """A column, by gputel's name, and what is wrong with its value."""
 
 _NEVER_BLANK = [column.name for column in LABEL_COLUMNS if column.required]
-_SPACE, _TILDE = b" ~"
 
 # dcgm_structs.h: DCGM_INT32_BLANK, DCGM_INT64_BLANK, DCGM_FP64_BLANK, each with its next three
 # (not found, not supported, not permissioned). The int64 ones are one and the same float64.
@@ -27,16 +29,27 @@ SENTINELS: dict[float, str] = {
 _SENTINELS = np.array(sorted(SENTINELS))
 
 
-def find_flaws(batch: pa.RecordBatch) -> dict[int, Flaw]:
-    """The rows of a parsed batch that are no reading, each with its first flaw from the left."""
+def checked(
+    batch: pa.RecordBatch, *, keep_impossible: bool = False
+) -> tuple[pa.RecordBatch, dict[int, Flaw]]:
+    """A parsed batch with names for NVSwitches and CPUs, and the flaws of its rows."""
+    batch = name_entities(batch)
+    return batch, find_flaws(batch, keep_impossible=keep_impossible)
+
+
+def find_flaws(batch: pa.RecordBatch, *, keep_impossible: bool = False) -> dict[int, Flaw]:
+    """The rows of a parsed batch that are no reading, each with its first flaw from the left.
+
+    A value that its field cannot have is a flaw unless ``keep_impossible`` is set.
+    """
     flaws: dict[int, Flaw] = {}
     times = _numbers(batch.column(TIMESTAMP).view(pa.int64()), flaws, TIMESTAMP, OLDEST_US)
     if len(times) and not OLDEST_US <= times.min() <= times.max() <= NEWEST_US:
         outside = (times < OLDEST_US) | (times > NEWEST_US)
-        _note(flaws, TIMESTAMP, outside, "timestamp is not within the years 2000 to 2099")
+        _note(flaws, TIMESTAMP, outside, f"timestamp {OUTSIDE}")
     for name in _NEVER_BLANK:
         column = batch.column(name)
-        blank = _blank_entries(column.dictionary)
+        blank = blank_entries(column.dictionary)
         if blank:
             _note(flaws, name, np.isin(column.indices.to_numpy(), blank), f"{name} is blank")
     for name in LABELS:
@@ -44,6 +57,8 @@ def find_flaws(batch: pa.RecordBatch) -> dict[int, Flaw]:
     values = _numbers(batch.column(VALUE), flaws, VALUE, 0).astype(np.float64, copy=False)
     if len(values) and not -np.inf < values.min() <= values.max() < _SENTINELS[0]:
         _note_values(flaws, values)
+    if not keep_impossible:
+        _note_impossible(flaws, batch)
     return flaws
 
 
@@ -63,6 +78,15 @@ def _note_values(flaws: dict[int, Flaw], values: npt.NDArray[np.float64]) -> Non
         flaws.setdefault(int(row), (VALUE, f"value is DCGM's blank sentinel ({text})"))
 
 
+def _note_impossible(flaws: dict[int, Flaw], batch: pa.RecordBatch) -> None:
+    impossible = impossible_rows(batch)
+    if impossible is None:
+        return
+    metrics = batch.column(METRIC)
+    for row in np.flatnonzero(impossible):
+        flaws.setdefault(int(row), (VALUE, why_impossible(metrics[int(row)].as_py())))
+
+
 def _numbers(
     column: pa.Array, flaws: dict[int, Flaw], name: str, instead: float
 ) -> npt.NDArray[np.number]:
@@ -77,12 +101,3 @@ def _numbers(
 def _note(flaws: dict[int, Flaw], name: str, rows: npt.NDArray[np.bool_], reason: str) -> None:
     for row in np.flatnonzero(rows):
         flaws.setdefault(int(row), (name, reason))
-
-
-def _blank_entries(dictionary: pa.StringArray) -> list[int]:
-    """The entries that are empty or only white space."""
-    offsets, text = text_of(dictionary)
-    sizes = np.diff(offsets)
-    first = np.append(text, np.uint8(0))[offsets[:-1]]
-    suspects = np.flatnonzero((sizes == 0) | (first <= _SPACE) | (first > _TILDE))
-    return [int(entry) for entry in suspects if not dictionary[int(entry)].as_py().strip()]

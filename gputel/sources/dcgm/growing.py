@@ -67,11 +67,12 @@ class GrowingCsv(DcgmCsv):
     is renamed.
     """
 
-    def __init__(self, bytes_: GrowingBytes, timestamps: str) -> None:
+    def __init__(self, bytes_: GrowingBytes, timestamps: str, *, keep_impossible: bool) -> None:
         """Use ``open_growing``."""
         bytes_.size = 0
         bytes_.look()
-        super().__init__(OpenCsv.of(bytes_.path, bytes_), timestamps)
+        file = OpenCsv.of(bytes_.path, bytes_)
+        super().__init__(file, timestamps, keep_impossible=keep_impossible)
         self._bytes = bytes_
         self._head = bytes_.read_at(0, _head_size(bytes_) or 0)
         self._counted_to, self._counted = self._data_offset, 0
@@ -113,7 +114,9 @@ class GrowingCsv(DcgmCsv):
         return self._counted
 
 
-def open_growing(path: Path, timestamps: str) -> GrowingCsv | None:
+def open_growing(
+    path: Path, timestamps: str, *, keep_impossible: bool = False
+) -> GrowingCsv | None:
     """Open a file to follow it; None if it does not exist or has no complete row yet.
 
     Raises SourceError if it can never be followed.
@@ -128,7 +131,7 @@ def open_growing(path: Path, timestamps: str) -> GrowingCsv | None:
     stream.close()
     if not isinstance(stream, PlainBytes):
         raise SourceError(f"{path}: is compressed; only a plain CSV can be followed")
-    return GrowingCsv(bytes_, timestamps)
+    return GrowingCsv(bytes_, timestamps, keep_impossible=keep_impossible)
 
 
 def _head_size(bytes_: PlainBytes) -> int | None:

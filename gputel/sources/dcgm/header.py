@@ -8,19 +8,21 @@ gputel (``model_name``), else in any case.
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gputel.errors import SourceError
-from gputel.model.names import COLUMNS, CSV_NAMES
+from gputel.model.names import COLUMNS, CSV_NAMES, VALUE
 from gputel.sources.bytes.stream import ByteStream
 
 REQUIRED = tuple(column.name for column in COLUMNS if column.required)
 BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _SHOWN = 300
+_SPACED = re.compile(r"(?:^|,)[ \t]|[ \t](?:,|$)")
 HEADER_LIMIT = 64 * 1024
 
 
@@ -30,12 +32,15 @@ class Layout:
 
     ``names`` has one entry for each field: gputel's name of the column, or a made-up name if the
     column is ignored. ``places`` has the position of each known column by name, ``titles`` its
-    title in the header.
+    title in the header, and ``header`` has the titles of all fields. ``spaced``: there are blanks
+    around the fields, which do not belong to them.
     """
 
     names: tuple[str, ...]
     places: dict[str, int]
     titles: dict[str, str]
+    header: tuple[str, ...] = ()
+    spaced: bool = False
 
     @property
     def width(self) -> int:
@@ -70,7 +75,8 @@ def read_header(stream: ByteStream, path: Path) -> tuple[Layout, int]:
 
 def parse_header(line: bytes, path: Path, required: Sequence[str] = REQUIRED) -> Layout:
     """Read the first line of a file; raises SourceError naming the file and what to do."""
-    titles = _split(_decode(line, path), path)
+    text = _decode(line, path)
+    titles = _split(text, path)
     places = _match(titles, path)
     missing = [CSV_NAMES[name] for name in required if name not in places]
     if missing:
@@ -78,7 +84,22 @@ def parse_header(line: bytes, path: Path, required: Sequence[str] = REQUIRED) ->
     names = [f"ignored {number}" for number in range(len(titles))]
     for name, number in places.items():
         names[number] = name
-    return Layout(tuple(names), places, {name: titles[at] for name, at in places.items()})
+    of_places = {name: titles[at] for name, at in places.items()}
+    return Layout(tuple(names), places, of_places, tuple(titles), bool(_SPACED.search(text)))
+
+
+def header_again(line: bytes, layout: Layout) -> bool | None:
+    """Whether a line is the header of the file; None: it is a header, but of other columns.
+
+    Files that were joined have the header again where the next one begins.
+    """
+    if not layout.header or layout.titles[VALUE].encode() not in line:
+        return False
+    try:
+        other = parse_header(line, Path(), [name for name in REQUIRED if name in layout.places])
+    except SourceError:
+        return False
+    return True if other.header == layout.header else None
 
 
 def _decode(line: bytes, path: Path) -> str:
@@ -98,9 +119,10 @@ def _decode(line: bytes, path: Path) -> str:
 
 def _split(text: str, path: Path) -> list[str]:
     try:
-        return next(csv.reader([text], strict=True))
+        titles = next(csv.reader([text], strict=True, skipinitialspace=True))
     except csv.Error as error:
         raise SourceError(f"{path}: the header is not CSV: {error}") from None
+    return [title.strip() for title in titles]
 
 
 def _match(titles: list[str], path: Path) -> dict[str, int]:

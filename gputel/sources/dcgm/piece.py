@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from gputel.model.bounds import without_oversized
 from gputel.model.columns import SCHEMA
+from gputel.sources.dcgm.blanks import without_blanks
 from gputel.sources.dcgm.classify import Malformed, Sorted, isolate, sort_lines
-from gputel.sources.dcgm.flaws import find_flaws
+from gputel.sources.dcgm.flaws import checked
 from gputel.sources.dcgm.header import Layout
 from gputel.sources.dcgm.lines import Int64, Piece
 from gputel.sources.dcgm.parse import ColumnParser
@@ -26,29 +27,48 @@ Problems = list[tuple[int, Malformed]]
 
 @dataclass(frozen=True)
 class ParsedPiece:
-    """The good lines of a piece as a batch of SCHEMA, and the problems of the others."""
+    """The good lines of a piece as a batch of SCHEMA, and the problems of the others.
+
+    ``rows`` has the index of the line of each row; None: all lines but blank ones.
+    """
 
     piece: Piece
     batch: pa.RecordBatch
     problems: Problems = field(default_factory=list)
+    rows: Int64 | None = None
+
+    @property
+    def row_lines(self) -> Int64:
+        """The index in the piece of the line of each row."""
+        return np.flatnonzero(~blank_lines(self.piece)) if self.rows is None else self.rows
 
 
 class PieceParser:
-    """Parses pieces of one file. A line without a time gets ``no_time_us``, or is a problem."""
+    """Parses pieces of one file.
 
-    def __init__(self, layout: Layout, no_time_us: int | None = None) -> None:
+    A line without a time gets ``no_time_us``, or is a problem. Values that their field cannot have
+    are problems unless ``keep_impossible`` is set.
+    """
+
+    def __init__(
+        self, layout: Layout, no_time_us: int | None = None, *, keep_impossible: bool = False
+    ) -> None:
         self._layout = layout
+        self._keep_impossible = keep_impossible
         self._no_time_us = no_time_us
         self._columns = ColumnParser(layout, no_time_us)
 
     def parse(self, piece: Piece) -> Iterator[ParsedPiece]:
         """Parse every line. Only lines near a damaged one are parsed one by one."""
+        yield from self._parse(without_blanks(piece) if self._layout.spaced else piece)
+
+    def _parse(self, piece: Piece) -> Iterator[ParsedPiece]:
         batch = self._columns.parse(piece)
         if batch is not None:
-            yield _without_flaws(batch, None, piece)
+            yield self._without_flaws(batch, None, piece)
         elif len(piece.ends) > _LINES_AROUND_DAMAGE:
             for part in piece.split(max(_LINES_AROUND_DAMAGE, len(piece.ends) // _PARTS)):
-                yield from self.parse(part)
+                yield from self._parse(part)
         else:
             yield self._parse_by_line(piece)
 
@@ -59,9 +79,31 @@ class PieceParser:
             lines = self._drop_refused(lines)
             batch = self._columns.parse_lines(lines.lines, lines.times_us)
         assert batch is not None  # every line of it was accepted on its own
-        parsed = _without_flaws(batch, np.array(lines.indices, np.int64), piece)
+        parsed = self._without_flaws(batch, np.array(lines.indices, np.int64), piece)
         problems = sorted(parsed.problems + lines.malformed, key=lambda problem: problem[0])
-        return ParsedPiece(piece, parsed.batch, problems)
+        return ParsedPiece(piece, parsed.batch, problems, parsed.row_lines)
+
+    def _without_flaws(
+        self, batch: pa.RecordBatch, lines: Int64 | None, piece: Piece
+    ) -> ParsedPiece:
+        """Drop rows with flaws.
+
+        ``lines`` has the line of each row; None: all lines but blank ones.
+        """
+        batch, flaws = checked(batch, keep_impossible=self._keep_impossible)
+        if not flaws:
+            return ParsedPiece(piece, without_oversized(batch), rows=lines)
+        if lines is None:
+            lines = np.flatnonzero(~blank_lines(piece))
+        keep = np.ones(batch.num_rows, np.bool_)
+        keep[list(flaws)] = False
+        problems = [
+            (int(lines[row]), Malformed(reason, name))
+            for row, (name, reason) in sorted(flaws.items())
+        ]
+        good = batch.filter(pa.array(keep))
+        good = pa.RecordBatch.from_arrays(good.columns, schema=SCHEMA)
+        return ParsedPiece(piece, without_oversized(good), problems, lines[keep])
 
     def _drop_refused(self, lines: Sorted) -> Sorted:
         """Move the lines that Arrow refuses to the malformed ones."""
@@ -78,20 +120,3 @@ class PieceParser:
             [lines.times_us[number] for number in kept],
             lines.malformed + [(lines.indices[at], Malformed("cannot be parsed")) for at in bad],
         )
-
-
-def _without_flaws(batch: pa.RecordBatch, lines: Int64 | None, piece: Piece) -> ParsedPiece:
-    """Drop rows with flaws. ``lines`` has the line of each row; None: all lines but blank ones."""
-    flaws = find_flaws(batch)
-    if not flaws:
-        return ParsedPiece(piece, without_oversized(batch))
-    if lines is None:
-        lines = np.flatnonzero(~blank_lines(piece))
-    keep = np.ones(batch.num_rows, np.bool_)
-    keep[list(flaws)] = False
-    problems = [
-        (int(lines[row]), Malformed(reason, name)) for row, (name, reason) in sorted(flaws.items())
-    ]
-    good = batch.filter(pa.array(keep))
-    good = pa.RecordBatch.from_arrays(good.columns, schema=SCHEMA)
-    return ParsedPiece(piece, without_oversized(good), problems)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
 from gputel.model.bounds import text_of
-from gputel.model.columns import LABEL_TYPE, LABELS, TIMESTAMP, VALUE
+from gputel.model.columns import LABEL_TYPE, LABELS, TIMESTAMP, TIMESTAMP_TYPE, VALUE
 from gputel.sources.dcgm.header import BOM, Layout
 from gputel.sources.dcgm.lines import Int64, Piece
+from gputel.sources.dcgm.times import unix_us
 
 _LF, _CR, _QUOTE, _COMMA = b'\n\r",'
+_REFUSED_TIME = re.compile(r"to timestamp.*(?:invalid value|zone offset in) '([^']*)'")
 _NAIVE, _ZONED = pa.timestamp("ns"), pa.timestamp("ns", tz="UTC")
 
 
@@ -43,22 +47,34 @@ class StrictCsv:
 
     def read_lines(self, data: memoryview, *, with_time: bool) -> pa.Table | None:
         """The columns that Arrow reads, unchecked; None if it refuses a line."""
-        try:
-            return self._call_arrow(data, with_time=with_time)
-        except pa.ArrowInvalid as error:
-            if not with_time or "zone offset" not in str(error):
-                return None
-        seen, self._time_type = self._time_type, _NAIVE if self._time_type == _ZONED else _ZONED
-        try:
-            return self._call_arrow(data, with_time=with_time)
-        except pa.ArrowInvalid:
-            self._time_type = seen
-            return None
+        kinds = [self._time_type, _NAIVE if self._time_type == _ZONED else _ZONED]
+        for kind in kinds if with_time else kinds[:1]:
+            try:
+                table = self._call_arrow(data, kind, with_time=with_time)
+            except pa.ArrowInvalid as error:
+                if not with_time or not _is_time_of_others(str(error)):
+                    return None
+            else:
+                self._time_type = kind
+                return table
+        return self._with_times_of_others(data) if with_time else None
 
-    def _call_arrow(self, data: memoryview, *, with_time: bool) -> pa.Table:
+    def _with_times_of_others(self, data: memoryview) -> pa.Table | None:
+        """As Arrow reads it, but the times as ``unix_us`` reads them, each distinct text once."""
+        try:
+            table = self._call_arrow(data, LABEL_TYPE, with_time=True)
+            texts = only_chunk(table, TIMESTAMP)
+            times = [unix_us(text) for text in texts.dictionary.to_pylist()]
+        except (pa.ArrowInvalid, ValueError):  # not UTF-8 is a ValueError too
+            return None
+        times_us = pa.array(times, pa.int64()).cast(TIMESTAMP_TYPE).take(texts.indices)
+        place = table.column_names.index(TIMESTAMP)
+        return table.set_column(place, TIMESTAMP, times_us)
+
+    def _call_arrow(self, data: memoryview, time_type: pa.DataType, *, with_time: bool) -> pa.Table:
         known = [name for name in self._layout.places if with_time or name != TIMESTAMP]
         types = dict.fromkeys(known, LABEL_TYPE)
-        types |= {TIMESTAMP: self._time_type, VALUE: pa.float64()}
+        types |= {TIMESTAMP: time_type, VALUE: pa.float64()}
         # Not read_csv, which hands every block from one thread to another.
         reader = pa.csv.open_csv(
             pa.BufferReader(pa.py_buffer(data)),
@@ -98,6 +114,18 @@ class StrictCsv:
         before = text[opening - (opening > 0)]
         fits = (before == _COMMA) | (before == _LF) | (before == _QUOTE)
         return bool(fits.all())
+
+
+def _is_time_of_others(error: str) -> bool:
+    """Whether Arrow's message is of a text that is a time all the same."""
+    match = _REFUSED_TIME.search(error)
+    if match is None:
+        return False
+    try:
+        unix_us(match[1])
+    except ValueError:
+        return False
+    return True
 
 
 def _is_plain_text(piece: Piece) -> bool:

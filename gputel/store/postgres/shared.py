@@ -5,7 +5,7 @@
        +--server ready----> sharer: uses it; takes the lock over when its owner goes away
 
 The lock is an ``flock`` on ``<data_dir>/postgres.lock``, so the kernel drops it with its owner,
-whom the server does not outlive either (see postgres_process).
+whom the server does not outlive either (see ``process``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 -- name: gpus
 -- One row a GPU: the labels of its most recently seen series. One of which all has expired is left
--- out. What was before the oldest day kept has expired: first_ts is not raised then. At most $2 of
+-- out, and so are NVSwitches and CPUs (gputel/model/entities.py). What was before the oldest day kept has expired: first_ts is not raised then. At most $2 of
 -- them; once their labels have over $3 bytes together, no more follow: so_far of the last one tells.
 WITH kept AS (
     SELECT min(day)::timestamp AT TIME ZONE 'UTC' AS since FROM sample_block_part
@@ -14,7 +14,7 @@ WITH kept AS (
     CROSS JOIN LATERAL (
         SELECT 300 + /* bytes of s.labels of a GPU */
     ) AS sized (bytes)
-    WHERE g.last_ts >= $1 AND {where}
+    WHERE g.last_ts >= $1 AND g.uuid !~ '^(nvswitch|cpu)[^@]*@' AND {where}
 )
 SELECT /* labels of a GPU */, first_seen, last_seen, so_far
 FROM found

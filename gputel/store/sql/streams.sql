@@ -65,7 +65,9 @@ SELECT p.next_row, p.row_count,
        count(l.first_row) FILTER (WHERE l.owner = $2) AS own_leases,
        extract(epoch FROM min(l.expires_at) - now())::float8 AS next_expiry_s,
        (SELECT coalesce(sum(rejected), 0)::bigint FROM stream_rejects
-        WHERE stream_id = $1) AS rejected_rows
+        WHERE stream_id = $1) AS rejected_rows,
+       (SELECT coalesce(sum(skipped), 0)::bigint FROM stream_rejects
+        WHERE stream_id = $1) AS skipped_lines
 FROM stream_progress AS p
 LEFT JOIN stream_lease AS l USING (stream_id)
 WHERE p.stream_id = $1

@@ -14,8 +14,8 @@ WHERE l.stream_id = held.stream_id AND l.first_row = held.first_row
 RETURNING l.stream_id, l.first_row
 
 -- name: note_rejects
-INSERT INTO stream_rejects (stream_id, first_row, rejected)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::integer[])
+INSERT INTO stream_rejects (stream_id, first_row, rejected, skipped)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::integer[], $4::integer[])
 
 -- name: claim_ledger
 -- Note the ids of messages that no streamer leased; those noted before are not returned.

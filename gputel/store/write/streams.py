@@ -33,10 +33,11 @@ class Progress:
     own_leases: int
     next_expiry_s: float | None
     rejected_rows: int
+    skipped_lines: int
 
     @property
     def landed_rows(self) -> int:
-        """Rows whose chunk has landed, including rejected rows."""
+        """Rows whose chunk has landed, including rejected rows and skipped lines."""
         return self.next_row - self.leased_rows
 
     @property

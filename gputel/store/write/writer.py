@@ -36,11 +36,12 @@ _HOUR, _HOUR_US = timedelta(hours=1), 3_600_000_000
 
 @dataclass(frozen=True)
 class Chunk:
-    """The chunk of a stream in one message, and how many of its rows were rejected."""
+    """The chunk of a stream in one message, and how many of its lines were rejected or skipped."""
 
     stream_id: str
     first_row: int
     rejected: int = field(default=0, compare=False)
+    skipped: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,10 @@ class Writer:
     ) -> None:
         noted = []
         for arrival, new, more in zip(arrivals, landed, rejected, strict=True):
-            if new and (chunk := arrival.chunk) and (count := chunk.rejected + more.total):
-                noted.append((chunk.stream_id, chunk.first_row, count))
+            if not new or not (chunk := arrival.chunk):
+                continue
+            if (count := chunk.rejected + more.total) or chunk.skipped:
+                noted.append((chunk.stream_id, chunk.first_row, count, chunk.skipped))
         if noted:
             columns = [list(column) for column in zip(*noted, strict=True)]
             await connection.execute(self._sql["note_rejects"], *columns)
@@ -187,7 +190,7 @@ def _prepare(batches: Sequence[Fingerprinted], known: Known, window: Window) -> 
     for batch in batches:
         series_id = known.ids(batch)
         ts = _column(batch, TIMESTAMP).view(np.int64)
-        admitted, rejected = window.admit(ts)
+        admitted, rejected = window.admit(batch.groups.batch)
         where = slice(None) if admitted is None else admitted
         ids.append(series_id[batch.groups.row_group][where])
         times.append(ts[where])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from gputel.errors import TooManyRequests
+from gputel.errors import Busy, RequestError, TooManyRequests
 from gputel.web.access.access import ScopeOf
 from gputel.web.errors import Handler
 from gputel.web.headers.added import SHOWN, add_headers
@@ -53,6 +54,7 @@ class Throttle:
         client = self._client(who, now)
         if self._at_once and client.running >= self._at_once:
             raise _refusal(
+                TooManyRequests,
                 f"{who} has {client.running} requests without an answer, and the limit is "
                 f"{self._at_once}: wait for one of them (--concurrency-limit)",
                 {"Retry-After": "1"},
@@ -65,6 +67,7 @@ class Throttle:
         if client.tokens < 1:
             wait_s = math.ceil((1 - client.tokens) / self._rate)
             raise _refusal(
+                TooManyRequests,
                 f"{who} sends more than {self._rate:g} requests per second: try again in "
                 f"{wait_s} s (--rate-limit, --rate-burst)",
                 {"Retry-After": str(wait_s), **self._headers(client)},
@@ -102,16 +105,19 @@ class Throttle:
         }
 
 
-def _refusal(message: str, headers: dict[str, str]) -> TooManyRequests:
-    error = TooManyRequests(message)
-    error.headers = MappingProxyType(headers)
+def _refusal(kind: type[RequestError], message: str, headers: Mapping[str, str]) -> RequestError:
+    error = kind(message)
+    error.headers = MappingProxyType(dict(headers))
     return error
 
 
-def throttle_middleware(throttle: Throttle, scope_of: ScopeOf) -> Middleware:
+def throttle_middleware(
+    throttle: Throttle, scope_of: ScopeOf, busy_at: Collection[str] = ()
+) -> Middleware:
     """A middleware that limits each token, or each address if there are no tokens.
 
-    Paths that need no token are not limited: health, and the pages.
+    Paths that need no token are not limited: health, and the pages. At the paths ``busy_at`` the
+    refusal is a 503, because their clients try again after that, but not after a 429.
     """
 
     @web.middleware
@@ -120,7 +126,13 @@ def throttle_middleware(throttle: Throttle, scope_of: ScopeOf) -> Middleware:
             return await handler(request)
         token = request.get(SHOWN)
         who = f"token {token.name!r}" if token else f"address {request.remote}"
-        add_headers(request, throttle.enter(who, asyncio.get_running_loop().time()))
+        try:
+            headers = throttle.enter(who, asyncio.get_running_loop().time())
+        except TooManyRequests as error:
+            if request.path in busy_at:
+                raise _refusal(Busy, error.message, error.headers) from None
+            raise
+        add_headers(request, headers)
         try:
             return await handler(request)
         finally:

@@ -8,9 +8,9 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from typing import cast
 
-from gputel.web.server.connection import ServerConnection
-from gputel.web.server.open_connections import OpenConnections, Peer
+from gputel.web.server.open_connections import AcceptedConnection, OpenConnections, Peer
 
 log = logging.getLogger("gputel.web")
 
@@ -26,7 +26,7 @@ class Acceptor:
     def __init__(
         self,
         sockets: Sequence[socket.socket],
-        make: Callable[[], ServerConnection],
+        make: Callable[[], AcceptedConnection],
         open_connections: OpenConnections,
         context: ssl.SSLContext | None,
     ) -> None:
@@ -75,12 +75,12 @@ class Acceptor:
             task.add_done_callback(self._opening.discard)
 
     async def _open_connection(self, sock: socket.socket, peer: Peer) -> None:
-        def make() -> ServerConnection:
+        def make() -> asyncio.BaseProtocol:
             connection = self._make()
             connection.crowded = peer.crowded
             connection.left = lambda: self._open.leave(peer)
             peer.connection = connection
-            return connection
+            return cast(asyncio.BaseProtocol, connection)
 
         patience_s = self._open.head_s if self._context is not None else None
         try:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import socket
-import sys
-import termios
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, cast
 
 from aiohttp import web
@@ -17,63 +12,70 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from gputel import metrics
+from gputel.web import access_log
+from gputel.web.access_log import AccessLog
 from gputel.web.errors import error_response, http_refusal
 from gputel.web.headers.added import GUARDED
+from gputel.web.server.patience import CROWDED_S, Patience, ReplyWatch, probe_peer
 
 log = logging.getLogger("gputel.web")
 
-LEAST_BYTES_PER_S = 64 * 1024
-"""A peer that sends a body or takes a reply more slowly than this on average is cut off."""
-
 _MESSAGE_CHARS = 200
-_CROWDED_S = 2.0
+_READ_BYTES = 64 * 1024  # twice as many bytes of a body are buffered before it is read
 _TICK_S = 0.002
-_QUEUED = getattr(termios, "TIOCOUTQ", None) if sys.platform == "linux" else None
-_PROBES = (
-    (6, "TCP_KEEPCNT"),
-    (10, "TCP_KEEPINTVL"),
-    (60, "TCP_KEEPIDLE"),
-)  # a dead peer is detected within 2 minutes
 
 
 class ServerConnection(web.RequestHandler):
-    """Cuts off a peer that does not take its reply, and answers malformed HTTP in JSON.
+    """Cuts off a peer that takes too long, and answers malformed HTTP in JSON.
 
-    ``reply_s`` is the number of seconds in which a peer has to take its reply, or as much of a
-    large reply as ``reply_bytes_per_s`` gives for that time; None means no limit. ``head_s`` is the
-    number of seconds for the first head of a request, and for the rest of each head that has begun.
     If there are too many connections, ``crowded`` has the reason, and the peer gets one reply.
-    ``left`` is called when the connection is closed.
+    ``left`` is called when the connection is closed, ``replied`` in the turn of the event loop
+    after a reply was written.
+
+    It uses internals of the pinned aiohttp: ``_waiter`` (set while no request is being handled),
+    ``_messages``, ``_current_request``, ``_request_count``, ``_next_keepalive_close_time``.
     """
 
     __slots__ = (
         "__weakref__",
         "_head",
+        "_head_s",
         "_partial",
-        "_taking",
-        "_untaken",
         "_unused_until",
+        "_watch",
         "crowded",
-        "head_s",
         "left",
-        "reply_bytes_per_s",
-        "reply_s",
+        "replied",
         "wire",
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.reply_s: float | None = None
-        self.reply_bytes_per_s: float = LEAST_BYTES_PER_S
-        self.head_s = 0.0
+    def __init__(
+        self,
+        server: web.Server,
+        patience: Patience,
+        *,
+        auto_decompress: bool = True,
+        log_requests: bool = False,
+    ) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log_class=AccessLog,
+            access_log=access_log.log if log_requests else None,  # type: ignore[arg-type]
+            keepalive_timeout=patience.idle_s,
+            lingering_time=patience.refused_s,
+            read_bufsize=_READ_BYTES,
+            auto_decompress=auto_decompress,
+        )
         self.crowded: str | None = None
         self.left: Callable[[], None] | None = None
+        self.replied: Callable[[], None] | None = None
         self.wire: asyncio.Transport | None = None  # the transport, also while it is being closed
         self._head: asyncio.TimerHandle | None = None
+        self._head_s = patience.head_s
         self._partial = False  # whether ``_head`` waits for the rest of a head
         self._unused_until = 0.0
-        self._taking: asyncio.TimerHandle | None = None
-        self._untaken = 0  # bytes of replies not yet taken at the last look
+        self._watch = ReplyWatch(patience)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the timers, and have the system check whether the machine of the peer is alive."""
@@ -84,12 +86,7 @@ class ServerConnection(web.RequestHandler):
         )
         self._unused_until = self._next_keepalive_close_time
         self._expect_head()
-        sock = transport.get_extra_info("socket")
-        for value, name in _PROBES:
-            option = getattr(socket, name, None)
-            if option is not None:
-                with suppress(OSError):
-                    sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        probe_peer(transport)
 
     def data_received(self, data: bytes) -> None:
         """Read on. Stop waiting for a body whose framing is not valid."""
@@ -109,12 +106,13 @@ class ServerConnection(web.RequestHandler):
     def pause_writing(self) -> None:
         """Watch the peer: it does not take its reply as fast as it is written."""
         super().pause_writing()
-        self._watch()
+        if self.transport is not None:
+            self._watch.start(self.transport)
 
     def resume_writing(self) -> None:
         """Stop watching: the peer has taken what was written."""
         super().resume_writing()
-        self._unwatch()
+        self._watch.stop()
 
     @property
     def idle(self) -> bool:
@@ -133,6 +131,11 @@ class ServerConnection(web.RequestHandler):
         """A number that grows with the time at which it became idle."""
         return self._next_keepalive_close_time
 
+    def release(self) -> None:
+        """Give up the transport, which stays open. No request may be open."""
+        self.left = self.replied = self.wire = self.transport = None
+        self.connection_lost(None)
+
     def head_came(self) -> None:
         """Note that the head of a request is complete."""
         self._partial = False
@@ -148,12 +151,11 @@ class ServerConnection(web.RequestHandler):
                 self._expect_head()
 
     def _expect_head(self) -> None:
-        if self.head_s:
-            wait_s = min(self.head_s, _CROWDED_S) if self.crowded else self.head_s
+        if self._head_s:
+            wait_s = min(self._head_s, CROWDED_S) if self.crowded else self._head_s
             self._head = self._loop.call_later(wait_s, self._late)
 
     def _late(self) -> None:
-        """Close it, unless the head came unseen, as heads of the fast path do."""
         self._head = None
         if self.idle and (not self.answered or self._partial):
             metrics.HTTP_CONNECTIONS_CLOSED.labels("late").inc()
@@ -161,7 +163,7 @@ class ServerConnection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop all timers."""
-        self._unwatch()
+        self._watch.stop()
         self.head_came()
         super().connection_lost(exc)
         if self.left is not None:
@@ -193,7 +195,10 @@ class ServerConnection(web.RequestHandler):
             resp = http_refusal(request, resp)
         if self.crowded and not resp.prepared:
             resp.force_close()
-        return await super().finish_response(request, resp, start_time)
+        finished = await super().finish_response(request, resp, start_time)
+        if self.replied is not None:
+            self._loop.call_soon(self.replied)
+        return finished
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Log an error of the server. Errors of clients are logged at debug level."""
@@ -201,41 +206,6 @@ class ServerConnection(web.RequestHandler):
             log.debug(*args, **kw)
         else:
             super().log_exception(*args, **kw)
-
-    def _watch(self) -> None:
-        if self.transport is not None and self.reply_s is not None:
-            self._untaken = untaken(self.transport)
-            self._taking = self._loop.call_later(self.reply_s, self._look_again, self.reply_s)
-
-    def _unwatch(self) -> None:
-        if self._taking is not None:
-            self._taking.cancel()
-            self._taking = None
-
-    def _look_again(self, reply_s: float) -> None:
-        transport = self.transport
-        if transport is None:
-            return
-        taken = self._untaken - untaken(transport)
-        if taken < max(1, self.reply_bytes_per_s * reply_s):
-            metrics.HTTP_CONNECTIONS_CLOSED.labels("stuck").inc()
-            log.info("closed a connection: its peer, %s, does not take its reply", self.peername)
-            transport.abort()
-        else:
-            self._watch()
-
-
-def untaken(transport: asyncio.Transport) -> int:
-    """Bytes written that have not reached the machine of the peer, as far as known."""
-    size = transport.get_write_buffer_size()
-    sock = transport.get_extra_info("socket")
-    if sock is None or _QUEUED is None:
-        return size
-    try:
-        answer = fcntl.ioctl(sock.fileno(), _QUEUED, bytes(4))
-    except OSError:
-        return size
-    return size + int.from_bytes(answer, sys.byteorder)
 
 
 def _bad_request_message(error: BaseException | None, reason: str) -> str:

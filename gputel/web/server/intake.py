@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiohttp import StreamReader, web
 
 from gputel.errors import BadRequest, Busy, PayloadTooLarge, TooSlow
-from gputel.web.server.connection import LEAST_BYTES_PER_S
+from gputel.web.server.patience import LEAST_BYTES_PER_S
 
 SMALL_BYTES = 64 * 1024
 """Bodies up to this size always have room: a connection buffers as much anyway."""

@@ -6,44 +6,31 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 from aiohttp import web
 
-from gputel.web import access_log
-from gputel.web.access_log import AccessLog
 from gputel.web.base_path import removing
 from gputel.web.server.acceptor import Acceptor
 from gputel.web.server.connection import ServerConnection
 from gputel.web.server.hosts import own_address
-from gputel.web.server.open_connections import OpenConnections
+from gputel.web.server.open_connections import AcceptedConnection, OpenConnections
+from gputel.web.server.patience import Patience
 from gputel.web.server.ports import bound_sockets, refusal
 from gputel.web.server.tls import Certificate
 
-MakeConnection = Callable[[web.Server], ServerConnection]
-"""Makes the protocol of one connection, instead of a ServerConnection."""
+MakePlain = Callable[[], ServerConnection]
 
-_READ_BYTES = 64 * 1024  # twice as many bytes of a body are buffered before it is read
+MakeConnection = Callable[[MakePlain, Patience], AcceptedConnection]
+"""Makes the protocol of one connection; it may hand the connection over to a plain one."""
 
-_BACKLOG = 1024  # connections that wait to be accepted: many may come at once
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a server waits for its peers.
-
-    ``idle_s``: for the next request on a connection. ``refused_s``: for the rest of a refused body.
-    ``reply_s`` and ``reply_bytes_per_s``: until a reply is taken, as in ``ServerConnection``.
-    """
-
-    idle_s: float = 75.0
-    refused_s: float = 15.0
-    reply_s: float | None = 60.0
-    reply_bytes_per_s: float = 0.0
-
+SHUTDOWN_S = 5.0
+"""Seconds for the requests that are open when a server stops."""
 
 _PATIENCE = Patience()
+_BACKLOG = 1024  # connections that wait to be accepted: many may come at once
 
 
 @dataclass(frozen=True)
@@ -69,7 +56,6 @@ async def listen(
     port: int,
     flag: str,
     *,
-    shutdown_timeout_s: float = 5.0,
     patience: Patience = _PATIENCE,
     connection: MakeConnection | None = None,
     certificate: Certificate | None = None,
@@ -78,7 +64,7 @@ async def listen(
     base_path: str = "",
     log_requests: bool = False,
 ) -> AsyncIterator[Listener]:
-    """Serve ``app`` until the context ends; open requests then get ``shutdown_timeout_s``.
+    """Serve ``app`` until the context ends; open requests then get SHUTDOWN_S.
 
     Peers that take longer than ``patience`` are cut off. Errors name ``flag``, the setting of the
     port. If a client leaves, the handler of its request is cancelled. Without ``auto_decompress``,
@@ -89,21 +75,26 @@ async def listen(
     """
     runner = web.AppRunner(
         app,
-        access_log_class=AccessLog,
-        access_log=access_log.log if log_requests else None,
+        access_log=None,
         handler_cancellation=True,
-        shutdown_timeout=shutdown_timeout_s,
-        keepalive_timeout=patience.idle_s,
-        lingering_time=patience.refused_s,
-        read_bufsize=_READ_BYTES,
-        auto_decompress=auto_decompress,
+        shutdown_timeout=SHUTDOWN_S,
     )
     await runner.setup()
     if base_path and runner.server is not None:
         runner.server.request_factory = removing(base_path, runner.server.request_factory)
     try:
         counted = open_connections or OpenConnections()
-        make = _patient(connection or _connection, patience, counted.head_s)
+        patience = replace(patience, head_s=counted.head_s)
+        server = runner.server
+        assert server is not None
+        plain = partial(
+            ServerConnection,
+            server,
+            patience,
+            auto_decompress=auto_decompress,
+            log_requests=log_requests,
+        )
+        make = partial(connection, plain, patience) if connection else plain
         context = certificate.server_context() if certificate else None
         site = _Site(runner, host, port, make, context, counted)
         await _start(site, host, port, flag)
@@ -120,13 +111,13 @@ class _Site(web.BaseSite):
         runner: web.AppRunner,
         host: str,
         port: int,
-        connection: MakeConnection,
+        make: Callable[[], AcceptedConnection],
         context: ssl.SSLContext | None,
         open_connections: OpenConnections,
     ) -> None:
         super().__init__(runner, backlog=_BACKLOG, ssl_context=context)
         self._host, self._port = host, port
-        self._connection = connection
+        self._make = make
         self._open = open_connections
         self._acceptor: Acceptor | None = None
 
@@ -137,12 +128,9 @@ class _Site(web.BaseSite):
 
     async def start(self) -> None:
         """Bind, and listen."""
-        server = self._runner.server
-        assert server is not None
-        make = self._connection
         await super().start()
         sockets = await bound_sockets(self._host, self._port)
-        acceptor = Acceptor(sockets, lambda: make(server), self._open, self._ssl_context)
+        acceptor = Acceptor(sockets, self._make, self._open, self._ssl_context)
         self._server = cast(asyncio.AbstractServer, acceptor)
         acceptor.start(self._backlog)
         self._acceptor = acceptor
@@ -152,21 +140,6 @@ class _Site(web.BaseSite):
         await super().stop()
         if self._acceptor is not None:
             await self._acceptor.closed()
-
-
-def _connection(server: web.Server) -> ServerConnection:
-    return ServerConnection(server, loop=asyncio.get_running_loop(), **server._kwargs)
-
-
-def _patient(make: MakeConnection, patience: Patience, head_s: float) -> MakeConnection:
-    def made(server: web.Server) -> ServerConnection:
-        connection = make(server)
-        connection.head_s = head_s
-        connection.reply_s = patience.reply_s
-        connection.reply_bytes_per_s = patience.reply_bytes_per_s
-        return connection
-
-    return made
 
 
 async def _start(site: _Site, host: str, port: int, flag: str) -> None:

@@ -6,15 +6,13 @@ import asyncio
 import logging
 import socket
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from gputel import metrics
 from gputel.config.settings import AccessSettings
 from gputel.file_limit import file_limit
-
-if TYPE_CHECKING:
-    from gputel.web.server.connection import ServerConnection
 
 log = logging.getLogger("gputel.web")
 
@@ -29,6 +27,30 @@ _LOOK_AGAIN_S = 0.1  # after a search without an idle connection
 _MOST_LOOKS = 1000
 
 
+class AcceptedConnection(Protocol):
+    """The protocol of a connection, as far as its limits are concerned.
+
+    ``wire`` is its transport, also while it is being closed. If there are too many connections,
+    ``crowded`` has the reason, and the peer gets one reply. ``left`` is called at the end.
+    """
+
+    crowded: str | None
+    left: Callable[[], None] | None
+    wire: asyncio.Transport | None
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can be closed without loss: no request is being handled."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether one of its requests has been answered."""
+
+    @property
+    def idle_since(self) -> float:
+        """A number that grows with the time at which it became idle."""
+
+
 class Peer:
     """One accepted connection: its socket, client and protocol."""
 
@@ -38,7 +60,7 @@ class Peer:
         self.sock = sock
         self.client = client
         self.crowded = crowded  # the reason if it gets only a refusal
-        self.connection: ServerConnection | None = None
+        self.connection: AcceptedConnection | None = None
         self.closing = False  # whether it was being closed at the last look
 
     @property

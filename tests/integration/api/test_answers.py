@@ -80,6 +80,8 @@ async def test_a_reading_that_is_no_finite_number_is_null(
     [
         ("", [3, 2, 1]),
         ("start_time=2025-07-18T12:00:01Z", [3, 2]),
+        ("start_time=", [3, 2, 1]),
+        ("start_time=2025-07-18T12:00:01Z&end_time=", [3, 2]),
         ("end_time=2025-07-18T12:00:01Z", [2, 1]),
         ("start_time=2025-07-18T12:00:01Z&end_time=2025-07-18T12:00:01Z", [2]),
         ("start_time=2025-07-18T12:00:01+00:00", [3, 2]),
@@ -133,7 +135,6 @@ GOOD_TIME = "write it like 2025-07-18T20:42:34Z"
     ("query", "says"),
     [
         ("start_time=yesterday", ["start_time", "'yesterday'", GOOD_TIME]),
-        ("end_time=", ["end_time", GOOD_TIME]),
         ("end_time=2025-07-18", ["end_time", GOOD_TIME]),
         ("end_time=2025-07-18T12:00:00", ["end_time", GOOD_TIME]),
         ("end_time=2025-02-30T12:00:00Z", ["end_time", "day is out of range", GOOD_TIME]),
@@ -233,7 +234,9 @@ async def test_health_readiness_metrics_and_the_document_are_answered(
 ) -> None:
     assert await get(client, "/healthz") == {"status": "ok"}
     assert await get(client, "/readyz") == {"status": "ready"}
-    assert (await get(client, "/openapi.json"))["openapi"] == "3.0.3"
+    document = await get(client, "/openapi.json")
+    assert document["openapi"] == "3.0.3"
+    assert "securitySchemes" not in document["components"]  # this server needs no token
     async with client.get("/metrics") as response:
         assert response.content_type == "text/plain"
 

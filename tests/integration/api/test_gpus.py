@@ -86,6 +86,17 @@ async def test_a_gpu_is_looked_for_by_the_labels_it_was_last_seen_with(
     assert len(await get(client, f"{PATH}?pod=new")) == 1
 
 
+async def test_nvswitches_and_cpus_are_no_gpus_but_what_they_measure_is_answered(
+    pool: asyncpg.Pool, client: aiohttp.ClientSession
+) -> None:
+    for uuid in ("GPU-a", "nvswitch0@host-1", "cpu1@host-1", "nvswitch-nvidia0@host-1"):
+        await add_block(pool, Labels(uuid), [NOON], [1])
+    assert [gpu["uuid"] for gpu in await get(client, PATH)] == ["GPU-a"]
+    (host,) = await get(client, "/api/v1/hosts")
+    assert host["gpus"] == 1
+    assert len(await get(client, "/api/v1/telemetry?uuid=nvswitch0%40host-1")) == 1
+
+
 async def test_seen_since_may_be_relative_to_now(
     pool: asyncpg.Pool, client: aiohttp.ClientSession
 ) -> None:

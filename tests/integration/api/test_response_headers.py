@@ -55,3 +55,6 @@ async def test_what_needs_a_token_is_kept_by_no_shared_cache(pool: asyncpg.Pool)
             assert reply.headers["Cache-Control"] == "private, no-cache"
         async with client.get("/api/v1/gpus") as reply:
             assert (reply.status, reply.headers["Cache-Control"]) == (401, "no-store")
+        async with client.get("/openapi.json") as reply:  # it says that a token is needed
+            gpus = (await reply.json())["paths"]["/api/v1/gpus"]["get"]
+            assert gpus["security"] == [{"token": []}]

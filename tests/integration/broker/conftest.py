@@ -111,11 +111,11 @@ async def broker() -> AsyncIterator[Broker]:
         yield started
 
 
-async def until(broker: Broker, **expected: int) -> None:
-    """Wait until the stats of the default queue are as expected."""
+async def until(broker: Broker, *, queue: str | None = None, **expected: int) -> None:
+    """Wait until the stats of a queue, or of the default one, are as expected."""
     async with asyncio.timeout(60):
         while True:
-            stats = await broker.client.stats()
+            stats = await broker.client.stats(queue=queue)
             if all(stats[name] == value for name, value in expected.items()):
                 return
             await asyncio.sleep(0.01)

@@ -34,10 +34,15 @@ async def test_messagepack_carries_acks_as_well(broker) -> None:
 
 
 async def test_an_ack_that_fails_does_not_keep_the_messages_back(broker) -> None:
-    await broker.publish("a")
-    _, reply = await broker.post("/consume?max=1", {"ack": [{"id": "?", "lease": "?"}]})
-    assert [(ack["ok"], ack["code"]) for ack in reply["acks"]] == [(False, "unknown_message")]
-    assert [message["id"] for message in reply["messages"]] == ["a"]
+    await broker.publish("a", "b")
+    await broker.post("/consume")
+    acks = [{"id": "a", "lease": "?"}, {"id": "nobody", "lease": "?"}]
+    _, reply = await broker.post("/consume?max=1", {"ack": acks})
+    assert [(ack["ok"], ack.get("code")) for ack in reply["acks"]] == [
+        (False, "stale_lease"),
+        (True, None),
+    ]
+    assert [message["id"] for message in reply["messages"]] == ["b"]
 
 
 async def test_acks_are_done_before_the_consume_waits(broker) -> None:

@@ -9,7 +9,7 @@ import pytest
 from gputel.errors import BrokerUnavailable, QueueClosed
 from gputel.mq.client import QueueClient, acks
 from tests.helpers.wire import wire_to_port
-from tests.integration.broker.conftest import until
+from tests.integration.broker.conftest import Broker, Clock, until
 
 
 async def test_lease_lasts_while_a_handler_works(broker, clock, monkeypatch) -> None:
@@ -33,14 +33,80 @@ async def test_lease_lasts_while_a_handler_works(broker, clock, monkeypatch) -> 
     await until(broker, acked=1, redelivered=0)
 
 
-async def test_handler_that_fails_gives_its_message_back_with_the_reason(broker) -> None:
-    await broker.publish("a")
-    async with aclosing(broker.client.messages()) as messages:
-        message = await anext(messages)
-        with pytest.raises(ValueError, match="no"):
+async def test_a_handler_that_fails_is_told_of_and_does_not_end_the_loop(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    await broker.publish("bad", "good")
+    done = []
+    async with aclosing(broker.client.messages(max_attempts=1)) as messages:
+        async for message in messages:
             async with message:
-                raise ValueError("no")
-    await until(broker, ready=1, nacked=1)
+                if message.id == "bad":
+                    raise ValueError("no")
+                done.append(message.id)
+            if done:
+                break
+    await until(broker, acked=1, dead=1)
+    letter = await broker.client.dead_letter("bad")
+    assert (letter.reason, letter.attempts, letter.payload) == ("ValueError: no", 1, b"bad")
+    (record,) = [each for each in caplog.records if each.name == "gputel.mq"]
+    assert "handler of message 'bad' failed at attempt 1; it is a dead letter" in record.message
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ValueError
+
+
+async def test_a_message_whose_handler_fails_comes_again_later_each_time(
+    broker: Broker, clock: Clock
+) -> None:
+    await broker.publish("a")
+    attempts = []
+    async with aclosing(
+        broker.client.messages(retry_s=100, retry_most_s=350, max_attempts=5)
+    ) as messages:
+        for longest_s in (100, 200, 350, 350):
+            async with await anext(messages) as message:
+                attempts.append(message.attempts)
+                raise ValueError("not yet")
+            await until(broker, delayed=1)
+            clock.pass_(longest_s / 2 - 10)  # a pause is cut at random, by half at most
+            assert await broker.client.consume(1) == []
+            clock.pass_(longest_s / 2 + 10)
+        async with await anext(messages) as message:
+            attempts.append(message.attempts)
+            raise ValueError("never")
+        await until(broker, dead=1)
+    assert attempts == [1, 2, 3, 4, 5]
+
+
+async def test_a_handler_that_is_cancelled_gives_its_message_back_at_once(broker: Broker) -> None:
+    await broker.publish("a")
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        async with aclosing(broker.client.messages()) as messages:
+            async for message in messages:
+                async with message:
+                    begun.set()
+                    await asyncio.sleep(3600)
+
+    task = asyncio.create_task(work())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(broker, ready=1, delayed=0, nacked=1)
+
+
+async def test_a_message_settled_in_its_block_is_not_settled_again(broker: Broker) -> None:
+    await broker.publish("a", "b")
+    async with aclosing(broker.client.messages()) as messages:
+        async with await anext(messages) as message:
+            await message.nack(dead=True, reason="mine")
+            raise ValueError("after it")
+        async with await anext(messages) as message:
+            await message.ack()
+    await until(broker, acked=1, dead=1, nacked=1)
+    assert (await broker.client.dead_letter("a")).reason == "mine"
 
 
 async def test_messages_end_when_the_broker_stops(start) -> None:

@@ -112,8 +112,22 @@ async def test_leases_are_settled_at_the_broker_that_gave_them() -> None:
         assert [r.ok for r in results] == [True] * 20 + [False] * 2
         assert [r.code for r in results[20:]] == ["stale_lease"] * 2
         consumed = await fleet.client.ack_and_consume(items[10:11], 100)
-        assert [r.code for r in consumed.acks] == ["unknown_message"]
+        assert [r.ok for r in consumed.acks] == [True]  # it is gone: an ack does nothing
         assert consumed.messages
+
+
+async def test_without_a_lease_the_broker_that_holds_the_message_is_found() -> None:
+    async with fleet_of(3) as fleet:
+        client = fleet.client
+        await client.publish(outgoing("a", "b", "c"))
+        assert len(await client.consume(9)) == 3
+        assert [r.ok for r in await client.extend([("a", None)], 60)] == [True]
+        assert [r.code for r in await client.extend([("gone", None)], 60)] == ["unknown_message"]
+        assert [r.ok for r in await client.nack([("c", None), ("gone", "")])] == [True] * 2
+        consumed = await client.ack_and_consume([("a", None), ("b", ""), ("gone", None)], 9)
+        assert [(r.id, r.ok) for r in consumed.acks] == [("a", True), ("b", True), ("gone", True)]
+        assert [delivery.id for delivery in consumed.messages] == ["c"]
+        assert (await client.stats())["acked"] == 2
 
 
 async def test_waiting_consume_gets_what_any_broker_gets() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.integration.broker.conftest import Broker, until
+
 ISSUED = [
     """curl -d '{"id":"1","key":"k","payload":"hello"}' :8081/publish""",
     """curl -X POST :8081/consume""",
@@ -96,7 +98,7 @@ async def test_list_forms_give_a_result_for_each(broker) -> None:
     assert [(r["id"], r["ok"], r.get("code")) for r in results] == [
         ("a", True, None),
         ("b", False, "stale_lease"),
-        ("c", False, "unknown_message"),
+        ("c", True, None),
     ]
     assert (await broker.post("/ack", [{"id": "b", "lease": second["lease"]}]))[1][0]["ok"]
 
@@ -107,10 +109,37 @@ async def test_nothing_there_is_204_for_one_and_an_empty_list_for_many(broker) -
     assert await broker.post("/consume?max=5&wait_s=0.01") == (200, [])
 
 
-async def test_ack_nack_and_extend_of_an_unknown_message_are_404(broker) -> None:
-    for path in ("/ack", "/nack", "/extend"):
-        status, reply = await broker.post(path, {"id": "nobody"})
-        assert (status, reply["code"]) == (404, "unknown_message")
+@pytest.mark.parametrize("lease", [{}, {"lease": ""}, {"lease": "of-an-earlier-delivery"}])
+async def test_ack_and_nack_of_a_message_that_is_gone_or_unknown_do_nothing(
+    broker: Broker, lease: dict[str, str]
+) -> None:
+    await broker.publish("gone")
+    await broker.post("/consume")
+    for _ in range(2):
+        assert await broker.post("/ack", {"id": "gone"}) == (200, {"id": "gone", "ok": True})
+    for path in ("/ack", "/nack"):
+        for id_ in ("gone", "nobody"):
+            reply = await broker.post(path, {"id": id_, **lease})
+            assert reply == (200, {"id": id_, "ok": True})
+    status, reply = await broker.post("/extend", {"id": "gone", **lease})
+    assert (status, reply["code"]) == (404, "unknown_message")
+    await until(broker, acked=1, nacked=0, ready=0, dead=0)
+
+
+@pytest.mark.parametrize("lease", [{}, {"lease": ""}, {"lease": None}])
+async def test_who_sends_no_lease_is_not_told_that_it_is_stale(
+    broker: Broker, lease: dict[str, str | None]
+) -> None:
+    await broker.publish("a", "b", "new")
+    await broker.post("/consume?max=2&visibility_timeout_s=0.05")
+    await until(broker, ready=3)
+    for path in ("/nack", "/ack"):
+        for id_ in ("a", "new"):
+            reply = await broker.post(path, {"id": id_, **lease})
+            assert reply == (200, {"id": id_, "ok": True})
+    _, deliveries = await broker.post("/consume?max=9")
+    assert [each["id"] for each in deliveries] == ["b", "new"]  # never delivered: not removed
+    await until(broker, acked=1, nacked=0, in_flight=2)
 
 
 async def test_ack_with_a_stale_lease_is_409(broker) -> None:

@@ -15,6 +15,7 @@ async def test_messages_are_shown_in_their_order_and_stay_as_they_are(broker) ->
     before = (await broker.get("/stats"))[1]
     first, second = await peek(broker, "?max=2")
     assert first.pop("age_s") >= 0
+    assert first.pop("enqueued")
     assert first == {
         "id": "a",
         "key": "k",

@@ -11,7 +11,7 @@ import msgspec
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "protocol.md"
 EXAMPLE = re.compile(r"```sh\n(curl .*?)\n```\n\n```json\n(.*?)\n```", re.DOTALL)
-CHANGES = {"lease", "died_at", "at", "oldest_ready_s", "age_s", "wait_s", "work_s"}
+CHANGES = {"lease", "enqueued", "died_at", "at", "oldest_ready_s", "age_s", "wait_s", "work_s"}
 
 
 async def curl(command: str, port: int) -> Any:

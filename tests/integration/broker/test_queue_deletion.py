@@ -51,7 +51,8 @@ async def test_queue_that_holds_messages_is_deleted_only_by_force(broker, state:
     assert (await broker.get("/stats?queue=jobs"))[1][state] == 1
     assert (await delete(broker, "jobs?force=false"))[0] == 409
     assert await delete(broker, "jobs?force=true") == (200, {"name": "jobs", "purged": 1})
-    assert (await broker.post("/ack?queue=jobs", {"id": "a"}))[0] == 404
+    assert (await broker.post("/ack?queue=jobs", {"id": "a"}))[0] == 200
+    assert (await broker.post("/extend?queue=jobs", {"id": "a"}))[0] == 404
 
 
 async def test_those_who_wait_are_sent_away(start) -> None:

@@ -181,7 +181,7 @@ async def test_deliveries_that_nobody_reads_do_not_add_up_and_lose_nothing(start
             await broker.client.consume(1)
         await until(broker, in_flight=1, ready=1)
         consumed = await broker.client.ack_and_consume([("nobody", "x")], 1)
-        assert [ack.code for ack in consumed.acks] == ["unknown_message"]
+        assert [ack.ok for ack in consumed.acks] == [True]
         assert consumed.messages == []
         raw.vanish()
         await until(broker, in_flight=0, ready=2)

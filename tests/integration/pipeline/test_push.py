@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -83,6 +83,16 @@ async def test_json_lands_as_it_was_pushed(pipeline: Pipeline, api: Api) -> None
 async def test_one_object_is_a_record(pipeline: Pipeline, api: Api) -> None:
     assert (await api.pushed(json.dumps(record(7, Hostname="h"))))["accepted"] == 1
     assert await read_back(pipeline, api, 1) == [whole(7, hostname="h")]
+
+
+async def test_numbers_may_be_texts_and_times_numbers(pipeline: Pipeline, api: Api) -> None:
+    noon = datetime.fromisoformat(NOON).timestamp()
+    records = [record("1"), record(" 2.0 ", timestamp=int(noon)), record("3e0", timestamp=noon)]
+    records += [record(4, timestamp=noon * 1000), record("5", timestamp=str(noon))]
+    assert (await api.pushed(json.dumps(records)))["accepted"] == 5
+    read = await read_back(pipeline, api, 5)
+    assert sorted(each["value"] for each in read) == [1, 2, 3, 4, 5]
+    assert {each["timestamp"] for each in read} == {NOON}
 
 
 @pytest.mark.parametrize(
@@ -188,7 +198,13 @@ async def test_each_reject_has_its_place_and_its_reason(pipeline: Pipeline, api:
         (missing, "metric_name is missing"),
         (record(uuid=" "), "uuid is blank"),
         (record(color="red"), "unknown field 'color'"),
-        (record("1"), "value is text instead of a number"),
+        (record("high"), "value is not a number: 'high'"),
+        (record(" "), "value is blank"),
+        (record("nan(7)"), "value is not finite"),
+        (record(True), "value is true or false instead of a number"),
+        (record(timestamp=[1]), "timestamp is a list instead of"),
+        (record(timestamp=12345), "timestamp is not within the years 2000"),
+        (record(timestamp=1e300), "timestamp is not within the years 2000"),
         (record(None), "value is null instead of a number"),
         (record([1]), "value is a list instead of a number"),
         (record(timestamp="yesterday"), "timestamp is not like 2025-07-18T20:42:34Z: 'yesterday'"),
@@ -220,6 +236,21 @@ async def test_numbers_that_no_reading_can_be_are_rejected_alone(
     answer = await api.pushed(body)
     assert [each["index"] for each in answer["rejected"]] == [0, 1]
     assert await read_back(pipeline, api, 1) == [whole(1)]
+
+
+async def test_values_that_their_field_cannot_have_are_rejected_at_the_door_unless_kept(
+    pipeline: Pipeline,
+) -> None:
+    util = {"metric_name": "DCGM_FI_DEV_GPU_UTIL"}
+    body = json.dumps([record(95, **util), record(4294967295, **util)])
+    async with pipeline.broker():
+        async with api_of(pipeline, Admission(keep_impossible=False)) as api:
+            answer = await api.pushed(body)
+        async with api_of(pipeline, Admission(keep_impossible=True)) as keeping:
+            kept = await keeping.pushed(body)
+    reason = "value is none that DCGM_FI_DEV_GPU_UTIL can have: 0 to 100 %"
+    assert answer["rejected"] == [{"index": 1, "reason": reason}]
+    assert kept["accepted"] == 2
 
 
 async def test_the_collector_s_rule_of_times_holds_at_the_door(pipeline: Pipeline) -> None:
@@ -259,3 +290,44 @@ NO_ROWS = arrow_of(
 )
 async def test_no_records_are_none_accepted(api: Api, body: Any, kind: str) -> None:
     assert await api.pushed(body, kind) == {"accepted": 0, "rejected_count": 0, "rejected": []}
+
+
+EXPOSITION = """\
+# HELP DCGM_FI_DEV_GPU_TEMP GPU temperature (in C).
+# TYPE DCGM_FI_DEV_GPU_TEMP gauge
+DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a",device="nvidia0",Hostname="h",pod="say "hi""} 40
+DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a",device="nvidia0",Hostname="h"} 41
+go_goroutines 12
+DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a",device="nvidia0",Hostname="h"} 43 1772366400000
+DCGM_FI_DEV_MEM_TEMP{gpu="0",UUID="GPU-a",device="nvidia0",Hostname="h"} NaN
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/plain; version=0.0.4", EXPOSITION),
+        ("application/x-www-form-urlencoded", EXPOSITION),  # as curl --data-binary says
+        (
+            "application/openmetrics-text; version=1.0.0",
+            EXPOSITION.replace("1772366400000", "1772366400.0") + "# EOF\n",
+        ),
+    ],
+    ids=["text", "curl", "openmetrics"],
+)
+async def test_answer_of_an_exporter_lands_but_for_its_bad_lines(
+    pipeline: Pipeline, api: Api, kind: str, body: str
+) -> None:
+    started = now()
+    answer = await api.pushed(body, kind)
+    assert answer["accepted"] == 2
+    assert [(each["index"], each["reason"][:24]) for each in answer["rejected"]] == [
+        (2, "after the label pod ther"),
+        (4, "it names no GPU: it has "),
+        (6, "value is not finite"),
+    ]
+    old, new = await read_back(pipeline, api, 2)
+    assert (old["timestamp"], old["value"], old["gpu_id"]) == (NOON, 43, "0")
+    assert old["labels_raw"] == 'Hostname="h",UUID="GPU-a",device="nvidia0",gpu="0"'
+    assert new["value"] == 41
+    assert datetime.fromisoformat(new["timestamp"]) >= started.replace(microsecond=0)

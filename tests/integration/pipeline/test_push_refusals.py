@@ -64,8 +64,16 @@ async def test_a_body_that_is_not_what_it_says_is_a_bad_request(
     assert len(answer["message"]) < 500
 
 
+async def test_json_that_is_sent_as_text_is_told_apart_from_text(api: Api) -> None:
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        for body in ("[]", '{"metric_name": "M", "uuid": "GPU-a", "value": 1}'):
+            status, answer = await api.push(body, kind)
+            assert (status, answer["code"]) == (400, "bad_request")
+            assert "send Content-Type: application/json" in answer["message"]
+
+
 async def test_other_content_types_are_refused(api: Api) -> None:
-    for kind in ("text/plain", "application/xml", "application/json-patch+json", "nonsense"):
+    for kind in ("text/html", "application/xml", "application/json-patch+json", "nonsense"):
         status, answer = await api.push("[]", kind)
         assert (status, answer["code"]) == (415, "unsupported_media_type"), kind
     status, answer = await api.push("[]", Content_Encoding="br")

@@ -8,12 +8,14 @@ import asyncpg
 import numpy as np
 import pytest
 
+from gputel import metrics
 from gputel.errors import DataRefused, StoreUnavailable
 from gputel.store import queries
 from gputel.store.write import series_index
+from gputel.store.write.admission import Admission
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
-from tests.helpers.batches import NOON, batch, labels, steady
+from tests.helpers.batches import NOON, batch, batch_of, labels, steady
 
 DAY = timedelta(days=1)
 
@@ -273,10 +275,34 @@ async def test_ledger_forgets_what_is_older_than_its_window(pool):
     assert await pool.fetchval("SELECT array_agg(message_id) FROM message_ledger") == ["new"]
 
 
-async def test_rejected_rows_of_a_chunk_are_remembered_with_its_landing(pool):
-    chunk = await leased(pool, 5)
-    noted = Chunk(chunk.stream_id, chunk.first_row, rejected=2)
+async def test_rejected_and_skipped_lines_of_a_chunk_are_remembered_with_its_landing(pool):
+    chunk = await leased(pool, 6)
+    noted = Chunk(chunk.stream_id, chunk.first_row, rejected=2, skipped=1)
     assert await Writer(pool).land([Arrival("s/0", noted, steady(3))]) == [True]
     assert await Writer(pool).land([Arrival("s/0", noted, steady(3))]) == [False]
     progress = await Streams(pool, "s", "owner").progress()
-    assert (progress.landed_rows, progress.rejected_rows) == (5, 2)
+    assert (progress.landed_rows, progress.rejected_rows, progress.skipped_lines) == (6, 2, 1)
+
+
+async def test_values_that_their_field_cannot_have_do_not_land_and_are_counted(pool):
+    def counted():
+        labels = {"reason": "impossible"}
+        name = "gputel_collector_rows_rejected_total"
+        return metrics.REGISTRY.get_sample_value(name, labels) or 0
+
+    util = {"metric_name": "DCGM_FI_DEV_GPU_UTIL", "uuid": "GPU-a"}
+    readings = batch_of(util, util, util, values=[50, 4294967295, 60])
+    chunk, before = await leased(pool, 3), counted()
+    writer = Writer(pool, Admission(keep_impossible=False))
+    await writer.land([Arrival("s/0", chunk, readings)])
+    assert await pool.fetchval("SELECT array_agg(value) FROM telemetry") == [50, 60]
+    assert counted() == before + 1
+    progress = await Streams(pool, "s", "owner").progress()
+    assert (progress.landed_rows, progress.rejected_rows) == (3, 1)
+
+
+async def test_values_that_their_field_cannot_have_land_if_that_is_wished(pool):
+    util = {"metric_name": "DCGM_FI_DEV_GPU_UTIL", "uuid": "GPU-a"}
+    writer = Writer(pool, Admission(keep_impossible=True))
+    await writer.land([loose("a", batch_of(util, values=[4294967295]))])
+    assert await pool.fetchval("SELECT value FROM telemetry") == 4294967295

@@ -20,8 +20,9 @@ from gputel.web.access.own_names import OwnNames
 from gputel.web.access.site import site_middleware
 from gputel.web.errors import error_middleware
 from gputel.web.health import Health, add_health_routes
-from gputel.web.server.listener import Listener, Patience, listen
+from gputel.web.server.listener import Listener, listen
 from gputel.web.server.open_connections import OpenConnections
+from gputel.web.server.patience import Patience
 from gputel.web.server.tls import Certificate
 from tests.helpers.raw_http import Raw, RawReply, raw_to, request
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from openapi_spec_validator import validate
 
 from gputel.api.app import build_app
+from gputel.api.openapi import build_document
 from gputel.api.pages import DOCUMENT
 from gputel.api.shared.paths import PAGES
 from gputel.web.health import Health
@@ -64,7 +65,7 @@ def test_every_operation_says_what_it_does_and_how_it_refuses(document: dict[str
     for path, _, operation in operations(document):
         assert operation["summary"], path
         assert operation["description"], path
-        assert {"200", "202"} & operation["responses"].keys(), path
+        assert {"200", "202", "204"} & operation["responses"].keys(), path
         name = "PrometheusError" if path.startswith("/prometheus/") else "Error"
         for status in {"401", "403", "429", "default"} & operation["responses"].keys():
             refusal = operation["responses"][status]["content"]["application/json"]["schema"]
@@ -106,6 +107,37 @@ def test_the_telemetry_parameters_are_documented(document: dict[str, Any]) -> No
     }
     assert found["query", "start_time"]["schema"]["format"] == "date-time"
     assert all(given["description"] for given in found.values())
+
+
+def securities(document: dict[str, Any]) -> set[str]:
+    """What the operations that show or take telemetry require."""
+    return {
+        json.dumps(operation.get("security"))
+        for path, _, operation in operations(document)
+        if path.startswith(("/api/", "/prometheus/"))
+    }
+
+
+def test_the_document_of_a_server_without_tokens_knows_of_none(app: web.Application) -> None:
+    document = build_document(app, guarded=False)
+    validate(document)
+    assert securities(document) == {"null"}
+    assert "securitySchemes" not in document["components"]
+    assert not any("401" in operation["responses"] for *_, operation in operations(document))
+    refusals = document["paths"]["/api/v1/gpus"]["get"]["responses"]
+    assert "token" not in json.dumps(refusals)
+    assert {"403", "429"} <= refusals.keys()
+
+
+def test_the_document_of_a_server_with_tokens_requires_one(app: web.Application) -> None:
+    document = build_document(app, guarded=True)
+    validate(document)
+    assert securities(document) == {'[{"token": []}]'}
+    assert "security" not in document["paths"]["/healthz"]["get"]
+
+
+def test_the_document_for_every_server_leaves_the_token_open(document: dict[str, Any]) -> None:
+    assert securities(document) == {'[{"token": []}, {}]'}
 
 
 def test_two_applications_in_one_process_give_the_same_document(

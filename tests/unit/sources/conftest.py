@@ -17,7 +17,7 @@ from gputel.sources.dcgm.file import DcgmCsv
 ROOT = Path(__file__).parents[3]
 GOOD = {
     "timestamp": "2025-07-18T20:42:34Z",
-    "metric_name": "DCGM_FI_DEV_GPU_UTIL",
+    "metric_name": "DCGM_FI_DEV_OTHER",
     "gpu_id": "0",
     "device": "nvidia0",
     "uuid": "GPU-5fd4f087-86f3-7a43-b711-4771313afc50",

@@ -8,7 +8,7 @@ import pytest
 from gputel.errors import BadRequest, StoreError, StoreUnavailable
 from gputel.store.pool import store_errors, translated
 
-PASSING = [
+TEMPORARY = [
     ConnectionRefusedError("refused"),
     ConnectionResetError("reset"),
     FileNotFoundError("no such socket"),
@@ -31,7 +31,7 @@ PASSING = [
     asyncpg.InterfaceError("connection is closed"),
     asyncpg.InterfaceError("pool is closing"),
 ]
-LASTING = [
+PERMANENT = [
     asyncpg.UndefinedTableError("42P01"),
     asyncpg.PostgresSyntaxError("42601"),
     asyncpg.UniqueViolationError("23505"),
@@ -46,7 +46,7 @@ def name(error: Exception) -> str:
     return f"{type(error).__name__}-{error}"
 
 
-@pytest.mark.parametrize("error", PASSING, ids=name)
+@pytest.mark.parametrize("error", TEMPORARY, ids=name)
 def test_failure_that_can_pass_is_worth_another_try(error: Exception) -> None:
     with pytest.raises(StoreUnavailable) as raised, store_errors():
         raise error
@@ -54,7 +54,7 @@ def test_failure_that_can_pass_is_worth_another_try(error: Exception) -> None:
     assert raised.value.__cause__ is error
 
 
-@pytest.mark.parametrize("error", LASTING, ids=name)
+@pytest.mark.parametrize("error", PERMANENT, ids=name)
 def test_failure_that_cannot_pass_is_not_tried_again(error: Exception) -> None:
     with pytest.raises(StoreError) as raised, store_errors():
         raise error

@@ -9,7 +9,7 @@ from marshmallow import Schema, fields
 
 from gputel.api.formats.format import Format
 from gputel.api.formats.shape import RECORD
-from gputel.api.push.bodies import FORMATS as PUSH_FORMATS
+from gputel.api.push.formats import FORMATS as PUSH_FORMATS
 from gputel.cli.query import options
 
 
@@ -30,7 +30,10 @@ def test_each_format_encodes_records_and_rows(chosen: Format) -> None:
 
 def test_each_format_has_a_media_type_of_its_own() -> None:
     assert len({each.media_type for each in Format}) == len(Format)
-    assert set(PUSH_FORMATS) <= set(Format)
+    assert len({each.media_type for each in PUSH_FORMATS}) == len(PUSH_FORMATS)
+    both = {each.name for each in PUSH_FORMATS} & {each.value for each in Format}
+    for each in PUSH_FORMATS:
+        assert each.name not in both or Format(each.name).media_type == each.media_type
 
 
 def test_the_cli_offers_each_format_and_shows_none_that_is_binary() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gputel.api.prometheus.labels import MOST_RAW_LABELS, labels_bytes, prometheus_labels
+from gputel import metrics
+from gputel.api.prometheus.labels import labels_bytes, prometheus_labels
 from gputel.store.read.records import SeriesLabels
 
 
@@ -20,21 +21,27 @@ COLUMNS = {"__name__": "TEMP", "UUID": "GPU-a", "gpu": "0"}
     ("raw", "own"),
     [
         ('job="dcgm",instance="a:9400"', {"job": "dcgm", "instance": "a:9400"}),
-        (r'a="say \"hi\"",b="\\",c="1\n2"', {"a": 'say "hi"', "b": "\\", "c": "1\n2"}),
         ('a="",UUID="other",a="2"', {"a": "2"}),
-        ('a="1",b="not closed', {"a": "1"}),
-        ('a="ends in \\', {}),
-        ("a" * 4096, {}),
-        ('\\"' * 2048, {}),
+        ('{"GPU_I_ID":"1"}', {"GPU_I_ID": "1"}),
     ],
 )
 def test_labels_are_those_of_the_text_that_have_no_column(raw, own):
     assert labels(raw) == COLUMNS | own
 
 
-def test_only_so_many_labels_are_taken_from_the_text():
-    raw = ",".join(f'a{n}="1"' for n in range(600))
-    assert len(labels(raw)) == len(COLUMNS) + MOST_RAW_LABELS
+@pytest.mark.parametrize(
+    ("raw", "own"),
+    [
+        ('a="1",b="not closed', {"a": "1"}),
+        ('a="1",a="2"', {"a": "1"}),
+        ("a" * 4096, {}),
+        ('\\"' * 2048, {}),
+    ],
+)
+def test_text_that_is_not_read_whole_is_a_label_itself_and_is_counted(raw, own):
+    before = metrics.REGISTRY.get_sample_value("gputel_api_labels_unread_total") or 0
+    assert labels(raw) == COLUMNS | own | {"labels_raw": raw}
+    assert metrics.REGISTRY.get_sample_value("gputel_api_labels_unread_total") == before + 1
 
 
 def test_the_bytes_of_labels_grow_with_their_number_and_their_texts():

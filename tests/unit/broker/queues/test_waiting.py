@@ -64,7 +64,7 @@ async def test_lease_that_ends_within_half_a_millisecond_is_no_hindrance() -> No
     waiting = waiting_queue()
     await waiting.publish([message("a"), message("b")], 0)
     (held,) = await waiting.consume(1, None, 0, 0.0001)
-    assert waiting.each(lambda id_, now: waiting.queue.ack(id_, None, now), ["c"])[0] is not None
+    assert waiting.each(lambda id_, now: waiting.queue.extend(id_, None, now), ["c"])[0] is not None
     await asyncio.sleep(0.01)
     assert {delivery.message.id for delivery in await waiting.consume(2, None, 0)} == {"a", "b"}
     assert held.message.id == "a"

@@ -16,7 +16,7 @@ def publish(queue: MessageQueue, *ids: str, now: float = 0.0) -> None:
 def assert_balanced(queue: MessageQueue) -> None:
     c = queue.counters
     held = queue.ready + queue.delayed + queue.in_flight + len(queue.dead_letters)
-    assert c.published == c.acked + c.purged + c.expired + held
+    assert c.published == c.acked + c.purged + c.expired + c.dead_dropped + held
     assert held == len(queue)
 
 
@@ -36,8 +36,12 @@ def test_an_acked_message_is_gone() -> None:
     assert len(queue) == 0
     assert queue.held_bytes == 0
     assert queue.next_deadline() is None
+    for lease in (delivery.lease, None, "another"):
+        queue.ack("a", lease, 1.0)
+        queue.nack("a", lease, 1.0, dead=True)
+    assert (queue.counters.acked, queue.counters.nacked) == (1, 0)
     with pytest.raises(UnknownMessage):
-        queue.ack("a", delivery.lease, 1.0)
+        queue.extend("a", None, 1.0)
 
 
 def test_ack_by_id_alone_ends_whichever_delivery_is_in_flight() -> None:
@@ -48,11 +52,40 @@ def test_ack_by_id_alone_ends_whichever_delivery_is_in_flight() -> None:
     assert len(queue) == 0
 
 
-def test_ack_of_a_message_that_is_not_in_flight_is_stale() -> None:
+def test_ack_with_a_lease_of_a_message_that_is_not_in_flight_is_stale() -> None:
     queue = queue_of()
     publish(queue, "a")
     with pytest.raises(StaleLease, match="ready"):
-        queue.ack("a", None, 0.0)
+        queue.ack("a", "lease", 0.0)
+
+
+@pytest.mark.parametrize("ordered_keys", [False, True])
+@pytest.mark.parametrize("delay_s", [0.0, 5.0])
+def test_ack_by_id_alone_counts_for_a_delivery_that_has_ended(
+    ordered_keys: bool, delay_s: float
+) -> None:
+    queue = queue_of(ordered_keys=ordered_keys)
+    for id_ in ("a", "b"):
+        queue.publish(message(id_, ttl_s=60.0), 0.0)
+    queue.publish(message("late", delay_s=9.0), 0.0)
+    queue.lease(1, None, 0.0)
+    queue.nack("a", None, 1.0, delay_s=delay_s)
+    queue.ack("a", None, 2.0)
+    queue.ack("b", None, 2.0)  # never delivered
+    queue.ack("late", "", 2.0)
+    assert (len(queue), queue.ready, queue.delayed, queue.counters.acked) == (2, 1, 1, 1)
+    assert leased_ids(queue, most=5) == ["b"]
+
+
+def test_ack_by_id_alone_leaves_a_dead_letter() -> None:
+    queue = queue_of(max_attempts=1)
+    publish(queue, "a")
+    (delivery,) = queue.lease(1, None, 0.0)
+    queue.nack("a", delivery.lease, 0.0)
+    queue.ack("a", None, 1.0)
+    assert len(queue.dead_letters) == 1
+    with pytest.raises(StaleLease):
+        queue.ack("a", delivery.lease, 1.0)
 
 
 def test_expired_lease_makes_the_message_ready_again_with_one_more_attempt() -> None:
@@ -166,7 +199,7 @@ def test_replayed_dead_letter_is_ready_behind_the_others_with_new_attempts() -> 
 
 
 def test_purged_dead_letter_frees_its_room() -> None:
-    queue = queue_of(max_attempts=1, max_messages=1)
+    queue = queue_of(max_attempts=1, max_messages=1, dead_letters_share=1.0)
     publish(queue, "a")
     queue.lease(1, None, 0.0)
     queue.nack("a", None, 0.0)

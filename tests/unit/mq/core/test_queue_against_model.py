@@ -13,6 +13,7 @@ from gputel.mq.core.queue import MessageQueue, QueueLimits
 MAX_MESSAGES = 6
 MAX_ATTEMPTS = 3
 TIMEOUT_S = 10.0
+DEAD_SHARE = 2  # messages: a third
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Held:
     attempts: int = 0
     lease: str = ""
     due: float = 0.0
+    died: int = 0
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Model:
     messages: dict[str, Held] = field(default_factory=dict)
     order: int = 0
     expired: int = 0
+    deaths: int = 0
+    dropped: int = 0
 
     def of(self, state: State) -> list[str]:
         ids = [id_ for id_, held in self.messages.items() if held.state is state]
@@ -67,11 +71,20 @@ class Model:
     def fail(self, id_: str, now: float, delay_s: float = 0.0, dead: bool = False) -> None:
         held = self.messages[id_]
         if dead or held.attempts >= MAX_ATTEMPTS:
-            held.state = State.DEAD
+            self.deaths += 1
+            held.state, held.died = State.DEAD, self.deaths
         elif delay_s and held.expires_at > now:
             self.delay(id_, now + delay_s)
         else:
             self.come_back(id_, now)
+
+    def make_room(self) -> bool:
+        """Drop the oldest dead letter of a full queue, if there are more than their share."""
+        dead = sorted(self.of(State.DEAD), key=lambda id_: self.messages[id_].died)
+        if len(self.messages) == MAX_MESSAGES and len(dead) > DEAD_SHARE:
+            del self.messages[dead[0]]
+            self.dropped += 1
+        return len(self.messages) < MAX_MESSAGES
 
     def advance(self, now: float) -> None:
         for id_, held in list(self.messages.items()):
@@ -95,7 +108,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        limits = QueueLimits(MAX_MESSAGES, 10**6, TIMEOUT_S, MAX_ATTEMPTS)
+        limits = QueueLimits(MAX_MESSAGES, 10**6, TIMEOUT_S, MAX_ATTEMPTS, 0.34)
         self.queue = MessageQueue(limits, ordered_keys=self.ordered_keys)
         self.model = Model(self.ordered_keys)
         self.now = 0.0
@@ -104,14 +117,15 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(id_=ids, key=keys, delay_s=delays, ttl_s=lives)
     def publish(self, id_: str, key: str, delay_s: float, ttl_s: float) -> None:
         held = self.model.messages.get(id_)
+        has_room = held is not None or self.model.make_room()
         try:
             outcome = self.queue.publish(
                 QueuedMessage(id_, key, b"x", b"", delay_s, ttl_s), self.now
             )
         except QueueFull:
-            assert held is None
-            assert len(self.model.messages) == MAX_MESSAGES
+            assert not has_room
             return
+        assert has_room
         assert outcome is (held.state if held else None)
         if held is None:
             expires_at = self.now + ttl_s if ttl_s else NEVER
@@ -133,30 +147,41 @@ class QueueMachine(RuleBasedStateMachine):
             assert all(delivery.lease != lease for _, lease in self.old)
             self.old.append((delivery.message.id, delivery.lease))
 
-    @rule(data=st.data(), how=st.sampled_from(["ack", "nack", "delay", "dead", "back", "extend"]))
-    def end_a_delivery(self, data: st.DataObject, how: str) -> None:
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["ack", "nack", "delay", "dead", "back", "extend"]),
+        with_lease=st.booleans(),
+    )
+    def end_a_delivery(self, data: st.DataObject, how: str, with_lease: bool) -> None:
         if not self.old:
             return
         id_, lease = data.draw(st.sampled_from(self.old[-12:]))
+        sent = lease if with_lease or how == "back" else None
         held = self.model.messages.get(id_)
-        valid = held is not None and held.state is State.IN_FLIGHT and held.lease == lease
+        in_flight = held is not None and held.state is State.IN_FLIGHT
+        valid = in_flight and held is not None and sent in (None, held.lease)
         try:
-            self._end(id_, lease, how)
+            self._end(id_, sent, how)
         except RequestError:
             assert not valid
+            assert how == "extend" or (held is not None and sent is not None)
             return
-        if how == "back" and not valid:
-            return
-        assert valid
-        assert held is not None
-        self._end_in_model(id_, held, how)
+        if held is not None and valid:
+            self._end_in_model(id_, held, how)
+        elif held is None or how == "back":
+            assert how != "extend"
+        else:
+            assert sent is None
+            delivered = held.attempts and held.state is not State.DEAD
+            if how == "ack" and delivered:  # it counts, though its lease ran out
+                del self.model.messages[id_]
 
-    def _end(self, id_: str, lease: str, how: str) -> None:
+    def _end(self, id_: str, lease: str | None, how: str) -> None:
         queue, now = self.queue, self.now
         if how == "ack":
             queue.ack(id_, lease, now)
         elif how == "back":
-            queue.give_back(id_, lease, now)
+            queue.give_back(id_, lease or "", now)
         elif how == "extend":
             queue.extend(id_, lease, now, 5.0)
         else:
@@ -217,7 +242,11 @@ class QueueMachine(RuleBasedStateMachine):
         assert set(queue.dead_letters.ids()) == set(model.of(State.DEAD))
         c = queue.counters
         assert c.expired == model.expired
-        assert c.published == c.acked + c.purged + c.expired + len(model.messages)
+        assert c.dead_dropped == model.dropped
+        gone = c.acked + c.purged + c.expired + c.dead_dropped
+        assert c.published == gone + len(model.messages)
+        dead = [queue._messages[id_] for id_ in queue.dead_letters.ids()]
+        assert queue.dead_letters.bytes == sum(message.size for message in dead)
         assert len(queue) == len(model.messages) <= MAX_MESSAGES
         assert queue.drained == (set(model.messages) == set(model.of(State.DEAD)))
 

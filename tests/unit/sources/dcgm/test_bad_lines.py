@@ -47,7 +47,12 @@ def check(bench, bad: bytes, column: str | None, reason: str) -> None:
         ("timestamp", "", "timestamp is blank"),
         ("timestamp", "  ", "timestamp is blank"),
         ("timestamp", "yesterday", "timestamp is not like 2025-07-18T20:42:34Z: 'yesterday'"),
-        ("timestamp", "1752871354", "timestamp is not like"),
+        ("timestamp", "20250718", "timestamp is not within"),
+        ("timestamp", "1e99", "timestamp is not within"),
+        ("timestamp", "-1752871354", "timestamp is not like"),
+        ("timestamp", "2025-07-18T20:42:60Z", "timestamp is not like"),
+        ("timestamp", "2025-07/18", "timestamp is not like"),
+        ("timestamp", "07/18/2025 20:42:34", "timestamp is not like"),
         ("timestamp", "2025-02-30T00:00:00Z", "timestamp is not like"),
         ("timestamp", "2025-07-18T20:42:34+25:00", "timestamp is not like"),
         ("timestamp", "1999-12-31T23:59:59Z", "timestamp is not within"),
@@ -88,12 +93,35 @@ def test_line_that_is_not_well_formed_is_rejected(bench, old, new, column, reaso
     check(bench, good.replace(old, new), column, reason)
 
 
+def test_value_that_its_field_cannot_have_is_rejected_unless_it_is_kept(bench):
+    bad = bench.line(metric_name="DCGM_FI_DEV_GPU_TEMP", value="644245923")
+    reason = "value is none that DCGM_FI_DEV_GPU_TEMP can have: -60 to 200 C"
+    check(bench, bad, "value", reason)
+    path = bench.file([bad, bench.line(value="1")])
+    assert bench.values(bench.read(path, keep_impossible=True)) == [644245923, 1]
+
+
 def test_line_of_something_else_is_rejected(bench):
     check(bench, b"--- log rotated ---", None, "wrong number of fields: found 1, expected 12")
 
 
-def test_repeated_header_within_the_file_is_rejected(bench):
-    check(bench, bench.header, "timestamp", "timestamp is not like")
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_header_once_more_in_a_joined_file_is_skipped(bench, mark, end):
+    for count in (2, 3000):
+        one, two = bench.numbered(count), bench.numbered(count, count)
+        quoted = b",".join(b'"%b"' % title for title in bench.header.split(b","))
+        lines = [*one, mark + bench.header, *two, quoted]
+        chunk = bench.read(bench.file(lines, end))
+        assert bench.values(chunk) == list(range(2 * count))
+        assert (list(chunk.rejects), chunk.row_count, chunk.skipped) == ([], 2 * count + 2, 2)
+
+
+@pytest.mark.parametrize(
+    "other", [b"uuid,timestamp,metric_name,value", b"timestamp,metric_name,uuid,pod,value,gpu_id"]
+)
+def test_header_of_other_columns_within_the_file_is_rejected_as_such(bench, other):
+    check(bench, other, None, "another header begins here, and its columns are others")
 
 
 def test_line_break_within_quotes_damages_its_own_two_lines_only(bench):
@@ -163,9 +191,16 @@ def test_last_line_without_a_line_end_lands(bench):
 
 
 def test_blank_lines_are_numbered_and_skipped_in_silence(bench):
-    lines = [b"", bench.line(value="1"), b"\r", b"", bench.line(value="x"), bench.line(value="2")]
+    lines = [
+        b" ",
+        bench.line(value="1"),
+        b"\t\r",
+        b"",
+        bench.line(value="x"),
+        bench.line(value="2"),
+    ]
     chunk = bench.read(bench.file(lines))
-    assert (bench.values(chunk), chunk.row_count) == ([1, 2], 6)
+    assert (bench.values(chunk), chunk.row_count, chunk.skipped) == ([1, 2], 6, 3)
     assert [(reject.row, reject.line) for reject in chunk.rejects] == [(4, 6)]
     assert bench.reasons(bench.read(bench.file([b"", b"", bench.line(value="")]))) == [
         (4, "value", "value is blank")

@@ -18,7 +18,7 @@ def test_record_holds_what_the_line_says(bench):
     assert batch.to_pylist() == [
         {
             "timestamp": MOMENT,
-            "metric_name": "DCGM_FI_DEV_GPU_UTIL",
+            "metric_name": "DCGM_FI_DEV_OTHER",
             "gpu_id": "0",
             "device": "nvidia0",
             "uuid": "GPU-5fd4f087-86f3-7a43-b711-4771313afc50",
@@ -83,6 +83,24 @@ def test_text_beyond_ascii_is_kept(bench):
         ("2025-07-18T20:42:34.123456789Z", MOMENT.replace(microsecond=123_456)),
         ("2025-07-18T20:42Z", MOMENT.replace(second=0)),
         ("2025-07-18", MOMENT.replace(hour=0, minute=0, second=0)),
+        ("2025-07-18t20:42:34z", MOMENT),
+        (" 2025-07-18T20:42:34Z ", MOMENT),
+        ("2025-07-18 20:42:34,5", MOMENT.replace(microsecond=500_000)),
+        ("2025-07-18T20:42:34.1234567890Z", MOMENT.replace(microsecond=123_456)),
+        ("2025/07/18 20:42:34.123", MOMENT.replace(microsecond=123_000)),
+        ("2025-07-18 20:42:34 UTC", MOMENT),
+        ("2025-07-18 20:42:34 +0000 UTC", MOMENT),
+        ("2025-07-18 13:42:34.000000001 -0700 PDT m=+0.001", MOMENT),
+        ("2025-07-19 02:12:34 +0530 +0530", MOMENT),
+        ("1752871354", MOMENT),
+        ("1752871354.123", MOMENT.replace(microsecond=123_000)),
+        ("1752871354123", MOMENT.replace(microsecond=123_000)),
+        ("1752871354123456", MOMENT.replace(microsecond=123_456)),
+        ("1752871354123456789", MOMENT.replace(microsecond=123_456)),
+        ("1.752871354e+09", MOMENT),
+        ("1.752871354123e+12", MOMENT.replace(microsecond=123_000)),
+        ("2016-12-31T23:59:60.5Z", datetime(2017, 1, 1, microsecond=500_000, tzinfo=UTC)),
+        ("2017-01-01T00:59:60+01:00", datetime(2017, 1, 1, tzinfo=UTC)),
     ],
 )
 def test_timestamps_are_read_as_utc(bench, text, moment):
@@ -91,6 +109,45 @@ def test_timestamps_are_read_as_utc(bench, text, moment):
     among_others = [bench.line(), bench.line(timestamp="2025-07-18"), bench.line(timestamp=text)]
     mixed = bench.read(bench.file(among_others))
     assert mixed.batch.column("timestamp").to_pylist()[2] == moment
+
+
+def test_blanks_around_fields_do_not_matter_if_the_header_has_them(bench):
+    for count in (1, 5000):
+        line = b'2025-07-18T20:42:34Z , m, GPU-1,\t%d, "a, ""b"" ,c"\n'
+        content = b" timestamp, metric_name, uuid , value, labels_raw\n"
+        content += b"".join(line % number for number in range(count))
+        content += b' 2025-07-18T20:42:34Z, m, "GPU-2, 1", 7 , x y \r\n  \n'
+        chunk = bench.read(bench.raw(content))
+        assert list(chunk.rejects) == []
+        assert bench.values(chunk) == [*range(count), 7]
+        assert chunk.batch.column("uuid").to_pylist() == ["GPU-1"] * count + ["GPU-2, 1"]
+        assert set(chunk.batch.column("labels_raw").to_pylist()) == {'a, "b" ,c', "x y"}
+        assert chunk.skipped == 1
+
+
+def test_lines_of_a_spaced_file_keep_their_numbers_and_their_last_one(bench):
+    good = "2025-07-18T20:42:34Z, m, GPU-1, 1"
+    for last in ("", "\n", "  ", '2025-07-18T20:42:34Z, m, "GPU-1, 2'):
+        content = f"timestamp, metric_name, uuid, value\n{good}\n\n, x\n{good}\n{last}"
+        chunk = bench.read(bench.raw(content.encode()))
+        assert bench.values(chunk) == [1, 1]
+        assert [line for line, *_ in bench.reasons(chunk)] == [4] + [6] * last.startswith("2")
+
+
+@pytest.mark.parametrize("count", [1, 5000])
+def test_nvswitch_or_cpu_without_a_uuid_lands_under_its_name(bench, count):
+    switch = bench.line(uuid="", labels_raw='nvswitch="nvswitch0",Hostname="dgx-001"')
+    core = bench.line(uuid="", labels_raw='cpu="0",cpucore="1"')
+    chunk = bench.read(bench.file([*bench.numbered(count), switch, core]))
+    assert list(chunk.rejects) == []
+    uuids = chunk.batch.column("uuid").to_pylist()
+    assert uuids[-2:] == ["nvswitch0@dgx-001", "cpu0@dgx-001"]
+    assert set(uuids[:-2]) == {"GPU-5fd4f087-86f3-7a43-b711-4771313afc50"}
+
+
+def test_blanks_belong_to_fields_if_the_header_has_none(bench):
+    chunk = bench.read(bench.raw(b"timestamp,metric_name,uuid,value\n2025-07-18, m,GPU-1, 1\n"))
+    assert chunk.batch.column("metric_name").to_pylist() == [" m"]
 
 
 def test_time_of_processing_rises_by_a_microsecond_a_row(bench):

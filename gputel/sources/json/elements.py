@@ -10,8 +10,6 @@ import json
 import re
 from collections.abc import Iterator
 
-from gputel.errors import BadRequest
-
 _TRIED = (
     4096,
     64 * 1024,
@@ -23,10 +21,14 @@ _FLAT = re.compile(rf'\{{(?:[^"{{}}\[\]]|{_TEXT})*+\}}|{_TEXT}|[^\s,:"{{}}\[\]]+
 _ANY = json.JSONDecoder()
 
 
+class NotJson(ValueError):
+    """Why a text is no list of JSON and no element of one."""
+
+
 def elements(text: str) -> Iterator[str]:
     """The texts of the elements of a list; the complete text if it is no list.
 
-    Raises BadRequest at the first element that is not JSON. The content of an element without
+    Raises NotJson at the first element that is not JSON. The content of an element without
     nested objects or lists is not checked.
     """
     at = _skip(text, 0)
@@ -49,7 +51,7 @@ def elements(text: str) -> Iterator[str]:
             raise _not_json(index, "a comma or the end of the list is missing after the last one")
         at = _skip(text, at + 1)
     if at < len(text):
-        raise BadRequest("the body is not JSON: there is more text after its end")
+        raise NotJson("is not JSON: there is more text after its end")
 
 
 def _skip(text: str, at: int) -> int:
@@ -72,7 +74,5 @@ def _end_of(text: str, at: int, index: int) -> int:
     raise _not_json(index, "its end is not found")
 
 
-def _not_json(index: int, what: str) -> BadRequest:
-    return BadRequest(
-        f"the body is not JSON at record {index}: {what}; send a list of records, or one record"
-    )
+def _not_json(index: int, what: str) -> NotJson:
+    return NotJson(f"is not JSON at record {index}: {what}; send a list of records, or one record")

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gputel.api.push.json_elements import elements
-from gputel.errors import BadRequest
+from gputel.sources.json.elements import NotJson, elements
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 VALUES = st.recursive(
@@ -35,18 +34,18 @@ def test_what_is_no_list_is_one_element(value: object, indent: int | None) -> No
 def test_a_list_that_is_cut_short_is_refused(values: list[object], data: st.DataObject) -> None:
     text = json.dumps(values)
     cut = text[: data.draw(st.integers(1, len(text) - 1))]
-    with pytest.raises(BadRequest):
+    with pytest.raises(NotJson):
         list(elements(cut))
 
 
 @pytest.mark.parametrize("text", ["", " ", "[,]", "[1,]", "[1 2]", "[1] 2", "{} {}", "]", "[1]]"])
 def test_what_is_not_json_is_refused(text: str) -> None:
-    with pytest.raises(BadRequest, match="the body is not JSON"):
+    with pytest.raises(NotJson, match=r"^is not JSON"):
         list(elements(text))
 
 
 def test_an_element_may_be_nested_as_long_as_its_end_is_near() -> None:
     near = json.dumps([["x" * 10_000]] * 10)
     assert list(elements(f"[{near}, 1]")) == [near, "1"]
-    with pytest.raises(BadRequest, match="its end is not found"):
+    with pytest.raises(NotJson, match="its end is not found"):
         list(elements(f"[[{near * 20}]]"))

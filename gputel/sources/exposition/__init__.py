@@ -1,0 +1,1 @@
+"""Prometheus' text format and OpenMetrics: what exporters answer, as record batches."""

@@ -1,0 +1,100 @@
+"""From the labels of a sample to the labels of a record: which GPU, on which host, used by whom.
+
+Exporters name the same thing differently. For each column the first label that is there and not
+empty counts. Empty labels mean absent ones, as in Prometheus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gputel.model.names import LABELS, METRIC, RAW, UUID
+from gputel.sources.exposition.grammar import LineFlaw
+
+_COLUMNS: dict[str, Sequence[str]] = {
+    "gpu_id": ("gpu", "gpu_id", "dev_id", "gpu_number", "minor_number", "index"),
+    "device": ("device",),
+    UUID: ("UUID", "uuid", "gpu_uuid", "hw.id"),
+    "model_name": ("modelName", "model_name", "card_series", "model", "hw.model", "name"),
+    "hostname": ("Hostname", "hostname", "node", "nodeName", "host.name"),
+}
+_WORKLOAD: dict[str, Sequence[str]] = {
+    "container": ("container", "container_name", "k8s.container.name"),
+    "pod": ("pod", "pod_name", "k8s.pod.name"),
+    "namespace": ("namespace", "pod_namespace", "k8s.namespace.name"),
+}
+_EXPORTED = "exported_"
+_ENTITIES = ("nvlink", "nvswitch", "cpucore", "cpu")  # what DCGM reads beside GPUs
+_DCGM = "dcgm_"
+
+
+class NoGpu(LineFlaw):
+    """A sample that belongs to no GPU, and to no switch or CPU that DCGM reads."""
+
+
+def record_labels(name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+    """The labels of a record, in the order of LABELS, for a sample. Raises NoGpu."""
+    present = {label: text for label, text in labels.items() if text}
+    texts = {column: _first(present, names) for column, names in _COLUMNS.items()}
+    texts |= _workload(present)
+    texts["hostname"] = texts["hostname"] or _host(present.get("instance", ""))
+    texts[UUID] = _identity(name, present, texts)
+    texts[METRIC] = name
+    texts[RAW] = raw_text(present)
+    return tuple(texts.get(column, "") for column in LABELS)
+
+
+def raw_text(labels: Mapping[str, str]) -> str:
+    """All labels in Prometheus' text format, sorted: ``a="1",b="2"``."""
+    return ",".join(f'{label}="{_escaped(text)}"' for label, text in sorted(labels.items()))
+
+
+def _identity(name: str, present: Mapping[str, str], texts: Mapping[str, str]) -> str:
+    """What identifies the GPU; for other parts of a host, and GPUs without an id: ``part@host``."""
+    uuid = texts[UUID]
+    if uuid.strip("0-"):  # virtual functions have zeros
+        return uuid
+    host = texts["hostname"]
+    if serial := present.get("serial_number"):
+        return serial
+    gpu = present.get("pci_bus_id") or _first(present, ("gpu", "gpu_id", "dev_id", "gpu_number"))
+    if gpu:
+        return f"gpu{gpu}@{host}" if gpu.isdecimal() else f"{gpu}@{host}"
+    if name.lower().startswith(_DCGM):
+        parts = [_part(entity, present[entity]) for entity in _ENTITIES if entity in present]
+        if parts:
+            return "@".join([*parts, host])
+    raise NoGpu("it names no GPU: it has none of the labels UUID, uuid, gpu_uuid and gpu")
+
+
+def _part(entity: str, number: str) -> str:
+    return f"{entity}{number}" if number.isdecimal() else number
+
+
+def _workload(present: Mapping[str, str]) -> dict[str, str]:
+    """Who uses the GPU.
+
+    If Prometheus has renamed these labels, the plain ones name the exporter.
+    """
+    renamed = {column: present.get(_EXPORTED + column, "") for column in _WORKLOAD}
+    if any(renamed.values()):
+        return renamed
+    return {column: _first(present, names) for column, names in _WORKLOAD.items()}
+
+
+def _host(instance: str) -> str:
+    """The host of ``host:port``."""
+    if instance.startswith("["):
+        return instance[1:].partition("]")[0]
+    host, colon, port = instance.rpartition(":")
+    return host if colon and port.isdecimal() else instance
+
+
+def _first(present: Mapping[str, str], names: Sequence[str]) -> str:
+    return next((present[name] for name in names if name in present), "")
+
+
+def _escaped(text: str) -> str:
+    if "\\" in text or '"' in text or "\n" in text:
+        return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return text

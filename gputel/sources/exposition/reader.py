@@ -1,0 +1,152 @@
+"""From the text of an exporter to a record batch.
+
+The lines of a target repeat exactly from one answer to the next, but for their values. So the bytes
+before the value are looked up first, and only lines that are new are parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from gputel.sources.exposition.grammar import LineFlaw, parse_line, parse_rest
+from gputel.sources.exposition.labels import NoGpu, record_labels
+from gputel.sources.exposition.series_table import SeriesTable
+
+Int64 = npt.NDArray[np.int64]
+
+_EOF = b"# EOF"
+_BLANKS = b" \t\r"
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+_MOST_FORGOTTEN = 1000  # remembered lines that the last answer did not have
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that gave no record: its number from 0, and the reason."""
+
+    line: int
+    reason: str
+    is_foreign: bool = False  # whether it is well formed, but of no GPU
+
+
+@dataclass(frozen=True)
+class ReadExposition:
+    """The records of one answer. ``lines`` has the number of the line, from 0, for each row.
+
+    ``batch`` has SCHEMA. Values and times are as they came: the caller looks for flaws in them.
+    """
+
+    batch: pa.RecordBatch
+    lines: Int64
+    bad: list[BadLine]
+
+
+@dataclass
+class _Answer:
+    """The parsed lines of an answer: the row of each in the known series, its value and time."""
+
+    rows: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    bad: list[BadLine] = field(default_factory=list)
+    seen: set[tuple[int, int]] = field(default_factory=set)
+    heads: dict[bytes, int] = field(default_factory=dict)
+
+
+class ExpositionReader:
+    """Reads the answers of one target. ``attached`` are labels that each sample gets.
+
+    A label of the sample overrides an attached one.
+    """
+
+    def __init__(
+        self, attached: Mapping[str, str] = _NO_LABELS, *, open_metrics: bool = False
+    ) -> None:
+        self._attached = dict(attached)
+        self._open_metrics = open_metrics
+        self._series = SeriesTable()
+        self._heads: dict[bytes, int] = {}
+
+    def read(self, body: bytes, now_us: int) -> ReadExposition:
+        """The records of an answer. A line without a time gets ``now_us``, in Unix microseconds.
+
+        If the same series comes twice for one time, the first counts, and the second is bad. The
+        last line must have a line feed; in OpenMetrics the last line must be ``# EOF``.
+        """
+        answer = _Answer()
+        texts = body.split(b"\n")
+        last = len(texts) - 1
+        ended = not self._open_metrics
+        for number, text in enumerate(texts):
+            if text.lstrip(_BLANKS)[:1] == b"#":
+                ended = ended or text.rstrip() == _EOF
+            elif text.strip(_BLANKS):
+                if number == last:
+                    answer.bad.append(BadLine(number, "it has no line feed: it may be cut off"))
+                elif ended and self._open_metrics:
+                    answer.bad.append(BadLine(number, "it comes after # EOF"))
+                else:
+                    self._add(answer, number, text, now_us)
+        if not ended:
+            answer.bad.append(BadLine(last, "# EOF is missing: the text is cut off"))
+        batch = self._series.batch(answer.rows, answer.values, answer.times)
+        self._forget(answer.heads)
+        return ReadExposition(batch, np.array(answer.lines, np.int64), answer.bad)
+
+    def _add(self, answer: _Answer, number: int, text: bytes, now_us: int) -> None:
+        try:
+            head, series, value, time_us = self._parse(text)
+        except LineFlaw as flaw:
+            answer.bad.append(BadLine(number, flaw.reason, isinstance(flaw, NoGpu)))
+            return
+        time_us = now_us if time_us is None else time_us
+        if (series, time_us) in answer.seen:
+            reason = "another line before it has the same labels and time"
+            answer.bad.append(BadLine(number, reason))
+            return
+        answer.seen.add((series, time_us))
+        answer.heads[head] = series
+        answer.rows.append(series)
+        answer.values.append(value)
+        answer.times.append(time_us)
+        answer.lines.append(number)
+
+    def _parse(self, text: bytes) -> tuple[bytes, int, float, int | None]:
+        """The bytes before the value, the series, the value and the time of a line."""
+        head, brace, rest = text.rpartition(b"} ")
+        head = head + brace
+        series = self._heads.get(head) if brace else None
+        if series is not None:
+            try:
+                if b"_" not in rest:  # which Python takes in a number
+                    return head, series, float(rest), None
+            except ValueError:
+                pass  # a time follows, or it is no number
+            value, time_us = parse_rest(_decoded(rest), open_metrics=self._open_metrics)
+            return head, series, value, time_us
+        line = _decoded(text)
+        sample = parse_line(line, open_metrics=self._open_metrics)
+        labels = record_labels(sample.name, self._attached | sample.labels)
+        head = line[: sample.head_end].encode() + b" "
+        return head, self._series.index_of(labels), sample.value, sample.time_us
+
+    def _forget(self, heads: dict[bytes, int]) -> None:
+        """Remember the lines of this answer, and forget old ones if there are too many."""
+        if len(self._heads) > 2 * len(heads) + _MOST_FORGOTTEN:
+            self._heads, self._series = {}, SeriesTable()
+        else:
+            self._heads |= heads
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode().rstrip("\r")
+    except UnicodeDecodeError:
+        raise LineFlaw("it is not UTF-8 text") from None

@@ -1,0 +1,46 @@
+"""The series of samples that came one by one, as the columns of a record batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from gputel.model.columns import LABELS, SCHEMA, TIMESTAMP_TYPE
+
+
+class SeriesTable:
+    """Series by their labels, and the texts of each label as a dictionary of Arrow."""
+
+    def __init__(self) -> None:
+        self._indices: dict[tuple[str, ...], int] = {}
+        self._codes: list[list[int]] = [[] for _ in LABELS]
+        self._texts: list[dict[str, int]] = [{} for _ in LABELS]
+
+    def index_of(self, labels: tuple[str, ...]) -> int:
+        """The index of a series, which is added if it is new. Labels are in the order of LABELS."""
+        index = self._indices.get(labels)
+        if index is None:
+            index = self._indices[labels] = len(self._indices)
+            for text, codes, texts in zip(labels, self._codes, self._texts, strict=True):
+                codes.append(texts.setdefault(text, len(texts)))
+        return index
+
+    def __len__(self) -> int:
+        """The number of series."""
+        return len(self._indices)
+
+    def batch(
+        self, rows: npt.ArrayLike, values: npt.ArrayLike, times_us: npt.ArrayLike
+    ) -> pa.RecordBatch:
+        """A record batch: the index of the series of each row, its value, and its time."""
+        chosen = np.asarray(rows, np.int64)
+        labels = [
+            pa.DictionaryArray.from_arrays(
+                pa.array(np.array(codes, np.int32)[chosen]), pa.array(list(texts), pa.string())
+            )
+            for codes, texts in zip(self._codes, self._texts, strict=True)
+        ]
+        time = pa.array(np.asarray(times_us, np.int64)).cast(TIMESTAMP_TYPE)
+        value = pa.array(np.asarray(values, np.float64))
+        return pa.RecordBatch.from_arrays([time, *labels, value], schema=SCHEMA)

@@ -1,0 +1,1 @@
+"""Records in JSON, as the API and other producers write them."""
