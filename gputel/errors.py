@@ -7,6 +7,8 @@
         JournalInUse               another broker uses the journal
         BadDeclarations            the journal's list of queues is damaged
       Stopped                      a signal came while the process was starting     (exit 0)
+      OutputFailed                 the output of a command cannot be written        (exit 1)
+        ReaderGone                 it goes to a pipe that nobody reads any more
       SourceError                  a source cannot be read                          (exit 1)
         StreamConflict 409         two different sources have one stream_id
       DecodeError 400              a payload is not a record batch                  (never retried)
@@ -18,6 +20,7 @@
         DataRefused 400            Postgres will never take this data               (never retried)
         SchemaTooNew               the database is ahead of this gputel
       BrokerUnavailable 503        the broker is away for now                       (retried)
+        BrokerNotTrusted           no TLS handshake with it can succeed
       ApiError                     the API is away, or answered with an error       (exit 1)
         ApiRefusal                 it refused the request, in its own words
         BrokenAnswer               its answer ended too early
@@ -104,6 +107,18 @@ class Stopped(GputelError):
 
     code = "stopped"
     exit_code = 0
+
+
+class OutputFailed(GputelError):
+    """The output of a command cannot be written: a full disk, or standard output that is closed."""
+
+    code = "output_failed"
+
+
+class ReaderGone(OutputFailed):
+    """Standard output is a pipe that nobody reads any more, as after ``| head``; it is no news."""
+
+    code = "reader_gone"
 
 
 class SourceError(GputelError):
@@ -359,6 +374,13 @@ class BrokerUnavailable(GputelError):
     code = "broker_unavailable"
     status = 503
     retriable = True
+
+
+class BrokerNotTrusted(BrokerUnavailable):
+    """The broker's certificate is not trusted, or it speaks no TLS: somebody must act."""
+
+    code = "broker_not_trusted"
+    retriable = False
 
 
 class ApiError(GputelError):

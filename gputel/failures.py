@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import re
+import ssl
 from enum import Enum, auto
 
 from gputel.errors import DataRefused, DecodeError, GputelError
@@ -72,6 +73,7 @@ _SHORTAGE_TEXT = re.compile(
     re.IGNORECASE,
 )
 
+_TLS_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 _REASON_CHARACTERS = 500
 
 
@@ -129,3 +131,19 @@ def is_short(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORTAGES):
         return True
     return isinstance(error, Exception) and bool(_SHORTAGE_TEXT.search(str(error)))
+
+
+def tls_failure(url: str, error: BaseException) -> str | None:
+    """Why no handshake with ``url`` can succeed until somebody acts; None for another error.
+
+    A handshake that only broke off, as with a server that stops, may succeed the next time.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of {url} is not trusted ({error.verify_message}): use the host name "
+            "that the certificate is for; if this machine does not know its authority, name the "
+            "authority's file in SSL_CERT_FILE"
+        )
+    if isinstance(error, ssl.SSLError) and not isinstance(error, _TLS_ENDED):
+        return f"{url} does not speak HTTPS ({error.reason}): use http://"
+    return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
 from typing import TypeVar
@@ -22,6 +22,7 @@ from prometheus_client.metrics_core import (
     HistogramMetricFamily,
     Metric,
 )
+from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -162,6 +163,35 @@ class Build(Collector):
         return [family]
 
 
+class ProcessNumbers(Collector):
+    """What the system tells of this process, under the names that all Prometheus clients use."""
+
+    def __init__(self) -> None:
+        self.families: list[Family] = [
+            CounterMetricFamily(
+                "process_cpu_seconds", "Total user and system CPU time spent in seconds."
+            ),
+            GaugeMetricFamily("process_resident_memory_bytes", "Resident memory size in bytes."),
+            GaugeMetricFamily("process_virtual_memory_bytes", "Virtual memory size in bytes."),
+            GaugeMetricFamily(
+                "process_start_time_seconds",
+                "Start time of the process since unix epoch in seconds.",
+            ),
+            GaugeMetricFamily("process_open_fds", "Number of open file descriptors."),
+            GaugeMetricFamily("process_max_fds", "Maximum number of open file descriptors."),
+        ]
+        self._read = ProcessCollector(registry=None)
+        REGISTRY.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        """The families without values."""
+        return self.families
+
+    def collect(self) -> Iterable[Metric]:
+        """The families with their values; none where there is no /proc."""
+        return self._read.collect()
+
+
 BROKER_QUEUE: dict[str, Family] = {
     "ready": _of_queue(
         "ready_messages", "Messages that wait for a consumer, including blocked ones."
@@ -293,6 +323,34 @@ COLLECTOR_CLOCK_DIFFERENCE = _gauge(
 )
 COLLECTOR_SERIES = _gauge("gputel_collector_series_known", "Series in the series index.")
 
+STORE_BYTES = GaugeMetricFamily(
+    "gputel_store_bytes", "Bytes of the samples and their rollups in Postgres.", labels=[]
+)
+STORE_NEWEST_AGE = GaugeMetricFamily(
+    "gputel_store_newest_sample_age_seconds",
+    "Time since the newest sample, by the clock of Postgres; absent without samples.",
+    labels=[],
+)
+STORE_ROWS_LEFT = GaugeMetricFamily(
+    "gputel_store_stream_rows_left",
+    "Rows of a stream that streamers have taken on and that have not landed; absent if all have.",
+    labels=["stream"],
+)
+STORE = Scraped([STORE_BYTES, STORE_NEWEST_AGE, STORE_ROWS_LEFT])
+"""Each collector exports the same values: use max() over several."""
+
+
+def of_store(size: int, age_s: float | None, rows_left: Mapping[str, int]) -> Write:
+    """The values of STORE: bytes, the age of the newest sample if there is one, rows by stream."""
+    sizes, ages, left = map(empty, (STORE_BYTES, STORE_NEWEST_AGE, STORE_ROWS_LEFT))
+    sizes.add_metric([], size)
+    if age_s is not None:
+        ages.add_metric([], age_s)
+    for stream, rows in rows_left.items():
+        left.add_metric([stream], rows)
+    return lambda: [sizes, ages, left]
+
+
 HTTP_CONNECTIONS = _gauge("gputel_http_connections", "Connections to the process's servers.")
 HTTP_CONNECTIONS_CLOSED = _counter(
     "gputel_http_connections_closed",
@@ -302,11 +360,12 @@ HTTP_CONNECTIONS_CLOSED = _counter(
 )
 HTTP = RequestCounters()
 BUILD = Build()
+PROCESS = ProcessNumbers()
 
 
 def _declared() -> Iterator[tuple[Metric, Iterable[str]]]:
     for value in list(globals().values()):
-        if isinstance(value, (Build, Scraped, RequestCounters)):
+        if isinstance(value, (Build, ProcessNumbers, Scraped, RequestCounters)):
             yield from ((family, family._labelnames) for family in value.families)
         elif isinstance(value, MetricWrapperBase):
             yield from ((metric, value._labelnames) for metric in value.describe())
@@ -316,15 +375,33 @@ DECLARED = list(_declared())
 """Every metric above with the names of its labels."""
 
 
+_OF_ROLES = ("broker", "streamer", "collector", "api")
+_absent: tuple[str, ...] = ()
+
+
+@contextmanager
+def only_of(roles: Iterable[str]) -> Iterator[None]:
+    """Leave out the metrics of all other roles, whose zeros would say nothing, meanwhile."""
+    global _absent
+    running = set(roles)
+    before, _absent = _absent, tuple(f"gputel_{x}_" for x in _OF_ROLES if x not in running)
+    try:
+        yield
+    finally:
+        _absent = before
+
+
 class _Scrape(Collector):
     """All metrics; a scraped one has its values from the time when this is made."""
 
     def __init__(self) -> None:
-        self._write = BROKER.read()
+        self._writes = BROKER.read(), STORE.read()
+        self._absent = _absent
 
     def collect(self) -> Iterable[Metric]:
-        yield from self._write()
-        yield from REGISTRY.collect()
+        for write in self._writes:
+            yield from write()
+        yield from (each for each in REGISTRY.collect() if not each.name.startswith(self._absent))
 
 
 async def render() -> bytes:

@@ -6,9 +6,10 @@ import logging
 import re
 import time
 
-from gputel.errors import GputelError
+from gputel.errors import BrokerNotTrusted, Forbidden, GputelError, Unauthorized
 
 _NUMBER = re.compile(r"\d+")
+_REFUSALS = (BrokerNotTrusted, Unauthorized, Forbidden)
 _MOST_REASONS = 10  # logged for one outage
 
 
@@ -35,11 +36,14 @@ class Outage:
             "", error.message
         )  # a reason with another pid, port or size is the same
         if reason not in self._logged and len(self._logged) < _MOST_REASONS:
-            text = "%s %s, trying again until it is back: %s"
-            if self._logged:
-                text = "%s still %s, now for this reason: %s"
+            if isinstance(error, _REFUSALS):
+                text = "%s is there, but cannot be used: %s"
+            elif self._logged:
+                text = f"%s still {self._what}, now for this reason: %s"
+            else:
+                text = f"%s {self._what}, trying again until it is back: %s"
             self._logged.add(reason)
-            self._log.warning(text, self._subject, self._what, error.message)
+            self._log.warning(text, self._subject, error.message)
 
     async def check(self) -> str | None:
         """The reason while the outage lasts, else None: a check of the process's health."""

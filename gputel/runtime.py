@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from importlib import import_module
 from typing import Any, TypeVar
 
+from gputel import metrics
 from gputel.config.settings import Settings
 from gputel.errors import Stopped
 from gputel.file_limit import raise_file_limit
@@ -65,6 +66,7 @@ async def running(
     with _Signals(loop, process):
         async with AsyncExitStack() as stack:
             in_order = in_start_order(roles)
+            stack.enter_context(metrics.only_of(role.name for role in in_order))
             await check_ports_of(in_order, settings)
             _ = process.access  # wrong tokens are an error before any role starts
             needed = [*modules, *(name for role in in_order for name in role.modules)]

@@ -38,6 +38,7 @@ from gputel.web.access.access import ACCESS, Access, access_middleware
 from gputel.web.access.site import IsAllowedOrigin, site_middleware
 from gputel.web.access.throttle import Throttle, throttle_middleware
 from gputel.web.access.tokens import Scope
+from gputel.web.base_path import BASE_PATH
 from gputel.web.errors import error_middleware
 from gputel.web.headers.added import guard_response, set_headers
 from gputel.web.headers.cors import ANY, allowed_origins, cors_middleware
@@ -81,6 +82,7 @@ def build_app(
     app["_apispec_parser"] = Parser()
     app["_apispec_request_data_name"] = "data"
     app[ACCESS] = access
+    app[BASE_PATH] = (settings.base_path or "").rstrip("/")
     app[LIMITS] = limits_of(settings)
     if reader is not None:
         app[READER] = reader

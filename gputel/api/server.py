@@ -11,6 +11,7 @@ from gputel.config.settings import ApiSettings
 from gputel.memory import keep_freed_memory
 from gputel.store.read.reader import Reader
 from gputel.web.access.access import Access
+from gputel.web.base_path import BASE_PATH
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener, listen
 from gputel.web.server.patience import Patience
@@ -41,8 +42,10 @@ async def serve(
         settings.api_port,
         "--api-port",
         certificate=access.certificate,
-        patience=Patience(reply_s=_STALL_S),
+        patience=Patience(settings.api_idle_timeout_s, reply_s=_STALL_S),
         auto_decompress=False,
         open_connections=access.open_connections,
+        base_path=app[BASE_PATH],
+        log_requests=access.log_requests,
     ) as listener:
         yield listener

@@ -76,8 +76,9 @@ async def _served(
     drain_deadline_s: float,
 ) -> AsyncIterator[Listener]:
     with metrics_of(queues):
-        certificate = app[ACCESS].certificate
-        plain = settings.plain_http or certificate is not None
+        access = app[ACCESS]
+        certificate = access.certificate
+        plain = settings.plain_http or certificate is not None or access.log_requests
         connection = None if plain else HotRoutes.of(app).connection
         async with listen(
             app,
@@ -87,7 +88,8 @@ async def _served(
             patience=_patience(settings),
             connection=connection,
             certificate=certificate,
-            open_connections=app[ACCESS].open_connections,
+            open_connections=access.open_connections,
+            log_requests=access.log_requests,
         ) as listener:
             try:
                 yield listener

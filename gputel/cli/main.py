@@ -12,8 +12,9 @@ from importlib import import_module
 
 import click
 
-from gputel.cli.terminal import echo, escape_unencodable_output, print_notice
-from gputel.errors import GputelError
+from gputel.cli.standard_streams import StandardOutput, use_safe_streams
+from gputel.cli.terminal import echo, print_notice
+from gputel.errors import GputelError, OutputFailed, ReaderGone
 from gputel.masking import mask
 from gputel.version import full_version
 
@@ -77,28 +78,42 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error of gputel is one line on stderr, without a traceback."""
     sys.excepthook = _print_traceback
-    escape_unencodable_output()
+    output = use_safe_streams()
     try:
-        sys.exit(_run())
+        sys.exit(_code_of_all(output))
     finally:
         gc.freeze()  # the interpreter ends faster without a last garbage collection
 
 
-def _run() -> int | None:
-    code: int | None
+def _code_of_all(output: StandardOutput) -> int:
+    """Run the command; its exit code, which says so if its output could not be written."""
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except ReaderGone:
+        code = ReaderGone.exit_code
+    except OutputFailed as error:
+        code = _fail(error.message, error.exit_code)
+    return OutputFailed.exit_code if output.failed else code
+
+
+def _run() -> int:
     if VARIABLE in os.environ:
         from gputel.cli.completion_shells import use_safe_completion
 
         use_safe_completion()
     try:
-        code = cli(standalone_mode=False, complete_var=VARIABLE)
+        return cli(standalone_mode=False, complete_var=VARIABLE) or 0
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
     except click.ClickException as error:
-        code = _print_usage_error(error)
+        return _print_usage_error(error)
     except (click.Abort, KeyboardInterrupt):
-        code = _fail("stopped", EXIT_INTERRUPTED)
+        return _fail("stopped", EXIT_INTERRUPTED)
+    except OutputFailed:
+        raise
     except GputelError as error:
-        code = _fail(error.message, error.exit_code)
-    return code
+        return _fail(error.message, error.exit_code)
 
 
 def _fail(message: str, code: int) -> int:

@@ -57,7 +57,9 @@ def metrics_page() -> str:
     lines = [
         "# Metrics",
         "",
-        "`GET /metrics` of every process exports these metrics in Prometheus' text format.",
+        "`GET /metrics` of every process exports these metrics in Prometheus' text format: those",
+        "of broker, streamer, collector and api only where that role runs, those of the store",
+        "where a collector runs, all others everywhere.",
         "`make docs` generates this page from `gputel/metrics.py`.",
         "",
         "| metric | type | labels | |",

@@ -6,11 +6,11 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
-from gputel.errors import GputelError
+from gputel.errors import OutputFailed
 from gputel.owned_files import open_output
 from gputel.sources.dcgm.classify import Malformed, parse_time
 from gputel.sources.simulated.simulator import simulate
@@ -57,22 +57,10 @@ def simulate_command(output: Path | None, **fleet: Any) -> None:
     With the same seed and start it is the same file on every machine.
     """
     if output is None:
-        _to_standard_output(fleet)
+        simulate(sys.stdout.buffer, **fleet)
         return
     try:
         with os.fdopen(open_output(output), "wb") as out:
             simulate(out, **fleet)
     except OSError as error:
-        raise GputelError(f"{output}: cannot be written: {error.strerror}") from None
-
-
-def _to_standard_output(fleet: dict[str, Any]) -> None:
-    out: BinaryIO = sys.stdout.buffer
-    try:
-        simulate(out, **fleet)
-        out.flush()
-    except BrokenPipeError:
-        # The reader has enough; without this the interpreter reports an error at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        raise GputelError(f"standard output cannot be written: {error.strerror}") from None
+        raise OutputFailed(f"{output}: cannot be written: {error.strerror}") from None

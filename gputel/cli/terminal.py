@@ -7,7 +7,6 @@ Tables and progress bars use ``console``, lines ``echo`` and ``print_notice``, b
 from __future__ import annotations
 
 import codecs
-import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -74,10 +73,3 @@ def _escaped(pieces: Iterable[bytes], *, is_json: bool) -> Iterator[bytes]:
 def printable_csv(text: str) -> str:
     """A text in CSV with escapes for characters that are not printable; line ends stay."""
     return "\r\n".join(map(printable_lines, text.split("\r\n")))
-
-
-def escape_unencodable_output() -> None:
-    """Make standard output write escapes for what it cannot encode, as standard error does."""
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="backslashreplace")

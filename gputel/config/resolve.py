@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from gputel.config.service_links import is_service_link, without_service_links
 from gputel.config.settings import Meta, Settings
-from gputel.config.values import PARSERS, check_broker_url, check_dsn, check_token
+from gputel.config.values import BASE_PATH, PARSERS, check_broker_url, check_dsn, check_token
 from gputel.errors import ConfigError
 from gputel.masking import mask, mask_url, remember, remember_url
 
@@ -198,6 +198,12 @@ def _check_urls(settings: Settings) -> None:
                 f"--cors-origins: {mask(origin)!r} is not an origin: write it like "
                 "https://grafana.example, without a path, or * for all"
             )
+    base_path = (settings.api.base_path or "").rstrip("/")
+    if base_path and not BASE_PATH.fullmatch(base_path):
+        raise ConfigError(
+            f"--base-path: {base_path!r} is not such a path: write it like /gputel, of letters, "
+            "digits and . _ ~ -"
+        )
     for name in filter(None, map(str.strip, (settings.access.allowed_hosts or "").split(","))):
         if name != "*" and not _HOST_NAME.fullmatch(name):
             raise ConfigError(

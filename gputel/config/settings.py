@@ -151,8 +151,9 @@ class BrokerSettings:
         minimum=0.05,
     )
     idle_timeout_s: float = _setting(
-        75.0,
-        "Seconds until a connection that is idle after a reply is closed.",
+        650.0,
+        "Seconds until a connection that is idle after a reply is closed; more than a load "
+        "balancer before the broker keeps it.",
         minimum=0.05,
     )
     visibility_timeout_s: float = _setting(
@@ -281,6 +282,17 @@ class ApiSettings:
     """The REST API."""
 
     api_port: int = _setting(8080, "Port of the API; 0 picks a free one.", minimum=0, maximum=65535)
+    api_idle_timeout_s: float = _setting(
+        650.0,
+        "Seconds until the API closes a connection that is idle after an answer; more than a load "
+        "balancer before it keeps it (60 at Amazon's, 600 at Google's), or clients get a 502.",
+        minimum=0.05,
+    )
+    base_path: str | None = _setting(
+        None,
+        "Path under which a reverse proxy shows the API, such as /gputel, if it tells none in "
+        "X-Forwarded-Prefix or does not remove it. The API also answers without it.",
+    )
     query_max_series: int = _setting(
         100_000, "Maximum series that one query reads; one that needs more is refused.", minimum=1
     )
@@ -389,6 +401,11 @@ class AccessSettings:
         "Seconds for a TLS handshake, for a new connection to send the head of a request, and for "
         "any connection to complete a head that it began.",
         minimum=0.05,
+    )
+    access_log: bool = _setting(
+        False,
+        "Log each request of the broker, the API and the health port: client, method, path, "
+        "status, bytes, seconds, name of the token, user agent. The broker then has no fast path.",
     )
     tls_cert: Path | None = _setting(
         None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +13,8 @@ from gputel.masking import HOSTS, mask
 from gputel.times import Duration
 
 _BROKER_SCHEMES = ("http", "https", "dns+http")
+BASE_PATH = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)+")
+"""A path such as ``/gputel``, without a slash at its end."""
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
@@ -44,6 +46,14 @@ def _parse_bool(text: str) -> bool:
 
 
 def _parse_str(text: str) -> str:
+    try:
+        _filled(text).encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not UTF-8 text") from None
+    return text
+
+
+def _filled(text: str) -> str:
     if not text:
         raise ValueError("is empty")
     return text
@@ -51,7 +61,7 @@ def _parse_str(text: str) -> str:
 
 def _parse_path(text: str) -> Path:
     try:
-        return Path(_parse_str(text)).expanduser()
+        return Path(_filled(text)).expanduser()
     except RuntimeError:
         raise ValueError(
             f"{text!r}: there is no such home directory; write the full path"
@@ -83,6 +93,17 @@ def check_plain_url(url: str, setting: str) -> None:
         )
 
 
+def is_server_url(url: str, schemes: Collection[str]) -> bool:
+    """Whether it is a URL of one of the schemes, with a host that can be looked up."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises ValueError if it is not a port
+        host = (parts.hostname or "").encode("idna")
+    except ValueError:
+        return False
+    return parts.scheme in schemes and host != b"" and parts.path.isascii()
+
+
 def check_broker_url(urls: str, setting: str = "--broker-url") -> None:
     """Raise ConfigError for a text that is not the URL of a broker, or of several with commas.
 
@@ -90,13 +111,7 @@ def check_broker_url(urls: str, setting: str = "--broker-url") -> None:
     """
     check_plain_url(urls, setting)
     for url in (part.strip() for part in urls.split(",")):
-        try:
-            parts = urlsplit(url)
-            valid = parts.scheme in _BROKER_SCHEMES and bool(parts.hostname)
-            _ = parts.port  # raises ValueError if it is not a port
-        except ValueError:
-            valid = False
-        if not valid:
+        if not is_server_url(url, _BROKER_SCHEMES):
             raise ConfigError(f"{setting}: {mask(url)!r} must look like http://127.0.0.1:8081")
 
 

@@ -11,9 +11,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
+from gputel import metrics
 from gputel.errors import GputelError
 from gputel.roles.process import BrokerAddress, Process, Services
+
+if TYPE_CHECKING:
+    from gputel.store.numbers import StoreNumbers
 
 log = logging.getLogger("gputel")
 
@@ -55,6 +60,7 @@ async def collector(process: Process, services: Services) -> AsyncIterator[Servi
     """Workers that consume messages and commit their rows, and the maintenance of the store."""
     from gputel.collector import collector
     from gputel.outage import Outage
+    from gputel.store.numbers import StoreNumbers
     from gputel.store.upkeep.maintenance import Maintenance
     from gputel.store.write.admission import Admission
     from gputel.store.write.writer import Writer
@@ -85,7 +91,7 @@ async def collector(process: Process, services: Services) -> AsyncIterator[Servi
         process.health.add("landing", outage.check)
         process.health.add("machine", machine.check)
         log.info("collector: %d workers consume from %s", settings.collector.workers, client.url)
-        async with working(process, "collector", run):
+        async with told(StoreNumbers(services.database)), working(process, "collector", run):
             yield services
 
 
@@ -168,9 +174,22 @@ async def health(process: Process, services: Services) -> AsyncIterator[Services
         "--health-port",
         certificate=access.certificate,
         open_connections=access.open_connections,
+        log_requests=access.log_requests,
     ) as listener:
         log.info("health listens on %s", listener.url)
         yield services
+
+
+@asynccontextmanager
+async def told(numbers: StoreNumbers) -> AsyncIterator[None]:
+    """Keep the metrics of the store up to date until the context ends."""
+    task = asyncio.create_task(numbers.keep())
+    try:
+        with metrics.STORE.read_from(numbers.read):
+            yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
 
 
 @asynccontextmanager

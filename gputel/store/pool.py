@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from typing import TypeAlias
 
@@ -127,7 +128,7 @@ async def open_pool(dsn: str, settings: PostgresSettings) -> Pool:
             ) from None
         except DATABASE_ERRORS as error:
             now, pause_s = time.monotonic(), backoff.next_s()
-            if not is_passing(error):
+            if not is_passing(error) or isinstance(error, ssl.SSLCertVerificationError):
                 raise StoreError(_refusal(dsn, error)) from error
             if now + pause_s > started + settings.postgres_wait_s:
                 raise StoreUnavailable(_gone(dsn, settings.postgres_wait_s, error)) from error
@@ -174,6 +175,11 @@ def _refusal(dsn: str, error: BaseException) -> str:
         advice = "create the database, or name another in --postgres-dsn"
     elif isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         advice = "check the user and password in --postgres-dsn, and the server's pg_hba.conf"
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        advice = (
+            "its certificate is not trusted: check the host name in --postgres-dsn, and name the "
+            "file of its authority with sslrootcert=FILE there"
+        )
     return f"Postgres at {mask_url(dsn)} refused: {mask(describe(error))}; {advice}"
 
 

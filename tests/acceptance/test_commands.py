@@ -28,6 +28,7 @@ NOBODY = "postgresql://nobody:geheim@127.0.0.1:1/none"
         (("--role", "all"), {"GPUTEL_RAET": "1"}, "GPUTEL_RAET: no such setting"),
         (("--role", "all"), {"GPUTEL_POSTGRES_DSN": "geheim"}, "--postgres-dsn: must look like"),
         (("--role", "broker", "--host", "192.0.2.1"), {}, "--host: 192.0.2.1 is no address"),
+        (("--role", "broker", "--host", "a..b"), {}, "--host: a..b is no address"),
     ],
 )
 async def test_wrong_setting_is_one_line_and_exit_2(

@@ -129,3 +129,25 @@ async def test_interrupt_at_the_very_start_says_so_and_is_no_failure_of_clicks(
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 130
     assert ended.stderr.strip() == "gputel: stopped"
+
+
+async def test_names_that_are_not_utf8_land_and_keep_their_bytes(
+    pool: asyncpg.Pool, dsn: str, tmp_path: Path
+) -> None:
+    place = tmp_path / os.fsdecode(b"d\xff")
+    place.mkdir()
+    first, second = (place / os.fsdecode(name) for name in (b"1\xfe.csv", b"2\xfe.csv"))
+    header, *lines = write_numbered(tmp_path / "whole", 50).read_bytes().splitlines(keepends=True)
+    first.write_bytes(b"".join([header, *lines[:20], b"junk\n"]))
+    second.write_bytes(b"".join([header, *lines[20:]]))
+    command = [sys.executable, "-m", "gputel", "ingest", str(place)]
+    environ = os.environ | {"GPUTEL_POSTGRES_DSN": dsn}
+    with Path("/dev/full").open("wb") as full:  # a report that cannot be printed stops no ingest
+        ended = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, cwd=tmp_path, env=environ
+        )
+    said = b"gputel: standard output cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+    assert await numbers(pool) == Counter(range(50))
+    rejects = (tmp_path / os.fsdecode(b"1\xfe.csv.rejects.csv")).read_bytes()
+    assert bytes(place) + b"/1\xfe.csv,22," in rejects

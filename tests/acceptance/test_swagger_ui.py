@@ -41,15 +41,20 @@ async def page(tmp_path: Path) -> AsyncIterator[Page]:
 @pytest.fixture
 async def api(pool: asyncpg.Pool) -> AsyncIterator[Listener]:
     await add_block(pool, Labels(), [datetime(2025, 7, 18, tzinfo=UTC)], [1])
-    async with serve(ApiSettings(api_port=0), "127.0.0.1", Reader(pool), Health()) as listener:
+    settings = ApiSettings(api_port=0, base_path="/gputel")
+    async with serve(settings, "127.0.0.1", Reader(pool), Health()) as listener:
         yield listener
 
 
-async def test_swagger_ui_runs_a_request_and_asks_no_other_site(api: Listener, page: Page) -> None:
+@pytest.mark.parametrize("base_path", ["", "/gputel"])
+async def test_swagger_ui_runs_a_request_and_asks_nothing_outside_of_its_path(
+    api: Listener, page: Page, base_path: str
+) -> None:
+    root = f"{api.url}{base_path}/"
     await page.send("Network.enable")
     await page.send("Log.enable")
     await page.send("Runtime.enable")
-    await page.send("Page.navigate", url=f"{api.url}/swagger")
+    await page.send("Page.navigate", url=f"{root}swagger")
     await page.click(f"{OPERATION} .opblock-summary-control")
     await page.until(RESOLVED)
     await page.click(f"{OPERATION} .execute")
@@ -63,5 +68,5 @@ async def test_swagger_ui_runs_a_request_and_asks_no_other_site(api: Listener, p
         if event["method"] == "Network.requestWillBeSent"
     ]
     assert len(asked) >= 5
-    assert [url for url in asked if not url.startswith((api.url, "data:"))] == []
+    assert [url for url in asked if not url.startswith((root, "data:"))] == []
     assert page.problems() == []

@@ -103,6 +103,24 @@ async def test_collectors_of_other_processes_use_a_broker_over_tls(
     assert await process.stop() == 0
 
 
+async def test_a_role_that_does_not_trust_its_broker_or_its_database_ends_and_says_so(
+    processes: Processes, authority: Authority, dsn: str
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.cert, authority.key)
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", ssl=context)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    ended = await processes.run(
+        *("run", "--role", "collector", "--broker-url", url), GPUTEL_POSTGRES_DSN=dsn
+    )
+    assert ended.process.returncode == 1
+    assert ended.err.splitlines()[-1].startswith(
+        f"gputel: the broker cannot be asked: the certificate of {url} is not trusted"
+    )
+    assert "is away" not in ended.err
+    server.close()
+
+
 async def test_a_renewed_certificate_is_shown_without_a_restart(
     processes: Processes, authority: Authority
 ) -> None:

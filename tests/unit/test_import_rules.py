@@ -77,7 +77,7 @@ MAY_IMPORT = {
     "api.formats": "model store.blocks store.read web.headers",
     "api.inventory": "api.formats api.prometheus api.shared model promql.values store store.read",
     "api.telemetry": (
-        "api.formats api.shared model store.blocks store.read store.rollup store.steps"
+        "api.formats api.shared model store.blocks store.read store.rollup store.steps web"
     ),
     "api.stream": "api.formats api.shared store.read store.write web",
     "api.push": (

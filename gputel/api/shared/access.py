@@ -7,6 +7,7 @@ from aiohttp import web
 from gputel.api.shared.paths import DOCUMENT_PATH, PAGES, PROMETHEUS_PATH
 from gputel.web.access.access import ACCESS, HEALTH
 from gputel.web.access.tokens import Scope
+from gputel.web.base_path import BASE_PATH
 from gputel.web.static_files import STATIC
 
 _OPEN = HEALTH | {*PAGES, DOCUMENT_PATH}
@@ -26,7 +27,8 @@ def scope_of(method: str, path: str) -> Scope | None:
 
 def scope_of_request(request: web.Request) -> Scope | None:
     """The scope that this request needs; None if it needs no token."""
-    return scope_of(request.method, request.path)
+    path = "/" if request.path == request.app[BASE_PATH] else request.path
+    return scope_of(request.method, path)
 
 
 def check_token(request: web.Request) -> None:

@@ -21,6 +21,7 @@ from gputel.store.blocks.samples import micros
 from gputel.store.read.reader import EARLIEST, LATEST
 from gputel.store.read.records import Records
 from gputel.store.read.time_order import Position
+from gputel.web.base_path import base_path_of
 
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -85,8 +86,8 @@ def _end_of(page: Sequence[Records], position: Position | None, of_groups: bool)
 def next_page(request: web.Request, end: Position) -> dict[str, str]:
     """The Link header with the address of the page that begins behind ``end``.
 
-    The address has no host, so it is right behind any proxy. Times relative to now become the
-    times that they were for this page.
+    The address has no host, so it is right behind any proxy, but it has the path under which a
+    proxy shows the API. Times relative to now become the times that they were for this page.
     """
     parameters = request["querystring"]
     pinned = {
@@ -95,4 +96,4 @@ def next_page(request: web.Request, end: Position) -> dict[str, str]:
         if request.query.get(name, "").startswith("now")
     }
     url = request.rel_url.update_query(cursor=encode_cursor(end), **pinned)
-    return {"Link": f'<{url.raw_path_qs}>; rel="next"'}
+    return {"Link": f'<{base_path_of(request)}{url.raw_path_qs}>; rel="next"'}

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
 
-from gputel.cli.ask.http import Server, request
+from gputel.cli.ask.http import Server, query_string, quoted, request
 from gputel.config.resolve import from_environment
-from gputel.config.values import check_plain_url
+from gputel.config.values import check_plain_url, is_server_url
 from gputel.errors import ApiError, UsageError
 from gputel.masking import mask
 
@@ -62,23 +61,15 @@ def get(
     refuses, or breaks off; the message says what to do.
     """
     server = _server(api_url)
-    target = "".join(f"/{quote(part, '')}" for part in path)
     sent = {name: value for name, value in query.items() if value is not None}
-    if sent:
-        target += "?" + urlencode(sent, doseq=True)
+    target = "".join(f"/{quoted(part)}" for part in path) + query_string(sent)
     with request(server, "GET", target, timeout_s=timeout_s, headers=headers) as response:
         yield _body(api_url, response)
 
 
 def _server(api_url: str) -> Server:
     check_plain_url(api_url, "--api-url")
-    try:
-        parts = urlsplit(api_url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port  # raises ValueError if it is not a port
-    except ValueError:
-        valid = False
-    if not valid:
+    if not is_server_url(api_url, ("http", "https")):
         raise UsageError(f"--api-url: {mask(api_url)!r} must look like http://127.0.0.1:8080")
     return Server(api_url, "API", "--api-url", "gputel run --role all", ApiError, ApiRefusal)
 

@@ -6,11 +6,10 @@ import http.client
 import json
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 import click
 
-from gputel.cli.ask.http import Server
+from gputel.cli.ask.http import Server, query_string
 from gputel.cli.ask.http import request as http_request
 from gputel.config.values import check_broker_url
 from gputel.errors import BadRequest, BrokerUnavailable, UsageError
@@ -83,7 +82,7 @@ class Broker:
             self.url, "broker", "--broker-url", "gputel run --role broker",
             BrokerUnavailable, _refusal,
         )  # fmt: skip
-        target = f"{path}?{urlencode(query)}"
+        target = path + query_string(query)
         headers = {"Content-Type": "application/json"}
         with http_request(
             server, method, target, timeout_s=_TIMEOUT_S, body=data, headers=headers

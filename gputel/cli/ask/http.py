@@ -5,15 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from gputel.config.values import check_token
-from gputel.errors import GputelError
+from gputel.errors import GputelError, UsageError
+from gputel.failures import tls_failure
 from gputel.masking import remember
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -65,6 +65,29 @@ def request(
         connection.close()
 
 
+def quoted(part: str) -> str:
+    """A part of a path, for a request. Raises UsageError if it is not UTF-8."""
+    return quote(_utf8(part), safe="")
+
+
+def query_string(query: Mapping[str, object]) -> str:
+    """``?NAME=VALUE&...`` of a request; of several values each. Raises UsageError as ``quoted``."""
+    pairs = [
+        (name, _utf8(str(each)))
+        for name, value in query.items()
+        for each in (value if isinstance(value, list | tuple) else [value])
+    ]
+    return "?" + urlencode(pairs) if pairs else ""
+
+
+def _utf8(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!r} is not UTF-8 text: check the argument") from None
+    return text
+
+
 def _token_header() -> dict[str, str]:
     """The token comes from the environment alone: other users can read a process's flags."""
     token = check_token(os.environ.get("GPUTEL_TOKEN", ""), "GPUTEL_TOKEN")
@@ -80,14 +103,8 @@ def _unavailable(server: Server, error: Exception) -> str:
             f"the {noun} at {url} did not answer in time: try again, ask for less, or name another "
             f"with {server.flag}"
         )
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"the certificate of {url} is not trusted ({error.verify_message}): use the host name "
-            "that the certificate is for; if this machine does not know its authority, name the "
-            "authority's file in SSL_CERT_FILE"
-        )
-    if isinstance(error, ssl.SSLError):
-        return f"{url} does not speak HTTPS ({error.reason}): use http://"
+    if failure := tls_failure(url, error):
+        return failure
     if isinstance(error, http.client.RemoteDisconnected):
         return f"{url} gave no answer: try again, or use https:// if it has a certificate"
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from gputel.backoff import pause
 from gputel.cli.ingest.inputs import Input
 from gputel.cli.ingest.report import DeadChunk, Report, shown
-from gputel.cli.ingest.run import EXIT_FAILED, exit_code, roles_for
-from gputel.cli.terminal import echo, print_notice
+from gputel.cli.ingest.run import EXIT_FAILED, exit_code, roles_for, tell
+from gputel.cli.terminal import print_notice
 from gputel.config.settings import Settings
 from gputel.errors import SourceError
 from gputel.runtime import running
@@ -77,7 +77,7 @@ async def _follow(
         waiting = False
         ended.add(report.stream_id)
         reports.append(report)
-        echo(shown(report, shape, alone=True, followed=True))
+        tell(shown(report, shape, alone=True, followed=True))
 
 
 def _open(process: Process, path: Path) -> GrowingCsv | None:

@@ -14,9 +14,10 @@ import stat
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from gputel.cli.ingest.rejects import SUFFIX
 from gputel.errors import SourceError
@@ -154,27 +155,44 @@ def spooled(source: Input, stopping: threading.Event) -> Iterator[int]:
     because a stream is identified by its complete content, and because a chunk may be read again.
     Blocks until the pipe ends. Raises SourceError, also if ``stopping`` is set before.
     """
-    with tempfile.TemporaryFile(prefix="gputel-") as spool:
-        try:
-            standard = source.path == STANDARD_INPUT
-            descriptor = 0 if standard else os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                while not stopping.is_set():
-                    if not select.select([descriptor], [], [], _LOOK_S)[0]:
-                        continue
-                    data = os.read(descriptor, _SPOOL_BYTES)
-                    if not data:
-                        break
-                    spool.write(data)
-                spool.flush()
-            finally:
-                if not standard:
-                    os.close(descriptor)
-        except OSError as error:
-            raise SourceError(
-                f"{source.name}: cannot be spooled to {tempfile.gettempdir()}: {error.strerror}; "
-                "free space there, or choose another place with TMPDIR"
-            ) from None
+    spool = _spool_of(source, stopping)
+    with spool:
         if stopping.is_set():
             raise SourceError(f"{source.name}: stopped before it had been read: nothing has landed")
         yield spool.fileno()
+
+
+def _spool_of(source: Input, stopping: threading.Event) -> IO[bytes]:
+    with ExitStack() as stack:
+        try:
+            spool = stack.enter_context(tempfile.TemporaryFile(prefix="gputel-", buffering=0))
+            for data in _pieces(source, stopping):
+                while data:
+                    data = data[spool.write(data) :]
+        except OSError as error:
+            raise SourceError(
+                f"{source.name}: cannot be spooled to {tempfile.tempdir or 'TMPDIR or /tmp'}: "
+                f"{error.strerror}; free space there, or choose another place with TMPDIR"
+            ) from None
+        stack.pop_all()
+        return spool
+
+
+def _pieces(source: Input, stopping: threading.Event) -> Iterator[bytes]:
+    """What a pipe brings, until it ends or ``stopping`` is set. Raises SourceError."""
+    standard = source.path == STANDARD_INPUT
+    try:
+        descriptor = 0 if standard else os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while not stopping.is_set():
+                if not select.select([descriptor], [], [], _LOOK_S)[0]:
+                    continue
+                data = os.read(descriptor, _SPOOL_BYTES)
+                if not data:
+                    break
+                yield data
+        finally:
+            if not standard:
+                os.close(descriptor)
+    except OSError as error:
+        raise SourceError(f"{source.name}: cannot be read: {error.strerror}") from None

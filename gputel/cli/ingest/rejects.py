@@ -30,7 +30,7 @@ class Rejects:
         try:
             output_path(self.path)
         except OSError as error:
-            raise SourceError(_not_written(self.path, str(error.strerror))) from None
+            raise self._failed(error) from None
         written = self.path if self.path.exists() else self.path.parent
         if not os.access(written, os.W_OK):
             raise SourceError(_not_written(self.path, "no such directory, or no right to write"))
@@ -46,22 +46,33 @@ class Rejects:
                 writer.writerow((*position, reject.reason, reject.text))
             self._file.flush()
         except OSError as error:
-            raise SourceError(_not_written(self.path, error.strerror or str(error))) from None
+            raise self._failed(error) from None
 
     def _open(self) -> TextIO:
         fresh = not (self._append and self.path.exists())
         descriptor = open_output(self.path, append=not fresh)
-        file = os.fdopen(descriptor, "w" if fresh else "a", encoding="utf-8", newline="")
+        file = os.fdopen(  # O_APPEND is the descriptor's, not the mode's
+            descriptor, "w", encoding="utf-8", errors="surrogateescape", newline=""
+        )
         if fresh:
             csv.writer(file).writerow(_COLUMNS)
         return file
 
     def close(self) -> str | None:
-        """Close the file; returns its path, or None if there were no rejects."""
+        """Close the file; returns its path, or None if there were no rejects.
+
+        Raises SourceError if it is not written completely.
+        """
         if self._file is None:
             return None
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._failed(error) from None
         return str(self.path)
+
+    def _failed(self, error: OSError) -> SourceError:
+        return SourceError(_not_written(self.path, error.strerror or str(error)))
 
 
 def _not_written(path: Path, reason: str) -> str:

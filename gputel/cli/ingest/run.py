@@ -10,7 +10,7 @@ from gputel.cli.ingest.inputs import Input
 from gputel.cli.ingest.report import DeadChunk, Report, shown, summary
 from gputel.cli.terminal import echo, print_notice
 from gputel.config.settings import Settings
-from gputel.errors import SourceError
+from gputel.errors import OutputFailed, ReaderGone, SourceError
 from gputel.runtime import running
 
 EXIT_FAILED, EXIT_REJECTS, EXIT_STOPPED = 1, 3, 130
@@ -49,7 +49,7 @@ async def ingest_all(
             else:
                 reports.append(report)
                 written |= {path} if report.rejects_file else set()
-                echo(shown(report, shape, alone=not several))
+                tell(shown(report, shape, alone=not several))
                 failed |= _report_damage(report)
             if process.stopping.is_set():
                 break
@@ -60,6 +60,16 @@ async def ingest_all(
     if stopped and not complete:
         return EXIT_STOPPED
     return EXIT_FAILED if failed else exit_code(reports)
+
+
+def tell(report: str) -> None:
+    """Print a report. Output that cannot be written stops no ingest: it shows in the exit code."""
+    try:
+        echo(report)
+    except ReaderGone:
+        pass
+    except OutputFailed as error:
+        print_notice(error.message)
 
 
 def _report_damage(report: Report) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from gputel.errors import UsageError
+from gputel.errors import OutputFailed, UsageError
 from gputel.owned_files import open_output, output_path
+
+_WHILE_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
 
 
 @contextmanager
@@ -18,7 +21,7 @@ def complete_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which replaces ``path`` at the end, or is removed after an error.
 
     A pipe or a device, such as /dev/null, is written to directly. Raises UsageError for a path that
-    cannot be written.
+    cannot be opened, OutputFailed if the file cannot be written to its end.
     """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -38,4 +41,5 @@ def complete_file(path: Path) -> Iterator[BinaryIO]:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from None
+        kind = OutputFailed if error.errno in _WHILE_WRITING else UsageError
+        raise kind(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -41,10 +40,7 @@ def stream_command(api_url: str, format_: str | None, limit: int | None, **filte
     shape = format_ or ("table" if sys.stdout.isatty() else "ndjson")
     with in_flags():
         records = _records(Events(api_url, ("api", "v1", "stream"), filters))
-        try:
-            _WRITERS[shape](islice(records, limit))
-        except BrokenPipeError:  # `| head` has enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _WRITERS[shape](islice(records, limit))
 
 
 def _records(events: Events) -> Iterator[bytes]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from urllib.parse import quote
+import os
+from base64 import b64encode
 
 import click
 
 from gputel.cli.ask.broker import Broker, BrokerGroup
+from gputel.cli.ask.http import quoted
 from gputel.cli.queue.names import declare_queue, delete_queue, list_queues
 from gputel.cli.queue.stats import stats_table
 from gputel.cli.queue.verify import verify_command
+from gputel.cli.standard_streams import standard_input
 from gputel.cli.terminal import console, echo_json
 from gputel.config.resolve import resolve
 
@@ -54,9 +56,13 @@ def peek_command(broker: Broker, most: int, max_payload_bytes: int) -> None:
 @click.option("--key", default="", help="Key of the message.")
 @click.pass_obj
 def publish_command(broker: Broker, payload: str | None, id_: str | None, key: str) -> None:
-    """Publish one message: PAYLOAD, or standard input if PAYLOAD is - or left out."""
-    text = sys.stdin.read() if payload in (None, "-") else payload
-    message = {"payload": text, "key": key} | ({"id": id_} if id_ else {})
+    """Publish one message: PAYLOAD, or standard input if PAYLOAD is - or left out; any bytes."""
+    data = standard_input() if payload in (None, "-") else os.fsencode(payload)
+    try:
+        message = {"payload": data.decode()}
+    except UnicodeDecodeError:
+        message = {"payload": b64encode(data).decode(), "encoding": "base64"}
+    message |= {"key": key} | ({"id": id_} if id_ else {})
     echo_json(broker.ask("/publish", message))
 
 
@@ -106,7 +112,7 @@ def list_command(broker: Broker, offset: int, limit: int) -> None:
 @click.pass_obj
 def show_command(broker: Broker, id_: str) -> None:
     """Print one dead letter with its payload and its history."""
-    echo_json(broker.ask(f"/dead-letters/{quote(id_)}"), indent=2)
+    echo_json(broker.ask(f"/dead-letters/{quoted(id_)}"), indent=2)
 
 
 def _act(broker: Broker, action: str, ids: tuple[str, ...], every: bool) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 import click
 from rich.table import Table
 
 from gputel.cli.ask.broker import Broker
+from gputel.cli.ask.http import quoted
 from gputel.cli.terminal import console, echo_json
 from gputel.printable import printable
 from gputel.units import size
@@ -59,4 +58,4 @@ def delete_queue(broker: Broker, name: str, force: bool) -> None:
 
 
 def _path(name: str) -> str:
-    return f"/queues/{quote(name, safe='')}"
+    return f"/queues/{quoted(name)}"

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from gputel.errors import (
+    BrokerNotTrusted,
     BrokerUnavailable,
     Forbidden,
     GputelError,
@@ -18,6 +19,7 @@ from gputel.errors import (
     RequestError,
     Unauthorized,
 )
+from gputel.failures import tls_failure
 from gputel.mq.client.http import HttpClient, HttpRequest, Late
 from gputel.mq.wire.protocol import MSGPACK, UNREADABLE, ErrorReply, ItemResult, PublishResult
 
@@ -82,6 +84,8 @@ class Calls:
         except TimeoutError:
             raise BrokerUnavailable(f"the broker at {self._url} did not answer in time") from None
         except (OSError, UnicodeError) as error:
+            if failure := tls_failure(self._url, error):
+                raise BrokerNotTrusted(f"the broker cannot be asked: {failure}") from None
             raise BrokerUnavailable(f"cannot reach the broker at {self._url}: {error}") from None
         if status >= 400:
             self._refused(status, reply)

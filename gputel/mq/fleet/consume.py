@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gputel.errors import BrokerUnavailable, GputelError, QueueClosed
-from gputel.mq.fleet.members import Member, Members
+from gputel.mq.fleet.members import Member, Members, is_of_one
 from gputel.mq.wire.protocol import Delivery
 
 _RACE_S = 1.0  # a waiting consume looks this often for new brokers
@@ -111,7 +111,7 @@ class FleetConsume:
             member.failed(member.giving, silent)
             return []
         except GputelError as error:
-            if not error.retriable and not isinstance(error, QueueClosed):
+            if not is_of_one(error):
                 raise
             member.failed(member.giving, error)
             return []
@@ -135,4 +135,7 @@ def none_answers(members: Members) -> GputelError:
     everyone = members.everyone
     if everyone and all(member.giving.closed for member in everyone):
         return QueueClosed("every broker is closed and empty")
+    refusals = [each.error for each in everyone if each.error and not each.error.retriable]
+    if refusals and len(refusals) == len(everyone):
+        return refusals[0]
     return BrokerUnavailable("none of the brokers answers")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 
 from gputel.backoff import Backoff
-from gputel.errors import BrokerUnavailable, GputelError, QueueClosed
+from gputel.errors import BrokerNotTrusted, BrokerUnavailable, GputelError, QueueClosed
 from gputel.mq.client.client import QueueClient
 from gputel.mq.wire import addresses
 from gputel.outage import Outage
@@ -56,6 +56,7 @@ class Member:
         self.client = client
         self.leaving = False  # no longer in the set: consumed from while it answers
         self.taking, self.giving = Standing(), Standing()
+        self.error: GputelError | None = None  # why it is away
         self._seed = hash64(url)
         self._outage = Outage(log, f"the broker at {url}")
         self._backoff = Backoff()
@@ -79,6 +80,7 @@ class Member:
     def worked(self, standing: Standing) -> None:
         """A call succeeded."""
         standing.worked()
+        self.error = None
         self._backoff.reset()
         self.look_no_more()
         self._outage.ends()
@@ -89,6 +91,7 @@ class Member:
             standing.refused()
             return
         self.taking.closed = self.giving.closed = False
+        self.error = error
         if not self.away:
             self._outage.begins(error)
             self._looking = asyncio.create_task(self._look())
@@ -116,6 +119,11 @@ class Member:
         Rendezvous hashing: when a member comes or goes, only its own keys move.
         """
         return ((key ^ self._seed) * _ODD) & _MASK
+
+
+def is_of_one(error: GputelError) -> bool:
+    """Whether the other brokers may do what this one did not."""
+    return error.retriable or isinstance(error, (QueueClosed, BrokerNotTrusted))
 
 
 def hash64(text: str) -> int:

@@ -6,10 +6,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Sequence
 
-from gputel.errors import BrokerUnavailable, GputelError, JournalFull, QueueClosed, QueueFull
+from gputel.errors import BrokerUnavailable, GputelError, JournalFull, QueueFull
 from gputel.mq.client.calls import PublishIncomplete
 from gputel.mq.client.requests import with_ids
-from gputel.mq.fleet.members import Member, Members, member_for
+from gputel.mq.fleet.members import Member, Members, is_of_one, member_for
 from gputel.mq.wire.protocol import OutgoingMessage, PublishResult
 
 _FULL = (QueueFull, JournalFull)
@@ -70,7 +70,7 @@ class FleetPublish:
             full = True
             self._skip(member, error)
         except GputelError as error:
-            if not error.retriable and not isinstance(error, QueueClosed):
+            if not is_of_one(error):
                 raise
             member.failed(member.taking, error)
             self._skip(member, error)

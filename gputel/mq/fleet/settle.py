@@ -9,10 +9,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
-from gputel.errors import GputelError, StaleLease, UnknownMessage
+from gputel.errors import GputelError, QueueClosed, StaleLease, UnknownMessage
 from gputel.mq.client.client import QueueClient
 from gputel.mq.client.requests import Item
-from gputel.mq.fleet.members import Member, Members
+from gputel.mq.fleet.members import Member, Members, is_of_one
 from gputel.mq.wire.protocol import ItemResult
 
 ItemCall = Callable[[QueueClient, list[Item]], Awaitable[list[ItemResult]]]
@@ -47,7 +47,7 @@ async def _act_at(
     try:
         results = await act(member.client, [item for _, item in items])
     except GputelError as raised:
-        if not raised.retriable:
+        if not is_of_one(raised) or isinstance(raised, QueueClosed):
             raise
         error = raised
         results = [

@@ -23,3 +23,15 @@ SELECT count(*) AS blocks, coalesce(sum(samples), 0)::bigint AS samples,
        count(*) FILTER (WHERE samples < $2)
            - count(DISTINCT series_id) FILTER (WHERE samples < $2) AS to_merge
 FROM {part} TABLESAMPLE SYSTEM ($1)
+
+-- name: numbers
+-- For metrics, so without a look at the blocks.
+SELECT (SELECT coalesce(sum(pg_total_relation_size(part)), 0)::bigint FROM
+           (SELECT part FROM sample_block_part UNION ALL SELECT part FROM rollup_part) AS parts)
+           AS bytes,
+       (SELECT extract(epoch FROM now() - max(last_ts))::float8 FROM gpu) AS newest_age_s
+
+-- name: rows_left
+-- Of the $1 streams with the most of them.
+SELECT stream_id, sum(row_count)::bigint AS rows FROM stream_lease
+GROUP BY stream_id ORDER BY rows DESC, stream_id LIMIT $1

@@ -39,11 +39,13 @@ class Access:
         certificate: Certificate | None = None,
         allowed_hosts: str = "",
         open_connections: OpenConnections | None = None,
+        log_requests: bool = False,
     ) -> None:
         self._source = source
         self.certificate = certificate
         self.open_connections = open_connections or OpenConnections()
         self._allowed_hosts = allowed_hosts
+        self.log_requests = log_requests
 
     @classmethod
     def of(cls, settings: AccessSettings, kept_files: int = 0) -> Access:
@@ -60,7 +62,8 @@ class Access:
             sources.append(lambda: named_tokens)
         tokens = (lambda: [token for source in sources for token in source()]) if sources else None
         counted = OpenConnections.of(settings, kept_files)
-        return cls(tokens, certificate, settings.allowed_hosts or "", counted)
+        names = settings.allowed_hosts or ""
+        return cls(tokens, certificate, names, counted, settings.access_log)
 
     @property
     def guarded(self) -> bool:

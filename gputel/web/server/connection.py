@@ -12,6 +12,8 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from gputel import metrics
+from gputel.web import access_log
+from gputel.web.access_log import AccessLog
 from gputel.web.errors import error_response, http_refusal
 from gputel.web.headers.added import GUARDED
 from gputel.web.server.patience import CROWDED_S, Patience, ReplyWatch, probe_peer
@@ -48,12 +50,18 @@ class ServerConnection(web.RequestHandler):
     )
 
     def __init__(
-        self, server: web.Server, patience: Patience, *, auto_decompress: bool = True
+        self,
+        server: web.Server,
+        patience: Patience,
+        *,
+        auto_decompress: bool = True,
+        log_requests: bool = False,
     ) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]
+            access_log_class=AccessLog,
+            access_log=access_log.log if log_requests else None,  # type: ignore[arg-type]
             keepalive_timeout=patience.idle_s,
             lingering_time=patience.refused_s,
             read_bufsize=_READ_BYTES,

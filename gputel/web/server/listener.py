@@ -12,6 +12,7 @@ from typing import cast
 
 from aiohttp import web
 
+from gputel.web.base_path import removing
 from gputel.web.server.acceptor import Acceptor
 from gputel.web.server.connection import ServerConnection
 from gputel.web.server.hosts import own_address
@@ -60,14 +61,17 @@ async def listen(
     certificate: Certificate | None = None,
     auto_decompress: bool = True,
     open_connections: OpenConnections | None = None,
+    base_path: str = "",
+    log_requests: bool = False,
 ) -> AsyncIterator[Listener]:
     """Serve ``app`` until the context ends; open requests then get SHUTDOWN_S.
 
     Peers that take longer than ``patience`` are cut off. Errors name ``flag``, the setting of the
     port. If a client leaves, the handler of its request is cancelled. Without ``auto_decompress``,
     handlers get bodies as they were sent. ``open_connections`` counts the connections of all
-    servers of a process. Raises PortTaken, or UsageError for an address that this machine does not
-    have or must not use.
+    servers of a process. ``base_path`` is removed from the paths of requests. With
+    ``log_requests`` each has a line in the log. Raises PortTaken, or
+    UsageError for an address that this machine does not have or must not use.
     """
     runner = web.AppRunner(
         app,
@@ -76,12 +80,20 @@ async def listen(
         shutdown_timeout=SHUTDOWN_S,
     )
     await runner.setup()
+    if base_path and runner.server is not None:
+        runner.server.request_factory = removing(base_path, runner.server.request_factory)
     try:
         counted = open_connections or OpenConnections()
         patience = replace(patience, head_s=counted.head_s)
         server = runner.server
         assert server is not None
-        plain = partial(ServerConnection, server, patience, auto_decompress=auto_decompress)
+        plain = partial(
+            ServerConnection,
+            server,
+            patience,
+            auto_decompress=auto_decompress,
+            log_requests=log_requests,
+        )
         make = partial(connection, plain, patience) if connection else plain
         context = certificate.server_context() if certificate else None
         site = _Site(runner, host, port, make, context, counted)

@@ -52,7 +52,10 @@ async def bound_sockets(host: str, port: int) -> list[socket.socket]:
     kind, passive = socket.SOCK_STREAM, socket.AI_PASSIVE
     infos = []
     for name in hosts_of(host):
-        infos += await loop.getaddrinfo(name, port, type=kind, flags=passive)
+        try:
+            infos += await loop.getaddrinfo(name, port, type=kind, flags=passive)
+        except UnicodeError as error:  # such as a..b
+            raise socket.gaierror(str(error)) from None
     with ExitStack() as stack:
         sockets: list[socket.socket] = []
         for family, kind, protocol, _, address in dict.fromkeys(infos):

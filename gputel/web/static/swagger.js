@@ -1,7 +1,6 @@
 // Swagger UI fills every example in, and filters filled in by nobody answer nothing: what may be
 // left out stays empty, and its example is told.
-function leftEmpty(text) {
-  const openapi = JSON.parse(text);
+function leftEmpty(openapi) {
   for (const operations of Object.values(openapi.paths)) {
     for (const { parameters = [] } of Object.values(operations)) {
       for (const parameter of parameters) {
@@ -12,12 +11,16 @@ function leftEmpty(text) {
       }
     }
   }
-  return JSON.stringify(openapi);
+  return openapi;
 }
+
+// The API may be shown under a path of a reverse proxy, which knows of it alone.
+const root = new URL(".", window.location.href);
+const openapiUrl = new URL("openapi.json", root).href;
 
 // validatorUrl null: Swagger UI would otherwise send the document to a validator on another site.
 window.ui = SwaggerUIBundle({
-  url: "/openapi.json",
+  url: openapiUrl,
   dom_id: "#swagger-ui",
   deepLinking: true,
   displayRequestDuration: true,
@@ -25,8 +28,10 @@ window.ui = SwaggerUIBundle({
   tryItOutEnabled: true,
   validatorUrl: null,
   responseInterceptor(response) {
-    if (response.ok && new URL(response.url).pathname === "/openapi.json") {
-      response.text = leftEmpty(response.text);
+    if (response.ok && response.url === openapiUrl) {
+      const openapi = leftEmpty(JSON.parse(response.text));
+      openapi.servers[0].url = root.pathname;
+      response.text = JSON.stringify(openapi);
     }
     return response;
   },

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,37 @@ async def test_published_message_is_consumed_and_acked(broker):
     code, out, _ = await gputel_queue(broker, "stats")
     assert json.loads(out)["acked"] == 2
     assert await gputel_queue(broker, "consume") == (0, "", "")
+
+
+async def test_any_bytes_can_be_published(broker):
+    assert (await gputel_queue(broker, "publish", stdin=b"\xff\x00"))[0] == 0
+    assert (await gputel_queue(broker, "publish", b"\xfe"))[0] == 0
+    _, out, _ = await gputel_queue(broker, "consume", "--max", "5")
+    messages = [json.loads(line) for line in out.splitlines()]
+    assert [(each["payload"], each["encoding"]) for each in messages] == [
+        ("/wA=", "base64"),
+        ("/g==", "base64"),
+    ]
+
+
+async def test_a_name_that_is_not_utf8_is_one_line(broker):
+    for words in (("--queue", b"\xff", "stats"), ("delete", b"\xff")):
+        code, out, err = await gputel_queue(broker, *words)
+        assert (code, out) == (2, "")
+        assert err == "gputel: '\\udcff' is not UTF-8 text: check the argument\n"
+
+
+async def test_a_message_that_cannot_be_printed_is_not_acked(broker):
+    await broker.publish("a")
+    with Path("/dev/full").open("wb") as full:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gputel", "queue"),
+            *("--broker-url", f"http://127.0.0.1:{broker.port}", "consume"),
+            stdout=full, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        await process.communicate()
+    _, out, _ = await gputel_queue(broker, "stats")
+    assert (process.returncode, json.loads(out)["acked"]) == (1, 0)
 
 
 async def test_peek_prints_what_is_next_and_leaves_it(broker):

@@ -35,6 +35,10 @@ def test_empty_environment_variable_counts_as_not_set():
     [
         ({"rate": "fast"}, {}, ["--rate", "'fast'"]),
         ({"rate": "nan"}, {}, ["--rate", "finite"]),
+        ({"base_path": "gputel"}, {}, ["--base-path", "/gputel"]),
+        ({"base_path": "//evil.example"}, {}, ["--base-path", "/gputel"]),
+        ({"stream_id": "n\udcff"}, {}, ["--stream-id", "is not UTF-8 text"]),
+        ({}, {"GPUTEL_HOST": "n\udcff"}, ["GPUTEL_HOST", "is not UTF-8 text"]),
         ({"rate": "-1"}, {}, ["--rate", "-1"]),
         ({}, {"GPUTEL_API_PORT": "70000"}, ["GPUTEL_API_PORT", "70000", "65535"]),
         ({}, {"GPUTEL_API_PORT": "80.5"}, ["GPUTEL_API_PORT", "whole number"]),
@@ -224,3 +228,19 @@ def test_an_origin_with_a_password_is_refused_without_showing_it():
     with pytest.raises(ConfigError, match="--cors-origins") as caught:
         resolve({"cors_origins": "https://u:SECRET@h/"})
     assert "SECRET" not in caught.value.message
+
+
+@pytest.mark.parametrize("url", ["http://a..b:1", "http://" + "h" * 64, "http://h/\xfc", "http://"])
+def test_a_url_whose_host_nobody_can_look_up_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="must look like"):
+        check_broker_url(url)
+
+
+def test_a_secret_that_is_not_utf8_is_not_shown() -> None:
+    with pytest.raises(ConfigError, match=r"^--token: is not UTF-8 text$"):
+        resolve({"token": "geheim\udcff"}, {})
+
+
+def test_a_path_may_have_any_bytes() -> None:
+    path = resolve({"data_dir": "/d\udcff"}, {}).settings.common.data_dir
+    assert os.fsencode(path) == b"/d\xff"

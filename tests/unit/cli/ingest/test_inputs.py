@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,17 @@ def test_spooling_ends_when_it_is_told_to(place):
 def test_names_of_standard_input_are_fit_for_people_and_for_files():
     (source,), _ = find_inputs([Path("-")])
     assert (source.name, str(source.rejects_path)) == ("standard input", "stdin.rejects.csv")
+
+
+def test_a_spool_without_room_is_one_error_that_names_its_place(small_disk, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    os.mkfifo("pipe")
+    source = Input(Path("pipe"), piped=True)
+    writer = os.open("pipe", os.O_RDWR)
+    os.write(writer, b"x" * 4096)
+    with suppress(OSError):
+        (small_disk / "filler").write_bytes(b"x" * (4 << 20))
+    told = f"cannot be spooled to {small_disk}: No space left on device"
+    with pytest.raises(SourceError, match=told), spooled(source, threading.Event()):
+        raise AssertionError
+    os.close(writer)

@@ -1,12 +1,8 @@
 """A full disk, on a real file system that is really full."""
 
 import asyncio
-import subprocess
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-
-import pytest
 
 from gputel.errors import JournalFull
 from gputel.mq.journal.commits import JournalOptions
@@ -14,21 +10,6 @@ from gputel.mq.journal.recovery import recover
 from tests.unit.mq.journal_bench import Kept, ids_in, kept_in
 
 OPTIONS = JournalOptions(segment_bytes=256 * 1024)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    where = tmp_path / "disk"
-    where.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(where)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("a file system of its own cannot be mounted here")
-    yield where
-    subprocess.run(["umount", "-l", str(where)], check=True)
 
 
 async def fill(kept: Kept, name: str) -> list[str]:
