@@ -41,7 +41,12 @@ async def test_records_that_were_published_with_curl_land(pipeline: Pipeline) ->
     async with pipeline.broker(), aiohttp.ClientSession() as session:
         await pipeline.start_collector()
         one = {"id": "one", "payload": record("42", modelName="H100")}
-        some = {"id": "some", "payload": json.dumps([record(1), record("2.5"), record(3)])}
+        some = {
+            "id": "some",
+            "payload": json.dumps(
+                [record(1, uuid="GPU-1"), record("2.5", uuid="GPU-2"), record(3, uuid="GPU-3")]
+            ),
+        }
         wrong = {"id": "wrong", "payload": [record(7), record("high")]}
         for body in (one, some, wrong):
             async with session.post(f"{pipeline.url}/publish", json=body) as response:
