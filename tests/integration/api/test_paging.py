@@ -41,7 +41,7 @@ async def get(client: aiohttp.ClientSession, url: str, **query: str) -> tuple[Ro
 
 
 async def land_all(pool: asyncpg.Pool) -> list[tuple[Labels, datetime]]:
-    """Two days of three series: ties in time, in time and series, and of everything."""
+    """Two days of three series: ties in time, and several blocks that have one instant."""
     rng, landed = random.Random(7), []
     for labels in (Labels(), Labels(metric="POWER"), Labels(pod="p")):
         for day in range(2):
@@ -73,7 +73,7 @@ async def test_pages_are_the_whole_answer(
     wanted, link = await get(client, PATH, order=order, format=name, **more)
     assert link is None
     steps = {(labels, time.timestamp() // step_s) for labels, time in landed if step_s}
-    assert len(wanted) == len(steps or landed) > 5
+    assert len(wanted) == len(steps or set(landed)) > 5
     times = [row["timestamp"] for row in wanted]
     assert times == sorted(times, reverse=order == "desc")
     for limit in (1, 5, len(wanted) - 1, len(wanted), len(wanted) + 1):
