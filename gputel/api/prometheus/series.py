@@ -22,14 +22,17 @@ from gputel.promql.syntax.matching import matches
 from gputel.promql.syntax.nodes import Matcher, MatchOp, Selector
 from gputel.promql.values.labels import Labels
 from gputel.promql.values.samples import SeriesSamples, collect
+from gputel.store.blocks.blocks import Int64
 from gputel.store.blocks.samples import Samples
 from gputel.store.byte_cache import ByteCache
 from gputel.store.limits import Limits
 from gputel.store.read.known_series import CACHED_LABELS_BYTES
 from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import SeriesLabels
-from gputel.store.read.series_reader import samples_of, series_where
+from gputel.store.read.series_reader import labels_of, sampled, samples_of, series_where
 from gputel.threads import READING
+
+_FEW_SERIES = 5_000  # their labels are read at once, without a look at which have samples
 
 _CACHES = 3  # stored labels, orders of them, Prometheus' labels
 
@@ -61,15 +64,19 @@ class SeriesSource:
         self._known: ByteCache[int, Labels] = ByteCache(cache_bytes, CACHED_LABELS_BYTES)
 
     async def samples(self, reaches: Sequence[Reach]) -> dict[Selector, SeriesSamples]:
-        """The samples of each selector of an expression. Raises ExpressionFailed over a limit."""
+        """The samples of each selector of an expression. Raises ExpressionFailed over a limit.
+
+        A series counts where it has samples in the time that the selector reads.
+        """
         read: dict[Selector, SeriesSamples] = {}
         tally = _Tally(self._limits)
         async with self._reader.snapshot() as connection:
             for reach in reaches:
-                series = await self._matching(connection, reach, tally)
-                samples = await samples_of(
-                    connection, series.series_ids, reach.first_us, reach.last_us, tally.add_samples
-                )
+                found = await self._matching(connection, reach)
+                span = reach.first_us, reach.last_us
+                tally.begin_selector()
+                samples = await samples_of(connection, found.tolist(), *span, tally.add_samples)
+                series = await self._labelled(connection, samples, tally)
                 many = len(samples) > _IN_THREAD_SAMPLES
                 read[reach.selector] = await READING.run_if(many, _collect, series, samples)
         return read
@@ -77,12 +84,13 @@ class SeriesSource:
     async def labels(
         self, selectors: Iterable[Selector], first_us: int, last_us: int
     ) -> AsyncGenerator[list[Labels], None]:
-        """The labels of the series that match any of the selectors, some at a time."""
+        """The labels of the series with samples that match any of the selectors, some at a time."""
         async with self._reader.snapshot() as connection:
             for selector in selectors:
-                async with aclosing(
-                    self._each(connection, selector.matchers, first_us, last_us)
-                ) as pieces:
+                allowed, rest = _in_store(selector.matchers)
+                found = await series_where(connection, allowed, first_us, last_us)
+                found = await sampled(connection, found, first_us, last_us)
+                async with aclosing(self._each(connection, found, rest)) as pieces:
                     async for piece in pieces:
                         yield piece.labels
 
@@ -134,31 +142,45 @@ class SeriesSource:
                 tally.add_bytes(sum(getsizeof(pair[1]) for pair in islice(pairs, known, None)))
         return count, pairs
 
-    async def _matching(
-        self, connection: Connection, reach: Reach, tally: _Tally
-    ) -> LabelledSeries:
-        series = LabelledSeries()
-        matchers = reach.selector.matchers
-        pieces = self._each(connection, matchers, reach.first_us, reach.last_us)
-        async with aclosing(pieces):
+    async def _matching(self, connection: Connection, reach: Reach) -> Int64:
+        """The ids of the series that match, in order; some may have no samples in the time."""
+        first, last = reach.first_us, reach.last_us
+        allowed, rest = _in_store(reach.selector.matchers)
+        found = await series_where(connection, allowed, first, last)
+        if not rest:
+            return found
+        if len(found) > _FEW_SERIES:
+            found = await sampled(connection, found, first, last)
+        matching: list[int] = []
+        async with aclosing(self._each(connection, found, rest)) as pieces:
             async for piece in pieces:
-                tally.add_series(len(piece.labels), piece.labels_bytes)
+                matching += piece.series_ids
+        return np.array(matching, np.int64)
+
+    async def _labelled(
+        self, connection: Connection, samples: Samples, tally: _Tally
+    ) -> LabelledSeries:
+        """The series of these samples, which are in order of series."""
+        series = LabelledSeries()
+        found = samples.series_id[np.flatnonzero(np.diff(samples.series_id, prepend=-1))]
+        async with aclosing(self._each(connection, found, ())) as pieces:
+            async for piece in pieces:
+                tally.add_bytes(piece.labels_bytes)
                 series.series_ids.extend(piece.series_ids)
                 series.labels.extend(piece.labels)
         return series
 
     async def _each(
-        self, connection: Connection, matchers: Sequence[Matcher], first_us: int, last_us: int
+        self, connection: Connection, series_ids: Int64, matchers: Sequence[Matcher]
     ) -> AsyncGenerator[LabelledSeries, None]:
-        """The series that match all matchers, some at a time, in order of id."""
-        allowed, rest = _in_store(matchers)
+        """Those of the series that match all matchers, some at a time."""
         stop = Event()
-        stored = series_where(connection, self._reader.known, allowed, first_us, last_us)
+        stored = labels_of(connection, self._reader.known, series_ids)
         try:
             async with aclosing(stored) as pieces:
                 async for piece in pieces:
-                    many = len(piece) > _IN_THREAD_SERIES or any(each.is_regex for each in rest)
-                    yield await READING.run_if(many, self._taken, rest, piece, stop)
+                    many = len(piece) > _IN_THREAD_SERIES or any(each.is_regex for each in matchers)
+                    yield await READING.run_if(many, self._taken, matchers, piece, stop)
         finally:
             stop.set()
 
@@ -194,6 +216,7 @@ class _Tally:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._series = self._samples = self._bytes = 0
+        self._last = -1  # the series of the sample that was counted last
 
     def add_series(self, count: int, size: int) -> None:
         """Count series whose labels have ``size`` bytes."""
@@ -205,9 +228,18 @@ class _Tally:
             )
         self.add_bytes(size)
 
-    def add_samples(self, count: int) -> None:
-        """Count samples."""
-        self._samples += count
+    def begin_selector(self) -> None:
+        """What is counted next is another selector's, even if it is of the same series."""
+        self._last = -1
+
+    def add_samples(self, samples: Samples) -> None:
+        """Count samples, which come in order of series, and their series."""
+        ids = samples.series_id
+        if not len(ids):
+            return
+        self.add_series(int(np.count_nonzero(np.diff(ids, prepend=self._last))), 0)
+        self._last = int(ids[-1])
+        self._samples += len(samples)
         if self._samples > self._limits.max_samples:
             raise ExpressionFailed(
                 "query processing would load too many samples into memory: more than "

@@ -84,8 +84,8 @@ async def latest(
     """The newest record of each series that has one since ``seen_since``, by uuid and metric.
 
     Without ``seen_since``, a series needs a record in the LOOK_BACK before the newest sample of
-    its GPU, however old that sample is. Raises QueryTooLarge if the selection has too many
-    series; series that have ended count as well.
+    its GPU, however old that sample is. Raises QueryTooLarge if there are too many of these
+    records; series that have ended before do not count.
     """
     where, arguments = selection.where(5)
     statement = _SQL["latest"].format(where=where)
@@ -95,11 +95,11 @@ async def latest(
         row = await connection.fetchrow(
             statement, seen_since, LOOK_BACK, limits.max_series, oldest, *arguments
         )
-        limits.check_series(row["selected"])
         ids, ts, values = (
             elements([row[name]] if row[name] else [], kind)
             for name, kind in (("series_id", INTEGER), ("last_ts", INTEGER), ("value", NUMBER))
         )
+        limits.check_series(len(ids))
         of = await reader.known.ordered(connection, ids, limits)
     us = ts[of.place] + PG_EPOCH_US
     age_s = (micros(datetime.now(UTC)) - us + 500) // 1000 / 1000
