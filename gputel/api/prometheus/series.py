@@ -13,26 +13,36 @@ from threading import Event
 
 import numpy as np
 
-from gputel.api.prometheus.labels import COLUMN_OF, labels_bytes, prometheus_labels
+from gputel.api.prometheus.labels import COLUMN_OF, LANE, labels_bytes, prometheus_labels
 from gputel.api.prometheus.params import EVER_US
 from gputel.config.settings import ApiSettings
 from gputel.errors import ExpressionFailed
 from gputel.promql.reach import Reach
 from gputel.promql.syntax.matching import matches
 from gputel.promql.syntax.nodes import Matcher, MatchOp, Selector
-from gputel.promql.values.labels import Labels
+from gputel.promql.values.endings import only, with_endings
+from gputel.promql.values.labels import Labels, keep
 from gputel.promql.values.samples import SeriesSamples, collect
 from gputel.store.blocks.blocks import Int64
-from gputel.store.blocks.samples import Samples
+from gputel.store.blocks.samples import Samples, concatenate
 from gputel.store.byte_cache import ByteCache
 from gputel.store.limits import Limits
 from gputel.store.read.known_series import CACHED_LABELS_BYTES
 from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import SeriesLabels
-from gputel.store.read.series_reader import labels_of, sampled, samples_of, series_where
+from gputel.store.read.series_reader import (
+    labels_of,
+    others_of,
+    sampled,
+    samples_of,
+    series_where,
+)
 from gputel.threads import READING
 
 _FEW_SERIES = 5_000  # their labels are read at once, without a look at which have samples
+
+_OF_LANE = {*LANE, "gpu", "device", "modelName", "Hostname"}
+"""Matchers of these labels select all series of a lane or none, unless the GPU itself changes."""
 
 _CACHES = 3  # stored labels, orders of them, Prometheus' labels
 
@@ -52,7 +62,15 @@ class LabelledSeries:
 
     series_ids: list[int] = field(default_factory=list)
     labels: list[Labels] = field(default_factory=list)
+    readings_of: list[tuple[str, str]] = field(default_factory=list)
+    """The metric and GPU of each."""
     labels_bytes: int = 0
+
+    def extend(self, more: LabelledSeries) -> None:
+        """Add series, but not their bytes."""
+        self.series_ids.extend(more.series_ids)
+        self.labels.extend(more.labels)
+        self.readings_of.extend(more.readings_of)
 
 
 class SeriesSource:
@@ -72,13 +90,7 @@ class SeriesSource:
         tally = _Tally(self._limits)
         async with self._reader.snapshot() as connection:
             for reach in reaches:
-                found = await self._matching(connection, reach)
-                span = reach.first_us, reach.last_us
-                tally.begin_selector()
-                samples = await samples_of(connection, found.tolist(), *span, tally.add_samples)
-                series = await self._labelled(connection, samples, tally)
-                many = len(samples) > _IN_THREAD_SAMPLES
-                read[reach.selector] = await READING.run_if(many, _collect, series, samples)
+                read[reach.selector] = await self._selected(connection, reach, tally)
         return read
 
     async def labels(
@@ -142,6 +154,26 @@ class SeriesSource:
                 tally.add_bytes(sum(getsizeof(pair[1]) for pair in islice(pairs, known, None)))
         return count, pairs
 
+    async def _selected(self, connection: Connection, reach: Reach, tally: _Tally) -> SeriesSamples:
+        """The samples of a selector, with marks where a series ends if it reads single samples."""
+        found = await self._matching(connection, reach)
+        span = reach.first_us, reach.last_us
+        tally.begin_selector()
+        samples = await samples_of(connection, found.tolist(), *span, tally.add_samples)
+        series = await self._labelled(connection, samples, tally)
+        many = len(samples) > _IN_THREAD_SAMPLES
+        if reach.selector.range_us is not None:
+            return await READING.run_if(many, _collect, series, samples)
+        selected = len(series.labels)
+        if selected and not {each.name for each in reach.selector.matchers} <= _OF_LANE:
+            others = await others_of(connection, series.series_ids)
+            more = await samples_of(connection, others, *span, tally.add_others)
+            series.extend(await self._labelled(connection, more, tally))
+            samples = concatenate([samples, more])
+        if len(set(series.readings_of)) == len(series.readings_of):
+            return await READING.run_if(many, _collect, series, samples)
+        return await READING.run_if(many, _ended, series, samples, selected)
+
     async def _matching(self, connection: Connection, reach: Reach) -> Int64:
         """The ids of the series that match, in order; some may have no samples in the time."""
         first, last = reach.first_us, reach.last_us
@@ -166,8 +198,7 @@ class SeriesSource:
         async with aclosing(self._each(connection, found, ())) as pieces:
             async for piece in pieces:
                 tally.add_bytes(piece.labels_bytes)
-                series.series_ids.extend(piece.series_ids)
-                series.labels.extend(piece.labels)
+                series.extend(piece)
         return series
 
     async def _each(
@@ -198,6 +229,7 @@ class SeriesSource:
         return LabelledSeries(
             [series[position].series_id for position in positions],
             [labels[position] for position in positions],
+            [(series[position].metric_name, series[position].uuid) for position in positions],
             sum(sized[position][1] for position in positions),
         )
 
@@ -239,6 +271,10 @@ class _Tally:
             return
         self.add_series(int(np.count_nonzero(np.diff(ids, prepend=self._last))), 0)
         self._last = int(ids[-1])
+        self.add_others(samples)
+
+    def add_others(self, samples: Samples) -> None:
+        """Count samples, but not their series, which the query does not select."""
         self._samples += len(samples)
         if self._samples > self._limits.max_samples:
             raise ExpressionFailed(
@@ -280,5 +316,13 @@ def _literals(matcher: Matcher) -> list[str] | None:
 
 
 def _collect(series: LabelledSeries, samples: Samples) -> SeriesSamples:
-    starts = np.searchsorted(samples.series_id, np.array(series.series_ids, np.int64))
+    starts = np.flatnonzero(np.diff(samples.series_id, prepend=-1))
     return collect(series.labels, np.append(starts, len(samples)), samples.ts, samples.value)
+
+
+def _ended(series: LabelledSeries, samples: Samples, selected: int) -> SeriesSamples:
+    """The samples of the first series, with marks where one ends as any other begins."""
+    found = _collect(series, samples)
+    found = with_endings(found, [keep(labels, LANE) for labels in found.labels])
+    taken = {*series.labels[:selected]}
+    return only(found, np.array([labels in taken for labels in found.labels], np.bool_))

@@ -23,7 +23,7 @@ CACHE_BYTES = 128 * 2**20
 CACHED_LABELS_BYTES = 4096
 """Labels of one series that take more are not cached; usual labels take about 1,000."""
 
-_MOST_ORDERS = 4
+_MOST_ORDERS = 8
 _PIECE = 2_000  # series that one statement asks for: bounds memory
 _SQL = queries.load("series_reader")
 _BY_GPU_AND_METRIC = attrgetter("uuid", "metric_name", "series_id")

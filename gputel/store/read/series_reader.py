@@ -58,6 +58,12 @@ async def series_where(
     return np.sort(elements([raw] if raw else [], INTEGER))
 
 
+async def others_of(connection: Connection, series_ids: Sequence[int]) -> list[int]:
+    """The ids of all other series of the same metrics and GPUs as these."""
+    raw = await connection.fetchval(_SQL["others"], series_ids)
+    return [int(each) for each in elements([raw] if raw else [], INTEGER)]
+
+
 async def sampled(connection: Connection, series_ids: Int64, first_us: int, last_us: int) -> Int64:
     """Of these series, which are in order, those that have samples in the time, in order.
 

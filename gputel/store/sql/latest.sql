@@ -4,6 +4,23 @@
 -- No series that `latest` gives is older. A GPU that has been silent for long makes this early.
 SELECT coalesce($1::timestamptz, min(last_ts) - $2::interval) FROM gpu
 
+-- name: there
+-- Whether each of the series $1 has a sample within $3 of its time in $2, in their order.
+SELECT array_agg(coalesce(reading.found, false) ORDER BY w.place)
+FROM unnest($1::bigint[], $2::timestamptz[]) WITH ORDINALITY AS w (series_id, at, place)
+LEFT JOIN LATERAL (
+    SELECT true AS found
+    FROM sample_block AS b
+    CROSS JOIN LATERAL unnest(b.off_us, b.value) WITH ORDINALITY AS sample (off_us, value, i)
+    WHERE b.series_id = w.series_id AND b.last_ts >= w.at - $3::interval
+      AND b.last_ts < date_trunc('day', w.at + $3::interval, 'UTC') + interval '1 day'
+      AND b.first_ts <= w.at + $3::interval
+      AND b.first_ts + (b.step_us * (sample.i - 1) + coalesce(sample.off_us, 0))
+                       * interval '1 microsecond'
+          BETWEEN w.at - $3::interval AND w.at + $3::interval
+    LIMIT 1
+) AS reading ON true
+
 -- name: latest
 -- Of the series selected, those with a sample from $1 on, or where that is null, from $2 before the
 -- newest of their GPU on, in columns and in no set order; more than $3 at most by one. Each that is

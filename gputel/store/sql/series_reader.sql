@@ -7,6 +7,13 @@ SELECT array_send(array_agg(s.series_id))
 FROM series AS s JOIN gpu AS g USING (uuid)
 WHERE g.last_ts >= $1 AND g.first_ts <= $2 /* conditions */
 
+-- name: others
+-- The ids of all other series of the same metrics and GPUs as these.
+SELECT array_send(array_agg(s.series_id))
+FROM (SELECT DISTINCT uuid, metric_name FROM series WHERE series_id = ANY ($1::bigint[])) AS wanted
+JOIN series AS s USING (uuid, metric_name)
+WHERE s.series_id <> ALL ($1::bigint[])
+
 -- name: sampled
 -- Of these series, those that have a block with a part in the time from $2 to $3, in no set order;
 -- $4 is the midnight from which on blocks hold nothing of it.

@@ -33,7 +33,10 @@ BLOCKS = [
 def plain(
     metric: str = "*", host: str = "*", seen_since: datetime | None = None
 ) -> list[tuple[str, str, str, str, float]]:
-    """The same of BLOCKS, over every record. The value of a record is its second of the minute."""
+    """The same of BLOCKS, over every record. The value of a record is its second of the minute.
+
+    Another series has taken the place of the pod that is gone.
+    """
     rows = [(labels, time) for labels, times in BLOCKS for time in times]
     newest: dict[Labels, datetime] = {}
     seen: dict[str, datetime] = {}
@@ -44,6 +47,7 @@ def plain(
         (labels.uuid, labels.metric, labels.pod, f"{time:%Y-%m-%dT%H:%M:%SZ}", time.second)
         for labels, time in newest.items()
         if time >= (seen_since or seen[labels.uuid] - timedelta(minutes=5))
+        and labels.pod != "gone"
         and fnmatchcase(labels.metric, metric)
         and fnmatchcase(labels.hostname, host)
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gputel.api.prometheus.labels import MOST_RAW_LABELS, labels_bytes, prometheus_labels
+from gputel.api.prometheus.labels import labels_bytes, prometheus_labels
+from gputel.model.raw_labels import MOST_RAW_LABELS
 from gputel.store.read.records import SeriesLabels
 
 
