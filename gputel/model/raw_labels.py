@@ -14,6 +14,10 @@ from typing import NamedTuple
 MOST_RAW_LABELS = 128
 """The most labels that are read from one text."""
 
+LANE_LABELS = ("GPU_I_ID", "instance", "job")
+"""Where these, the metric and the GPU are the same, a series ends when another one begins, as when
+a pod starts. A series with other texts of them is of something else: another MIG instance, say."""
+
 _IN_QUOTES = r'"((?:[^"\\]|\\.)*+)"' + r"|'((?:[^'\\]|\\.)*+)'"
 _NAME = rf"(?:([\w./@-]++)|{_IN_QUOTES})"
 _WORD = r"""[^\s,;"'{}\[\]=\\]++"""

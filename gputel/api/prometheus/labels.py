@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from gputel import metrics
 from gputel.model.names import LABEL_COLUMNS, RAW
-from gputel.model.raw_labels import read_raw
+from gputel.model.raw_labels import LANE_LABELS, read_raw
 from gputel.promql.values.labels import Labels, from_mapping
 from gputel.store.read.records import SeriesLabels
 
@@ -20,6 +20,9 @@ COLUMN_OF: Mapping[str, str] = MappingProxyType(
     {column.prometheus: column.name for column in LABEL_COLUMNS if column.prometheus}
 )
 """The columns of labels. They override ``labels_raw``."""
+
+LANE = ("__name__", "UUID", *LANE_LABELS)
+"""A series ends where another one begins that has the same texts of these labels."""
 
 _PAIR_BYTES = 72
 

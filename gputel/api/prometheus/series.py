@@ -13,23 +13,36 @@ from threading import Event
 
 import numpy as np
 
-from gputel.api.prometheus.labels import COLUMN_OF, labels_bytes, prometheus_labels
+from gputel.api.prometheus.labels import COLUMN_OF, LANE, labels_bytes, prometheus_labels
 from gputel.api.prometheus.params import EVER_US
 from gputel.config.settings import ApiSettings
 from gputel.errors import ExpressionFailed
 from gputel.promql.reach import Reach
 from gputel.promql.syntax.matching import matches
 from gputel.promql.syntax.nodes import Matcher, MatchOp, Selector
-from gputel.promql.values.labels import Labels
+from gputel.promql.values.endings import only, with_endings
+from gputel.promql.values.labels import Labels, keep
 from gputel.promql.values.samples import SeriesSamples, collect
-from gputel.store.blocks.samples import Samples
+from gputel.store.blocks.blocks import Int64
+from gputel.store.blocks.samples import Samples, concatenate
 from gputel.store.byte_cache import ByteCache
 from gputel.store.limits import Limits
 from gputel.store.read.known_series import CACHED_LABELS_BYTES
 from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import SeriesLabels
-from gputel.store.read.series_reader import samples_of, series_where
+from gputel.store.read.series_reader import (
+    labels_of,
+    others_of,
+    sampled,
+    samples_of,
+    series_where,
+)
 from gputel.threads import READING
+
+_FEW_SERIES = 5_000  # their labels are read at once, without a look at which have samples
+
+_OF_LANE = {*LANE, "gpu", "device", "modelName", "Hostname"}
+"""Matchers of these labels select all series of a lane or none, unless the GPU itself changes."""
 
 _CACHES = 3  # stored labels, orders of them, Prometheus' labels
 
@@ -49,7 +62,15 @@ class LabelledSeries:
 
     series_ids: list[int] = field(default_factory=list)
     labels: list[Labels] = field(default_factory=list)
+    readings_of: list[tuple[str, str]] = field(default_factory=list)
+    """The metric and GPU of each."""
     labels_bytes: int = 0
+
+    def extend(self, more: LabelledSeries) -> None:
+        """Add series, but not their bytes."""
+        self.series_ids.extend(more.series_ids)
+        self.labels.extend(more.labels)
+        self.readings_of.extend(more.readings_of)
 
 
 class SeriesSource:
@@ -61,28 +82,27 @@ class SeriesSource:
         self._known: ByteCache[int, Labels] = ByteCache(cache_bytes, CACHED_LABELS_BYTES)
 
     async def samples(self, reaches: Sequence[Reach]) -> dict[Selector, SeriesSamples]:
-        """The samples of each selector of an expression. Raises ExpressionFailed over a limit."""
+        """The samples of each selector of an expression. Raises ExpressionFailed over a limit.
+
+        A series counts where it has samples in the time that the selector reads.
+        """
         read: dict[Selector, SeriesSamples] = {}
         tally = _Tally(self._limits)
         async with self._reader.snapshot() as connection:
             for reach in reaches:
-                series = await self._matching(connection, reach, tally)
-                samples = await samples_of(
-                    connection, series.series_ids, reach.first_us, reach.last_us, tally.add_samples
-                )
-                many = len(samples) > _IN_THREAD_SAMPLES
-                read[reach.selector] = await READING.run_if(many, _collect, series, samples)
+                read[reach.selector] = await self._selected(connection, reach, tally)
         return read
 
     async def labels(
         self, selectors: Iterable[Selector], first_us: int, last_us: int
     ) -> AsyncGenerator[list[Labels], None]:
-        """The labels of the series that match any of the selectors, some at a time."""
+        """The labels of the series with samples that match any of the selectors, some at a time."""
         async with self._reader.snapshot() as connection:
             for selector in selectors:
-                async with aclosing(
-                    self._each(connection, selector.matchers, first_us, last_us)
-                ) as pieces:
+                allowed, rest = _in_store(selector.matchers)
+                found = await series_where(connection, allowed, first_us, last_us)
+                found = await sampled(connection, found, first_us, last_us)
+                async with aclosing(self._each(connection, found, rest)) as pieces:
                     async for piece in pieces:
                         yield piece.labels
 
@@ -134,31 +154,64 @@ class SeriesSource:
                 tally.add_bytes(sum(getsizeof(pair[1]) for pair in islice(pairs, known, None)))
         return count, pairs
 
-    async def _matching(
-        self, connection: Connection, reach: Reach, tally: _Tally
-    ) -> LabelledSeries:
-        series = LabelledSeries()
-        matchers = reach.selector.matchers
-        pieces = self._each(connection, matchers, reach.first_us, reach.last_us)
-        async with aclosing(pieces):
+    async def _selected(self, connection: Connection, reach: Reach, tally: _Tally) -> SeriesSamples:
+        """The samples of a selector, with marks where a series ends if it reads single samples."""
+        found = await self._matching(connection, reach)
+        span = reach.first_us, reach.last_us
+        tally.begin_selector()
+        samples = await samples_of(connection, found.tolist(), *span, tally.add_samples)
+        series = await self._labelled(connection, samples, tally)
+        many = len(samples) > _IN_THREAD_SAMPLES
+        if reach.selector.range_us is not None:
+            return await READING.run_if(many, _collect, series, samples)
+        selected = len(series.labels)
+        if selected and not {each.name for each in reach.selector.matchers} <= _OF_LANE:
+            others = await others_of(connection, series.series_ids)
+            more = await samples_of(connection, others, *span, tally.add_others)
+            series.extend(await self._labelled(connection, more, tally))
+            samples = concatenate([samples, more])
+        if len(set(series.readings_of)) == len(series.readings_of):
+            return await READING.run_if(many, _collect, series, samples)
+        return await READING.run_if(many, _ended, series, samples, selected)
+
+    async def _matching(self, connection: Connection, reach: Reach) -> Int64:
+        """The ids of the series that match, in order; some may have no samples in the time."""
+        first, last = reach.first_us, reach.last_us
+        allowed, rest = _in_store(reach.selector.matchers)
+        found = await series_where(connection, allowed, first, last)
+        if not rest:
+            return found
+        if len(found) > _FEW_SERIES:
+            found = await sampled(connection, found, first, last)
+        matching: list[int] = []
+        async with aclosing(self._each(connection, found, rest)) as pieces:
             async for piece in pieces:
-                tally.add_series(len(piece.labels), piece.labels_bytes)
-                series.series_ids.extend(piece.series_ids)
-                series.labels.extend(piece.labels)
+                matching += piece.series_ids
+        return np.array(matching, np.int64)
+
+    async def _labelled(
+        self, connection: Connection, samples: Samples, tally: _Tally
+    ) -> LabelledSeries:
+        """The series of these samples, which are in order of series."""
+        series = LabelledSeries()
+        found = samples.series_id[np.flatnonzero(np.diff(samples.series_id, prepend=-1))]
+        async with aclosing(self._each(connection, found, ())) as pieces:
+            async for piece in pieces:
+                tally.add_bytes(piece.labels_bytes)
+                series.extend(piece)
         return series
 
     async def _each(
-        self, connection: Connection, matchers: Sequence[Matcher], first_us: int, last_us: int
+        self, connection: Connection, series_ids: Int64, matchers: Sequence[Matcher]
     ) -> AsyncGenerator[LabelledSeries, None]:
-        """The series that match all matchers, some at a time, in order of id."""
-        allowed, rest = _in_store(matchers)
+        """Those of the series that match all matchers, some at a time."""
         stop = Event()
-        stored = series_where(connection, self._reader.known, allowed, first_us, last_us)
+        stored = labels_of(connection, self._reader.known, series_ids)
         try:
             async with aclosing(stored) as pieces:
                 async for piece in pieces:
-                    many = len(piece) > _IN_THREAD_SERIES or any(each.is_regex for each in rest)
-                    yield await READING.run_if(many, self._taken, rest, piece, stop)
+                    many = len(piece) > _IN_THREAD_SERIES or any(each.is_regex for each in matchers)
+                    yield await READING.run_if(many, self._taken, matchers, piece, stop)
         finally:
             stop.set()
 
@@ -176,6 +229,7 @@ class SeriesSource:
         return LabelledSeries(
             [series[position].series_id for position in positions],
             [labels[position] for position in positions],
+            [(series[position].metric_name, series[position].uuid) for position in positions],
             sum(sized[position][1] for position in positions),
         )
 
@@ -194,6 +248,7 @@ class _Tally:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._series = self._samples = self._bytes = 0
+        self._last = -1  # the series of the sample that was counted last
 
     def add_series(self, count: int, size: int) -> None:
         """Count series whose labels have ``size`` bytes."""
@@ -205,9 +260,22 @@ class _Tally:
             )
         self.add_bytes(size)
 
-    def add_samples(self, count: int) -> None:
-        """Count samples."""
-        self._samples += count
+    def begin_selector(self) -> None:
+        """What is counted next is another selector's, even if it is of the same series."""
+        self._last = -1
+
+    def add_samples(self, samples: Samples) -> None:
+        """Count samples, which come in order of series, and their series."""
+        ids = samples.series_id
+        if not len(ids):
+            return
+        self.add_series(int(np.count_nonzero(np.diff(ids, prepend=self._last))), 0)
+        self._last = int(ids[-1])
+        self.add_others(samples)
+
+    def add_others(self, samples: Samples) -> None:
+        """Count samples, but not their series, which the query does not select."""
+        self._samples += len(samples)
         if self._samples > self._limits.max_samples:
             raise ExpressionFailed(
                 "query processing would load too many samples into memory: more than "
@@ -248,5 +316,13 @@ def _literals(matcher: Matcher) -> list[str] | None:
 
 
 def _collect(series: LabelledSeries, samples: Samples) -> SeriesSamples:
-    starts = np.searchsorted(samples.series_id, np.array(series.series_ids, np.int64))
+    starts = np.flatnonzero(np.diff(samples.series_id, prepend=-1))
     return collect(series.labels, np.append(starts, len(samples)), samples.ts, samples.value)
+
+
+def _ended(series: LabelledSeries, samples: Samples, selected: int) -> SeriesSamples:
+    """The samples of the first series, with marks where one ends as any other begins."""
+    found = _collect(series, samples)
+    found = with_endings(found, [keep(labels, LANE) for labels in found.labels])
+    taken = {*series.labels[:selected]}
+    return only(found, np.array([labels in taken for labels in found.labels], np.bool_))

@@ -81,6 +81,8 @@ def print_work(work: Work) -> None:
             f"merged {merged.blocks_before:,} blocks of {days} {'day' if days == 1 else 'days'} "
             f"into {merged.blocks_after:,} ({merged.samples:,} samples)"
         )
+    if work.removed_series:
+        lines.append(f"removed {work.removed_series:,} series without samples")
     if work.rolled_up_hours:
         hours = "1 hour" if work.rolled_up_hours == 1 else f"{work.rolled_up_hours:,} hours"
         lines.append(f"made the rollups of {hours}")

@@ -1,4 +1,4 @@
-"""A cache of labels by series id: a series never changes its labels and is never deleted."""
+"""A cache of labels by series id: a series never changes its labels, and no id comes twice."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sys import intern
 import asyncpg
 import numpy as np
 
+from gputel.errors import StoreUnavailable
 from gputel.store import queries
 from gputel.store.blocks.blocks import Int64
 from gputel.store.byte_cache import ByteCache
@@ -22,7 +23,7 @@ CACHE_BYTES = 128 * 2**20
 CACHED_LABELS_BYTES = 4096
 """Labels of one series that take more are not cached; usual labels take about 1,000."""
 
-_MOST_ORDERS = 4
+_MOST_ORDERS = 8
 _PIECE = 2_000  # series that one statement asks for: bounds memory
 _SQL = queries.load("series_reader")
 _BY_GPU_AND_METRIC = attrgetter("uuid", "metric_name", "series_id")
@@ -59,9 +60,10 @@ class KnownSeries:
         series_ids: Sequence[int],
         limits: Limits = ANY,
     ) -> list[SeriesLabels]:
-        """The labels of each of these series, which must all be in the store.
+        """The labels of each of these series, which were all in the store when they were found.
 
-        Raises QueryTooLarge if the labels together have more bytes than the limits allow.
+        Raises QueryTooLarge if the labels together have more bytes than the limits allow, and
+        StoreUnavailable if a series has been removed since then.
         """
         cached = {each: self._labels.sized(each) for each in series_ids}
         labels_by_id = {each: entry[0] for each, entry in cached.items() if entry is not None}
@@ -74,7 +76,10 @@ class KnownSeries:
                 self._labels.put(row[0], labels, label_bytes := memory_bytes(labels))
                 size += label_bytes
             limits.check_bytes(size)
-        return [labels_by_id[each] for each in series_ids]
+        try:
+            return [labels_by_id[each] for each in series_ids]
+        except KeyError:
+            raise StoreUnavailable("old series were removed while they were read") from None
 
     async def ordered(
         self,

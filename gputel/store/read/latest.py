@@ -8,21 +8,28 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from gputel.model.names import SHOWN_COLUMNS
+import numpy as np
+
+from gputel.model.names import GPU_COLUMNS, METRIC, SHOWN_COLUMNS
 from gputel.store import queries
 from gputel.store.blocks.blocks import Float64, Int64
 from gputel.store.blocks.copy_format import PG_EPOCH_US
 from gputel.store.blocks.samples import EPOCH, INTEGER, NUMBER, elements, micros, numbers
 from gputel.store.limits import ANY, Limits
+from gputel.store.read.endings import ended
 from gputel.store.read.known_series import OrderedSeries
-from gputel.store.read.reader import Reader
+from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import struct_of
-from gputel.store.read.selection import EVERY, Selection
+from gputel.store.read.selection import EVERY, Comparison, LabelCondition, Selection
 
 LOOK_BACK = timedelta(minutes=5)
 """A series that is older than the newest sample of its GPU by more than this has ended."""
 
+_OF_LANE = {METRIC, *(column.name for column in GPU_COLUMNS)}
+"""Conditions on these labels select all series that may end each other, or none."""
+
 _SQL = queries.load("latest")
+_Since = tuple[datetime | None, datetime | None]
 _TEXTS = attrgetter(*(column.name for column in SHOWN_COLUMNS))
 
 
@@ -84,23 +91,61 @@ async def latest(
     """The newest record of each series that has one since ``seen_since``, by uuid and metric.
 
     Without ``seen_since``, a series needs a record in the LOOK_BACK before the newest sample of
-    its GPU, however old that sample is. Raises QueryTooLarge if the selection has too many
-    series; series that have ended count as well.
+    its GPU, however old that sample is. One of which another one took the place is left out.
+    Raises QueryTooLarge if there are too many of these records; series that have ended before do
+    not count.
     """
-    where, arguments = selection.where(5)
-    statement = _SQL["latest"].format(where=where)
     async with reader.session() as connection:
         # GPUs are only ever seen later, so what lands before the next statement changes nothing.
         oldest = await connection.fetchval(_SQL["oldest"], seen_since, LOOK_BACK)
-        row = await connection.fetchrow(
-            statement, seen_since, LOOK_BACK, limits.max_series, oldest, *arguments
-        )
-        limits.check_series(row["selected"])
-        ids, ts, values = (
-            elements([row[name]] if row[name] else [], kind)
-            for name, kind in (("series_id", INTEGER), ("last_ts", INTEGER), ("value", NUMBER))
-        )
+        since = seen_since, oldest
+        ids, ts, value = await _newest(connection, selection, since, limits.max_series)
+        limits.check_series(len(ids))
         of = await reader.known.ordered(connection, ids, limits)
+        gone = await _ended(reader, connection, selection, since, of, ts)
+        if len(gone):
+            kept = ~np.isin(ids, gone)
+            ids, ts, value = ids[kept], ts[kept], value[kept]
+            of = await reader.known.ordered(connection, ids, limits)
     us = ts[of.place] + PG_EPOCH_US
     age_s = (micros(datetime.now(UTC)) - us + 500) // 1000 / 1000
-    return Newest(of, us, age_s, values[of.place].astype(float))
+    return Newest(of, us, age_s, value[of.place].astype(float))
+
+
+async def _newest(
+    connection: Connection, selection: Selection, since: _Since, most: int
+) -> tuple[Int64, Int64, Float64]:
+    """Ids, times in Postgres' microseconds, and values, in one order; one more than ``most``."""
+    where, arguments = selection.where(5)
+    seen_since, oldest = since
+    row = await connection.fetchrow(
+        _SQL["latest"].format(where=where), seen_since, LOOK_BACK, most, oldest, *arguments
+    )
+    ids, ts, value = (
+        elements([row[name]] if row[name] else [], kind)
+        for name, kind in (("series_id", INTEGER), ("last_ts", INTEGER), ("value", NUMBER))
+    )
+    return ids, ts, value
+
+
+async def _ended(
+    reader: Reader,
+    connection: Connection,
+    selection: Selection,
+    since: _Since,
+    of: OrderedSeries,
+    ts: Int64,
+) -> Int64:
+    """The ids of those series that have ended because another one took their place."""
+    if any(each.label not in _OF_LANE for each in selection.conditions) and len(of.series):
+        around = Selection(
+            tuple(
+                LabelCondition(
+                    label, Comparison.IS, tuple({getattr(each, label) for each in of.series})
+                )
+                for label in ("uuid", METRIC)
+            )
+        )
+        ids, ts, _ = await _newest(connection, around, since, ANY.max_series)
+        of = await reader.known.ordered(connection, ids)
+    return of.series_id[await ended(connection, of, ts[of.place] + PG_EPOCH_US)]

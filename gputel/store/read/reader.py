@@ -86,20 +86,29 @@ class Reader:
         start: datetime = EARLIEST,
         end: datetime = LATEST,
         limits: Limits = ANY,
+        *,
+        rollups: bool = False,
     ) -> dict[int, SeriesLabels]:
         """The labels of the selected series, by id and in order of id.
 
-        Only series of GPUs that were seen between ``start`` and ``end`` are read.
+        Only series of GPUs that were seen between ``start`` and ``end`` are read, and if these are
+        over the limits, only those with samples in that time, or, with ``rollups``, with rollups.
 
-        Raises QueryTooLarge over the limits.
+        Raises QueryTooLarge if these are over the limits too.
         """
         where, arguments = selection.where(5)
-        statement = self._sql["series"].format(where=where)
-        rows = await connection.fetch(
-            statement, start, end, limits.ask, limits.max_bytes, *arguments
-        )
+        bounds = start, end, limits.ask, limits.max_bytes
+        rows = await connection.fetch(self._series_sql(where, "true"), *bounds, *arguments)
+        if _over(rows, limits):
+            sampled = self._sql["has_blocks"]
+            if rollups:
+                sampled = f"coalesce({sampled}, {self._sql['has_rollups']})"
+            rows = await connection.fetch(self._series_sql(where, sampled), *bounds, *arguments)
         _check(rows, limits)
         return {row["series_id"]: SeriesLabels(*row[:-1]) for row in rows}
+
+    def _series_sql(self, where: str, sampled: str) -> str:
+        return self._sql["series"].format(where=where, sampled=sampled)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
@@ -133,6 +142,10 @@ class Reader:
                 yield connection
         finally:
             self._streams.release()
+
+
+def _over(rows: Sequence[asyncpg.Record], limits: Limits) -> bool:
+    return len(rows) > limits.max_series or bool(rows and rows[-1]["so_far"] > limits.max_bytes)
 
 
 def _check(rows: Sequence[asyncpg.Record], limits: Limits) -> None:

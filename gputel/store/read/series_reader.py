@@ -11,6 +11,7 @@ import numpy as np
 
 from gputel.model.names import LABELS
 from gputel.store import queries
+from gputel.store.blocks.blocks import Int64
 from gputel.store.blocks.copy_format import PG_EPOCH_US
 from gputel.store.blocks.samples import (
     EPOCH,
@@ -32,6 +33,7 @@ from gputel.threads import READING
 _SQL = queries.load("series_reader")
 _MARK = "/* conditions */"
 _PIECE_SERIES = 1000
+_PIECE_IDS = 100_000  # series that one statement looks for: bounds its memory
 _FIRST_FETCH_BLOCKS = 256
 _MOST_FETCH_BLOCKS = 8192
 _FETCH_SAMPLES = 1_000_000
@@ -39,17 +41,13 @@ _IN_THREAD_SAMPLES = 10_000  # below that, a thread costs more than it gains
 
 
 async def series_where(
-    connection: Connection,
-    known: KnownSeries,
-    allowed: Mapping[str, Sequence[str]],
-    first_us: int,
-    last_us: int,
-) -> AsyncGenerator[list[SeriesLabels], None]:
-    """The series whose labels have one of the allowed values, in batches and in order of id.
+    connection: Connection, allowed: Mapping[str, Sequence[str]], first_us: int, last_us: int
+) -> Int64:
+    """The ids of the series whose labels have one of the allowed values, in order.
 
-    ``allowed`` has the values by label, each one of LABELS. Yields only series of GPUs that were
-    seen between ``first_us`` and ``last_us`` (Unix microseconds). The series itself may have no
-    sample in that time.
+    ``allowed`` has the values by label, each one of LABELS. Only series of GPUs that were seen
+    between ``first_us`` and ``last_us`` (Unix microseconds) are found. The series itself may have
+    no sample in that time: ``sampled`` tells.
     """
     values = [[text for text in texts if storable(text)] for texts in allowed.values()]
     assert allowed.keys() <= set(LABELS)
@@ -58,7 +56,36 @@ async def series_where(
     ]
     sql = _SQL["series"].replace(_MARK, " ".join(conditions))
     raw = await connection.fetchval(sql, moment(first_us), moment(last_us), *values)
-    series_ids = np.sort(elements([raw] if raw else [], INTEGER))
+    return np.sort(elements([raw] if raw else [], INTEGER))
+
+
+async def others_of(connection: Connection, series_ids: Sequence[int]) -> list[int]:
+    """The ids of all other series of the same metrics and GPUs as these."""
+    raw = await connection.fetchval(_SQL["others"], series_ids)
+    return [int(each) for each in elements([raw] if raw else [], INTEGER)]
+
+
+async def sampled(connection: Connection, series_ids: Int64, first_us: int, last_us: int) -> Int64:
+    """Of these series, which are in order, those that have samples in the time, in order.
+
+    Blocks tell: a series that has samples before and after the time, but none in it, may be among
+    them. No series is without samples for ever.
+    """
+    start, end = moment(first_us), moment(last_us)
+    if start <= EARLIEST and end >= LATEST:
+        return series_ids
+    found = []
+    for first in range(0, len(series_ids), _PIECE_IDS):
+        piece = series_ids[first : first + _PIECE_IDS].tolist()
+        raw = await connection.fetchval(_SQL["sampled"], piece, start, end, _midnight_after(end))
+        found += [raw] if raw else []
+    return np.sort(elements(found, INTEGER))
+
+
+async def labels_of(
+    connection: Connection, known: KnownSeries, series_ids: Int64
+) -> AsyncGenerator[list[SeriesLabels], None]:
+    """The labels of these series, in batches."""
     for first in range(0, len(series_ids), _PIECE_SERIES):
         yield await known.labels(connection, series_ids[first : first + _PIECE_SERIES].tolist())
 
@@ -68,17 +95,17 @@ async def samples_of(
     series_ids: Sequence[int],
     first_us: int,
     last_us: int,
-    count: Callable[[int], None],
+    count: Callable[[Samples], None],
 ) -> Samples:
     """All samples of the series from ``first_us`` to ``last_us``, both inclusive.
 
     They are in order of series and time, each instant of a series once. ``count`` is called with
-    the number of samples in each batch. It may raise to stop.
+    each batch of samples. It may raise to stop.
     """
     pieces: list[Samples] = []
     async with aclosing(sample_pieces(connection, series_ids, first_us, last_us)) as read:
         async for piece in read:
-            count(len(piece))
+            count(piece)
             pieces.append(piece)
     return await READING.run_if(sum(map(len, pieces)) > _IN_THREAD_SAMPLES, _joined, pieces)
 
@@ -86,20 +113,31 @@ async def samples_of(
 async def sample_pieces(
     connection: Connection, series_ids: Sequence[int], first_us: int, last_us: int
 ) -> AsyncGenerator[Samples, None]:
-    """The same samples piece by piece, as blocks have them: an instant may come several times."""
-    first, last = moment(first_us), moment(last_us)
-    if not series_ids or first_us > last_us:
+    """The same samples piece by piece, as blocks have them: an instant may come several times.
+
+    Pieces are in order of series.
+    """
+    if first_us > last_us:
         return
-    midnight = last.replace(hour=0, minute=0, second=0, microsecond=0)
-    cursor = await connection.cursor(
-        _SQL["blocks"], list(series_ids), first, last, midnight + timedelta(days=1)
-    )
+    ids = sorted(series_ids)
+    for first in range(0, len(ids), _PIECE_IDS):
+        some = ids[first : first + _PIECE_IDS]
+        async with aclosing(_batches(connection, some, first_us, last_us)) as batches:
+            async for piece in batches:
+                yield piece
+
+
+async def _batches(
+    connection: Connection, series_ids: list[int], first_us: int, last_us: int
+) -> AsyncGenerator[Samples, None]:
+    first, last = moment(first_us), moment(last_us)
+    cursor = await connection.cursor(_SQL["blocks"], series_ids, first, last, _midnight_after(last))
     fetch = _FIRST_FETCH_BLOCKS
     while rows := await cursor.fetch(fetch):
         piece = await _decoded(rows, first_us, last_us)
         yield piece
         if len(rows) < fetch:
-            break
+            return
         fetch = max(16, min(_MOST_FETCH_BLOCKS, _FETCH_SAMPLES * fetch // max(1, len(piece))))
 
 
@@ -112,6 +150,11 @@ def moment(us: int) -> datetime:
 
 def _joined(pieces: Sequence[Samples]) -> Samples:
     return ordered(concatenate(pieces))
+
+
+def _midnight_after(moment: datetime) -> datetime:
+    """The end of its UTC day."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
 
 async def _decoded(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:

@@ -35,7 +35,8 @@ SELECT EXISTS (SELECT FROM gpu WHERE uuid = $1)
 
 -- name: series
 -- Of GPUs seen from $1 to $2; at most $3 of them. Once their labels have over $4 bytes
--- together, no more follow: so_far of the last one tells.
+-- together, no more follow: so_far of the last one tells. The last condition may be one of
+-- those below, which cost a step into an index a series and day.
 SELECT series_id, /* labels */, so_far
 FROM (
     SELECT s.*, sized.bytes, sum(sized.bytes) OVER (
@@ -45,8 +46,22 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT 300 + /* bytes of s.labels */
     ) AS sized (bytes)
-    WHERE g.last_ts >= $1 AND g.first_ts <= $2 AND {where}
+    WHERE g.last_ts >= $1 AND g.first_ts <= $2 AND {where} AND {sampled}
 ) AS found
 WHERE so_far - bytes <= $4
 ORDER BY series_id
 LIMIT $3
+
+-- name: has_blocks
+-- Whether a series has a block with a part in the time from $1 to $2.
+(SELECT true FROM sample_block AS b
+ WHERE b.series_id = s.series_id AND b.last_ts >= $1 AND b.first_ts <= $2
+   AND b.last_ts < date_trunc('day', $2, 'UTC') + interval '1 day'
+ LIMIT 1)
+
+-- name: has_rollups
+-- Whether it has rollups of a day of that time.
+(SELECT true FROM rollup AS r
+ WHERE r.series_id = s.series_id AND r.step_s = 3600
+   AND r.start >= date_trunc('day', $1, 'UTC') AND r.start <= $2
+ LIMIT 1)

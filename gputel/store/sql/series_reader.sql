@@ -7,6 +7,24 @@ SELECT array_send(array_agg(s.series_id))
 FROM series AS s JOIN gpu AS g USING (uuid)
 WHERE g.last_ts >= $1 AND g.first_ts <= $2 /* conditions */
 
+-- name: others
+-- The ids of all other series of the same metrics and GPUs as these.
+SELECT array_send(array_agg(s.series_id))
+FROM (SELECT DISTINCT uuid, metric_name FROM series WHERE series_id = ANY ($1::bigint[])) AS wanted
+JOIN series AS s USING (uuid, metric_name)
+WHERE s.series_id <> ALL ($1::bigint[])
+
+-- name: sampled
+-- Of these series, those that have a block with a part in the time from $2 to $3, in no set order;
+-- $4 is the midnight from which on blocks hold nothing of it.
+SELECT array_send(array_agg(wanted.series_id))
+FROM unnest($1::bigint[]) AS wanted (series_id)
+WHERE (
+    SELECT true FROM sample_block AS b
+    WHERE b.series_id = wanted.series_id AND b.last_ts >= $2 AND b.last_ts < $4 AND b.first_ts <= $3
+    LIMIT 1
+)
+
 -- name: labels
 SELECT series_id, /* labels */
 FROM series WHERE series_id = ANY ($1::bigint[])

@@ -76,13 +76,19 @@ WHERE excluded.first_ts < g.first_ts
    OR (excluded.last_ts, excluded.series_id) > (g.last_ts, g.series_id)
    OR NOT g.labels ?& array(SELECT jsonb_object_keys(excluded.labels))
 
+-- name: removals
+SELECT times FROM series_removal
+
 -- name: mark_rollups
 -- Hours whose rollups have to be made anew. And whether what lands shall be kept for those who
 -- follow it; this has to be asked once the transaction has its id. A demand from a dump is none.
+-- And how often series have been removed: from here on none is, as this waits for who removes some,
+-- and who removes some waits for this transaction.
 WITH marked AS (
     INSERT INTO rollup_stale (hour) SELECT unnest($1::timestamptz[])
 )
-SELECT EXISTS (SELECT FROM landing_demand WHERE until > now() AND xmin = written::xid)
+SELECT EXISTS (SELECT FROM landing_demand WHERE until > now() AND xmin = written::xid) AS followed,
+       (SELECT times FROM series_removal) AS removals
 
 -- name: ensure_day
 SELECT ensure_sample_block_day($1::date)

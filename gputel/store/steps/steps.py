@@ -49,7 +49,9 @@ async def telemetry_by_step(
     """
     async with reader.snapshot() as connection:
         within = replace(query, after=None).bounded()
-        series = await reader.series(connection, query.selection, within.start, within.end, limits)
+        series = await reader.series(
+            connection, query.selection, within.start, within.end, limits, rollups=True
+        )
         if not series:
             return
         group_by = steps.group_by

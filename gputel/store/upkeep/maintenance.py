@@ -9,7 +9,8 @@ One process at a time works, under an advisory lock. A day passes through these 
        +--older than the retention--> dropped
 
 First, hours that were written to and have been quiet for two minutes get their rollups. The
-rollups of a day are dropped together with the day, or when they exceed their own retention.
+rollups of a day are dropped together with the day, or when they exceed their own retention. Series
+that have nothing left are removed after that.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from gputel import metrics
 from gputel.store.pool import DATABASE_ERRORS, store_errors
 from gputel.store.queries import load
 from gputel.store.rollup.build import roll_up
+from gputel.store.upkeep.empty_series import Extent, extent, remove_empty_series
 from gputel.store.upkeep.merge import FINAL, GROWING, Merged, merge_day
 from gputel.store.write.landing import prune_landings
 
@@ -44,6 +46,7 @@ class Work:
     merged: Merged = field(default_factory=Merged)
     merged_days: tuple[date, ...] = ()
     dropped_days: tuple[date, ...] = ()
+    removed_series: int = 0
     rolled_up_hours: int = 0
     postponed: tuple[str, ...] = ()
     """Work that readers prevented; the next pass tries it again."""
@@ -85,6 +88,8 @@ class Maintenance:
         self._rollup_retention = rollup_retention or retention
         self._sql = load("maintenance") | load("rollup")
         self._seen: dict[str, _Seen] = {}
+        self._extent: Extent | None = None  # as it was when days were dropped
+        self._emptied: Extent | None = None  # as it was when empty series were removed
 
     async def run(self, *, everything: bool = False) -> Work | None:
         """One pass: the work that is due, or with ``everything`` all work, also of present days.
@@ -100,6 +105,7 @@ class Maintenance:
             work = await self._roll_up(connection, everything=everything)
             work = await self._drop_old(connection, work)
             work = await self._drop_old_rollups(connection, work)
+            work = await self._remove_empty_series(connection, work, everything=everything)
             for part in await self._parts(connection):
                 work = await self._look_at(connection, part, work, everything=everything)
         return work
@@ -162,6 +168,29 @@ class Maintenance:
             if not await self._in_short_lock(connection, self._sql["drop_rollup_day"], day):
                 work = replace(work, postponed=(*work.postponed, f"drop of the rollups of {day}"))
         return work
+
+    async def _remove_empty_series(
+        self, connection: asyncpg.Connection, work: Work, *, everything: bool
+    ) -> Work:
+        """Remove series without samples, in the pass after the one that dropped days.
+
+        A pass later, since the newest series may be about to get their first samples.
+        """
+        now = await extent(connection)
+        if now.begins_like(self._emptied) and not everything:
+            return work
+        if not now.begins_like(self._extent):
+            self._extent = now
+            if not everything:
+                return work
+        newest = now.newest if everything or self._extent is None else self._extent.newest
+        removed = await remove_empty_series(connection, newest)
+        if removed is None:
+            return replace(work, postponed=(*work.postponed, "removal of series without samples"))
+        self._emptied = now
+        if removed:
+            log.info("removed %d series that have no samples any more", removed)
+        return replace(work, removed_series=removed)
 
     async def _look_at(
         self, connection: asyncpg.Connection, part: _DayTable, work: Work, *, everything: bool

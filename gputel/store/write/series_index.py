@@ -82,10 +82,12 @@ class Known:
     """Series that have been met. It is immutable, so threads may search it.
 
     It has several tables, each much longer than the next, so that adding a few series does not
-    copy all of them.
+    copy all of them. Their ids hold as long as no series are removed from the store: ``removals``
+    says how often that had been done before any of them was looked up.
     """
 
     tables: tuple[_Table, ...] = ()
+    removals: int | None = None
 
     def __len__(self) -> int:
         return sum(len(table) for table in self.tables)
@@ -119,7 +121,7 @@ class Known:
                     np.concatenate((one.series_id, other.series_id)),
                 )
             ]
-        return Known(tuple(tables))
+        return Known(tuple(tables), self.removals)
 
 
 class SeriesIndex:
@@ -146,16 +148,28 @@ class SeriesIndex:
         Raises StoreUnavailable or StoreError.
         """
         known = self._young
-        if await asyncio.to_thread(_all_known, known, batches):
+        if known.removals is not None and await asyncio.to_thread(_all_known, known, batches):
             return known
         async with self._learning:
+            if self._young.removals is None:
+                self._young = self._old = Known(removals=await self._removals())
             for batch in batches:
                 await self._learn(batch)
             known = self._young
             if len(known) > self._most // 2:
-                self._young, self._old = Known(), known
+                self._young, self._old = Known(removals=known.removals), known
         metrics.COLLECTOR_SERIES.set(len(self))
         return known
+
+    async def forget(self, known: Known) -> None:
+        """Forget all series, if this is still what is known: some of it has been removed."""
+        async with self._learning:
+            if self._young.removals == known.removals:
+                self._young = self._old = Known()
+
+    async def _removals(self) -> int:
+        async with store_errors():
+            return int(await self._pool.fetchval(self._sql["removals"]))
 
     async def _learn(self, batch: Fingerprinted) -> None:
         unknown, series_id = await asyncio.to_thread(self._look_up, batch)

@@ -65,6 +65,10 @@ class _Prepared:
     repeats: list[int]  # likewise: rows whose series and instant the store has already
 
 
+class _SeriesRemoved(Exception):
+    """Series have been removed from the store since the ids of these were looked up."""
+
+
 class Writer:
     """Lands arrivals. All workers of a process share one writer."""
 
@@ -85,7 +89,16 @@ class Writer:
         Raises StoreError if something in these arrivals can never land.
         """
         batches = await asyncio.to_thread(_fingerprint_all, arrivals)
-        known = await self._series.learn(batches)
+        while True:
+            known = await self._series.learn(batches)
+            try:
+                return await self._land(arrivals, batches, known)
+            except _SeriesRemoved:
+                await self._series.forget(known)
+
+    async def _land(
+        self, arrivals: Sequence[Arrival], batches: Sequence[Fingerprinted], known: Known
+    ) -> list[bool]:
         window = self._admission.between(*await self._clocks.span_us())
         prepared = await asyncio.to_thread(_prepare, batches, known, window, EMPTY)
         stored = await find_stored(self._pool, prepared.blocks, prepared.sightings)
@@ -107,7 +120,7 @@ class Writer:
                     [a for a, new in zip(arrivals, landed, strict=True) if new],
                     prepared.repeats,
                 )
-                await self._write(connection, prepared)
+                await self._write(connection, prepared, known)
         except DataRefused as error:
             if not _lacks_partition(error.__cause__):
                 raise
@@ -198,11 +211,16 @@ class Writer:
             columns = [list(column) for column in zip(*noted, strict=True)]
             await connection.execute(self._sql["note_repeats"], *columns)
 
-    async def _write(self, connection: asyncpg.Connection, prepared: _Prepared) -> None:
+    async def _write(
+        self, connection: asyncpg.Connection, prepared: _Prepared, known: Known
+    ) -> None:
         if not len(prepared.blocks.starts):
             return
         await copy_in(connection, "sample_block", COLUMNS, prepared.payload)
-        if await connection.fetchval(self._sql["mark_rollups"], prepared.hours):
+        marked = await connection.fetchrow(self._sql["mark_rollups"], prepared.hours)
+        if marked["removals"] != known.removals:
+            raise _SeriesRemoved
+        if marked["followed"]:
             await add_landing(connection, prepared.blocks)
         if prepared.sightings:
             # This is last because it locks rows that other commits need as well.

@@ -12,6 +12,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from gputel.api.prometheus import series
+from gputel.api.prometheus.labels import LANE
 from gputel.store.write.writer import Arrival, Writer
 from gputel.web.server.listener import Listener
 from tests.helpers.batches import NOON, batch
@@ -38,8 +40,12 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-async def landed(pool: asyncpg.Pool, api: Listener) -> str:
-    """The URL of gputel's API that has the samples, in many blocks and some of them twice."""
+async def landed(pool: asyncpg.Pool, api: Listener, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of gputel's API that has the samples, in many blocks and some of them twice.
+
+    That Prometheus did not scrape them, so it has no marks where a pod takes the place of another.
+    """
+    monkeypatch.setattr(series, "LANE", (*LANE, "pod"))
     rows = sorted(prometheus_data.rows(), key=lambda row: row[1])
     writer = Writer(pool)
     for number, first in enumerate(range(0, len(rows), 3000)):
