@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from gputel.model.names import GPU_COLUMNS, LABELS
+from gputel.model.names import GPU_COLUMNS, LABELS, SERIES_LABELS
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _GPU_LABELS = [column.name for column in GPU_COLUMNS]
@@ -21,9 +21,10 @@ def _bytes(labels: Sequence[str]) -> str:
 
 
 _MARKS = {
-    "/* labels */": ", ".join(LABELS),
-    "/* s.labels */": ", ".join(f"s.{name}" for name in LABELS),
-    "/* bytes of s.labels */": _bytes(LABELS),
+    "/* labels */": ", ".join(SERIES_LABELS),
+    "/* s.labels */": ", ".join(f"s.{name}" for name in SERIES_LABELS),
+    "/* bytes of s.labels */": _bytes(SERIES_LABELS),
+    "/* labels of a record */": ", ".join(LABELS),
     "/* arrays of labels from $2 */": ", ".join(
         f"${number}::text[]" for number in range(2, 2 + len(LABELS))
     ),
