@@ -90,6 +90,17 @@ COLUMNS: tuple[RecordColumn, ...] = (
 )  # fmt: skip
 """In the order of DCGM's CSV. A new label comes last: series keep their digests then."""
 
+PARSED_COLUMNS: tuple[RecordColumn, ...] = (
+    RecordColumn("gpu_i_id", "Its MIG instance, from `labels_raw`.", "7", api="GPU_I_ID",
+                 prometheus="GPU_I_ID", title="mig", filter="Only of this MIG instance",
+                 groupable=True),
+    RecordColumn("gpu_i_profile", "The profile of the MIG instance, from `labels_raw`.", "1g.10gb",
+                 api="GPU_I_PROFILE", prometheus="GPU_I_PROFILE", title="mig-profile",
+                 filter="Only of MIG instances of this profile", groupable=True),
+)  # fmt: skip
+"""Labels that records have in ``labels_raw`` only. Postgres takes them out of it for each series:
+a new one is a line here and a migration that adds the column to the table ``series``."""
+
 _VALUE_PLACE = [column.name for column in COLUMNS].index(VALUE)
 BEFORE_VALUE = COLUMNS[1:_VALUE_PLACE]
 AFTER_VALUE = COLUMNS[_VALUE_PLACE + 1 :]
@@ -100,6 +111,9 @@ LABEL_COLUMNS = BEFORE_VALUE + AFTER_VALUE
 
 LABELS: tuple[str, ...] = tuple(column.name for column in LABEL_COLUMNS)
 """Their names."""
+
+SERIES_LABELS = (*LABELS, *(column.name for column in PARSED_COLUMNS))
+"""The names of all labels by which series are selected and shown."""
 
 CSV_NAMES: dict[str, str] = {column.name: column.csv for column in COLUMNS}
 """gputel's name -> the column's name in a DCGM CSV, in the CSV's order."""
@@ -120,7 +134,7 @@ def arranged(first: Sequence[str], columns: Iterable[RecordColumn]) -> tuple[Rec
 
 SHOWN_COLUMNS = arranged(
     (METRIC, UUID, "hostname", "model_name", "gpu_id", "device", "namespace", "pod", "container"),
-    (column for column in LABEL_COLUMNS if column.name != RAW),
+    (column for column in LABEL_COLUMNS + PARSED_COLUMNS if column.name != RAW),
 )
 """The labels that have a meaning each, in the order in which people look at them."""
 
@@ -133,8 +147,8 @@ GPU_COLUMNS = arranged(
 FILTER_COLUMNS = tuple(column for column in SHOWN_COLUMNS if column.filter)
 GPU_FILTER_COLUMNS = arranged(
     ("hostname", "model_name", "namespace", "pod", UUID),
-    (column for column in FILTER_COLUMNS if column.name != METRIC),
+    (column for column in LABEL_COLUMNS if column.filter and column.name != METRIC),
 )
-"""The labels that select GPUs; a metric selects series."""
+"""The labels that select GPUs; a metric and a MIG instance select series."""
 
 GROUP_COLUMNS = tuple(column for column in SHOWN_COLUMNS if column.groupable)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from gputel.model.names import GPU_COLUMNS, LABELS, UUID
+from gputel.model.names import GPU_COLUMNS, LABELS, SERIES_LABELS, UUID
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _GPU_LABELS = [column.name for column in GPU_COLUMNS]
@@ -27,9 +27,10 @@ def _jsonb(series: str) -> str:
 
 
 _MARKS = {
-    "/* labels */": ", ".join(LABELS),
-    "/* s.labels */": ", ".join(f"s.{name}" for name in LABELS),
-    "/* bytes of s.labels */": _bytes(LABELS),
+    "/* labels */": ", ".join(SERIES_LABELS),
+    "/* s.labels */": ", ".join(f"s.{name}" for name in SERIES_LABELS),
+    "/* bytes of s.labels */": _bytes(SERIES_LABELS),
+    "/* labels of a record */": ", ".join(LABELS),
     "/* arrays of labels from $2 */": ", ".join(
         f"${number}::text[]" for number in range(2, 2 + len(LABELS))
     ),

@@ -12,12 +12,14 @@ from gputel.api.shared.documented import answer, errors, listed, operation, path
 from gputel.api.shared.filters import SeenGpuFilters, selection
 from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.nearest import unknown_gpu
-from gputel.api.shared.schemas import GpuPath, GpuSchema, described
+from gputel.api.shared.schemas import GpuPath, GpuSchema, described, label_fields
 from gputel.model.dcgm_fields import field
+from gputel.model.names import PARSED_COLUMNS
 from gputel.promql.values.labels import NAME
 from gputel.store.read.inventory import newest_of_metrics, newest_series
 from gputel.store.read.selection import of_gpu
 
+_OF_INSTANCE = ("GPU_I_ID", "GPU_I_PROFILE", "pod", "namespace", "container")
 _METRIC = "DCGM_FI_DEV_GPU_TEMP"
 _TIME = "2025-07-18T20:42:36Z"
 
@@ -28,6 +30,7 @@ class NewestSchema(Schema):
     metric_name = fields.String(
         required=True, metadata=described("The name of the metric.", _METRIC)
     )
+    locals().update(label_fields(PARSED_COLUMNS))
     value = fields.Float(
         required=True,
         allow_nan=True,
@@ -55,14 +58,18 @@ class GpuDetailSchema(GpuSchema):
         values=fields.String(),
         required=True,
         metadata=described(
-            "The labels of its newest record, without the metric, as dcgm-exporter names them.",
+            "The labels of its newest record, without the metric, as dcgm-exporter names them. "
+            "Of a GPU in MIG instances, without those that belong to one of them, such as the pod.",
             {"UUID": "GPU-5fd4f087-86f3-7a43-b711-4771313afc50", "gpu": "0"},
         ),
     )
     metrics = fields.List(
         fields.Nested(NewestSchema),
         required=True,
-        metadata=described("The newest record of each metric in the last 24 hours of the GPU."),
+        metadata=described(
+            "The newest record of each metric, and of each MIG instance of it, in the last 24 "
+            "hours of the GPU."
+        ),
     )
 
 
@@ -101,10 +108,13 @@ async def get_gpu(request: web.Request) -> web.Response:
     if not gpus or series is None:
         raise await unknown_gpu(reader, uuid)
     body = msgspec.to_builtins(gpus[0], builtin_types=())
-    body["labels"] = {name: text for name, text in prometheus_labels(series) if name != NAME}
+    labels = dict(prometheus_labels(series))
+    hidden = {NAME, *(_OF_INSTANCE if "GPU_I_ID" in labels else ())}
+    body["labels"] = {name: text for name, text in labels.items() if name not in hidden}
     body["metrics"] = [
         {
             "metric_name": record.metric_name,
+            **{column.api: getattr(record, column.name) for column in PARSED_COLUMNS},
             "value": record.value,
             "timestamp": record.timestamp,
             "age_s": record.age_s,

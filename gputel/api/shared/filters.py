@@ -9,8 +9,8 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from gputel import times
-from gputel.api.shared.schemas import FormatQuery, described
-from gputel.model.names import FILTER_COLUMNS, GPU_FILTER_COLUMNS, Match
+from gputel.api.shared.schemas import FormatQuery, QuerySchema, described
+from gputel.model.names import FILTER_COLUMNS, GPU_FILTER_COLUMNS, PARSED_COLUMNS, Match
 from gputel.store.read.reader import EARLIEST, LATEST
 from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching, starting
 
@@ -82,8 +82,21 @@ class SeenGpuFilters(GpuFilters):
     )
 
 
-class SeriesFilters(GpuFilters):
-    """Filters of series: by the labels of the GPU and by metric."""
+class InstanceFilters(QuerySchema):
+    """Filters of series by the MIG instance that they are of."""
+
+    locals().update(
+        {
+            column.parameter: TextsField(
+                f"{column.filter}. May be repeated: any of them.", column.example
+            )
+            for column in PARSED_COLUMNS
+        }
+    )
+
+
+class SeriesFilters(GpuFilters, InstanceFilters):
+    """Filters of series: by the labels of the GPU, by MIG instance, and by metric."""
 
     metric = TextsField(
         "Only this metric; `*` stands for any text, `?` for one character. May be repeated.",

@@ -50,7 +50,7 @@ from gputel.store.steps.steps import telemetry_by_step
 async def list_gpu_telemetry(request: web.Request) -> web.StreamResponse:
     """Answer the records of one GPU, in memory that does not grow with their number."""
     uuid = request["match_info"]["uuid"]
-    series = of_gpu(uuid, request["querystring"].get("metric", ()))
+    series = of_gpu(uuid).and_(*selection(request["querystring"]).conditions)
     return await _answer_telemetry(request, series, uuid)
 
 

@@ -10,8 +10,8 @@ from gputel.api.formats.newest import encode_newest
 from gputel.api.shared.documented import errors, listed, operation, query
 from gputel.api.shared.filters import SeriesFilters, SinceField, selection
 from gputel.api.shared.keys import LIMITS, READER
-from gputel.api.shared.schemas import RecordSchema, described
-from gputel.model.names import SHOWN_COLUMNS
+from gputel.api.shared.schemas import RecordSchema, described, label_fields
+from gputel.model.names import PARSED_COLUMNS, SHOWN_COLUMNS
 from gputel.store.read.latest import latest
 from gputel.threads import READING
 
@@ -35,6 +35,7 @@ class LatestSchema(RecordSchema):
 
         fields = ("timestamp", "age_s", *(column.api for column in SHOWN_COLUMNS), "value")
 
+    locals().update(label_fields(PARSED_COLUMNS))
     age_s = fields.Float(
         required=True,
         metadata=described("Seconds since then; below 0 if the clock of the host is ahead.", 4.217),

@@ -9,10 +9,10 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from gputel.api.shared.filters import SeriesFilters, TextsField
-from gputel.api.shared.schemas import FormatQuery, RecordSchema, TimeField, described
+from gputel.api.shared.filters import InstanceFilters, SeriesFilters, TextsField
+from gputel.api.shared.schemas import FormatQuery, RecordSchema, TimeField, described, label_fields
 from gputel.api.telemetry.paging import decode_cursor
-from gputel.model.names import GROUP_COLUMNS
+from gputel.model.names import GROUP_COLUMNS, PARSED_COLUMNS
 from gputel.store.read.time_order import Order, Position
 from gputel.store.rollup.buckets import Aggregate
 from gputel.times import Duration
@@ -207,7 +207,7 @@ class RecordsQuery(TimeQuery):
                 raise ValidationError("needs a step; add step=5m, or leave it out", name)
 
 
-class GpuTelemetryQuery(RecordsQuery):
+class GpuTelemetryQuery(RecordsQuery, InstanceFilters):
     """Parameters for the records of one GPU."""
 
     metric = TextsField(
@@ -241,6 +241,8 @@ class FleetTelemetryQuery(RecordsQuery, SeriesFilters):
 
 class FleetRecordSchema(RecordSchema):
     """A record; with `group_by` the value of a group, with only the labels of the group."""
+
+    locals().update(label_fields(PARSED_COLUMNS))
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -11,7 +11,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from gputel.api.formats.answer import answer_rows
 from gputel.api.shared.documented import errors, listed, operation, query
-from gputel.api.shared.filters import GpuFilters, selection
+from gputel.api.shared.filters import GpuFilters, InstanceFilters, selection
 from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.schemas import GpuSchema, RecordSchema, described
 from gputel.api.telemetry.schemas import AggregateField, CountField, OrderField, TimeQuery
@@ -37,7 +37,7 @@ class MetricField(fields.String):
         return str(value)
 
 
-class TopQuery(TimeQuery, GpuFilters):
+class TopQuery(TimeQuery, GpuFilters, InstanceFilters):
     """What is ranked: the metric, the time, the aggregate."""
 
     metric = MetricField(

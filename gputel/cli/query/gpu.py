@@ -20,6 +20,8 @@ from gputel.cli.query import options
 from gputel.cli.query import output as query_output
 from gputel.cli.query.ask import Query, in_flags
 from gputel.cli.query.uuid import complete_uuid
+from gputel.model.names import PARSED_COLUMNS
+from gputel.model.raw_labels import raw_labels
 from gputel.printable import printable
 
 _POINTS = 20
@@ -28,6 +30,7 @@ _HOUR_S = _POINTS * _STEP_S
 
 _COLUMNS = (
     Column("metric_name", "metric"),
+    *(table.LABELS[column.name] for column in PARSED_COLUMNS),
     table.VALUE,
     Column("unit", "unit", style="dim"),
     table.AGE,
@@ -61,7 +64,7 @@ def gpu_command(uuid: str, api_url: str, format_: str | None) -> None:
     _show(gpu, sparklines(hour, start.timestamp(), end.timestamp()))
 
 
-def _show(gpu: Mapping[str, Any], lines: Mapping[str, str]) -> None:
+def _show(gpu: Mapping[str, Any], lines: Mapping[tuple[str, str], str]) -> None:
     from rich.text import Text
 
     screen = table.console()
@@ -80,7 +83,10 @@ def _show(gpu: Mapping[str, Any], lines: Mapping[str, str]) -> None:
             )
             screen.print(styled, soft_wrap=True)
     screen.print()
-    rows = [{**each, "hour": lines.get(each["metric_name"], "")} for each in gpu["metrics"]]
+    rows = [
+        {**each, "hour": lines.get((each["metric_name"], each["GPU_I_ID"]), "")}
+        for each in gpu["metrics"]
+    ]
     table.write_table(rows, _COLUMNS)
 
 
@@ -91,14 +97,17 @@ def _labels(gpu: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={text}" for name, text in left.items())
 
 
-def sparklines(hour: Iterable[Mapping[str, Any]], start_s: float, end_s: float) -> dict[str, str]:
-    """A sparkline for each metric, of records that are a step apart between two Unix times."""
+def sparklines(
+    hour: Iterable[Mapping[str, Any]], start_s: float, end_s: float
+) -> dict[tuple[str, str], str]:
+    """A sparkline by metric and MIG instance, of records a step apart between two Unix times."""
     first = start_s // _STEP_S
     count = int(end_s // _STEP_S - first) + 1
-    values: dict[str, list[float | None]] = {}
+    values: dict[tuple[str, str], list[float | None]] = {}
     for record in hour:
         index = int(times.parse(record["timestamp"]).timestamp() // _STEP_S - first)
-        line = values.setdefault(record["metric_name"], [None] * count)
+        instance = raw_labels(record["labels_raw"]).get("GPU_I_ID", "")
+        line = values.setdefault((record["metric_name"], instance), [None] * count)
         if 0 <= index < count and line[index] is None:  # the first of several series
             line[index] = record["value"]
-    return {name: sparkline(line) for name, line in values.items()}
+    return {key: sparkline(line) for key, line in values.items()}

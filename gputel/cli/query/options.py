@@ -5,7 +5,7 @@ Each has the name of the API's parameter, so that a command sends its arguments 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -14,7 +14,7 @@ from gputel.api.formats.format import Format
 from gputel.cli.ask.api import default_api_url
 from gputel.cli.moments import TimeType
 from gputel.cli.query import completion as complete
-from gputel.model.names import GPU_FILTER_COLUMNS, GROUP_COLUMNS
+from gputel.model.names import GPU_FILTER_COLUMNS, GROUP_COLUMNS, PARSED_COLUMNS, RecordColumn
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -79,6 +79,15 @@ def _texts(
 
 def gpu_filters() -> Decorator:
     """Filters of GPUs by their labels."""
+    return _filters(GPU_FILTER_COLUMNS)
+
+
+def instance_filters() -> Decorator:
+    """Filters of series by the MIG instance that they are of."""
+    return _filters(PARSED_COLUMNS)
+
+
+def _filters(columns: Iterable[RecordColumn]) -> Decorator:
     return _all(
         *(
             _texts(
@@ -87,7 +96,7 @@ def gpu_filters() -> Decorator:
                 f"{column.filter}; repeated: any of them.",
                 _COMPLETERS.get(column.name),
             )
-            for column in GPU_FILTER_COLUMNS
+            for column in columns
         )
     )
 
@@ -133,6 +142,7 @@ def records() -> Decorator:
     return _all(
         metric_filter(),
         gpu_filters(),
+        instance_filters(),
         time_range(),
         click.option(
             "--step", metavar="SPAN", help="One record for each span of time: 30s, 5m, 1h or 1d."

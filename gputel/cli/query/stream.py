@@ -29,6 +29,7 @@ _LINE_WIDTH = 133  # with a uuid
 @click.command("stream")
 @options.metric_filter()
 @options.gpu_filters()
+@options.instance_filters()
 @options.limit("End after N records. Default: never.")
 @options.api_url()
 @options.format_("Format of the records. Default: table on a terminal, ndjson otherwise.", FORMATS)

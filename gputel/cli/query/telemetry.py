@@ -17,7 +17,8 @@ from gputel.cli.query.ask import Query
 from gputel.cli.query.uuid import complete_uuid
 from gputel.cli.terminal import echo
 from gputel.errors import UsageError
-from gputel.model.names import GPU_FILTER_COLUMNS, SHOWN_COLUMNS
+from gputel.model.names import GPU_FILTER_COLUMNS, PARSED_COLUMNS, SHOWN_COLUMNS
+from gputel.model.raw_labels import raw_labels
 
 TABLE_ROWS = 50
 """Records in a table when no limit is given."""
@@ -25,6 +26,7 @@ TABLE_ROWS = 50
 _OTHERS = table.others(SHOWN_COLUMNS)
 _RECORDS = (table.TIME, table.METRIC, table.VALUE, table.UUID, table.HOSTNAME, table.GPU_ID,
             table.MODEL, *_OTHERS)  # fmt: skip
+_INSTANCE = tuple(table.LABELS[column.name] for column in PARSED_COLUMNS)
 _LATEST = (table.UUID, table.METRIC, table.HOSTNAME, table.VALUE, table.AGE, table.MODEL,
            *_OTHERS)  # fmt: skip
 _OF_MANY_GPUS = (*(column.parameter for column in GPU_FILTER_COLUMNS), "group_by")
@@ -73,7 +75,7 @@ def _show_records(
     if not records:
         echo("no records: widen --since and --until, or leave out a filter")
         return
-    shown = records[: limit or TABLE_ROWS]
+    shown = [_with_instance(row) for row in records[: limit or TABLE_ROWS]]
     columns: tuple[Column, ...] = _RECORDS
     if len({row.get("uuid") for row in shown}) > 1:
         # Host and index identify a GPU as well, and need less room.
@@ -88,9 +90,16 @@ def _show_records(
     echo()
 
 
+def _with_instance(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with its MIG instance, which only its raw labels tell."""
+    raw = raw_labels(record.get("labels_raw") or "")
+    return {column.api: raw.get(column.api, "") for column in PARSED_COLUMNS} | record
+
+
 @click.command("latest")
 @options.metric_filter()
 @options.gpu_filters()
+@options.instance_filters()
 @options.seen_since("series")
 @options.common()
 def latest_command(api_url: str, format_: str | None, **parameters: Any) -> None:
@@ -107,7 +116,11 @@ def _show_latest(records: list[dict[str, Any]]) -> None:
     if one_metric or gpus == 1:
         table.write_table(records, _LATEST)
     else:
+        instance = [each for each in _INSTANCE if any(record[each.field] for record in records)]
         table.write_sections(
-            records, "uuid", table.METRIC, (table.VALUE, table.AGE, table.HOSTNAME)
+            records,
+            "uuid",
+            table.METRIC,
+            (table.VALUE, table.AGE, *instance, table.HOSTNAME),
         )
     echo(f"\n{len(records)} records of {gpus} GPU{'s' if gpus != 1 else ''}")

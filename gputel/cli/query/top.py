@@ -34,6 +34,7 @@ _COLUMNS = (
 @options.order("Largest (desc) or smallest (asc) first. Default: desc.")
 @options.time_range()
 @options.gpu_filters()
+@options.instance_filters()
 @options.common()
 def top_command(api_url: str, format_: str | None, **parameters: Any) -> None:
     """Rank GPUs or hosts by METRIC, in the last hour unless --since says otherwise."""

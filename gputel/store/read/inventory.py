@@ -57,14 +57,18 @@ async def newest_series(reader: Reader, uuid: str) -> SeriesLabels | None:
 
 
 async def newest_of_metrics(reader: Reader, gpu: Gpu, limits: Limits = ANY) -> list[Latest]:
-    """The newest record of each metric in the GPU's last METRIC_LOOK_BACK, in order of name."""
+    """The newest record of each metric in the GPU's last METRIC_LOOK_BACK, in order of name.
+
+    A metric of MIG instances has one for each instance, in their order.
+    """
     since = gpu.last_seen - METRIC_LOOK_BACK
-    newest: dict[str, Latest] = {}
+    newest: dict[tuple[str, int, str], Latest] = {}
     for record in await latest(reader, of_gpu(gpu.uuid), since, limits):
-        known = newest.get(record.metric_name)
+        key = record.metric_name, len(record.gpu_i_id), record.gpu_i_id  # 7 before 10
+        known = newest.get(key)
         if known is None or record.timestamp > known.timestamp:
-            newest[record.metric_name] = record
-    return list(newest.values())
+            newest[key] = record
+    return [newest[key] for key in sorted(newest)]
 
 
 def hosts_of(gpus: Iterable[Gpu]) -> list[Host]:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gputel.model.names import (
-    API_NAMES,
     BEFORE_VALUE,
     COLUMNS,
     GPU_COLUMNS,
     LABELS,
+    PARSED_COLUMNS,
     TIMESTAMP,
     VALUE,
 )
@@ -30,13 +30,16 @@ label_texts = attrgetter(*LABELS)
 """The label texts of a row that has all labels, in the order of LABELS."""
 
 _OBJECT_BYTES = 300  # of a SeriesLabels without its texts, and its place in a dict
+_NAMES = {column.name: column.api for column in COLUMNS + PARSED_COLUMNS}
 _TYPES = {TIMESTAMP: datetime, VALUE: float}
 
 
-def struct_of(name: str, fields: Iterable[tuple[str, type]], **namespace: Any) -> type[Any]:
+def struct_of(
+    name: str, fields: Iterable[tuple[str, type] | tuple[str, type, str]], **namespace: Any
+) -> type[Any]:
     """A frozen struct with these fields, whose JSON has the API's names."""
     return msgspec.defstruct(
-        name, fields, frozen=True, gc=False, rename=API_NAMES, namespace=namespace
+        name, fields, frozen=True, gc=False, rename=_NAMES, namespace=namespace
     )
 
 
@@ -78,7 +81,8 @@ else:
     )
     SeriesLabels = struct_of(
         "SeriesLabels",
-        [("series_id", int), *((name, str) for name in LABELS)],
+        [("series_id", int), *((name, str) for name in LABELS)]
+        + [(column.name, str, "") for column in PARSED_COLUMNS],
         __hash__=lambda labels: hash(labels.series_id),
     )
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gputel.model.names import LABELS
+from gputel.model.names import SERIES_LABELS
 
 if TYPE_CHECKING:
     from gputel.store.read.records import SeriesLabels
@@ -35,7 +35,7 @@ class Comparison(Enum):
 
 @dataclass(frozen=True)
 class LabelCondition:
-    """One condition on one label of LABELS."""
+    """One condition on one label of SERIES_LABELS."""
 
     label: str
     kind: Comparison
@@ -68,7 +68,7 @@ class Selection:
         """
         clauses, arguments = ["true"], []
         for number, condition in enumerate(self.conditions, first):
-            assert condition.label in LABELS
+            assert condition.label in SERIES_LABELS
             clauses.append(f"s.{condition.label} {condition.kind.value} (${number}::text[])")
             arguments.append([value for value in condition.values if storable(value)])
         return " AND ".join(clauses), arguments
@@ -105,11 +105,9 @@ def starting(label: str, prefixes: Iterable[str]) -> LabelCondition:
     )
 
 
-def of_gpu(uuid: str, metrics: Iterable[str] = ()) -> Selection:
-    """The series of one GPU, or those of some of its metrics, which may be patterns."""
-    patterns = tuple(metrics)
-    narrowed = (matching("metric_name", patterns),) if patterns else ()
-    return Selection((LabelCondition("uuid", Comparison.IS, (uuid,)), *narrowed))
+def of_gpu(uuid: str) -> Selection:
+    """The series of one GPU."""
+    return Selection((LabelCondition("uuid", Comparison.IS, (uuid,)),))
 
 
 def storable(text: str) -> bool:

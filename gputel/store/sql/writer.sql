@@ -35,7 +35,7 @@ DELETE FROM message_ledger WHERE landed_at < now() - make_interval(secs => $1)
 SELECT digest, series_id FROM series WHERE digest = ANY ($1::bytea[])
 
 -- name: add_series
-INSERT INTO series (digest, /* labels */)
+INSERT INTO series (digest, /* labels of a record */)
 SELECT * FROM unnest($1::bytea[], /* arrays of labels from $2 */) AS s (digest)
 ORDER BY s.digest
 ON CONFLICT (digest) DO NOTHING

@@ -99,7 +99,7 @@ def command_line_shows_it() -> None:
     assert table.LABELS["cluster"] in _GPUS
     text = " ".join(CliRunner().invoke(telemetry_command, ["--help"]).output.split())
     assert "--cluster TEXT Only in this cluster" in text
-    assert "clusterName or metric" in text
+    assert "clusterName, " in text
     refused = CliRunner().invoke(telemetry_command, ["GPU-a", "--cluster", "east"])
     assert "--cluster: is for many GPUs" in str(refused.exception)
 

@@ -72,9 +72,10 @@ async def test_a_gpu_has_its_labels_and_the_newest_value_of_each_metric_of_its_l
         },
     }
     newest = [NOON + timedelta(seconds=2), NOON - timedelta(hours=2) + timedelta(seconds=1)]
+    no_mig = {"GPU_I_ID": "", "GPU_I_PROFILE": ""}
     assert metrics == [
-        {"metric_name": TEMP, "value": 42, "timestamp": told(newest[0]), "unit": "C"},
-        {"metric_name": ENERGY, "value": 8, "timestamp": told(newest[1]), "unit": "mJ"},
+        {"metric_name": TEMP, **no_mig, "value": 42, "timestamp": told(newest[0]), "unit": "C"},
+        {"metric_name": ENERGY, **no_mig, "value": 8, "timestamp": told(newest[1]), "unit": "mJ"},
     ]
     for age_s, time in zip(ages, newest, strict=True):
         assert age_s >= (before - time).total_seconds() - 0.001

@@ -34,7 +34,8 @@ def reader(pool: asyncpg.Pool) -> Reader:
 
 
 def of(reader: Reader, uuid: str = "GPU-a", metric: str = "", **wanted: Any) -> Pieces:
-    return telemetry(reader, TelemetryQuery(of_gpu(uuid, [metric] if metric else []), **wanted))
+    only = [matching("metric_name", [metric])] if metric else []
+    return telemetry(reader, TelemetryQuery(of_gpu(uuid).and_(*only), **wanted))
 
 
 async def read(

@@ -94,6 +94,8 @@ def test_the_telemetry_parameters_are_documented(document: dict[str, Any]) -> No
     found = {(given["in"], given["name"]): given for given in telemetry["parameters"]}
     assert next(iter(found)) == ("path", "uuid")
     assert {name for place, name in found if place == "query"} == {
+        "GPU_I_ID",
+        "GPU_I_PROFILE",
         "start_time",
         "end_time",
         "metric",
