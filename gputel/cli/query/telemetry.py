@@ -18,7 +18,7 @@ from gputel.cli.query.uuid import complete_uuid
 from gputel.cli.terminal import echo
 from gputel.errors import UsageError
 from gputel.model.names import GPU_FILTER_COLUMNS, PARSED_COLUMNS, SHOWN_COLUMNS
-from gputel.model.raw_labels import raw_labels
+from gputel.model.raw_labels import read_raw
 
 TABLE_ROWS = 50
 """Records in a table when no limit is given."""
