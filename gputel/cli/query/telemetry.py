@@ -92,7 +92,7 @@ def _show_records(
 
 def _with_instance(record: dict[str, Any]) -> dict[str, Any]:
     """The record with its MIG instance, which only its raw labels tell."""
-    raw = raw_labels(record.get("labels_raw") or "")
+    raw = read_raw(record.get("labels_raw") or "").labels
     return {column.api: raw.get(column.api, "") for column in PARSED_COLUMNS} | record
 
 
