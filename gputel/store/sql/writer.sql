@@ -90,6 +90,10 @@ WITH marked AS (
 SELECT EXISTS (SELECT FROM landing_demand WHERE until > now() AND xmin = written::xid) AS followed,
        (SELECT times FROM series_removal) AS removals
 
+-- name: hold_removals
+-- Who removes series waits for this transaction; other commits do not.
+LOCK TABLE rollup_stale IN ROW EXCLUSIVE MODE
+
 -- name: ensure_day
 SELECT ensure_sample_block_day($1::date)
 

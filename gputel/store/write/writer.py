@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import asyncpg
@@ -33,6 +35,7 @@ Int64 = npt.NDArray[np.int64]
 
 _UNIX_DAY_ZERO = date(1970, 1, 1)
 _UNIX_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
+_FREE_TRIES = 2  # before a commit has removals of series wait for it
 _HOUR, _HOUR_US = timedelta(hours=1), 3_600_000_000
 
 
@@ -89,12 +92,21 @@ class Writer:
         Raises StoreError if something in these arrivals can never land.
         """
         batches = await asyncio.to_thread(_fingerprint_all, arrivals)
-        while True:
-            known = await self._series.learn(batches)
-            try:
-                return await self._land(arrivals, batches, known)
-            except _SeriesRemoved:
-                await self._series.forget(known)
+        for tries in count():
+            async with self._removals_wait() if tries >= _FREE_TRIES else nullcontext():
+                known = await self._series.learn(batches)
+                try:
+                    return await self._land(arrivals, batches, known)
+                except _SeriesRemoved:
+                    await self._series.forget(known)
+        raise AssertionError
+
+    @asynccontextmanager
+    async def _removals_wait(self) -> AsyncIterator[None]:
+        """Let no series be removed meanwhile: removals without a pause could starve a commit."""
+        async with store_errors(), self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(self._sql["hold_removals"])
+            yield
 
     async def _land(
         self, arrivals: Sequence[Arrival], batches: Sequence[Fingerprinted], known: Known
