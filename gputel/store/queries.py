@@ -41,7 +41,7 @@ _MARKS = {
         f"coalesce(nullif(newest.{name}, ''), g.labels ->> '{name}', '') AS {name}"
         if name in _GPU_LABELS
         else f"newest.{name}"
-        for name in LABELS
+        for name in SERIES_LABELS
     ),
     "/* s.labels of a GPU */": ", ".join(f"s.{name}" for name in _GPU_LABELS),
     "/* bytes of s.labels of a GPU */": _bytes(_GPU_LABELS),

@@ -107,6 +107,8 @@ async def test_a_record_has_its_labels_and_its_age(
         "namespace": "",
         "pod": "train-0",
         "container": "",
+        "GPU_I_ID": "",
+        "GPU_I_PROFILE": "",
         "value": 41.5,
     }
     async with client.get(f"{PATH}?format=csv&metric=TEMP") as response:
