@@ -34,6 +34,9 @@ schemathesis.openapi.format(
 )
 
 
+_TIMES = {"start_time", "end_time", "seen_since"}
+"""Parameters that are absent if they are empty, which a schema of a time cannot say."""
+
 _REPEATED = {"hostname", "modelName", "namespace", "pod", "uuid", "metric", "group_by", "match[]"}
 """Parameters that are any text, again and again."""
 
@@ -52,7 +55,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
                 _tidy(record)
     if case.query:
         for name, value in case.query.items():
-            if name not in _REPEATED and _is_unsent(value):
+            if name not in _REPEATED and (_is_unsent(value) or (name in _TIMES and value == "")):
                 case.query[name] = "{}"  # as wrong as what was made up, and seen by the server
         _fit(case.query, of_steps=not case.path.endswith("/top"))
 
@@ -80,6 +83,12 @@ def _tidy(record: dict[str, Any]) -> None:
     """A schema has no years from 2000 to 2099, nor two names of which one is enough."""
     if isinstance(record.get("timestamp"), str):
         record["timestamp"] = "2025-07-18T20:42:34Z"
+    elif isinstance(record.get("timestamp"), int | float) and not isinstance(
+        record["timestamp"], bool
+    ):
+        record["timestamp"] = 1_752_871_354
+    if isinstance(record.get("value"), str):
+        record["value"] = "42"
     if record.get("hostname"):
         record.pop("Hostname", None)
 

@@ -12,6 +12,7 @@ from gputel.errors import ConfigError, StoreError, StoreUnavailable
 from gputel.store import pool as pool_module
 from gputel.store.open import open_store
 from gputel.store.pool import close_pool, open_pool, store_errors
+from tests.helpers.waiting import until
 
 IMPATIENT = PostgresSettings(postgres_wait_s=0.2)
 
@@ -68,9 +69,14 @@ async def test_wait_for_a_server_is_logged(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "_LOG_EVERY_S", 0.05)
-    with caplog.at_level(logging.WARNING), pytest.raises(StoreUnavailable):
-        await open_pool("postgresql://me:sesame@127.0.0.1:1/db", IMPATIENT)
-    assert "waiting for Postgres at postgresql://***@127.0.0.1:1/db" in caplog.text
+    told = "waiting for Postgres at postgresql://***@127.0.0.1:1/db"
+    with caplog.at_level(logging.WARNING):
+        patient = replace(IMPATIENT, postgres_wait_s=120.0)
+        waiting = asyncio.create_task(open_pool("postgresql://me:sesame@127.0.0.1:1/db", patient))
+        await until(lambda: told in caplog.text, 60, "the line of the log")
+        waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
 
 
 async def test_unknown_database_fails_at_once(dsn: str) -> None:

@@ -99,7 +99,8 @@ def test_names_of_standard_input_are_fit_for_people_and_for_files():
     assert (source.name, str(source.rejects_path)) == ("standard input", "stdin.rejects.csv")
 
 
-def test_a_spool_without_room_is_one_error_that_names_its_place(small_disk, monkeypatch):
+def test_a_spool_without_room_is_one_error_that_names_its_place(small_disk, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
     os.mkfifo("pipe")
     source = Input(Path("pipe"), piped=True)

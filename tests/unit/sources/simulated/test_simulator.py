@@ -178,5 +178,5 @@ def test_command_ends_quietly_when_its_reader_does():
     assert process.stdout.readline().startswith(b"timestamp,")
     process.stdout.close()
     assert process.stderr.read() == b""
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=60) == 1
     process.stderr.close()
