@@ -83,14 +83,15 @@ def test_bad_line_is_refused_with_its_reason(line: str, reason: str) -> None:
     assert len(flaw.value.reason) < 200
 
 
-LABEL_NAMES = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True)
+# prometheus_client refuses names that begin with two underscores, which are Prometheus' own.
+LABEL_NAMES = st.from_regex(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=12)
 
 
 @settings(max_examples=200, deadline=None)
 @given(
     st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,8}", fullmatch=True),
-    st.dictionaries(LABEL_NAMES.filter(lambda name: name != "__name__"), TEXTS, max_size=4),
+    st.dictionaries(LABEL_NAMES, TEXTS, max_size=4),
     st.floats(allow_nan=False),
 )
 def test_line_means_what_it_means_to_prometheus_client(
