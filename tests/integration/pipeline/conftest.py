@@ -23,6 +23,7 @@ from gputel.store.write.writer import Writer
 from gputel.streamer.open_source import open_source
 from gputel.streamer.streamer import Streamer
 from gputel.web.health import Health
+from tests.integration.pipeline.pushing import Api, api_of
 
 
 class Pipeline:
@@ -96,6 +97,15 @@ async def pipeline(pool: asyncpg.Pool, tmp_path: Path) -> AsyncIterator[Pipeline
     """A pipeline on the test's own database."""
     async with AsyncExitStack() as stack:
         yield Pipeline(pool, stack, tmp_path)
+
+
+@pytest.fixture
+async def api(pipeline: Pipeline) -> AsyncIterator[Api]:
+    """An API that takes records, with a collector that lands them."""
+    async with pipeline.broker():
+        await pipeline.start_collector()
+        async with api_of(pipeline) as api:
+            yield api
 
 
 @pytest.fixture

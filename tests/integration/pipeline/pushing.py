@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
@@ -18,7 +18,9 @@ from gputel.store.read.reader import Reader
 from gputel.store.write.admission import Admission
 from gputel.store.write.push_keys import PushKeys
 from gputel.web.health import Health
-from tests.integration.pipeline.conftest import Pipeline
+
+if TYPE_CHECKING:
+    from tests.integration.pipeline.conftest import Pipeline
 
 PATH = "/api/v1/telemetry"
 JSON = "application/json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,14 +42,6 @@ LABELED = {
 LATER = "2026-03-01T12:00:01Z"
 UNTIMED = {"metric_name": "TEMP", "uuid": "GPU-a", "value": 1}
 UNTIMED_COLUMNS = {"metric_name": ["TEMP"] * 2, "uuid": ["GPU-a"] * 2, "value": [1, 2]}
-
-
-@pytest.fixture
-async def api(pipeline: Pipeline) -> AsyncIterator[Api]:
-    async with pipeline.broker():
-        await pipeline.start_collector()
-        async with api_of(pipeline) as api:
-            yield api
 
 
 async def read_back(pipeline: Pipeline, api: Api, rows: int, uuid: str = "GPU-a") -> list[Any]:

@@ -26,14 +26,6 @@ VERSION_1 = "application/x-protobuf"
 VERSION_2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
 
 
-@pytest.fixture
-async def api(pipeline: Pipeline) -> AsyncIterator[Api]:
-    async with pipeline.broker():
-        await pipeline.start_collector()
-        async with api_of(pipeline) as api:
-            yield api
-
-
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
