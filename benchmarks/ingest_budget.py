@@ -21,7 +21,7 @@ from typing import Any
 from gputel.cli.ingest import job as ingest_job
 from gputel.cli.ingest.command import DEFAULTS
 from gputel.cli.ingest.inputs import Input
-from gputel.collector import worker
+from gputel.collector import batch
 from gputel.config.resolve import resolve
 from gputel.config.settings import Settings
 from gputel.model import record_batch
@@ -36,12 +36,13 @@ CPU = {
     "read the file, find line ends": (LineReader, "_read_on"),
     "parse and check": (ColumnParser, "parse"),
     "encode": (record_batch, "encode"),
-    "decode and check": (worker, "decode_all"),
+    "decode and check": (batch, "decode_some"),
     "fingerprint the series": (writer, "_fingerprint_all"),
     "resolve series, make blocks": (writer, "_prepare"),
 }
 CLOCK = {
     "publish": (QueueClient, "publish"),
+    "look for samples in the store": (writer, "find_stored"),
     "COPY, index included": (Writer, "_write"),
     "whole transaction, prepared in it": (Writer, "land"),
 }
