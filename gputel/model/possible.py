@@ -54,7 +54,7 @@ def impossible_rows(batch: pa.RecordBatch) -> npt.NDArray[np.bool_] | None:
         return None
     codes = metrics.indices.to_numpy(zero_copy_only=False)
     values = batch.column(VALUE).to_numpy(zero_copy_only=False)
-    least, most = bounds.T[:, codes]
+    least, most = (bound.take(codes) for bound in bounds.T.copy())
     impossible: npt.NDArray[np.bool_] = (values < least) | (values > most)
     if values.max(initial=0.0) >= FIRST_SENTINEL:
         impossible |= are_sentinels(values) & np.isfinite(most)
