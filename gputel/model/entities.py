@@ -18,7 +18,10 @@ from gputel.model.names import RAW, UUID
 from gputel.model.raw_labels import read_raw
 
 _KINDS = ("nvswitch", "cpu")
-_DEVICE = re.compile(r"(nvswitch|cpu)\S+", re.ASCII)
+_DEVICE = re.compile(rf"({'|'.join(_KINDS)})\S+", re.ASCII)
+ENTITY_UUID = f"^({'|'.join(_KINDS)})[^@]*@"
+"""The uuids of entities, as a pattern for Python and Postgres."""
+
 _GPU_UUIDS = ("gpu_uuid", "UUID", "uuid")
 _HOSTS = ("Hostname", "hostname")
 _SOURCES = (RAW, "hostname", "device")

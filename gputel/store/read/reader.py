@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from gputel.errors import StoreError, StoreUnavailable
+from gputel.errors import QueryTooLarge, StoreError, StoreUnavailable
 from gputel.store import queries
 from gputel.store.limits import ANY, Limits
 from gputel.store.pool import store_errors
@@ -99,12 +99,14 @@ class Reader:
         where, arguments = selection.where(5)
         bounds = start, end, limits.ask, limits.max_bytes
         rows = await connection.fetch(self._series_sql(where, "true"), *bounds, *arguments)
-        if _over(rows, limits):
+        try:
+            _check(rows, limits)
+        except QueryTooLarge:
             sampled = self._sql["has_blocks"]
             if rollups:
                 sampled = f"coalesce({sampled}, {self._sql['has_rollups']})"
             rows = await connection.fetch(self._series_sql(where, sampled), *bounds, *arguments)
-        _check(rows, limits)
+            _check(rows, limits)
         return {row["series_id"]: SeriesLabels(*row[:-1]) for row in rows}
 
     def _series_sql(self, where: str, sampled: str) -> str:
@@ -142,10 +144,6 @@ class Reader:
                 yield connection
         finally:
             self._streams.release()
-
-
-def _over(rows: Sequence[asyncpg.Record], limits: Limits) -> bool:
-    return len(rows) > limits.max_series or bool(rows and rows[-1]["so_far"] > limits.max_bytes)
 
 
 def _check(rows: Sequence[asyncpg.Record], limits: Limits) -> None:

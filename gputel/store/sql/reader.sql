@@ -3,9 +3,9 @@
 -- name: gpus
 -- One row for each GPU: the labels of its most recently seen series, and of those that describe a GPU
 -- and are empty there, what was last seen of it. GPUs of which everything has expired are left out,
--- and so are NVSwitches and CPUs (gputel/model/entities.py). What was before the oldest day kept has
--- expired: first_ts is not raised then. At most $2 of
--- them; once their labels have over $3 bytes together, no more follow: so_far of the last one tells.
+-- and so are NVSwitches and CPUs. What was before the oldest day kept has expired: first_ts is not raised
+-- then. At most $2 of them; once their labels have over $3 bytes together, no more follow: so_far of
+-- the last one tells.
 WITH kept AS (
     SELECT min(day)::timestamp AT TIME ZONE 'UTC' AS since FROM sample_block_part
 ), found AS (
@@ -17,7 +17,7 @@ WITH kept AS (
     CROSS JOIN LATERAL (
         SELECT 300 + /* bytes of s.labels of a GPU */
     ) AS sized (bytes)
-    WHERE g.last_ts >= $1 AND g.uuid !~ '^(nvswitch|cpu)[^@]*@' AND {where}
+    WHERE g.last_ts >= $1 AND g.uuid !~ '/* pattern of entities */' AND {where}
 )
 SELECT /* labels of a GPU */, first_seen, last_seen, so_far
 FROM found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -15,7 +14,6 @@ from gputel.model.dcgm_fields import field
 from gputel.store.blocks.blocks import Int64
 from gputel.store.read.records import SeriesLabels
 
-_MIG_INSTANCE = re.compile(r'(?<!\w)GPU_I_ID="([^"]*)"', re.ASCII)
 _Kind = TypeVar("_Kind", bound=np.generic)
 
 
@@ -96,7 +94,4 @@ def grouped(series: Mapping[int, SeriesLabels], columns: Sequence[str]) -> Lanes
 
 def _measured(labels: SeriesLabels) -> tuple[str, str]:
     """What a series of its metric measures: a GPU, or a MIG instance of it."""
-    instance = _MIG_INSTANCE.search(labels.labels_raw)
-    if instance is None or field(labels.metric_name).is_of_board:
-        return labels.uuid, ""
-    return labels.uuid, instance[1]
+    return labels.uuid, "" if field(labels.metric_name).is_of_board else labels.gpu_i_id

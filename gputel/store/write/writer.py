@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from itertools import count
 from typing import Any
 
 import asyncpg
@@ -92,25 +91,20 @@ class Writer:
         Raises StoreError if something in these arrivals can never land.
         """
         batches = await asyncio.to_thread(_fingerprint_all, arrivals)
-        for tries in count():
-            async with self._removals_wait() if tries >= _FREE_TRIES else nullcontext():
-                known = await self._series.learn(batches)
-                try:
-                    return await self._land(arrivals, batches, known)
-                except _SeriesRemoved:
-                    await self._series.forget(known)
-        raise AssertionError
-
-    @asynccontextmanager
-    async def _removals_wait(self) -> AsyncIterator[None]:
-        """Let no series be removed meanwhile: removals without a pause could starve a commit."""
+        for _ in range(_FREE_TRIES):
+            with suppress(_SeriesRemoved):
+                return await self._land(arrivals, batches)
+        # Let no series be removed meanwhile: removals without a pause could starve this commit.
         async with store_errors(), self._pool.acquire() as connection, connection.transaction():
             await connection.execute(self._sql["hold_removals"])
-            yield
+            while True:
+                with suppress(_SeriesRemoved):  # what is known may be older than the lock, once
+                    return await self._land(arrivals, batches)
 
     async def _land(
-        self, arrivals: Sequence[Arrival], batches: Sequence[Fingerprinted], known: Known
+        self, arrivals: Sequence[Arrival], batches: Sequence[Fingerprinted]
     ) -> list[bool]:
+        known = await self._series.learn(batches)
         window = self._admission.between(*await self._clocks.span_us())
         prepared = await asyncio.to_thread(_prepare, batches, known, window, EMPTY)
         stored = await find_stored(self._pool, prepared.blocks, prepared.sightings)
@@ -133,6 +127,9 @@ class Writer:
                     prepared.repeats,
                 )
                 await self._write(connection, prepared, known)
+        except _SeriesRemoved:
+            await self._series.forget(known)
+            raise
         except DataRefused as error:
             if not _lacks_partition(error.__cause__):
                 raise
