@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gputel.model.names import PARSED_COLUMNS
+
 MOST_RAW_LABELS = 128
 """The most labels that are read from one text."""
 
@@ -61,6 +63,12 @@ def read_raw(text: str) -> RawLabels:
             continue
         labels[known] = value
     return RawLabels(labels, whole)
+
+
+def parsed_labels(labels_raw: str) -> dict[str, str]:
+    """The labels of PARSED_COLUMNS in a text, by the names of the API; empty ones too."""
+    labels = read_raw(labels_raw).labels
+    return {column.api: labels.get(column.api, "") for column in PARSED_COLUMNS}
 
 
 def _json_pairs(text: str) -> list[tuple[str, str]] | None:

@@ -8,8 +8,8 @@ import pyarrow as pa
 from gputel.api.push.records import ParsedPush, RejectedRecord
 from gputel.errors import BadRequest
 from gputel.model.bounds import without_oversized
-from gputel.model.columns import SCHEMA, TIMESTAMP
-from gputel.sources.dcgm.flaws import checked
+from gputel.model.columns import TIMESTAMP
+from gputel.sources.dcgm.flaws import checked, without_rows
 from gputel.store.blocks.blocks import DAY_US
 from gputel.store.write.admission import Window
 
@@ -35,12 +35,10 @@ def check(parsed: ParsedPush, window: Window) -> ParsedPush:
     _check_times(batch, window, reasons)
     if not reasons:
         return ParsedPush(without_oversized(batch), parsed.indices, sorted(parsed.rejects))
-    keep = np.ones(batch.num_rows, np.bool_)
-    keep[list(reasons)] = False
-    good = batch.filter(pa.array(keep))
+    good, keep = without_rows(batch, reasons)
     rejected = [RejectedRecord(int(parsed.indices[row]), reason) for row, reason in reasons.items()]
     return ParsedPush(
-        without_oversized(pa.RecordBatch.from_arrays(good.columns, schema=SCHEMA)),
+        without_oversized(good),
         parsed.indices[keep],
         sorted(parsed.rejects + rejected),
     )

@@ -21,7 +21,7 @@ from gputel.cli.query import output as query_output
 from gputel.cli.query.ask import Query, in_flags
 from gputel.cli.query.uuid import complete_uuid
 from gputel.model.names import PARSED_COLUMNS
-from gputel.model.raw_labels import read_raw
+from gputel.model.raw_labels import parsed_labels
 from gputel.printable import printable
 
 _POINTS = 20
@@ -106,7 +106,7 @@ def sparklines(
     values: dict[tuple[str, str], list[float | None]] = {}
     for record in hour:
         index = int(times.parse(record["timestamp"]).timestamp() // _STEP_S - first)
-        instance = read_raw(record["labels_raw"]).labels.get("GPU_I_ID", "")
+        instance = parsed_labels(record["labels_raw"])["GPU_I_ID"]
         line = values.setdefault((record["metric_name"], instance), [None] * count)
         if 0 <= index < count and line[index] is None:  # the first of several series
             line[index] = record["value"]

@@ -18,7 +18,7 @@ from gputel.cli.query.uuid import complete_uuid
 from gputel.cli.terminal import echo
 from gputel.errors import UsageError
 from gputel.model.names import GPU_FILTER_COLUMNS, PARSED_COLUMNS, SHOWN_COLUMNS
-from gputel.model.raw_labels import read_raw
+from gputel.model.raw_labels import parsed_labels
 
 TABLE_ROWS = 50
 """Records in a table when no limit is given."""
@@ -75,7 +75,9 @@ def _show_records(
     if not records:
         echo("no records: widen --since and --until, or leave out a filter")
         return
-    shown = [_with_instance(row) for row in records[: limit or TABLE_ROWS]]
+    shown = [
+        parsed_labels(row.get("labels_raw") or "") | row for row in records[: limit or TABLE_ROWS]
+    ]
     columns: tuple[Column, ...] = _RECORDS
     if len({row.get("uuid") for row in shown}) > 1:
         # Host and index identify a GPU as well, and need less room.
@@ -88,12 +90,6 @@ def _show_records(
     if len(records) > len(shown):
         echo("; --limit N shows more, --format csv or json shows all", nl=False)
     echo()
-
-
-def _with_instance(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with its MIG instance, which only its raw labels tell."""
-    raw = read_raw(record.get("labels_raw") or "").labels
-    return {column.api: raw.get(column.api, "") for column in PARSED_COLUMNS} | record
 
 
 @click.command("latest")

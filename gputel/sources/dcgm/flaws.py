@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from gputel.model.bounds import blank_entries, label_flaws
-from gputel.model.columns import LABELS, NEWEST_US, OLDEST_US, TIMESTAMP, VALUE
+from gputel.model.columns import LABELS, NEWEST_US, OLDEST_US, SCHEMA, TIMESTAMP, VALUE
 from gputel.model.entities import name_entities
 from gputel.model.names import LABEL_COLUMNS, METRIC
 from gputel.model.possible import (
@@ -31,6 +33,16 @@ def checked(
     """A parsed batch with names for NVSwitches and CPUs, and the flaws of its rows."""
     batch = name_entities(batch)
     return batch, find_flaws(batch, keep_impossible=keep_impossible)
+
+
+def without_rows(
+    batch: pa.RecordBatch, rows: Collection[int]
+) -> tuple[pa.RecordBatch, npt.NDArray[np.bool_]]:
+    """The batch without these rows, and for each of its rows whether it stays."""
+    keep = np.ones(batch.num_rows, np.bool_)
+    keep[list(rows)] = False
+    good = batch.filter(pa.array(keep))
+    return pa.RecordBatch.from_arrays(good.columns, schema=SCHEMA), keep
 
 
 def find_flaws(batch: pa.RecordBatch, *, keep_impossible: bool = False) -> dict[int, Flaw]:

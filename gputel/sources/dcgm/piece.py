@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from gputel.model.bounds import without_oversized
-from gputel.model.columns import SCHEMA
 from gputel.sources.dcgm.blanks import without_blanks
 from gputel.sources.dcgm.classify import Malformed, Sorted, isolate, sort_lines
-from gputel.sources.dcgm.flaws import checked
+from gputel.sources.dcgm.flaws import checked, without_rows
 from gputel.sources.dcgm.header import Layout
 from gputel.sources.dcgm.lines import Int64, Piece
 from gputel.sources.dcgm.parse import ColumnParser
@@ -95,14 +94,11 @@ class PieceParser:
             return ParsedPiece(piece, without_oversized(batch), rows=lines)
         if lines is None:
             lines = np.flatnonzero(~blank_lines(piece))
-        keep = np.ones(batch.num_rows, np.bool_)
-        keep[list(flaws)] = False
+        good, keep = without_rows(batch, flaws)
         problems = [
             (int(lines[row]), Malformed(reason, name))
             for row, (name, reason) in sorted(flaws.items())
         ]
-        good = batch.filter(pa.array(keep))
-        good = pa.RecordBatch.from_arrays(good.columns, schema=SCHEMA)
         return ParsedPiece(piece, without_oversized(good), problems, lines[keep])
 
     def _drop_refused(self, lines: Sorted) -> Sorted:

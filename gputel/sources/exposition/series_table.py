@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gputel.model.columns import LABELS, SCHEMA, TIMESTAMP_TYPE
+from gputel.model.columns import LABELS, TIMESTAMP, VALUE, make_batch, times_of
 
 
 class SeriesTable:
@@ -35,12 +35,12 @@ class SeriesTable:
     ) -> pa.RecordBatch:
         """A record batch: the index of the series of each row, its value, and its time."""
         chosen = np.asarray(rows, np.int64)
-        labels = [
-            pa.DictionaryArray.from_arrays(
+        columns = {
+            name: pa.DictionaryArray.from_arrays(
                 pa.array(np.array(codes, np.int32)[chosen]), pa.array(list(texts), pa.string())
             )
-            for codes, texts in zip(self._codes, self._texts, strict=True)
-        ]
-        time = pa.array(np.asarray(times_us, np.int64)).cast(TIMESTAMP_TYPE)
-        value = pa.array(np.asarray(values, np.float64))
-        return pa.RecordBatch.from_arrays([time, *labels, value], schema=SCHEMA)
+            for name, codes, texts in zip(LABELS, self._codes, self._texts, strict=True)
+        }
+        columns[TIMESTAMP] = times_of(np.asarray(times_us, np.int64))
+        columns[VALUE] = pa.array(np.asarray(values, np.float64))
+        return make_batch(columns, len(chosen))

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
 import pyarrow as pa
 
 from gputel.errors import DecodeError
-from gputel.model.columns import SCHEMA, VALUE
+from gputel.model.columns import VALUE
 from gputel.model.record_batch import PayloadLimits
-from gputel.sources.dcgm.flaws import Flaw, checked
+from gputel.sources.dcgm.flaws import checked, without_rows
 from gputel.sources.json.elements import NotJson, elements
 from gputel.sources.json.records import read_records
 
@@ -52,13 +51,4 @@ def decode_json(payload: bytes, limits: PayloadLimits) -> tuple[pa.RecordBatch, 
         (index, reason), others = min(wrong), len(wrong) - 1
         more = f", and {others} more records are wrong" if others else ""
         raise DecodeError(f"record {index} of the payload: {reason}{more}")
-    return _without(batch, flaws), len(flaws)
-
-
-def _without(batch: pa.RecordBatch, flaws: dict[int, Flaw]) -> pa.RecordBatch:
-    if not flaws:
-        return batch
-    keep = np.ones(batch.num_rows, np.bool_)
-    keep[list(flaws)] = False
-    good = batch.filter(pa.array(keep))
-    return pa.RecordBatch.from_arrays(good.columns, schema=SCHEMA)
+    return without_rows(batch, flaws)[0] if flaws else batch, len(flaws)

@@ -8,7 +8,7 @@ skipped. Nothing is allocated that the body does not have.
 from __future__ import annotations
 
 import struct
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -102,42 +102,52 @@ def _known_series(body: bytes, start: int, end: int, known: Container[bytes]) ->
 
 def _series_1(body: bytes, start: int, end: int, most: int) -> Series:
     labels = bytearray()
-    samples: list[tuple[bytes, int]] = []
-    others = {_EXEMPLARS: 0, _HISTOGRAMS: 0}
-    before = start
-    for number, begin, stop in _fields(body, start, end):
-        if number == _LABELS:
-            labels += body[before:stop]
-        elif number == _SAMPLES:
-            samples.append(_sample(body, begin, stop))
-            if len(samples) > most:
-                raise TooManySamples
-        elif number in others:
-            others[number] += 1
-        before = stop
+
+    def take(tag: int, _begin: int, stop: int) -> None:
+        labels.extend(body[tag:stop])
+
+    samples, others = _parts(body, start, end, most, take)
     return Series(bytes(labels), samples, others[_HISTOGRAMS], others[_EXEMPLARS])
 
 
 def _series_2(body: bytes, start: int, end: int, symbols: list[str], most: int) -> Series:
     labels: dict[str, str] = {}
+
+    def take(_tag: int, begin: int, stop: int) -> None:
+        refs = list(islice(_varints(body, begin, stop), 2 * _MOST_LABELS + 1))
+        if len(refs) > 2 * _MOST_LABELS:
+            raise WireFlaw(f"a series has over {_MOST_LABELS} labels")
+        if len(refs) % 2 or (refs and max(refs) >= len(symbols)):
+            raise WireFlaw("a series refers to symbols that are not there")
+        for name, text in zip(refs[::2], refs[1::2], strict=True):
+            _add(labels, symbols[name], symbols[text])
+
+    samples, others = _parts(body, start, end, most, take)
+    return Series(labels, samples, others[_HISTOGRAMS_2], others[_EXEMPLARS_2])
+
+
+def _parts(
+    body: bytes, start: int, end: int, most: int, take_labels: Callable[[int, int, int], None]
+) -> tuple[list[tuple[bytes, int]], dict[int, int]]:
+    """The samples of a series of either version, and how many exemplars and histograms it has.
+
+    ``take_labels`` is called with the indices at which each field of labels begins, its content
+    begins, and it ends.
+    """
     samples: list[tuple[bytes, int]] = []
-    others = {_EXEMPLARS_2: 0, _HISTOGRAMS_2: 0}
+    others = {_EXEMPLARS: 0, _HISTOGRAMS: 0}  # in 2.0 the two numbers are swapped
+    tag = start
     for number, begin, stop in _fields(body, start, end):
         if number == _LABELS:
-            refs = list(islice(_varints(body, begin, stop), 2 * _MOST_LABELS + 1))
-            if len(refs) > 2 * _MOST_LABELS:
-                raise WireFlaw(f"a series has over {_MOST_LABELS} labels")
-            if len(refs) % 2 or (refs and max(refs) >= len(symbols)):
-                raise WireFlaw("a series refers to symbols that are not there")
-            for name, text in zip(refs[::2], refs[1::2], strict=True):
-                _add(labels, symbols[name], symbols[text])
+            take_labels(tag, begin, stop)
         elif number == _SAMPLES:
             samples.append(_sample(body, begin, stop))
             if len(samples) > most:
                 raise TooManySamples
         elif number in others:
             others[number] += 1
-    return Series(labels, samples, others[_HISTOGRAMS_2], others[_EXEMPLARS_2])
+        tag = stop
+    return samples, others
 
 
 def _add(labels: dict[str, str], name: str, text: str) -> None:
