@@ -136,8 +136,8 @@ class Queues:
         """Delete a queue; returns how many messages were dropped with it.
 
         Clients that wait there get an error. Raises UnknownQueue; BadRequest for the default queue;
-        QueueNotEmpty when it holds messages, unless ``force``; JournalFull when
-        it is deleted but a restart would bring it back.
+        QueueNotEmpty when it holds messages, unless ``force``; JournalFull when it is deleted but
+        a restart would bring it back.
         """
         if name == DEFAULT:
             raise BadRequest(f"the queue {DEFAULT} is always there: it cannot be deleted")

@@ -1,7 +1,7 @@
 """The client of a broker: publish, consume, acknowledge.
 
-``QueueClient`` is the client of one broker; ``gputel.mq.connect.connect``
-makes one of several as well.
+``QueueClient`` is the client of one broker; ``gputel.mq.connect.connect`` makes one of several as
+well.
 """
 
 from gputel.mq.client.calls import ConsumeEnded, PublishIncomplete

@@ -111,4 +111,10 @@ class QueueClient(RequestClient):
         letter, or after those that the broker allows (``--max-attempts``).
         """
         retry = Retry(retry_s, retry_most_s, max_attempts)
+        return self.messages_with(prefetch, visibility_timeout_s, queue, retry)
+
+    def messages_with(
+        self, prefetch: int, visibility_timeout_s: float, queue: str | None, retry: Retry
+    ) -> AsyncGenerator[Message, None]:
+        """As ``messages``, with all its arguments."""
         return messages(self, self._acks, prefetch, visibility_timeout_s, queue, retry)

@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar
 from gputel.config.values import check_broker_url
 from gputel.errors import GputelError, UnknownMessage, UnknownQueue
 from gputel.mq.client.client import QueueClient
-from gputel.mq.client.consumer import Message
+from gputel.mq.client.consumer import Message, Retry
 from gputel.mq.client.requests import Item
 from gputel.mq.fleet.consume import ConsumeLimits, FleetConsume, none_answers
 from gputel.mq.fleet.members import Members
@@ -93,27 +93,13 @@ class QueueFleet(QueueClient):
 
     # ------------------------------------------------------------------ out
 
-    def messages(
-        self,
-        *,
-        prefetch: int = 1,
-        visibility_timeout_s: float = 30.0,
-        queue: str | None = None,
-        retry_s: float = 1.0,
-        retry_most_s: float = 60.0,
-        max_attempts: int | None = None,
+    def messages_with(
+        self, prefetch: int, visibility_timeout_s: float, queue: str | None, retry: Retry
     ) -> AsyncGenerator[Message, None]:
         """As with one broker, ``prefetch`` for each broker; ends when all are closed and empty."""
 
         def messages_of(client: QueueClient) -> AsyncGenerator[Message, None]:
-            return client.messages(
-                prefetch=prefetch,
-                visibility_timeout_s=visibility_timeout_s,
-                queue=queue,
-                retry_s=retry_s,
-                retry_most_s=retry_most_s,
-                max_attempts=max_attempts,
-            )
+            return client.messages_with(prefetch, visibility_timeout_s, queue, retry)
 
         return FleetMessages(self._members, messages_of).run()
 
