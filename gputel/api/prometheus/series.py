@@ -27,6 +27,7 @@ from gputel.store.blocks.blocks import Int64
 from gputel.store.blocks.samples import Samples, concatenate
 from gputel.store.byte_cache import ByteCache
 from gputel.store.limits import Limits
+from gputel.store.read.endings import READING_US
 from gputel.store.read.known_series import CACHED_LABELS_BYTES
 from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import SeriesLabels
@@ -323,6 +324,6 @@ def _collect(series: LabelledSeries, samples: Samples) -> SeriesSamples:
 def _ended(series: LabelledSeries, samples: Samples, selected: int) -> SeriesSamples:
     """The samples of the first series, with marks where one ends as any other begins."""
     found = _collect(series, samples)
-    found = with_endings(found, [keep(labels, LANE) for labels in found.labels])
+    found = with_endings(found, [keep(labels, LANE) for labels in found.labels], READING_US)
     taken = {*series.labels[:selected]}
     return only(found, np.array([labels in taken for labels in found.labels], np.bool_))

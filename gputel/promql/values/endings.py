@@ -21,12 +21,16 @@ import numpy as np
 from gputel.promql.values.samples import STALE_BITS, SeriesSamples
 from gputel.promql.values.vector import Bools, Int64
 
-_READING_US = 500_000  # samples of one reading are closer than that
 _NEVER = 2**62
 
 
-def with_endings(samples: SeriesSamples, lanes: Sequence[Hashable]) -> SeriesSamples:
-    """The same samples, and a stale marker where a series ends; ``lanes`` has each series' lane."""
+def with_endings(
+    samples: SeriesSamples, lanes: Sequence[Hashable], reading_us: int
+) -> SeriesSamples:
+    """The same samples, and a stale marker where a series ends; ``lanes`` has each series' lane.
+
+    Samples of one reading are at most ``reading_us`` microseconds apart.
+    """
     numbers: dict[Hashable, int] = {}
     lane = np.array([numbers.setdefault(each, len(numbers)) for each in lanes], np.int64)
     shared = np.bincount(lane, minlength=len(numbers)) > 1
@@ -36,13 +40,13 @@ def with_endings(samples: SeriesSamples, lanes: Sequence[Hashable]) -> SeriesSam
     chosen = np.flatnonzero(shared[lane[row]] & ~samples.stale)
     if not len(chosen):
         return samples
-    rows, ts = _endings(row[chosen], samples.ts[chosen], lane)
+    rows, ts = _endings(row[chosen], samples.ts[chosen], lane, reading_us)
     return _marked(samples, row, rows, ts)
 
 
-def _endings(row: Int64, ts: Int64, lane: Int64) -> tuple[Int64, Int64]:
+def _endings(row: Int64, ts: Int64, lane: Int64, reading_us: int) -> tuple[Int64, Int64]:
     """The series that end, and when. The samples are in order of series and time."""
-    order, reading, first = _readings(row, ts, lane)
+    order, reading, first = _readings(row, ts, lane, reading_us)
     same = row[1:] == row[:-1]
     before, after = np.full(len(row), -_NEVER), np.full(len(row), _NEVER)
     before[1:][same], after[:-1][same] = reading[:-1][same], reading[1:][same]
@@ -56,14 +60,14 @@ def _endings(row: Int64, ts: Int64, lane: Int64) -> tuple[Int64, Int64]:
     return row[ends], ts[order][first[end[ends]]]
 
 
-def _readings(row: Int64, ts: Int64, lane: Int64) -> tuple[Int64, Int64, Int64]:
+def _readings(row: Int64, ts: Int64, lane: Int64, reading_us: int) -> tuple[Int64, Int64, Int64]:
     """The samples in order of lane and time, the reading of each, and each reading's first one.
 
     Readings are numbered lane by lane, and the first one is a place in that order.
     """
     of_lane = lane[row]
     gap, same = np.diff(ts), row[1:] == row[:-1]
-    shortest = np.full(int(lane.max()) + 1, 2 * _READING_US)
+    shortest = np.full(int(lane.max()) + 1, 2 * reading_us)
     np.minimum.at(shortest, of_lane[1:][same], gap[same])
     order = np.lexsort((ts, of_lane))
     new = np.ones(len(row), np.bool_)

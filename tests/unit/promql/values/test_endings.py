@@ -10,6 +10,7 @@ import pytest
 from gputel.promql.values.endings import only, with_endings
 from gputel.promql.values.labels import Labels
 from gputel.promql.values.samples import SeriesSamples
+from gputel.store.read.endings import READING_US
 
 Times = Mapping[str, Sequence[float]]
 
@@ -24,7 +25,7 @@ def samples_at(times: Times) -> SeriesSamples:
 
 def ends(times: Times, lanes: str = "") -> dict[str, list[float]]:
     """The seconds at which each series ends; ``lanes`` has a letter each, by default one lane."""
-    found = with_endings(samples_at(times), lanes or "x" * len(times))
+    found = with_endings(samples_at(times), lanes or "x" * len(times), READING_US)
     assert np.all(found.values[~found.stale] == 1)
     assert len(found.ts) == len(samples_at(times).ts) + found.stale.sum()
     ended = {}
@@ -82,9 +83,9 @@ def test_a_reading_is_shorter_than_the_beat_of_its_series(beat_s: float) -> None
 def test_what_ends_nothing_is_given_back_as_it_is() -> None:
     for lanes in ("xx", "xy"):
         samples = samples_at({"a": [0, 15], "b": [0, 15]})
-        assert with_endings(samples, lanes) is samples
+        assert with_endings(samples, lanes, READING_US) is samples
     empty = samples_at({})
-    assert with_endings(empty, "") is empty
+    assert with_endings(empty, "", READING_US) is empty
 
 
 def test_only_some_series_are_kept_with_their_samples() -> None:
