@@ -24,7 +24,7 @@ from gputel.api.service import add_service_routes
 from gputel.api.shared.access import scope_of_request
 from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.parser import Parser
-from gputel.api.shared.paths import WRITE_PATH
+from gputel.api.shared.paths import NEVER_429, WRITE_PATH
 from gputel.api.shared.time_limit import lift_time_limit, time_limit_middleware
 from gputel.api.stream.handler import stream_telemetry
 from gputel.api.stream.tail import TAIL, Tail
@@ -70,7 +70,7 @@ def build_app(
             prometheus_refusals,
             site_middleware(access.names(host), _cross_origin(settings, access)),
             access_middleware(access, scope_of_request),
-            throttle_middleware(throttle, scope_of_request, {WRITE_PATH}),
+            throttle_middleware(throttle, scope_of_request, NEVER_429),
             validation_middleware,
             time_limit_middleware(settings.query_timeout_s),
         ]

@@ -21,7 +21,7 @@ from gputel import __version__
 from gputel.api.formats.format import Format
 from gputel.api.shared.access import scope_of
 from gputel.api.shared.documented import LISTS
-from gputel.api.shared.paths import WRITE_PATH
+from gputel.api.shared.paths import NEVER_429
 from gputel.web.access.tokens import Scope
 
 JSON = "application/json"
@@ -96,8 +96,8 @@ def build_document(app: web.Application, guarded: bool | None = None) -> dict[st
         spec.components.security_scheme("token", _TOKEN)
     for path, method, recorded in documented_routes(app):
         operation = _operation(recorded, plugin, scope_of(method.upper(), path), guarded)
-        if path == WRITE_PATH:
-            operation["responses"].pop("429", None)  # it is a 503 there
+        if path in NEVER_429:
+            operation["responses"].pop("429", None)
         spec.path(path=path, operations={method: operation})
     document: dict[str, Any] = spec.to_dict()
     return document

@@ -7,4 +7,7 @@ DOCUMENT_PATH = "/openapi.json"
 PROMETHEUS_PATH = "/prometheus/api/v1"
 
 WRITE_PATH = "/api/v1/write"
-"""Prometheus' remote write: a sender tries again after a 503, and never after a 4xx."""
+"""Prometheus' remote write."""
+
+NEVER_429 = frozenset({WRITE_PATH})
+"""Paths at which a client is refused with 503 if it sends too much: it sends again only then."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from gputel.errors import Busy, RequestError, TooManyRequests
+from gputel.errors import Busy, TooManyRequests
 from gputel.web.access.access import ScopeOf
 from gputel.web.errors import Handler
 from gputel.web.headers.added import SHOWN, add_headers
@@ -54,7 +54,6 @@ class Throttle:
         client = self._client(who, now)
         if self._at_once and client.running >= self._at_once:
             raise _refusal(
-                TooManyRequests,
                 f"{who} has {client.running} requests without an answer, and the limit is "
                 f"{self._at_once}: wait for one of them (--concurrency-limit)",
                 {"Retry-After": "1"},
@@ -67,7 +66,6 @@ class Throttle:
         if client.tokens < 1:
             wait_s = math.ceil((1 - client.tokens) / self._rate)
             raise _refusal(
-                TooManyRequests,
                 f"{who} sends more than {self._rate:g} requests per second: try again in "
                 f"{wait_s} s (--rate-limit, --rate-burst)",
                 {"Retry-After": str(wait_s), **self._headers(client)},
@@ -105,9 +103,9 @@ class Throttle:
         }
 
 
-def _refusal(kind: type[RequestError], message: str, headers: Mapping[str, str]) -> RequestError:
-    error = kind(message)
-    error.headers = MappingProxyType(dict(headers))
+def _refusal(message: str, headers: dict[str, str]) -> TooManyRequests:
+    error = TooManyRequests(message)
+    error.headers = MappingProxyType(headers)
     return error
 
 
@@ -128,10 +126,12 @@ def throttle_middleware(
         who = f"token {token.name!r}" if token else f"address {request.remote}"
         try:
             headers = throttle.enter(who, asyncio.get_running_loop().time())
-        except TooManyRequests as error:
-            if request.path in busy_at:
-                raise _refusal(Busy, error.message, error.headers) from None
-            raise
+        except TooManyRequests as refusal:
+            if request.path not in busy_at:
+                raise
+            busy = Busy(refusal.message)
+            busy.headers = refusal.headers
+            raise busy from None
         add_headers(request, headers)
         try:
             return await handler(request)
