@@ -18,7 +18,9 @@ from gputel.errors import GputelError
 from gputel.roles.process import BrokerAddress, Process, Services
 
 if TYPE_CHECKING:
+    from gputel.config.settings import Settings
     from gputel.store.numbers import StoreNumbers
+    from gputel.store.write.admission import Admission
 
 log = logging.getLogger("gputel")
 
@@ -62,13 +64,11 @@ async def collector(process: Process, services: Services) -> AsyncIterator[Servi
     from gputel.outage import Outage
     from gputel.store.numbers import StoreNumbers
     from gputel.store.upkeep.maintenance import Maintenance
-    from gputel.store.write.admission import Admission
     from gputel.store.write.writer import Writer
 
     settings = process.settings
     kept = settings.collector.retention
-    future, impossible = settings.collector.future_limit, settings.collector.keep_impossible
-    writer = Writer(services.database, Admission(kept, future, impossible))
+    writer = Writer(services.database, _admission(settings))
     maintenance = Maintenance(services.database, kept, settings.collector.rollup_retention)
     outage = Outage(collector.log, "the database")
     machine = collector.machine_outage_of()
@@ -91,7 +91,10 @@ async def collector(process: Process, services: Services) -> AsyncIterator[Servi
         process.health.add("landing", outage.check)
         process.health.add("machine", machine.check)
         log.info("collector: %d workers consume from %s", settings.collector.workers, client.url)
-        async with told(StoreNumbers(services.database)), working(process, "collector", run):
+        async with (
+            _store_metrics(StoreNumbers(services.database)),
+            working(process, "collector", run),
+        ):
             yield services
 
 
@@ -128,15 +131,13 @@ async def api(process: Process, services: Services) -> AsyncIterator[Services]:
     from gputel.api.server import serve
     from gputel.store.grants import check_rights
     from gputel.store.read.reader import Reader
-    from gputel.store.write.admission import Admission
     from gputel.store.write.push_keys import PushKeys
 
     settings = process.settings
     await check_rights(services.database)
     reader = Reader(services.database, cache_bytes(settings.api))
     host, access = settings.common.host, process.access
-    rules = settings.collector
-    admission = Admission(rules.retention, rules.future_limit, rules.keep_impossible)
+    admission = _admission(settings)
     keys = PushKeys(services.database)
     async with services.broker.client() as queue:
         pusher = Pusher(queue, keys, settings.api, admission)
@@ -180,8 +181,15 @@ async def health(process: Process, services: Services) -> AsyncIterator[Services
         yield services
 
 
+def _admission(settings: Settings) -> Admission:
+    from gputel.store.write.admission import Admission
+
+    rules = settings.collector
+    return Admission(rules.retention, rules.future_limit, rules.keep_impossible)
+
+
 @asynccontextmanager
-async def told(numbers: StoreNumbers) -> AsyncIterator[None]:
+async def _store_metrics(numbers: StoreNumbers) -> AsyncIterator[None]:
     """Keep the metrics of the store up to date until the context ends."""
     task = asyncio.create_task(numbers.keep())
     try:

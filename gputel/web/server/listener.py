@@ -70,8 +70,8 @@ async def listen(
     port. If a client leaves, the handler of its request is cancelled. Without ``auto_decompress``,
     handlers get bodies as they were sent. ``open_connections`` counts the connections of all
     servers of a process. ``base_path`` is removed from the paths of requests. With
-    ``log_requests`` each has a line in the log. Raises PortTaken, or
-    UsageError for an address that this machine does not have or must not use.
+    ``log_requests`` each has a line in the log. Raises PortTaken, or UsageError for an address that
+    this machine does not have or must not use.
     """
     runner = web.AppRunner(
         app,
