@@ -71,6 +71,9 @@ MAY_IMPORT = {
         "broker.durable broker.fast broker.queues broker.requests web web.access web.headers "
         "web.server"
     ),
+    "streamer.scrape.http": "",
+    "streamer.scrape.discovery": "streamer.scrape.http",
+    "streamer.scrape": "streamer.scrape.discovery streamer.scrape.http",
     "streamer": "model mq.client sources.dcgm sources.simulated store.write",
     "collector": "model mq.client mq.wire sources.json store.upkeep store.write",
     "api.shared": "api.formats model store store.read web web.access",

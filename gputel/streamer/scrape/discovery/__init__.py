@@ -1,0 +1,1 @@
+"""Discovery: a description of where targets are listed comes in, groups of targets go out."""

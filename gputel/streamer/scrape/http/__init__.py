@@ -1,0 +1,1 @@
+"""HTTP GET as a scraper needs it: a URL and credentials come in, a bounded body goes out."""
