@@ -11,6 +11,7 @@
         ReaderGone                 it goes to a pipe that nobody reads any more
       SourceError                  a source cannot be read                          (exit 1)
         StreamConflict 409         two different sources have one stream_id
+        ScrapeFailed               a target, or a list of them, cannot be fetched   (retried)
       DecodeError 400              a payload is not a record batch                  (never retried)
       UnknownFormat                a journal that this gputel cannot read
       DeadChunk                    rows of an ingest are among the dead letters
@@ -132,6 +133,13 @@ class StreamConflict(SourceError):
 
     code = "stream_conflict"
     status = 409
+
+
+class ScrapeFailed(SourceError):
+    """A target, or a list of targets, cannot be fetched now; the message is a short reason."""
+
+    code = "scrape_failed"
+    retriable = True
 
 
 class DecodeError(GputelError):

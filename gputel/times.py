@@ -1,9 +1,10 @@
 """Moments and spans of time as text: every parser and the printer that gputel has for them.
 
 A moment is RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6) or relative to now, as
-``now-1h``. A span is ``30d``. Two grammars are elsewhere because others define them: PromQL's
-durations (``1h30m``, in ``promql/syntax/durations.py``), and the timestamps of records, which have
-the forms of many programs (``sources/dcgm/times.py``).
+``now-1h``. A span is ``30d``. Three grammars are elsewhere because others define them: PromQL's
+durations (``1h30m``, in ``promql/syntax/durations.py``), those of a configuration of scrapes
+(``streamer/scrape/documents/values.py``), and the timestamps of records, which have the forms of
+many programs (``sources/dcgm/times.py``).
 """
 
 from __future__ import annotations

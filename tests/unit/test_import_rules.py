@@ -71,7 +71,8 @@ MAY_IMPORT = {
         "broker.durable broker.fast broker.queues broker.requests web web.access web.headers "
         "web.server"
     ),
-    "streamer.scrape.http": "",
+    "streamer.scrape.documents": "",
+    "streamer.scrape.http": "streamer.scrape.documents",
     "streamer.scrape.discovery": "streamer.scrape.http",
     "streamer.scrape": "streamer.scrape.discovery streamer.scrape.http",
     "streamer": "model mq.client sources.dcgm sources.simulated store.write",

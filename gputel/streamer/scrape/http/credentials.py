@@ -1,6 +1,6 @@
 """What a client shows to a server, and whom it trusts: passwords, tokens and TLS.
 
-The files are named here and read by ``access.py``, again when they change. Passwords and tokens
+The files are named here and read by ``loaded.py``, again when they change. Passwords and tokens
 are never part of a ``repr``, and ``gputel.masking`` hides them in errors and log lines.
 """
 

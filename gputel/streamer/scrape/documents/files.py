@@ -1,0 +1,34 @@
+"""Small files that may change while gputel runs."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from gputel.streamer.scrape.documents.values import size_text
+
+FileState = tuple[int, int, int] | None
+"""Tells whether a file changed: inode, time of the last change, bytes; None: cannot be seen."""
+
+
+def state_of(path: Path) -> FileState:
+    """The state of the file that the path, which may be a link, leads to."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """The bytes of a plain file. Raises ValueError, which says why it cannot be used."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError("is not a plain file")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
+    if len(data) > limit:
+        raise ValueError(f"is over {size_text(limit)}, which is too large")
+    return data

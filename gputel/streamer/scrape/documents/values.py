@@ -1,0 +1,46 @@
+"""Durations and sizes as Prometheus writes them: ``1m30s``, ``16MB``.
+
+https://prometheus.io/docs/prometheus/latest/configuration/configuration/#configuration-file
+"""
+
+from __future__ import annotations
+
+import re
+
+_UNITS_MS = {
+    "y": 31_536_000_000,
+    "w": 604_800_000,
+    "d": 86_400_000,
+    "h": 3_600_000,
+    "m": 60_000,
+    "s": 1_000,
+    "ms": 1,
+}
+_DURATION = re.compile("".join(rf"(?:([0-9]{{1,12}}){unit})?" for unit in _UNITS_MS))
+_SIZE = re.compile(r"([0-9]{1,15})\s?(?:([KMGT])i?)?B?")
+_SIZES = {"K": 10, "M": 20, "G": 30, "T": 40}  # powers of two, with and without the "i"
+
+
+def parse_duration(text: str) -> float:
+    """The seconds of a duration. Raises ValueError, which shows how to write one."""
+    match = _DURATION.fullmatch(text)
+    if not match or not text:
+        raise ValueError(f"{text!r} is not a duration like 10s, 1m30s or 500ms")
+    counts = zip(match.groups(), _UNITS_MS.values(), strict=True)
+    return sum(int(count) * size for count, size in counts if count) / 1000
+
+
+def parse_size(text: str) -> int:
+    """The bytes of a size; MB and MiB are the same, as in Prometheus. Raises ValueError."""
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise ValueError(f"{text!r} is not a size like 16MB, 512KiB or 1000000")
+    return int(match[1]) << _SIZES.get(match[2], 0)
+
+
+def size_text(count: int) -> str:
+    """The bytes as people write them: ``16 MiB``."""
+    for unit, bits in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count and count % (1 << bits) == 0:
+            return f"{count >> bits} {unit}"
+    return f"{count} bytes"

@@ -1,0 +1,60 @@
+"""One scrape of one target: the body of its answer, or the reason why there is none."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import NamedTuple
+
+from gputel.errors import ScrapeFailed
+from gputel.streamer.scrape.http.client import GetRequest, HttpGetter
+from gputel.streamer.scrape.jobs import ScrapeJob, Target
+
+_ACCEPT = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
+_OPEN_METRICS = "application/openmetrics-text"
+
+
+class FetchedAnswer(NamedTuple):
+    """The text that an exporter answered; ``open_metrics``: in the format OpenMetrics."""
+
+    body: bytes
+    open_metrics: bool
+
+
+class Fetcher:
+    """Fetches from targets; an async context manager. It keeps at most ``connections`` open."""
+
+    def __init__(self, connections: int = 2048) -> None:
+        self._getter = HttpGetter(connections)
+
+    async def __aenter__(self) -> Fetcher:
+        await self._getter.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._getter.__aexit__(kind, error, traceback)
+
+    async def get(self, job: ScrapeJob, target: Target) -> FetchedAnswer:
+        """Fetch once. Raises ScrapeFailed, whose message is a short reason."""
+        answer = await self._getter.get(
+            GetRequest(
+                target.url,
+                job.timeout_s,
+                job.body_size_limit,
+                "body_size_limit",
+                {
+                    "Accept": _ACCEPT,
+                    "X-Prometheus-Scrape-Timeout-Seconds": f"{job.timeout_s:g}",
+                },
+                job.auth,
+                job.tls,
+            )
+        )
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind == "text/html":
+            raise ScrapeFailed("the answer is HTML, not metrics")
+        return FetchedAnswer(answer.body, kind == _OPEN_METRICS)
