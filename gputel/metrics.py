@@ -270,6 +270,11 @@ STREAMER_ROWS_READ = _counter("gputel_streamer_rows_read", "Source rows read.")
 STREAMER_ROWS_REJECTED = _counter("gputel_streamer_rows_rejected", "Source rows rejected.")
 STREAMER_CHUNKS = _counter("gputel_streamer_chunks_published", "Chunks published.", "result")
 STREAMER_TAKEOVERS = _counter("gputel_streamer_takeovers", "Expired chunk leases taken over.")
+SCRAPE_DISCOVERY_FAILURES = _counter(
+    "gputel_scrape_discovery_failures",
+    "Looks for the targets of a job that failed, or that found targets which cannot be used.",
+    "job",
+)
 
 COLLECTOR_ROWS_LANDED = _counter("gputel_collector_rows_landed", "Rows committed to Postgres.")
 COLLECTOR_ROWS_REPEATED = _counter(
