@@ -74,7 +74,7 @@ MAY_IMPORT = {
     "streamer.scrape.documents": "",
     "streamer.scrape.http": "streamer.scrape.documents",
     "streamer.scrape.discovery": "streamer.scrape.documents streamer.scrape.http",
-    "streamer.scrape": "streamer.scrape.discovery streamer.scrape.http",
+    "streamer.scrape": ("streamer.scrape.discovery streamer.scrape.documents streamer.scrape.http"),
     "streamer": "model mq.client sources.dcgm sources.simulated store.write",
     "collector": "model mq.client mq.wire sources.json store.upkeep store.write",
     "api.shared": "api.formats model store store.read web web.access",
