@@ -8,6 +8,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import trustme
@@ -62,10 +63,14 @@ class Authority:
         self.file = folder / name
         self.file.write_bytes(self._ca.cert_pem.bytes())
 
-    def server(self, *names: str, clients: bool = False) -> ssl.SSLContext:
+    def server(
+        self, *names: str, clients: bool = False, until: datetime | None = None
+    ) -> ssl.SSLContext:
         """The context of a server with these names; ``clients``: they need a certificate."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._ca.issue_cert(*names).configure_cert(context)
+        before = until - timedelta(days=1) if until else None
+        issued = self._ca.issue_cert(*names, not_before=before, not_after=until)
+        issued.configure_cert(context)
         if clients:
             self._ca.configure_trust(context)
             context.verify_mode = ssl.CERT_REQUIRED

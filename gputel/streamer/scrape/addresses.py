@@ -6,11 +6,13 @@ import ipaddress
 import re
 import socket
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 PORTS = {"http": 80, "https": 443}
 """The port of each scheme, for an address without a port."""
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+_ADDRESS = re.compile(
+    r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<name>[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?))"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+)
 
 
 class Address(NamedTuple):
@@ -30,16 +32,20 @@ def parse_address(text: str) -> Address:
     """Host and port of ``host[:port]``. Raises ValueError, which says what is wrong."""
     if text.count(":") > 1 and not text.startswith("["):
         raise ValueError("an IPv6 address must be in brackets, as in [::1]:9400")
-    if re.search(r"[\s/?#@\\]", text):
+    match = _ADDRESS.fullmatch(text)
+    if not match or not (match["name"] or _is_ipv6(match["ipv6"])):
         raise ValueError("is not host:port")
+    port = int(match["port"]) if match["port"] else None
+    if port is not None and not 0 < port < 65_536:
+        raise ValueError("has a port that is not between 1 and 65535")
+    return Address((match["name"] or match["ipv6"]).lower(), port)
+
+
+def _is_ipv6(text: str) -> bool:
     try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise ValueError(f"is not host:port ({error})") from None
-    if not (":" in host or _HOST.fullmatch(host)) or port == 0 or text.endswith(":"):
-        raise ValueError("is not host:port")
-    return Address(host, port)
+        return ipaddress.ip_address(text).version == 6
+    except ValueError:
+        return False
 
 
 def is_url(text: str) -> bool:
@@ -78,7 +84,9 @@ def is_loopback(host: str) -> bool:
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
+    if ":" not in name and not name[:1].isdigit():
+        return False
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False

@@ -7,6 +7,7 @@ import base64
 import dataclasses
 import gzip
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -313,6 +314,17 @@ async def test_tls_trusts_the_authority_of_the_job_and_the_name(
     async with served(plain) as address:
         reason = await failure(fetcher, address, trusted)
         assert reason == "no TLS with the server: wrong version number"
+
+
+async def test_a_certificate_that_has_expired_is_not_trusted(
+    fetcher: Fetcher, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    job = dataclasses.replace(JOB, scheme="https", tls=TlsConfig(authority.file))
+    expired = authority.server("127.0.0.1", until=datetime(2020, 1, 1, tzinfo=UTC))
+    async with served(plain, expired) as address:
+        reason = await failure(fetcher, address, job)
+    assert reason == "the certificate is not trusted: certificate has expired"
 
 
 async def test_an_authority_that_is_replaced_is_read_again(

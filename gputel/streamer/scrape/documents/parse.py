@@ -13,7 +13,7 @@ from typing import Any
 
 from gputel.printable import printable
 
-MOST_YAML_BYTES = 4 << 20  # the library reads about a megabyte a second
+MOST_YAML_BYTES = 4 << 20  # the library takes seconds for so much
 _MOST_VALUES = 1_000_000
 _MOST_DEPTH = 64
 

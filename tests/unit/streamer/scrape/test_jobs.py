@@ -116,8 +116,9 @@ def test_a_wrong_flag_is_named_without_its_password() -> None:
     with pytest.raises(ConfigError) as raised:
         from_flags(["http://admin:correcthorse@gpu1:9400"], 5.0, 2.0)
     assert raised.value.message.startswith("--scrape: 'http://***@gpu1:9400': has a user")
-    with pytest.raises(ConfigError, match=r"--scrape: 'gpu1:x': is not host:port"):
-        from_flags(["gpu1:x"], 5.0, 2.0)
+    for text, reason in {"gpu1:x": "is not host:port", "gpu1:70000": "has a port that"}.items():
+        with pytest.raises(ConfigError, match=f"--scrape: '{text}': {reason}"):
+            from_flags([text], 5.0, 2.0)
 
 
 def test_secrets_are_in_no_repr_and_are_masked_anywhere() -> None:
