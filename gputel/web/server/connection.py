@@ -38,6 +38,7 @@ class ServerConnection(web.RequestHandler):
 
     __slots__ = (
         "__weakref__",
+        "_asked",
         "_head",
         "_head_s",
         "_partial",
@@ -74,6 +75,7 @@ class ServerConnection(web.RequestHandler):
         self._head: asyncio.TimerHandle | None = None
         self._head_s = patience.head_s
         self._partial = False  # whether ``_head`` waits for the rest of a head
+        self._asked = False  # whether the head of a request has come
         self._unused_until = 0.0
         self._watch = ReplyWatch(patience)
 
@@ -119,7 +121,8 @@ class ServerConnection(web.RequestHandler):
         """Whether it can be closed without loss: no request is being handled."""
         if self.wire is None or self.transport is None:
             return True  # in a TLS handshake, or being closed
-        return self._waiter is not None and not self._messages
+        # Until its task has had its first turn, aiohttp waits for nothing yet.
+        return (self._waiter is not None or not self._asked) and not self._messages
 
     @property
     def answered(self) -> bool:
@@ -138,7 +141,7 @@ class ServerConnection(web.RequestHandler):
 
     def head_came(self) -> None:
         """Note that the head of a request is complete."""
-        self._partial = False
+        self._partial, self._asked = False, True
         if self._head is not None:
             self._head.cancel()
             self._head = None
