@@ -217,8 +217,9 @@ async def test_series_with_the_same_fingerprint_are_told_apart(pool, monkeypatch
 
 
 async def test_writers_that_meet_the_same_new_series_agree_on_its_id(pool):
-    batches = [batch([(labels(f"GPU-{i}"), NOON, 1.0) for i in order])
-               for order in (range(300), range(299, -1, -1), range(100, 400))]  # fmt: skip
+    orders = (range(300), range(299, -1, -1), range(100, 400))
+    batches = [batch([(labels(f"GPU-{i}"), NOON + timedelta(seconds=second), 1.0) for i in order])
+               for second, order in enumerate(orders)]  # fmt: skip
     writers = [Writer(pool) for _ in batches]
     await asyncio.gather(
         *(w.land([loose(str(n), rows)]) for n, (w, rows) in enumerate(zip(writers, batches)))  # noqa: B905
