@@ -1,7 +1,8 @@
-"""NVSwitches and CPUs: entities that DCGM reads beside the GPUs, and that have no UUID.
+"""Entities that are no GPUs and have no UUID: NVSwitches, CPUs, and the targets of scrapes.
 
 A record whose ``uuid`` is blank gets one from its labels: ``nvswitch0@dgx-1``, ``cpu0@dgx-1``. What
-a link of a GPU measures belongs to the GPU that its labels name.
+a link of a GPU measures belongs to the GPU that its labels name. The samples about a target, such
+as ``up``, have the uuid ``target@gpu1:9400``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from gputel.model.raw_labels import read_raw
 
 _KINDS = ("nvswitch", "cpu")
 _DEVICE = re.compile(rf"({'|'.join(_KINDS)})\S+", re.ASCII)
-ENTITY_UUID = f"^({'|'.join(_KINDS)})[^@]*@"
+TARGET_PREFIX = "target@"
+"""The uuid of a target begins with it, and then has the label ``instance`` of the target."""
+
+ENTITY_UUID = f"^(({'|'.join(_KINDS)})[^@]*@|{TARGET_PREFIX})"
 """The uuids of entities, as a pattern for Python and Postgres."""
 
 _GPU_UUIDS = ("gpu_uuid", "UUID", "uuid")
@@ -63,6 +67,16 @@ def _name_of(labels_raw: str, hostname: str, device: str) -> str | None:
     if not entity and _DEVICE.fullmatch(device):
         entity = device
     return f"{entity}@{host}" if entity and host else None
+
+
+def target_uuid(instance: str) -> str:
+    """The uuid of the series about a target, such as ``up``."""
+    return TARGET_PREFIX + instance
+
+
+def is_target(uuid: str) -> bool:
+    """Whether it is the uuid of a target."""
+    return uuid.startswith(TARGET_PREFIX)
 
 
 def entity_of(labels: Mapping[str, str]) -> str:
