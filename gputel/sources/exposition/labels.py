@@ -31,6 +31,9 @@ _DCGM = "dcgm_"
 class NoGpu(LineFlaw):
     """A sample that belongs to no GPU, and to no switch or CPU that DCGM reads."""
 
+    def __init__(self) -> None:
+        super().__init__("it names no GPU: it has none of the labels UUID, uuid, gpu_uuid and gpu")
+
 
 def record_labels(name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
     """The labels of a record, in the order of LABELS, for a sample. Raises NoGpu."""
@@ -64,7 +67,7 @@ def _identity(name: str, present: Mapping[str, str], texts: Mapping[str, str]) -
         entity = entity_of(present)
         if entity:
             return f"{entity}@{host}"
-    raise NoGpu("it names no GPU: it has none of the labels UUID, uuid, gpu_uuid and gpu")
+    raise NoGpu
 
 
 def _workload(present: Mapping[str, str]) -> dict[str, str]:

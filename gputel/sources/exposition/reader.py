@@ -14,16 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gputel.sources.exposition.grammar import LineFlaw, parse_line, parse_rest
+from gputel.sources.exposition.grammar import LineFlaw, Sample, parse_line, parse_rest
 from gputel.sources.exposition.labels import NoGpu, record_labels
 from gputel.sources.exposition.series_table import SeriesTable
+from gputel.sources.exposition.target_rules import KEEP_ALL, TargetRules
 
 Int64 = npt.NDArray[np.int64]
 
 _EOF = b"# EOF"
 _BLANKS = b" \t\r"
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
-_MOST_FORGOTTEN = 1000  # remembered lines that the last answer did not have
+_MOST_FORGOTTEN = 1000  # remembered lines and series that the last answer did not have
+_DROPPED, _FOREIGN = -1, -2  # in place of a series: a line that the rules drop, one of no GPU
+_NO_GPU = NoGpu().reason
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,19 @@ class ReadExposition:
 
 
 @dataclass
-class _Answer:
-    """The parsed lines of an answer: the row of each in the known series, its value and time."""
+class ParsedAnswer:
+    """The parsed lines of an answer: for each record its series in the table, value and time.
 
-    rows: list[int] = field(default_factory=list)
+    ``lines`` has the number of each record's line, from 0, and ``dropped`` how many lines the rules
+    of the target leave out.
+    """
+
+    series: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)
+    dropped: int = 0
     seen: set[tuple[int, int]] = field(default_factory=set)
     heads: dict[bytes, int] = field(default_factory=dict)
 
@@ -63,15 +71,21 @@ class _Answer:
 class ExpositionReader:
     """Reads the answers of one target. ``attached`` are labels that each sample gets.
 
-    A label of the sample overrides an attached one.
+    Readers may share a ``table`` of series, so that one batch has the samples of several targets.
     """
 
     def __init__(
-        self, attached: Mapping[str, str] = _NO_LABELS, *, open_metrics: bool = False
+        self,
+        attached: Mapping[str, str] = _NO_LABELS,
+        *,
+        open_metrics: bool = False,
+        rules: TargetRules = KEEP_ALL,
+        table: SeriesTable | None = None,
     ) -> None:
         self._attached = dict(attached)
         self._open_metrics = open_metrics
-        self._series = SeriesTable()
+        self._rules = rules
+        self._table = SeriesTable() if table is None else table
         self._heads: dict[bytes, int] = {}
 
     def read(self, body: bytes, now_us: int) -> ReadExposition:
@@ -80,7 +94,19 @@ class ExpositionReader:
         If the same series comes twice for one time, the first counts, and the second is bad. The
         last line must have a line feed; in OpenMetrics the last line must be ``# EOF``.
         """
-        answer = _Answer()
+        answer = self.parse(body, now_us)
+        batch = self._table.batch(answer.series, answer.values, answer.times)
+        if len(self._table) > 2 * len(answer.series) + _MOST_FORGOTTEN:
+            self.forget(SeriesTable())
+        return ReadExposition(batch, np.array(answer.lines, np.int64), answer.bad)
+
+    def forget(self, table: SeriesTable) -> None:
+        """Forget all lines; their series go into another table from now on."""
+        self._heads, self._table = {}, table
+
+    def parse(self, body: bytes, now_us: int) -> ParsedAnswer:
+        """As ``read``, but the records are only in the table of series, not in a batch yet."""
+        answer = ParsedAnswer()
         texts = body.split(b"\n")
         last = len(texts) - 1
         ended = not self._open_metrics
@@ -96,24 +122,33 @@ class ExpositionReader:
                     self._add(answer, number, text, now_us)
         if not ended:
             answer.bad.append(BadLine(last, "# EOF is missing: the text is cut off"))
-        batch = self._series.batch(answer.rows, answer.values, answer.times)
-        self._forget(answer.heads)
-        return ReadExposition(batch, np.array(answer.lines, np.int64), answer.bad)
+        if len(self._heads) > 2 * len(answer.heads) + _MOST_FORGOTTEN:
+            self._heads = answer.heads
+        else:
+            self._heads |= answer.heads
+        return answer
 
-    def _add(self, answer: _Answer, number: int, text: bytes, now_us: int) -> None:
+    def _add(self, answer: ParsedAnswer, number: int, text: bytes, now_us: int) -> None:
         try:
             head, series, value, time_us = self._parse(text)
         except LineFlaw as flaw:
-            answer.bad.append(BadLine(number, flaw.reason, isinstance(flaw, NoGpu)))
+            answer.bad.append(BadLine(number, flaw.reason))
             return
-        time_us = now_us if time_us is None else time_us
+        answer.heads[head] = series
+        if series == _DROPPED:
+            answer.dropped += 1
+            return
+        if series == _FOREIGN:
+            answer.bad.append(BadLine(number, _NO_GPU, is_foreign=True))
+            return
+        if time_us is None or not self._rules.honor_timestamps:
+            time_us = now_us
         if (series, time_us) in answer.seen:
             reason = "another line before it has the same labels and time"
             answer.bad.append(BadLine(number, reason))
             return
         answer.seen.add((series, time_us))
-        answer.heads[head] = series
-        answer.rows.append(series)
+        answer.series.append(series)
         answer.values.append(value)
         answer.times.append(time_us)
         answer.lines.append(number)
@@ -133,16 +168,17 @@ class ExpositionReader:
             return head, series, value, time_us
         line = _decoded(text)
         sample = parse_line(line, open_metrics=self._open_metrics)
-        labels = record_labels(sample.name, self._attached | sample.labels)
         head = line[: sample.head_end].encode() + b" "
-        return head, self._series.index_of(labels), sample.value, sample.time_us
+        return head, self._series_of(sample), sample.value, sample.time_us
 
-    def _forget(self, heads: dict[bytes, int]) -> None:
-        """Remember the lines of this answer, and forget old ones if there are too many."""
-        if len(self._heads) > 2 * len(heads) + _MOST_FORGOTTEN:
-            self._heads, self._series = {}, SeriesTable()
-        else:
-            self._heads |= heads
+    def _series_of(self, sample: Sample) -> int:
+        labels = self._rules.apply(sample.name, sample.labels, self._attached)
+        if labels is None:
+            return _DROPPED
+        try:
+            return self._table.index_of(record_labels(sample.name, labels))
+        except NoGpu:
+            return _FOREIGN
 
 
 def _decoded(text: bytes) -> str:

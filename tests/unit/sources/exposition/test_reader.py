@@ -94,7 +94,7 @@ def test_memory_is_bounded_by_the_lines_of_an_answer() -> None:
         text = "".join(line("A", gpu, 1, pod=f"p{round_}") for gpu in range(20))
         assert len(rows(reader, text)) == 20
     assert len(reader._heads) <= 2 * 20 + 1000 + 20
-    assert len(reader._series) <= 2 * 20 + 1000 + 20
+    assert len(reader._table) <= 2 * 20 + 1000 + 20
 
 
 @settings(max_examples=60, deadline=None)
