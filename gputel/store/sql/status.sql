@@ -33,5 +33,7 @@ SELECT (SELECT coalesce(sum(pg_total_relation_size(part)), 0)::bigint FROM
 
 -- name: rows_left
 -- Of the $1 streams with the most of them.
-SELECT stream_id, sum(row_count)::bigint AS rows FROM stream_lease
+SELECT stream_id, sum(l.row_count)::bigint AS rows
+FROM stream_lease AS l JOIN stream_progress AS p USING (stream_id)
+WHERE NOT p.slots
 GROUP BY stream_id ORDER BY rows DESC, stream_id LIMIT $1

@@ -14,8 +14,10 @@ WHERE l.stream_id = held.stream_id AND l.first_row = held.first_row
 RETURNING l.stream_id, l.first_row
 
 -- name: note_rejects
+-- Not of streams of slots, which have no end.
 INSERT INTO stream_rejects (stream_id, first_row, rejected, skipped)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::integer[], $4::integer[])
+SELECT c.* FROM unnest($1::text[], $2::bigint[], $3::integer[], $4::integer[]) AS c (stream_id)
+JOIN stream_progress AS p USING (stream_id) WHERE NOT p.slots
 
 -- name: claim_ledger
 -- Note the ids of messages that no streamer leased; those noted before are not returned.
@@ -50,8 +52,10 @@ JOIN gpu AS g USING (uuid)
 WHERE g.last_ts >= wanted.first_ts AND g.first_ts <= wanted.last_ts
 
 -- name: note_repeats
+-- As above.
 INSERT INTO stream_repeats (stream_id, first_row, repeats)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::integer[])
+SELECT c.* FROM unnest($1::text[], $2::bigint[], $3::integer[]) AS c (stream_id)
+JOIN stream_progress AS p USING (stream_id) WHERE NOT p.slots
 
 -- name: note_gpus
 -- Older or newer samples of these GPUs than any before have come, perhaps, or labels that were not

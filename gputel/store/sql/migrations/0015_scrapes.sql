@@ -23,7 +23,9 @@ CREATE TABLE scrape_target (
     error       text NOT NULL DEFAULT '',    -- why the last scrape failed; empty: the target is up
     slots_lost  bigint NOT NULL DEFAULT 0,   -- scrapes that were due and did not land, ever
     reported_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (job, url)
+    -- Each host may have a streamer that scrapes it at the same URL, that of the loopback address.
+    instance    text NOT NULL GENERATED ALWAYS AS (labels ->> 'instance') STORED,
+    PRIMARY KEY (job, url, instance)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE scrape_target IS 'The targets of scrapes, and how the last scrape of each went.';
 
