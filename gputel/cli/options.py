@@ -37,6 +37,20 @@ def _option(spec: SettingSpec, value: Any) -> Callable[[Command], Command]:
         names = f"{spec.flag}/--no-{spec.name.replace('_', '-')}"
         return click.option(names, spec.name, default=None, help=spec.meta.help + default)
     metavar = "|".join(spec.meta.choices) or spec.type.__name__.upper()
+    several: dict[str, Any] = {}
+    if spec.meta.repeatable:
+        several = {"multiple": True, "callback": _joined}
     return click.option(
-        spec.flag, spec.name, default=None, metavar=metavar, help=spec.meta.help + default
+        spec.flag,
+        spec.name,
+        default=None,
+        metavar=metavar,
+        help=spec.meta.help + default,
+        **several,
     )
+
+
+def _joined(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> str | None:
+    return ",".join(texts) or None

@@ -30,6 +30,7 @@ class Meta:
     maximum: float | timedelta | None = None
     choices: tuple[str, ...] = ()
     secret: bool = False
+    repeatable: bool = False  # a flag that is given several times has its texts joined by commas
 
 
 def _setting(default: Any, help_: str, **meta: Any) -> Any:
@@ -198,6 +199,29 @@ class StreamerSettings:
     csv: Path | None = _setting(
         None, "DCGM CSV to stream: plain, .gz or .zst. Default: a simulated sample in --data-dir."
     )
+    scrape: str | None = _setting(
+        None,
+        "Exporter to scrape, as HOST[:PORT] or a URL; repeat it for several. The default port is "
+        "9400, that of dcgm-exporter.",
+        repeatable=True,
+    )
+    scrape_config: Path | None = _setting(
+        None,
+        "YAML file of scrape jobs, in the words of Prometheus' scrape_configs. gputel reads it "
+        "again when it changes.",
+    )
+    scrape_interval: Duration = _setting(
+        Duration(seconds=10),
+        "Time between two scrapes of the targets of --scrape.",
+        minimum=Duration(seconds=1),
+        maximum=Duration(days=1),
+    )
+    scrape_batch_s: float = _setting(
+        5.0,
+        "Seconds for which scraped samples may be collected for one message, at shorter intervals.",
+        minimum=0,
+        maximum=300,
+    )
     stream_id: str | None = _setting(
         None, "Name of the stream; streamers with one name share its rows. Default: from the file."
     )
@@ -219,6 +243,11 @@ class StreamerSettings:
     chunk_lease_s: float = _setting(
         30.0, "Seconds until a reserved chunk that has not landed is published again.", minimum=0.1
     )
+
+    @property
+    def scrapes(self) -> bool:
+        """Whether exporters are scraped."""
+        return bool(self.scrape or self.scrape_config)
 
 
 @dataclass(frozen=True)
