@@ -276,6 +276,22 @@ SCRAPE_DISCOVERY_FAILURES = _counter(
     "job",
 )
 
+SCRAPES = _counter("gputel_scrape_scrapes", "Scrapes of targets.", "job", "result")
+SCRAPE_SECONDS = _histogram("gputel_scrape_seconds", "Duration of a scrape.")
+SCRAPE_SAMPLES = _counter("gputel_scrape_samples", "Samples scraped.", "job")
+SCRAPE_LINES_REFUSED = _counter(
+    "gputel_scrape_lines_refused", "Lines of answers of targets that are not stored.", "reason"
+)
+SCRAPE_TARGETS = _gauge("gputel_scrape_targets", "Targets that this streamer scrapes.", "state")
+SCRAPE_SHARDS = _gauge("gputel_scrape_shards", "Shards of targets that this streamer scrapes.")
+SCRAPE_ROWS_WAITING = _gauge("gputel_scrape_rows_waiting", "Scraped rows not published yet.")
+SCRAPE_SLOTS_LOST = _counter(
+    "gputel_scrape_slots_lost", "Slots of shards that were due and never landed.", "reason"
+)
+SCRAPE_SLOTS_TAKEN = _counter(
+    "gputel_scrape_slots_taken", "Scraped slots left out: another streamer had them."
+)
+
 COLLECTOR_ROWS_LANDED = _counter("gputel_collector_rows_landed", "Rows committed to Postgres.")
 COLLECTOR_ROWS_REPEATED = _counter(
     "gputel_collector_rows_repeated",

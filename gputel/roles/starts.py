@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from gputel.roles.process import BrokerAddress, Process, Services
 
 if TYPE_CHECKING:
     from gputel.config.settings import Settings
+    from gputel.mq.client import QueueClient
     from gputel.store.numbers import StoreNumbers
     from gputel.store.write.admission import Admission
 
@@ -100,7 +101,22 @@ async def collector(process: Process, services: Services) -> AsyncIterator[Servi
 
 @asynccontextmanager
 async def streamer(process: Process, services: Services) -> AsyncIterator[Services]:
-    """The source, whose rows are published in chunks."""
+    """The sources: exporters that are scraped, or a file or the sample, or both."""
+    settings = process.settings.streamer
+    async with services.broker.client() as client, AsyncExitStack() as sources:
+        process.health.add("queue", client.check)
+        if settings.scrapes:
+            await sources.enter_async_context(_scraping(process, services, client))
+        if settings.csv or not settings.scrapes:
+            await sources.enter_async_context(_streaming(process, services, client))
+        yield services
+
+
+@asynccontextmanager
+async def _streaming(
+    process: Process, services: Services, client: QueueClient
+) -> AsyncIterator[None]:
+    """The file or the sample, whose rows are published in chunks."""
     from gputel.store.write.streams import Streams
     from gputel.streamer.open_source import open_source
     from gputel.streamer.streamer import Streamer
@@ -115,12 +131,33 @@ async def streamer(process: Process, services: Services) -> AsyncIterator[Servic
     streams = Streams(services.database, opened.stream_id, process.owner)
     await streams.register(opened.fingerprint, str(opened.path), looping=settings.streamer.loop)
     rate = f"{settings.streamer.rate:g} rows/s" if settings.streamer.rate else "no limit"
-    async with services.broker.client() as client:
-        streamer = Streamer(settings.streamer, client, streams, opened.source)
-        process.health.add("queue", client.check)
-        log.info("streamer: %s as stream %r, %s", opened.path, opened.stream_id, rate)
-        async with working(process, "streamer", streamer.run):
-            yield services
+    streamer = Streamer(settings.streamer, client, streams, opened.source)
+    log.info("streamer: %s as stream %r, %s", opened.path, opened.stream_id, rate)
+    async with working(process, "streamer", streamer.run):
+        yield
+
+
+@asynccontextmanager
+async def _scraping(
+    process: Process, services: Services, client: QueueClient
+) -> AsyncIterator[None]:
+    """Exporters, which are scraped at fixed intervals."""
+    from gputel.store.write.scrapes import Scrapes
+    from gputel.streamer.scrape.scraper import Scraper
+    from gputel.streamer.scrape.targets import TargetList
+
+    settings = process.settings
+    scraper = Scraper(
+        TargetList.of(settings.streamer),
+        client,
+        Scrapes(services.database, process.owner),
+        process.owner,
+        batch_s=settings.streamer.scrape_batch_s,
+        keep_impossible=settings.collector.keep_impossible,
+    )
+    log.info("streamer: scrapes %s", settings.streamer.scrape or settings.streamer.scrape_config)
+    async with working(process, "scraper", scraper.run):
+        yield
 
 
 @asynccontextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from gputel.mq.client import MOST_REFUSALS, OutgoingMessage, PublishResult, Queu
 from gputel.outage import Outage
 
 _FINAL = (QueueClosed, PayloadTooLarge)
+_NONE: Mapping[str, int] = MappingProxyType({})
 
 
 class ReadChunk(Protocol):
@@ -45,17 +47,25 @@ async def make_message(stream_id: str, chunk: ReadChunk, *, looping: bool) -> Ou
     It has no key: chunks need no order, and several brokers share the chunks of a stream. The
     rejects and skipped lines of a loop are not counted, because every pass has the same ones.
     """
-    payload = await asyncio.to_thread(record_batch.encode, chunk.batch)
-    metadata = {
-        "stream_id": stream_id,
-        "first_row": chunk.first_row,
-        "row_count": chunk.row_count,
-    }
+    left_out = {}
     if chunk.rejects and not looping:
-        metadata["rejected"] = len(chunk.rejects)
+        left_out["rejected"] = len(chunk.rejects)
     if chunk.skipped and not looping:
-        metadata["skipped"] = chunk.skipped
-    name = message_id(stream_id, chunk.first_row)
+        left_out["skipped"] = chunk.skipped
+    return await message_of(stream_id, chunk.first_row, chunk.row_count, chunk.batch, left_out)
+
+
+async def message_of(
+    stream_id: str,
+    first_row: int,
+    row_count: int,
+    batch: pa.RecordBatch,
+    left_out: Mapping[str, int] = _NONE,
+) -> OutgoingMessage:
+    """The message of some rows of a stream; ``left_out`` counts those that it does not have."""
+    payload = await asyncio.to_thread(record_batch.encode, batch)
+    metadata = {"stream_id": stream_id, "first_row": first_row, "row_count": row_count, **left_out}
+    name = message_id(stream_id, first_row)
     return OutgoingMessage(id=name, payload=payload, metadata=sealed(name, payload, metadata))
 
 

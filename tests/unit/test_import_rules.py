@@ -74,8 +74,11 @@ MAY_IMPORT = {
     "streamer.scrape.documents": "",
     "streamer.scrape.http": "streamer.scrape.documents",
     "streamer.scrape.discovery": "streamer.scrape.documents streamer.scrape.http",
-    "streamer.scrape": ("streamer.scrape.discovery streamer.scrape.documents streamer.scrape.http"),
     "streamer": "model mq.client sources.dcgm sources.simulated store.write",
+    "streamer.scrape": (
+        "model mq.client sources.dcgm sources.exposition store.write streamer "
+        "streamer.scrape.discovery streamer.scrape.documents streamer.scrape.http"
+    ),
     "collector": "model mq.client mq.wire sources.json store.upkeep store.write",
     "api.shared": "api.formats model store store.read web web.access",
     "api.formats": "model store.blocks store.read web.headers",
@@ -97,7 +100,7 @@ MAY_IMPORT = {
     ),
     "roles": (
         "api api.prometheus api.push broker collector mq mq.client store store.read "
-        "store.upkeep store.write streamer web web.access web.headers web.server"
+        "store.upkeep store.write streamer streamer.scrape web web.access web.headers web.server"
     ),
     "cli": "api api.formats roles runtime sources.dcgm sources.simulated web web.server",
     "cli.ask": "cli model mq.wire",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gputel.backoff import pause
+from gputel.config.settings import StreamerSettings
 from gputel.errors import ConfigError
 from gputel.masking import mask
 from gputel.metrics import SCRAPE_DISCOVERY_FAILURES
@@ -17,7 +18,7 @@ from gputel.streamer.scrape.discovery.kinds import StaticTargets, TargetGroup
 from gputel.streamer.scrape.discovery.watcher import Watchable, Watcher
 from gputel.streamer.scrape.documents.files import state_of
 from gputel.streamer.scrape.http.client import HttpGetter
-from gputel.streamer.scrape.jobs import ScrapeJob, Target, target_of
+from gputel.streamer.scrape.jobs import ScrapeJob, Target, from_flags, target_of
 
 log = logging.getLogger("gputel.streamer")
 
@@ -25,6 +26,7 @@ MOST_TARGETS = 20_000
 """Of one job."""
 _LOOK_S = 2.0  # between two looks at whether the file has changed
 _CONNECTIONS = 16  # for discovery
+_TIMEOUT_S = 10.0  # of a scrape, but at most its interval
 
 Jobs = Mapping[str, tuple[ScrapeJob, list[Target]]]
 _Key = tuple[str, Watchable]
@@ -58,6 +60,15 @@ class TargetList:
         self._error = ""  # of the file, that was logged
         self._state = state_of(path) if path else None
         self._configure(self._read())
+
+    @classmethod
+    def of(cls, settings: StreamerSettings) -> TargetList:
+        """The targets that the settings name. Raises ConfigError."""
+        interval_s = settings.scrape_interval.total_seconds()
+        texts = settings.scrape.split(",") if settings.scrape else []
+        timeout_s = min(interval_s, _TIMEOUT_S)
+        jobs = [from_flags(texts, interval_s, timeout_s)] if texts else []
+        return cls(jobs, settings.scrape_config)
 
     def jobs(self) -> Jobs:
         """By the job's name: the job and its present targets, in the order of their URLs."""

@@ -1,0 +1,195 @@
+"""Publishes scraped slots: reserves them, and keeps them while the broker or Postgres is away.
+
+Slots are reserved right before they are published, not before they are scraped. So a streamer that
+was paused or cut off, and whose shards others have taken, cannot make a sample land twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gputel import metrics
+from gputel.backoff import Backoff
+from gputel.errors import PayloadTooLarge, QueueClosed, StoreUnavailable
+from gputel.mq.client import OutgoingMessage, QueueClient
+from gputel.outage import Outage
+from gputel.store.write.scrapes import Reservation, Scrapes, SlotRange
+from gputel.streamer.publisher import message_id, message_of, publish
+from gputel.streamer.scrape.shard import ScrapedSlots
+
+log = logging.getLogger("gputel.streamer")
+
+LEASE_S = 60.0
+"""Seconds that a published message may take to land before it is looked for."""
+
+_AHEAD_S = 60.0  # slots are never reserved so far in the future
+_MOST_AGE_S = 60.0
+_MOST_ROWS = 2_000_000
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    slots: ScrapedSlots
+    since: float  # monotonic seconds
+
+
+class Outbox:
+    """The slots that are not published yet. ``lost`` is called with a shard and a number of slots.
+
+    When slots have waited for too long, or are too many, the oldest are dropped.
+    """
+
+    def __init__(
+        self,
+        scrapes: Scrapes,
+        client: QueueClient,
+        lost: Callable[[str, int], None],
+    ) -> None:
+        self._scrapes = scrapes
+        self._client = client
+        self._lost = lost
+        self._waiting: deque[_Waiting] = deque()
+        self._rows = 0
+        self._publishing: set[tuple[str, int]] = set()  # stream and first slot
+        self._filled = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._broker_outage = Outage(log, "the broker")
+        self._database_outage = Outage(log, "the database")
+
+    def put(self, slots: ScrapedSlots) -> None:
+        """Publish these slots soon."""
+        self._waiting.append(_Waiting(slots, time.monotonic()))
+        self._rows += slots.batch.num_rows
+        self._drop_oldest()
+        metrics.SCRAPE_ROWS_WAITING.set(self._rows)
+        self._filled.set()
+        self._empty.clear()
+
+    async def flushed(self) -> None:
+        """Wait until all slots are published."""
+        await self._empty.wait()
+
+    async def run(self) -> None:
+        """Publish until it is cancelled."""
+        while True:
+            await self._filled.wait()
+            some = self._take()
+            try:
+                await self._publish(some)
+            finally:
+                metrics.SCRAPE_ROWS_WAITING.set(self._rows)
+            if not self._waiting:
+                self._filled.clear()
+                self._empty.set()
+
+    def _take(self) -> list[ScrapedSlots]:
+        """The oldest slots of several streams, which are no longer waiting then."""
+        taken: dict[str, _Waiting] = {}
+        for each in self._waiting:
+            if len(taken) < _AT_ONCE:
+                taken.setdefault(each.slots.stream_id, each)
+        for each in taken.values():
+            self._waiting.remove(each)
+            self._rows -= each.slots.batch.num_rows
+        return [each.slots for each in taken.values()]
+
+    def _drop_oldest(self) -> None:
+        """Drop what waits for too long, but for the newest slots."""
+        oldest = time.monotonic() - _MOST_AGE_S
+        dropped = 0
+        while len(self._waiting) > 1 and (
+            self._rows > _MOST_ROWS or self._waiting[0].since < oldest
+        ):
+            slots = self._waiting.popleft().slots
+            self._rows -= slots.batch.num_rows
+            dropped += slots.after - slots.first
+        if dropped:  # the next reservation finds that they are missing
+            log.warning("%d slots of scrapes waited for too long: dropped", dropped)
+
+    async def _publish(self, some: list[ScrapedSlots]) -> None:
+        reserved = await self._reserve(some)
+        tasks = [
+            self._publish_one(slots, reservation)
+            for slots, reservation in zip(some, reserved, strict=True)
+        ]
+        await asyncio.gather(*tasks)
+
+    async def _reserve(self, some: list[ScrapedSlots]) -> list[Reservation]:
+        backoff, never = Backoff(), asyncio.Event()
+        ranges = [self._range(slots) for slots in some]
+        while True:
+            try:
+                reserved = await self._scrapes.reserve(ranges, LEASE_S)
+            except StoreUnavailable as error:
+                self._database_outage.begins(error)
+                await backoff.wait(never)
+            else:
+                self._database_outage.ends()
+                return reserved
+
+    def _range(self, slots: ScrapedSlots) -> SlotRange:
+        possible = slots.grid.slot_at(self._scrapes.now_us() + round(_AHEAD_S * 1_000_000)) + 2
+        return SlotRange(slots.stream_id, slots.shard, slots.first, slots.after, possible)
+
+    async def _publish_one(self, slots: ScrapedSlots, reservation: Reservation) -> None:
+        """Publish the slots that are reserved; those that others have had are not lost."""
+        if reservation.missed:
+            metrics.SCRAPE_SLOTS_LOST.labels(reason="not published").inc(reservation.missed)
+            self._lost(slots.shard, reservation.missed)
+        taken_by_others = min(reservation.first, slots.after) - slots.first
+        if taken_by_others:
+            metrics.SCRAPE_SLOTS_TAKEN.inc(taken_by_others)
+        if reservation.first >= slots.after:
+            return
+        count = slots.after - reservation.first
+        batch = slots.since(reservation.first)
+        message = await message_of(slots.stream_id, reservation.first, count, batch)
+        key = slots.stream_id, reservation.first
+        self._publishing.add(key)
+        try:
+            await self._publish_message(slots.shard, message)
+        finally:
+            self._publishing.discard(key)
+
+    async def _publish_message(self, shard: str, message: OutgoingMessage) -> None:
+        backoff, never = Backoff(), asyncio.Event()
+        while True:
+            try:
+                await publish(self._client, message, self._broker_outage, never)
+            except PayloadTooLarge as error:  # it is found expired later, and counted as lost
+                text = "%s: slots of scrapes cannot land: %s"
+                log.error(text, shard, error.message)  # noqa: TRY400
+            except QueueClosed as error:
+                self._broker_outage.begins(error)
+                await backoff.wait(never)
+                continue
+            return
+
+    async def settle(self) -> None:
+        """Look for messages that should have landed: those that the broker lost are given up."""
+        expired = await self._scrapes.expired()
+        if not expired:
+            return
+        ids = [message_id(stream_id, first) for stream_id, first in expired]
+        held = await self._client.held(ids)
+        waiting = [
+            each
+            for each, state in zip(expired, held, strict=True)
+            if state or each in self._publishing
+        ]
+        gone = [each for each in expired if each not in waiting]
+        if waiting:
+            await self._scrapes.extend(waiting, LEASE_S)
+        if gone:
+            for shard, slots in (await self._scrapes.drop(gone)).items():
+                metrics.SCRAPE_SLOTS_LOST.labels(reason="published").inc(slots)
+                log.warning(
+                    "%s: %d slots of scrapes were published, but never landed", shard, slots
+                )

@@ -1,0 +1,235 @@
+"""The streamer of live sources: it scrapes its share of the targets, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from gputel import metrics
+from gputel.backoff import pause
+from gputel.errors import GputelError, StoreUnavailable
+from gputel.mq.client import QueueClient
+from gputel.outage import Outage
+from gputel.store.write.scrapes import Scrapes, TargetReport
+from gputel.streamer.scrape.fetch import Fetcher
+from gputel.streamer.scrape.jobs import ScrapeJob, Target
+from gputel.streamer.scrape.outbox import Outbox
+from gputel.streamer.scrape.shard import ScrapedSlots, Shard, TargetResult
+from gputel.streamer.scrape.shards import SHARDS, shards_of, targets_by_shard
+from gputel.streamer.scrape.targets import TargetList
+
+log = logging.getLogger("gputel.streamer")
+
+_BEAT_S = 1.5
+_LEASE_S = 5.0  # of this streamer; with a beat it is the time until others take its shards
+_FIRST_S = 5.0  # for the first answers of discoveries
+_SETTLE_S = 5.0
+_LEAVE_S = 2.0
+_MOST_LINES = 10  # about targets, in each beat
+
+Shards = Mapping[str, tuple[ScrapeJob, list[Target]]]
+
+
+@dataclass
+class _Running:
+    """A shard that this streamer scrapes."""
+
+    shard: Shard
+    task: asyncio.Task[None]
+    stopping: asyncio.Event
+    results: dict[str, TargetResult] = field(default_factory=dict)  # the last ones, by URL
+
+
+class Scraper:
+    """Scrapes the shards whose turn it is, among all streamers of the same store."""
+
+    def __init__(
+        self,
+        targets: TargetList,
+        client: QueueClient,
+        scrapes: Scrapes,
+        owner: str,
+        *,
+        batch_s: float,
+        keep_impossible: bool,
+    ) -> None:
+        self._targets = targets
+        self._scrapes = scrapes
+        self._owner = owner
+        self._batch_s = batch_s
+        self._keep_impossible = keep_impossible
+        self._outbox = Outbox(scrapes, client, self._note_lost)
+        self._running: dict[str, _Running] = {}
+        self._alive: dict[str, list[str]] = {}
+        self._reports: dict[tuple[str, str], TargetResult] = {}  # to be written, by shard and URL
+        self._lost: Counter[str] = Counter()  # slots by shard, to be written
+        self._forgotten: tuple[int, frozenset[str]] | None = None  # lists and shards of that time
+        self._lines = 0  # about targets, since the last beat
+        self._outage = Outage(log, "the database")
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Scrape until ``stopping`` is set; then publish what was scraped."""
+        try:
+            async with Fetcher() as fetcher, asyncio.TaskGroup() as group:
+                listing = group.create_task(self._targets.run(stopping))
+                sending = group.create_task(self._outbox.run())
+                settling = group.create_task(self._settle(stopping))
+                await self._targets.first(_FIRST_S)
+                await self._keep_shards(fetcher, group, stopping)
+                await self._end_shards()
+                await self._outbox.flushed()
+                for task in (listing, sending, settling):
+                    task.cancel()
+        finally:
+            with suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(_LEAVE_S):
+                    await self._scrapes.leave()
+
+    async def _keep_shards(
+        self, fetcher: Fetcher, group: asyncio.TaskGroup, stopping: asyncio.Event
+    ) -> None:
+        while not stopping.is_set():
+            shards = targets_by_shard(self._targets.jobs())
+            try:
+                self._alive = await self._scrapes.beat(shards, _LEASE_S)
+                self._outage.ends()
+            except StoreUnavailable as error:  # nobody else can take over then, or publish
+                self._outage.begins(error)
+            mine = shards_of(self._owner, shards, self._alive) if self._alive else set()
+            self._start_and_stop({name: shards[name] for name in mine}, fetcher, group)
+            with suppress(StoreUnavailable):
+                await self._report()
+                await self._forget_targets(shards, mine)
+            await pause(_BEAT_S, stopping)
+
+    def _start_and_stop(self, mine: Shards, fetcher: Fetcher, group: asyncio.TaskGroup) -> None:
+        for name, running in list(self._running.items()):
+            if name not in mine or running.shard.job != mine[name][0]:
+                running.stopping.set()
+            if running.task.done():
+                del self._running[name]
+        for name, (job, targets) in mine.items():
+            if name not in self._running:
+                self._running[name] = self._start(name, job, fetcher, group)
+            self._running[name].shard.targets = targets
+        metrics.SCRAPE_SHARDS.set(len(self._running))
+
+    def _start(
+        self, name: str, job: ScrapeJob, fetcher: Fetcher, group: asyncio.TaskGroup
+    ) -> _Running:
+        shard = Shard(
+            name,
+            job,
+            fetcher,
+            self._scrapes.now_us,
+            self._note_scraped,
+            batch_s=self._batch_s,
+            keep_impossible=self._keep_impossible,
+        )
+        stopping = asyncio.Event()
+        return _Running(shard, group.create_task(shard.run(stopping)), stopping)
+
+    async def _end_shards(self) -> None:
+        """Stop all shards; a slot that has begun is completed."""
+        for running in self._running.values():
+            running.stopping.set()
+        if self._running:
+            await asyncio.wait([running.task for running in self._running.values()])
+        with suppress(StoreUnavailable):
+            await self._report()
+
+    def _note_scraped(self, slots: ScrapedSlots) -> None:
+        self._outbox.put(slots)
+        running = self._running[slots.shard]
+        for result in slots.results:
+            self._reports[slots.shard, result.target.url] = result
+        self._tell_changes(running, slots.results)
+        running.results = {result.target.url: result for result in slots.results}
+
+    def _note_lost(self, shard: str, slots: int) -> None:
+        self._lost[shard] += slots
+
+    def _tell_changes(self, running: _Running, results: Sequence[TargetResult]) -> None:
+        """Log which targets have gone down, or are up again, but not too many at once."""
+        for result in results:
+            before = running.results.get(result.target.url)
+            if (before.error if before else "") == result.error:
+                continue
+            self._lines += 1
+            if self._lines > _MOST_LINES:
+                continue
+            if result.error:
+                log.warning("target %s is down: %s", result.target.url, result.error)
+            else:
+                log.info("target %s is up", result.target.url)
+
+    async def _report(self) -> None:
+        """Write how the last scrapes went, for people."""
+        if self._lines > _MOST_LINES:
+            log.warning("and %d more targets went down or up", self._lines - _MOST_LINES)
+        self._lines = 0
+        states = Counter(
+            "down" if result.error else "up"
+            for running in self._running.values()
+            for result in running.results.values()
+        )
+        for state in ("up", "down"):
+            metrics.SCRAPE_TARGETS.labels(state=state).set(states[state])
+        taken, self._reports = self._reports, {}
+        lost = {shard: self._lost.pop(shard, 0) for shard in {shard for shard, _ in taken}}
+        reports = [
+            _report_of(shard, self._running[shard].shard.job, result, lost[shard])
+            for (shard, _), result in taken.items()
+            if shard in self._running
+        ]
+        try:
+            await self._scrapes.report(reports)
+        except StoreUnavailable:
+            self._reports = taken | self._reports
+            self._lost.update(lost)
+            raise
+
+    async def _forget_targets(self, shards: Shards, mine: set[str]) -> None:
+        """Forget targets that are not listed any more, once after each change of the lists."""
+        state = self._targets.version, frozenset(mine)
+        if state == self._forgotten:
+            return
+        jobs = {name.rpartition("/")[0] for name in shards}
+        every = {f"{job}/{number}" for job in jobs for number in range(SHARDS)}
+        of_others = {name for known in self._alive.values() for name in known}
+        kept = [
+            (target.job, target.url, target.labels["instance"])
+            for name in mine
+            for target in shards[name][1]
+        ]
+        await self._scrapes.forget_targets(every - of_others | mine, kept)
+        self._forgotten = state
+
+    async def _settle(self, stopping: asyncio.Event) -> None:
+        while not await pause(_SETTLE_S, stopping):
+            try:
+                await self._outbox.settle()
+            except GputelError as error:  # the broker or Postgres is away
+                log.debug("what has not landed is looked for later: %s", error.message)
+
+
+def _report_of(shard: str, job: ScrapeJob, result: TargetResult, lost: int) -> TargetReport:
+    target = result.target
+    return TargetReport(
+        target.job,
+        target.url,
+        shard,
+        target.labels,
+        job.interval_s,
+        job.timeout_s,
+        result.scraped_at,
+        result.duration_s,
+        result.samples,
+        result.refused,
+        result.error,
+        lost,
+    )

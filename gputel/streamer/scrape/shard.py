@@ -1,0 +1,352 @@
+"""Scrapes the targets of one shard, slot by slot, and makes batches of their samples."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+
+from gputel import metrics
+from gputel.backoff import pause
+from gputel.errors import ScrapeFailed
+from gputel.model.entities import target_uuid
+from gputel.model.names import LABELS, METRIC, RAW, UUID
+from gputel.sources.dcgm.flaws import find_flaws, without_rows
+from gputel.sources.exposition.labels import raw_text
+from gputel.sources.exposition.reader import BadLine, ExpositionReader, ParsedAnswer
+from gputel.sources.exposition.series_table import SeriesTable
+from gputel.sources.exposition.target_rules import TargetRules
+from gputel.streamer.scrape.fetch import FetchedAnswer, Fetcher
+from gputel.streamer.scrape.jobs import ScrapeJob, Target
+from gputel.streamer.scrape.shards import Grid, grid_of
+
+log = logging.getLogger("gputel.streamer")
+
+_LARGE_BYTES = 256 * 1024  # an answer that takes the event loop for too long
+_MOST_FORGOTTEN = 1000  # series of a shard that its last slot did not have
+_LOG_EVERY_S = 3600.0  # an example of bad lines, for each target
+_SHOWN = 200
+
+UP, DURATION, SCRAPED = "up", "scrape_duration_seconds", "scrape_samples_scraped"
+"""The samples of a target itself, by the names of Prometheus."""
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """How the last scrape of a target went; ``samples`` of it are stored."""
+
+    target: Target
+    scraped_at: datetime
+    duration_s: float
+    samples: int
+    refused: int
+    error: str
+
+
+@dataclass(frozen=True)
+class ScrapedSlots:
+    """The samples of one or more slots of a shard, from ``first`` on.
+
+    ``starts`` has the row of the batch at which each slot begins.
+    """
+
+    shard: str
+    stream_id: str
+    grid: Grid
+    first: int
+    starts: Sequence[int]
+    batch: pa.RecordBatch
+    results: Sequence[TargetResult]
+
+    @property
+    def after(self) -> int:
+        """The slot after the last one."""
+        return self.first + len(self.starts)
+
+    def since(self, slot: int) -> pa.RecordBatch:
+        """The samples of this slot and later ones."""
+        return self.batch.slice(self.starts[slot - self.first])
+
+
+@dataclass
+class _Scrape:
+    """One scrape of one target."""
+
+    target: Target
+    scraped_at: datetime
+    duration_s: float = 0.0
+    answer: ParsedAnswer = field(default_factory=ParsedAnswer)
+    error: str = ""
+
+
+@dataclass
+class _Rows:
+    """The rows of slots that are not complete yet; ``scrape`` has the number of each row's one."""
+
+    first: int
+    starts: list[int] = field(default_factory=list)
+    series: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    scrape: list[int] = field(default_factory=list)
+    scrapes: list[_Scrape] = field(default_factory=list)
+
+
+class Shard:
+    """Scrapes the targets of a shard until it is stopped; ``done`` takes what it scraped.
+
+    ``now_us`` is the clock that all streamers share.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        job: ScrapeJob,
+        fetcher: Fetcher,
+        now_us: Callable[[], int],
+        done: Callable[[ScrapedSlots], None],
+        *,
+        batch_s: float,
+        keep_impossible: bool,
+    ) -> None:
+        self.name = name
+        self.job = job
+        self._fetcher = fetcher
+        self._now_us = now_us
+        self._done = done
+        self._keep_impossible = keep_impossible
+        self._grid = grid_of(name, job.interval_s)
+        job_name, number = name.rsplit("/", 1)
+        self._stream_id = f"scrape/{job_name}/{round(job.interval_s * 1000)}/{number}"
+        self._most_slots = max(1, int(batch_s / job.interval_s))
+        self._table = SeriesTable()
+        self._readers: dict[str, _TargetReader] = {}  # by URL
+        self._rules = _rules_of(job)
+        self._parsing = asyncio.Lock()
+        self.targets: Sequence[Target] = ()
+        """Those that the next slot scrapes."""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Scrape each slot from the next one on. When stopped, the slot that has begun is done."""
+        slot = self._grid.slot_at(self._now_us())
+        rows = _Rows(slot + 1)
+        while True:
+            slot = self._next(slot)
+            wait_s = (self._grid.begin_us(slot) - self._now_us()) / 1_000_000
+            if await pause(wait_s, stopping):
+                self._close(rows)
+                return
+            if slot != rows.first + len(rows.starts):
+                self._close(rows)
+                rows = _Rows(slot)
+            await self._scrape_slot(slot, rows)
+            if len(rows.starts) >= self._most_slots:
+                self._close(rows)
+                rows = _Rows(slot + 1)
+
+    def _next(self, last: int) -> int:
+        """The slot to scrape after the last one: those that have passed are left out."""
+        present = self._grid.slot_at(self._now_us())
+        if last > present + 1:  # the shared clock was set back
+            return present + 1
+        return max(last + 1, present)
+
+    async def _scrape_slot(self, slot: int, rows: _Rows) -> None:
+        at_us = self._grid.begin_us(slot)
+        targets = self.targets
+        self._readers = {each.url: self._reader(each) for each in targets}
+        rows.starts.append(len(rows.series))
+        scrapes = await asyncio.gather(*(self._scrape(each, at_us) for each in targets))
+        for scrape in scrapes:
+            self._add(rows, scrape, at_us)
+
+    def _reader(self, target: Target) -> _TargetReader:
+        known = self._readers.get(target.url)
+        if known and known.target == target:
+            return known
+        return _TargetReader(target, self._rules, self._table)
+
+    async def _scrape(self, target: Target, at_us: int) -> _Scrape:
+        scrape = _Scrape(target, datetime.now(UTC))
+        began = time.monotonic()
+        try:
+            answer = await self._fetcher.get(self.job, target)
+            scrape.duration_s = time.monotonic() - began
+            scrape.answer = await self._parse(self._readers[target.url], answer, at_us)
+        except ScrapeFailed as failure:
+            scrape.duration_s = time.monotonic() - began
+            scrape.error = failure.message
+        metrics.SCRAPE_SECONDS.observe(scrape.duration_s)
+        result = "failed" if scrape.error else "ok"
+        metrics.SCRAPES.labels(job=self.job.name, result=result).inc()
+        return scrape
+
+    async def _parse(
+        self, reader: _TargetReader, answer: FetchedAnswer, at_us: int
+    ) -> ParsedAnswer:
+        """Parse an answer. Raises ScrapeFailed if it is not one of an exporter, or too long."""
+        async with self._parsing:
+            if len(answer.body) > _LARGE_BYTES:
+                parsed = await asyncio.to_thread(reader.parse, answer, at_us)
+            else:
+                parsed = reader.parse(answer, at_us)
+        if len(parsed.series) > self.job.sample_limit:
+            raise ScrapeFailed(
+                f"{len(parsed.series)} samples are over sample_limit, {self.job.sample_limit}"
+            )
+        malformed = [bad for bad in parsed.bad if not bad.is_foreign]
+        if malformed and not parsed.series:
+            number, reason = malformed[0].line + 1, malformed[0].reason
+            raise ScrapeFailed(f"no line of the answer can be read; line {number}: {reason}")
+        return parsed
+
+    def _add(self, rows: _Rows, scrape: _Scrape, at_us: int) -> None:
+        """Add the samples of a scrape, and those of its target itself."""
+        parsed, before = scrape.answer, len(rows.series)
+        rows.series += parsed.series
+        rows.values += parsed.values
+        rows.times += parsed.times
+        own = (float(not scrape.error), scrape.duration_s, float(len(parsed.series)))
+        rows.series += self._readers[scrape.target.url].own_series()
+        rows.values += own
+        rows.times += [at_us] * len(own)
+        rows.scrape += [len(rows.scrapes)] * (len(rows.series) - before)
+        rows.scrapes.append(scrape)
+        self._note_lines(scrape)
+
+    def _note_lines(self, scrape: _Scrape) -> None:
+        foreign = sum(bad.is_foreign for bad in scrape.answer.bad)
+        malformed = [bad for bad in scrape.answer.bad if not bad.is_foreign]
+        metrics.SCRAPE_SAMPLES.labels(job=self.job.name).inc(len(scrape.answer.series))
+        for reason, count in (("no_gpu", foreign), ("malformed", len(malformed))):
+            if count:
+                metrics.SCRAPE_LINES_REFUSED.labels(reason=reason).inc(count)
+        if malformed:
+            self._readers[scrape.target.url].tell(malformed)
+
+    def _close(self, rows: _Rows) -> None:
+        """Hand over the complete slots."""
+        if not rows.starts:
+            return
+        batch = self._table.batch(rows.series, rows.values, rows.times)
+        flaws = find_flaws(batch, keep_impossible=self._keep_impossible)
+        starts = np.array(rows.starts, np.int64)
+        scrape = np.array(rows.scrape, np.int64)
+        refused = np.zeros(len(rows.scrapes), np.int64)
+        if flaws:
+            batch, kept = without_rows(batch, flaws)
+            starts = np.append(0, np.cumsum(kept))[starts]
+            np.add.at(refused, scrape[~kept], 1)
+            self._tell_flaws(rows, flaws)
+        results = {
+            each.target.url: TargetResult(
+                each.target,
+                each.scraped_at,
+                each.duration_s,
+                len(each.answer.series) - int(count),
+                sum(not bad.is_foreign for bad in each.answer.bad) + int(count),
+                each.error,
+            )
+            for each, count in zip(rows.scrapes, refused, strict=True)
+        }
+        self._done(
+            ScrapedSlots(
+                self.name,
+                self._stream_id,
+                self._grid,
+                rows.first,
+                starts.tolist(),
+                batch,
+                list(results.values()),
+            )
+        )
+        self._forget(len(rows.series) // len(rows.starts))
+
+    def _tell_flaws(self, rows: _Rows, flaws: dict[int, tuple[str, str]]) -> None:
+        metrics.SCRAPE_LINES_REFUSED.labels(reason="bad_value").inc(len(flaws))
+        told: dict[str, list[BadLine]] = {}
+        lines = [line for each in rows.scrapes for line in (*each.answer.lines, -1, -1, -1)]
+        for row, (_, reason) in flaws.items():
+            url = rows.scrapes[rows.scrape[row]].target.url
+            told.setdefault(url, []).append(BadLine(lines[row], reason))
+        for url, bad in told.items():
+            if url in self._readers:
+                self._readers[url].tell(bad)
+
+    def _forget(self, rows: int) -> None:
+        """Forget old series if there are too many."""
+        if len(self._table) > 2 * rows + _MOST_FORGOTTEN:
+            self._table = SeriesTable()
+            for reader in self._readers.values():
+                reader.forget(self._table)
+
+
+def _rules_of(job: ScrapeJob) -> TargetRules:
+    return TargetRules(
+        job.honor_labels,
+        job.honor_timestamps,
+        job.metrics_keep,
+        job.metrics_drop,
+        job.drop_labels,
+    )
+
+
+class _TargetReader:
+    """Reads the answers of one target, and limits the log lines about them."""
+
+    def __init__(self, target: Target, rules: TargetRules, table: SeriesTable) -> None:
+        self.target = target
+        self._rules = rules
+        self._table = table
+        self._reader: ExpositionReader | None = None
+        self._open_metrics = False
+        self._own: list[int] = []
+        self._told_at: float | None = None
+
+    def parse(self, answer: FetchedAnswer, at_us: int) -> ParsedAnswer:
+        """The samples of an answer, in the table of the shard."""
+        if self._reader is None or self._open_metrics != answer.open_metrics:
+            self._open_metrics = answer.open_metrics
+            self._reader = ExpositionReader(
+                self.target.labels,
+                open_metrics=answer.open_metrics,
+                rules=self._rules,
+                table=self._table,
+            )
+        return self._reader.parse(answer.body, at_us)
+
+    def own_series(self) -> list[int]:
+        """The series of the target itself: UP, DURATION and SCRAPED."""
+        if not self._own:
+            labels = dict.fromkeys(LABELS, "")
+            labels[UUID] = target_uuid(self.target.labels["instance"])
+            labels[RAW] = raw_text(self.target.labels)
+            for name in (UP, DURATION, SCRAPED):
+                self._own.append(self._table.index_of(tuple({**labels, METRIC: name}.values())))
+        return self._own
+
+    def forget(self, table: SeriesTable) -> None:
+        """Put series into another table from now on."""
+        self._table, self._own = table, []
+        if self._reader:
+            self._reader.forget(table)
+
+    def tell(self, bad: Sequence[BadLine]) -> None:
+        """Log bad lines of the target, with one as an example, but not often."""
+        now = time.monotonic()
+        if self._told_at is not None and now - self._told_at < _LOG_EVERY_S:
+            return
+        self._told_at = now
+        log.warning(
+            "%s: %d lines are not stored, such as line %d: %s",
+            self.target.url,
+            len(bad),
+            bad[0].line + 1,
+            bad[0].reason[:_SHOWN],
+        )
