@@ -396,7 +396,12 @@ DECLARED = list(_declared())
 """Every metric above with the names of its labels."""
 
 
-_OF_ROLES = ("broker", "streamer", "collector", "api")
+_OF_ROLES = {
+    "broker": ("gputel_broker_",),
+    "streamer": ("gputel_streamer_", "gputel_scrape_"),
+    "collector": ("gputel_collector_",),
+    "api": ("gputel_api_",),
+}
 _absent: tuple[str, ...] = ()
 
 
@@ -405,7 +410,8 @@ def only_of(roles: Iterable[str]) -> Iterator[None]:
     """Leave out the metrics of all other roles, whose zeros would say nothing, meanwhile."""
     global _absent
     running = set(roles)
-    before, _absent = _absent, tuple(f"gputel_{x}_" for x in _OF_ROLES if x not in running)
+    others = [prefixes for role, prefixes in _OF_ROLES.items() if role not in running]
+    before, _absent = _absent, tuple(prefix for prefixes in others for prefix in prefixes)
     try:
         yield
     finally:

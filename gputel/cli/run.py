@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +11,7 @@ from gputel.cli.logs import configure_logs
 from gputel.cli.options import settings_options
 from gputel.cli.terminal import console
 from gputel.config.resolve import resolve, specs
+from gputel.config.settings import StreamerSettings
 from gputel.memory import keep_memory_in_one_place
 from gputel.roles.registry import ROLES, in_start_order, parse_roles
 from gputel.runtime import run_loop, run_until_stopped
@@ -36,16 +36,21 @@ def run_command(roles: tuple[str, ...], **flags: Any) -> None:
     configure_logs(settings.common)
     if names != ["api"]:  # its exports are encoded in several threads at once
         keep_memory_in_one_place()
-    if settings.streamer.csv and {"streamer", "all"} & set(names):
-        _check_source(settings.streamer.csv)
+    if {"streamer", "all"} & set(names):
+        _check_sources(settings.streamer)
     run_loop(run_until_stopped(names, settings))
 
 
-def _check_source(path: Path) -> None:
-    """Refuse a file that cannot be streamed, before anything starts."""
-    from gputel.sources.dcgm.file import DcgmCsv
+def _check_sources(settings: StreamerSettings) -> None:
+    """Refuse a file that cannot be streamed, or wrong scrapes, before anything starts."""
+    if settings.csv:
+        from gputel.sources.dcgm.file import DcgmCsv
 
-    DcgmCsv.open(path, "source")
+        DcgmCsv.open(settings.csv, "source")
+    if settings.scrapes:
+        from gputel.streamer.scrape.targets import TargetList
+
+        TargetList.of(settings)
 
 
 @click.command("roles")

@@ -102,7 +102,10 @@ MAY_IMPORT = {
         "api api.prometheus api.push broker collector mq mq.client store store.read "
         "store.upkeep store.write streamer streamer.scrape web web.access web.headers web.server"
     ),
-    "cli": "api api.formats roles runtime sources.dcgm sources.simulated web web.server",
+    "cli": (
+        "api api.formats roles runtime sources.dcgm sources.simulated streamer.scrape web "
+        "web.server"
+    ),
     "cli.ask": "cli model mq.wire",
     "cli.query": "api.formats cli cli.ask model",
     "cli.ingest": "cli roles runtime sources.dcgm store.write streamer",

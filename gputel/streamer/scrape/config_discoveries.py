@@ -20,7 +20,6 @@ from gputel.streamer.scrape.discovery.kinds import (
     StaticTargets,
 )
 from gputel.streamer.scrape.documents.fields import Fields
-from gputel.streamer.scrape.http.credentials import Auth, TlsConfig
 
 SECTIONS = (
     "static_configs",
@@ -35,17 +34,15 @@ _DNS_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _KUBERNETES_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def discoveries_of(
-    fields: Fields, folder: Path, auth: Auth | None, tls: TlsConfig | None
-) -> tuple[Discovery, ...]:
-    """All discoveries of a job, which has these credentials. Raises ConfigError."""
+def discoveries_of(fields: Fields, folder: Path) -> tuple[Discovery, ...]:
+    """All discoveries of a job. Raises ConfigError."""
     if not any(fields.has(name) for name in SECTIONS):
         raise fields.error("static_configs", f"is missing; a job needs one of {_listed(SECTIONS)}")
     found: list[Discovery] = []
     if fields.has("static_configs"):
         found.append(_static(fields.sections("static_configs")))
     found += [_files(each, folder) for each in fields.sections("file_sd_configs")]
-    found += [_http(each, folder, auth, tls) for each in fields.sections("http_sd_configs")]
+    found += [_http(each, folder) for each in fields.sections("http_sd_configs")]
     found += [_dns(each) for each in fields.sections("dns_sd_configs")]
     kubernetes = fields.section("kubernetes_endpointslices")
     if kubernetes is not None:
@@ -69,8 +66,8 @@ def _files(fields: Fields, folder: Path) -> FileDiscovery:
     return FileDiscovery(tuple(Path(escape(str(folder))) / name for name in files), refresh_s)
 
 
-def _http(fields: Fields, folder: Path, auth: Auth | None, tls: TlsConfig | None) -> HttpDiscovery:
-    """Credentials of its own take the place of the job's."""
+def _http(fields: Fields, folder: Path) -> HttpDiscovery:
+    """A list over HTTP. Its credentials are its own: those of the job are for the exporters."""
     url = fields.needed_text("url")
     remember_url(url)
     try:
@@ -78,7 +75,7 @@ def _http(fields: Fields, folder: Path, auth: Auth | None, tls: TlsConfig | None
     except ValueError as error:
         raise fields.error("url", str(error)) from None
     refresh_s = _refresh_s(fields, 60.0)
-    auth, tls = auth_of(fields, folder) or auth, tls_of(fields, folder) or tls
+    auth, tls = auth_of(fields, folder), tls_of(fields, folder)
     fields.end("url, refresh_interval, basic_auth, authorization and tls_config")
     return HttpDiscovery(url, refresh_s, auth, tls)
 

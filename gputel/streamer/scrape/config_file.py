@@ -113,7 +113,6 @@ def _job(fields: Fields, folder: Path, defaults: _Defaults) -> ScrapeJob:
         raise fields.error("job_name", f"must be printable, {_JOB_CHARACTERS} characters at most")
     _refuse(fields)
     interval_s = _interval_s(fields, defaults.interval_s)
-    auth, tls = auth_of(fields, folder), tls_of(fields, folder)
     job = ScrapeJob(
         name,
         interval_s,
@@ -125,9 +124,9 @@ def _job(fields: Fields, folder: Path, defaults: _Defaults) -> ScrapeJob:
         honor_timestamps=fields.truth("honor_timestamps", default=True),
         body_size_limit=_body_size_limit(fields, defaults.body_size_limit),
         sample_limit=_sample_limit(fields, defaults.sample_limit),
-        auth=auth,
-        tls=tls,
-        discoveries=discoveries_of(fields, folder, auth, tls),
+        auth=auth_of(fields, folder),
+        tls=tls_of(fields, folder),
+        discoveries=discoveries_of(fields, folder),
         metrics_keep=fields.pattern("metrics_keep"),
         metrics_drop=fields.pattern("metrics_drop"),
         drop_labels=_drop_labels(fields),

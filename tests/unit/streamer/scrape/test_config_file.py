@@ -108,10 +108,10 @@ def test_every_discovery_is_read(file: Path) -> None:
         kubernetes_endpointslices: {namespace: gpu-operator, service: dcgm, port: metrics}
         """,
     )
-    auth = Authorization("Bearer", "sesame-open")
+    assert job.auth == Authorization("Bearer", "sesame-open")
     assert job.discoveries == (
         FileDiscovery((file.parent / "targets/*.json", Path("/etc/gpus.yml")), 60.0),
-        HttpDiscovery("http://sd/targets", 60.0, auth),
+        HttpDiscovery("http://sd/targets", 60.0),
         HttpDiscovery("https://sd/targets", 60.0, BasicAuth("sd", "other-word")),
         DnsDiscovery(("gpus.example",), 9400, RecordType.AAAA),
         EndpointSlices("gpu-operator", "dcgm", "metrics"),
