@@ -349,7 +349,8 @@ STORE_BYTES = GaugeMetricFamily(
 )
 STORE_NEWEST_AGE = GaugeMetricFamily(
     "gputel_store_newest_sample_age_seconds",
-    "Time since the newest sample, by the clock of Postgres; absent without samples.",
+    "Time since the newest sample, by the clock of Postgres; those about targets of scrapes do not "
+    "count; absent without samples.",
     labels=[],
 )
 STORE_ROWS_LEFT = GaugeMetricFamily(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from gputel.model.entities import ENTITY_UUID
+from gputel.model.entities import ENTITY_UUID, TARGET_PREFIX
 from gputel.model.names import GPU_COLUMNS, LABELS, SERIES_LABELS, UUID
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
@@ -29,6 +29,7 @@ def _jsonb(series: str) -> str:
 
 _MARKS = {
     "/* pattern of entities */": ENTITY_UUID,
+    "/* prefix of targets */": TARGET_PREFIX,
     "/* labels */": ", ".join(SERIES_LABELS),
     "/* s.labels */": ", ".join(f"s.{name}" for name in SERIES_LABELS),
     "/* bytes of s.labels */": _bytes(SERIES_LABELS),

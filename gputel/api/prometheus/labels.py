@@ -6,12 +6,13 @@ there: ``instance``, ``job``, the version of the driver.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from sys import getsizeof, intern
 from types import MappingProxyType
 
 from gputel import metrics
-from gputel.model.names import LABEL_COLUMNS, RAW
+from gputel.model.entities import is_target
+from gputel.model.names import LABEL_COLUMNS, RAW, UUID
 from gputel.model.raw_labels import LANE_LABELS, read_raw
 from gputel.promql.values.labels import Labels, from_mapping
 from gputel.store.read.records import SeriesLabels
@@ -28,7 +29,7 @@ _PAIR_BYTES = 72
 
 
 def prometheus_labels(series: SeriesLabels) -> Labels:
-    """The labels of the series. Empty ones are left out.
+    """The labels of the series. Empty ones are left out, and so is the uuid of a target.
 
     If ``labels_raw`` cannot be read as a whole, it is a label itself: series that differ in it stay
     apart.
@@ -38,8 +39,25 @@ def prometheus_labels(series: SeriesLabels) -> Labels:
     if not whole:
         metrics.API_LABELS_UNREAD.inc()
         labels[RAW] = series.labels_raw
-    labels |= {name: getattr(series, column) for name, column in COLUMN_OF.items()}
+    labels |= {name: _shown(column, getattr(series, column)) for name, column in COLUMN_OF.items()}
     return from_mapping(labels)
+
+
+def _shown(column: str, text: str) -> str:
+    """The label for the text of a column; empty for a target's uuid: only the store needs it."""
+    return "" if column == UUID and is_target(text) else text
+
+
+def searched_column(label: str, values: Sequence[str]) -> str | None:
+    """The column that Postgres can search for these values of a label; None if there is none.
+
+    The column of UUIDs has the uuid of a target, where the label is empty. So Postgres cannot
+    search it for an empty text or the uuid of a target.
+    """
+    column = COLUMN_OF.get(label)
+    if column == UUID and any(not text or is_target(text) for text in values):
+        return None
+    return column
 
 
 def labels_bytes(labels: Labels) -> int:

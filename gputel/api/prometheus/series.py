@@ -13,7 +13,7 @@ from threading import Event
 
 import numpy as np
 
-from gputel.api.prometheus.labels import COLUMN_OF, LANE, labels_bytes, prometheus_labels
+from gputel.api.prometheus.labels import LANE, labels_bytes, prometheus_labels, searched_column
 from gputel.api.prometheus.params import EVER_US
 from gputel.config.settings import ApiSettings
 from gputel.errors import ExpressionFailed
@@ -299,8 +299,9 @@ def _in_store(matchers: Sequence[Matcher]) -> tuple[dict[str, list[str]], list[M
     allowed: dict[str, list[str]] = {}
     rest: list[Matcher] = []
     for matcher in matchers:
-        column, values = COLUMN_OF.get(matcher.name), _literals(matcher)
-        if column is not None and values is not None and column not in allowed:
+        values = _literals(matcher)
+        column = None if values is None else searched_column(matcher.name, values)
+        if values is not None and column is not None and column not in allowed:
             allowed[column] = values
         else:
             rest.append(matcher)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from aiohttp import web
 from marshmallow import fields
 
@@ -13,6 +16,7 @@ from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.schemas import RecordSchema, described, label_fields
 from gputel.model.names import PARSED_COLUMNS, SHOWN_COLUMNS
 from gputel.store.read.latest import latest
+from gputel.store.read.selection import NO_TARGET, Selection
 from gputel.threads import READING
 
 _IN_THREAD_RECORDS = 5_000  # encoding fewer takes less time than starting a thread
@@ -49,7 +53,8 @@ class LatestSchema(RecordSchema):
     "One record for each series, ordered by uuid and metric: a fleet in one call. Series that "
     "have ended are left out, such as those of a pod that has left its GPU. Without `seen_since`, "
     "a series has ended if it has no record in the last 5 minutes of its GPU. A GPU that is silent "
-    "keeps its last records, with their age.",
+    "keeps its last records, with their age. Series about targets of scrapes, such as `up`, are "
+    "listed only if `metric` selects them.",
 )
 @query(LatestQuery)
 @listed(LatestSchema, "The records; an empty list if there are none.")
@@ -59,7 +64,7 @@ async def list_latest_telemetry(request: web.Request) -> web.Response:
     parameters, app, preferences = request["querystring"], request.app, Preferences.of(request)
     with preferences.timing.phase("store"):
         seen_since = parameters.get("seen_since")
-        newest = await latest(app[READER], selection(parameters), seen_since, app[LIMITS])
+        newest = await latest(app[READER], _selection(parameters), seen_since, app[LIMITS])
     with preferences.timing.phase("encode"):
         tag = entity_tag([preferences.format.encode(), *newest.determining()])
         if response := preferences.not_modified(tag):
@@ -67,3 +72,9 @@ async def list_latest_telemetry(request: web.Request) -> web.Response:
         large = len(newest) > _IN_THREAD_RECORDS
         body = await READING.run_if(large, encode_newest, newest, LatestSchema, preferences.format)
     return await preferences.complete(body, tag)
+
+
+def _selection(parameters: Mapping[str, Any]) -> Selection:
+    """The selected series; those about targets of scrapes only if the request names metrics."""
+    selected = selection(parameters)
+    return selected if "metric" in parameters else selected.and_(NO_TARGET)

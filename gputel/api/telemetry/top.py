@@ -16,6 +16,7 @@ from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.schemas import GpuSchema, RecordSchema, described
 from gputel.api.telemetry.schemas import AggregateField, CountField, OrderField, TimeQuery
 from gputel.store.read.reader import EARLIEST, LATEST, Reader
+from gputel.store.read.selection import NO_TARGET
 from gputel.store.read.telemetry import TelemetryQuery
 from gputel.store.read.time_order import Order
 from gputel.store.rollup.buckets import Aggregate
@@ -99,7 +100,7 @@ class RankSchema(Schema):
     "Rank GPUs or hosts",
     "The GPUs or hosts with the largest (or smallest) value of a metric from `start_time` to "
     "`end_time`. The default is the ten largest averages of the last hour. Equal values are in "
-    "order of name; values that are not numbers come last.",
+    "order of name; values that are not numbers come last. Targets of scrapes are not ranked.",
 )
 @query(TopQuery)
 @listed(RankSchema, "The ranking; an empty list if there are no records.")
@@ -119,7 +120,9 @@ async def _rows(request: web.Request, by: By) -> list[dict[str, Any]]:
     ranked = await ranking(
         reader,
         TelemetryQuery(
-            selection({**parameters, "metric": [metric]}), parameters.get("start_time", since), end
+            selection({**parameters, "metric": [metric]}).and_(NO_TARGET),
+            parameters.get("start_time", since),
+            end,
         ),
         parameters.get("agg", Aggregate.AVG),
         by,

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gputel.model.names import SERIES_LABELS
+from gputel.model.entities import TARGET_PREFIX
+from gputel.model.names import SERIES_LABELS, UUID
 
 if TYPE_CHECKING:
     from gputel.store.read.records import SeriesLabels
@@ -31,6 +32,7 @@ class Comparison(Enum):
     IS = "= ANY"  # it is one of them
     IS_NOT = "<> ALL"  # it is none of them
     LIKE = "LIKE ANY"  # one of them, a pattern of Postgres' LIKE, fits
+    NOT_LIKE = "NOT LIKE ALL"  # none of them fits
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,15 @@ class LabelCondition:
 
     def holds(self, texts: Sequence[str]) -> Bools:
         """Which of these texts of the label meet the condition."""
-        if self.kind is not Comparison.LIKE:
+        if self.kind in (Comparison.IS, Comparison.IS_NOT):
             matches = np.fromiter((text in self.values for text in texts), np.bool_, len(texts))
-            return matches if self.kind is Comparison.IS else ~matches
+        else:
+            matches = self._fits(texts)
+        negated = self.kind in (Comparison.IS_NOT, Comparison.NOT_LIKE)
+        return ~matches if negated else matches
+
+    def _fits(self, texts: Sequence[str]) -> Bools:
+        """Which of these texts one of the patterns fits."""
         patterns = "|".join(_LIKE_MARK.sub(_as_regex, pattern) for pattern in self.values)
         answer = pc.match_substring_regex(pa.array(texts, pa.string()), f"(?s)^(?:{patterns})$")
         return np.asarray(answer.to_pylist(), np.bool_)
@@ -87,6 +95,9 @@ class Selection:
 
 EVERY = Selection()
 """All series."""
+
+NO_TARGET = LabelCondition(UUID, Comparison.NOT_LIKE, (f"{TARGET_PREFIX}%",))
+"""The series is not about a target of scrapes, as ``up`` is."""
 
 
 def matching(label: str, values: Iterable[str]) -> LabelCondition:

@@ -3,9 +3,9 @@
 -- name: gpus
 -- One row for each GPU: the labels of its most recently seen series, and of those that describe a GPU
 -- and are empty there, what was last seen of it. GPUs of which everything has expired are left out,
--- and so are NVSwitches and CPUs. What was before the oldest day kept has expired: first_ts is not raised
--- then. At most $2 of them; once their labels have over $3 bytes together, no more follow: so_far of
--- the last one tells.
+-- and so are NVSwitches, CPUs and targets. What was before the oldest day kept has expired: first_ts
+-- is not raised then. At most $2 of them; once their labels have over $3 bytes together, no more
+-- follow: so_far of the last one tells.
 WITH kept AS (
     SELECT min(day)::timestamp AT TIME ZONE 'UTC' AS since FROM sample_block_part
 ), found AS (
@@ -26,9 +26,12 @@ ORDER BY uuid
 LIMIT $2
 
 -- name: uuids_near
-(SELECT uuid FROM gpu WHERE uuid >= $1 ORDER BY uuid LIMIT $2)
+-- Without those of targets.
+(SELECT uuid FROM gpu WHERE uuid >= $1 AND uuid NOT LIKE '/* prefix of targets */%'
+ ORDER BY uuid LIMIT $2)
 UNION ALL
-(SELECT uuid FROM gpu WHERE uuid < $1 ORDER BY uuid DESC LIMIT $2)
+(SELECT uuid FROM gpu WHERE uuid < $1 AND uuid NOT LIKE '/* prefix of targets */%'
+ ORDER BY uuid DESC LIMIT $2)
 
 -- name: gpu_exists
 SELECT EXISTS (SELECT FROM gpu WHERE uuid = $1)

@@ -25,11 +25,13 @@ SELECT count(*) AS blocks, coalesce(sum(samples), 0)::bigint AS samples,
 FROM {part} TABLESAMPLE SYSTEM ($1)
 
 -- name: numbers
--- For metrics, so without a look at the blocks.
+-- For metrics, so without a look at the blocks. A target that is scraped does not make the newest
+-- sample young: its GPUs may be silent.
 SELECT (SELECT coalesce(sum(pg_total_relation_size(part)), 0)::bigint FROM
            (SELECT part FROM sample_block_part UNION ALL SELECT part FROM rollup_part) AS parts)
            AS bytes,
-       (SELECT extract(epoch FROM now() - max(last_ts))::float8 FROM gpu) AS newest_age_s
+       (SELECT extract(epoch FROM now() - max(last_ts))::float8 FROM gpu
+        WHERE uuid NOT LIKE '/* prefix of targets */%') AS newest_age_s
 
 -- name: rows_left
 -- Of the $1 streams with the most of them.

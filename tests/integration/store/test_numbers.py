@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from gputel import metrics
+from gputel.model.entities import target_uuid
 from gputel.store.numbers import StoreNumbers
 from gputel.store.write.streams import Streams
 from tests.helpers.telemetry_rows import Labels, add_block
@@ -29,6 +30,7 @@ async def test_size_age_and_rows_left_are_those_of_the_last_look(pool: asyncpg.P
 
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     await add_block(pool, Labels(), [hour_ago - timedelta(days=2), hour_ago], [1.0, 2.0])
+    await add_block(pool, Labels(target_uuid("gpu1:9400"), "up"), [datetime.now(UTC)], [1.0])
     streams = Streams(pool, "mine", "me")
     await streams.register("print", "x.csv", looping=False)
     await streams.reserve(700, 60)

@@ -22,6 +22,7 @@ NAMES = ["", "a", "A", "ab", "a\\b", "a%b", "a_b", "axb", "a.b", "é", "aéb", "
             for text in ["a*", "*a", "a?b", "*", "?", "a\\*", "*\\", "a.?", "*|*", "[ab]*", "*\n*"]
         ),
         matching("hostname", ["a?b", "é*", "(a)"]),
+        LabelCondition("hostname", Comparison.NOT_LIKE, ("a%", "\\%")),
         *(starting("hostname", [text]) for text in ["a", "a_", "a%", "\\", "^", ""]),
         starting("hostname", ["é", "("]),
     ],

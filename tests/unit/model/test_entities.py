@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pytest
 
 from gputel.model.columns import SCHEMA
-from gputel.model.entities import name_entities
+from gputel.model.entities import ENTITY_UUID, is_target, name_entities, target_uuid
 from tests.helpers.batches import batch_of
 
 SWITCH = 'nvswitch="nvswitch0",Hostname="dgx-1"'
@@ -57,3 +59,13 @@ def test_each_row_of_a_batch_gets_its_own_name() -> None:
 def test_batch_of_gpus_alone_is_left_as_it_is() -> None:
     batch: pa.RecordBatch = batch_of({"uuid": "GPU-1"}, {"uuid": "GPU-2"})
     assert name_entities(batch) is batch
+
+
+def test_entities_and_targets_are_told_from_gpus_by_their_uuids() -> None:
+    assert target_uuid("gpu1:9400") == "target@gpu1:9400"
+    assert is_target("target@gpu1:9400")
+    assert not is_target("GPU-1")
+    for uuid in ("nvswitch0@h", "cpu0@h", "nvswitch-nvidia0@h", target_uuid("h:1")):
+        assert re.search(ENTITY_UUID, uuid)
+    for uuid in ("GPU-1", "target", "targets@h", "my-target@h", "MIG-1"):
+        assert not re.search(ENTITY_UUID, uuid)

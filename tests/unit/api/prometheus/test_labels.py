@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gputel import metrics
-from gputel.api.prometheus.labels import labels_bytes, prometheus_labels
+from gputel.api.prometheus.labels import labels_bytes, prometheus_labels, searched_column
 from gputel.store.read.records import SeriesLabels
 
 
@@ -48,3 +48,27 @@ def test_the_bytes_of_labels_grow_with_their_number_and_their_texts():
     few, many = (("a", "1"),), tuple((f"a{n}", "1") for n in range(100))
     assert labels_bytes(many) > 100 * 100
     assert labels_bytes((("a", "x" * 4000),)) - labels_bytes(few) == 3999
+
+
+def test_a_target_has_no_uuid():
+    raw = 'instance="gpu1:9400",job="dcgm"'
+    series = SeriesLabels(1, "up", "", "", "target@gpu1:9400", "", "", "", "", "", raw)
+    assert dict(prometheus_labels(series)) == {
+        "__name__": "up",
+        "instance": "gpu1:9400",
+        "job": "dcgm",
+    }
+
+
+@pytest.mark.parametrize(
+    ("label", "values", "column"),
+    [
+        ("UUID", ["GPU-a", "GPU-b"], "uuid"),
+        ("UUID", [""], None),
+        ("UUID", ["GPU-a", "target@a"], None),
+        ("Hostname", [""], "hostname"),
+        ("job", ["dcgm"], None),
+    ],
+)
+def test_a_column_is_searched_only_where_it_agrees_with_the_label(label, values, column):
+    assert searched_column(label, values) == column
