@@ -12,6 +12,7 @@ from aiohttp_apispec import validation_middleware
 from gputel.api.inventory.gpus import get_gpu, list_gpus
 from gputel.api.inventory.hosts import list_host_gpus, list_hosts
 from gputel.api.inventory.metrics import list_metrics
+from gputel.api.inventory.targets import list_targets
 from gputel.api.openapi import build_document
 from gputel.api.pages import DOCUMENT, add_page_routes
 from gputel.api.prometheus.endpoints import PROMETHEUS, Prometheus
@@ -103,6 +104,7 @@ def build_app(
     app.router.add_get("/api/v1/hosts", list_hosts)
     app.router.add_get("/api/v1/hosts/{hostname:[^/]+}/gpus", list_host_gpus)
     app.router.add_get("/api/v1/metrics", list_metrics)
+    app.router.add_get("/api/v1/targets", list_targets)
     app.router.add_post("/api/v1/telemetry", push_telemetry)
     app.router.add_post(WRITE_PATH, remote_write)
     add_prometheus_routes(app)

@@ -20,6 +20,7 @@ RIGHTS = {
     "rollup_part": _READ,
     "rollup_stale": _READ,
     "telemetry": _READ,
+    "scrape_target": _READ,
     "push_key": _NOTE,
     "landing": _FOLLOW,
     "landing_demand": _FOLLOW,

@@ -69,6 +69,10 @@ MATCH = parameter("match[]", "A series selector.", "DCGM_FI_DEV_GPU_UTIL") | {
 }
 METRIC = parameter("metric", "Only this metric.", "DCGM_FI_DEV_GPU_UTIL")
 LIMIT = parameter("limit", "The most entries of the answer.", "100")
+STATE = parameter(
+    "state", "`active`, `dropped` or `any`. Default: any. gputel knows no dropped ones.", "active"
+)
+SCRAPE_POOL = parameter("scrapePool", "Only targets of this job.", "dcgm")
 TYPE = parameter("type", "`alert` or `record`.", "alert")
 LABEL = parameter("name", "The name of the label.", "Hostname", required=True) | {"in": "path"}
 

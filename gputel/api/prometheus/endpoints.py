@@ -37,6 +37,7 @@ class Prometheus:
     """The objects that the endpoints share."""
 
     def __init__(self, reader: Reader, settings: ApiSettings) -> None:
+        self.reader = reader
         self.limits = limits = limits_of(settings)
         self.source = SeriesSource(reader, limits, cache_bytes(settings))
         self.engine = Engine(self.source, limits)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from gputel.api.prometheus import documented as documents
-from gputel.api.prometheus import endpoints, status
+from gputel.api.prometheus import endpoints, status, targets
 from gputel.api.prometheus.endpoints import PROMETHEUS
 from gputel.api.prometheus.params import parameters
 from gputel.api.shared.paths import PROMETHEUS_PATH
@@ -48,6 +48,7 @@ _DISCOVERY = (
 )
 _NONE = "gputel has none, and answers like a Prometheus that has none, because Grafana asks."
 _SERVER = "What Prometheus reports about itself, as far as it has a meaning here."
+_TARGETS = "The same answer as from `/api/v1/targets`."
 _OBJECT = {"type": "object"}
 _LIST: documents.Described = {"type": "array", "items": {}}
 _RANGE = (documents.START, documents.END)
@@ -166,7 +167,14 @@ _OPERATIONS = (
             ),
             ("alerts", status.alerts, "List alerts: there are none", _NONE, (), _OBJECT),
             ("alertmanagers", status.alertmanagers, "List alertmanagers: none", _NONE, (), _OBJECT),
-            ("targets", status.targets, "List targets: there are none", _NONE, (), _OBJECT),
+            (
+                "targets",
+                targets.targets,
+                "List the targets of scrapes",
+                _TARGETS,
+                (documents.STATE, documents.SCRAPE_POOL),
+                _OBJECT,
+            ),
             (
                 "targets/metadata",
                 status.target_metadata,
@@ -175,7 +183,7 @@ _OPERATIONS = (
                 (documents.LIMIT,),
                 _LIST,
             ),
-            ("scrape_pools", status.scrape_pools, "List scrape pools: none", _NONE, (), _OBJECT),
+            ("scrape_pools", targets.scrape_pools, "List the jobs", _DISCOVERY, (), _OBJECT),
             ("status/config", status.config, "Show the intervals", _SERVER, (), _OBJECT),
             ("status/flags", status.flags, "Show the limits of queries", _SERVER, (), _OBJECT),
             (

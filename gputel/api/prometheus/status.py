@@ -1,4 +1,4 @@
-"""The endpoints of Prometheus' API about the server itself; no rules, alerts, targets, exemplars.
+"""The endpoints of Prometheus' API about the server itself; no rules, alerts, exemplars.
 
 Grafana and other clients ask for these, and expect an empty answer from a server that has none.
 """
@@ -44,8 +44,6 @@ def constant(data: Any) -> Endpoint:
 
 alerts = constant({"alerts": []})
 alertmanagers = constant({"activeAlertmanagers": [], "droppedAlertmanagers": []})
-targets = constant({"activeTargets": [], "droppedTargets": []})
-scrape_pools = constant({"scrapePools": []})
 walreplay = constant({"min": 0, "max": 0, "current": 0})
 config = constant({"yaml": _YAML})
 

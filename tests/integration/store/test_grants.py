@@ -29,6 +29,7 @@ PATHS = [
     "/api/v1/gpus/GPU-a/telemetry?step=1h",
     "/api/v1/hosts",
     "/api/v1/metrics",
+    "/api/v1/targets",
     "/api/v1/telemetry?limit=10",
     "/api/v1/telemetry?step=1m&group_by=hostname",
     "/api/v1/telemetry/latest",
