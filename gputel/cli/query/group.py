@@ -9,6 +9,7 @@ from gputel.cli.query.gpu import gpu_command
 from gputel.cli.query.inventory import gpus_command, hosts_command, metrics_command
 from gputel.cli.query.safe_csv import csv_safe_option
 from gputel.cli.query.stream import stream_command
+from gputel.cli.query.targets import targets_command
 from gputel.cli.query.telemetry import latest_command, telemetry_command
 from gputel.cli.query.top import top_command
 
@@ -23,6 +24,7 @@ for _command in (
     gpu_command,
     hosts_command,
     metrics_command,
+    targets_command,
     telemetry_command,
     latest_command,
     top_command,
