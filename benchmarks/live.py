@@ -33,15 +33,15 @@ from gputel.store.postgres.shared import embedded_postgres
 
 GPUS, METRICS = 8, 25
 SAMPLES = GPUS * METRICS
-NAMES = (
-    "SM_CLOCK MEM_CLOCK MEMORY_TEMP GPU_TEMP POWER_USAGE TOTAL_ENERGY_CONSUMPTION "
-    "PCIE_REPLAY_COUNTER GPU_UTIL MEM_COPY_UTIL ENC_UTIL DEC_UTIL XID_ERRORS FB_FREE FB_USED "
-    "FB_RESERVED NVLINK_BANDWIDTH_TOTAL VGPU_LICENSE_STATUS UNCORRECTABLE_REMAPPED_ROWS "
-    "CORRECTABLE_REMAPPED_ROWS ROW_REMAP_FAILURE VIDEO_CLOCK POWER_VIOLATION THERMAL_VIOLATION "
-    "SYNC_BOOST_VIOLATION BOARD_LIMIT_VIOLATION"
-).split()
-
-
+NAMES = [
+    "SM_CLOCK", "MEM_CLOCK", "MEMORY_TEMP", "GPU_TEMP", "POWER_USAGE", "TOTAL_ENERGY_CONSUMPTION",
+    "PCIE_REPLAY_COUNTER", "GPU_UTIL", "MEM_COPY_UTIL", "ENC_UTIL", "DEC_UTIL", "XID_ERRORS",
+    "FB_FREE", "FB_USED", "FB_RESERVED", "NVLINK_BANDWIDTH_TOTAL", "VGPU_LICENSE_STATUS",
+    "UNCORRECTABLE_REMAPPED_ROWS", "CORRECTABLE_REMAPPED_ROWS", "ROW_REMAP_FAILURE",
+    "VIDEO_CLOCK", "POWER_VIOLATION", "THERMAL_VIOLATION", "SYNC_BOOST_VIOLATION",
+    "BOARD_LIMIT_VIOLATION",
+]  # fmt: skip
+ROLES = ("streamer", "broker", "collector", "postgres", "victoria")
 STORED = """
 SELECT (SELECT sum(samples) FROM sample_block) AS samples,
        (SELECT sum(pg_total_relation_size(part)) FROM sample_block_part) AS bytes,
@@ -215,20 +215,17 @@ def victoria(folder: Path, scrapes: Path, args: argparse.Namespace) -> dict[str,
 
 
 def show(name: str, found: dict[str, float], args: argparse.Namespace) -> float:
-    roles = {
-        r: s
-        for r, s in found.items()
-        if r in ("broker", "streamer", "collector", "postgres", "victoria")
-    }
+    roles = {role: found[role] for role in ROLES if role in found}
     total = sum(roles.values())
     due = args.nodes * SAMPLES * args.seconds / float(args.interval.removesuffix("s"))
     per_million = total / due * 1e6
-    parts = ", ".join(
-        f"{role} {seconds / due * 1e6:.2f}" for role, seconds in sorted(roles.items())
+    parts = ", ".join(f"{role} {seconds / due * 1e6:.2f}" for role, seconds in roles.items())
+    size = found["bytes"] / max(1.0, found["samples"])
+    print(f"{name}: {per_million:.2f} CPU s per million samples ({parts})")
+    print(
+        f"  {total / args.seconds:.2f} cores, {found['MiB']:.0f} MiB of memory, "
+        f"{size:.1f} bytes of disk for each of {found['samples']:,.0f} samples"
     )
-    print(f"{name}: {per_million:.2f} CPU s per million samples ({parts}), "
-          f"{total / args.seconds:.2f} cores, {found['MiB']:.0f} MiB, "
-          f"{found['bytes'] / max(1.0, found['samples']):.1f} bytes/sample of {found['samples']:,.0f}")  # fmt: skip
     if "oldest_s" in found:
         print(f"  newest sample {found['newest_s']:.1f} s old, the GPU furthest behind "
               f"{found['oldest_s']:.1f} s, slots lost {found['lost']:.0f}")  # fmt: skip

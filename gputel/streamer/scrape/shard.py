@@ -16,7 +16,7 @@ from gputel import metrics
 from gputel.backoff import pause
 from gputel.errors import ScrapeFailed
 from gputel.model.entities import target_uuid
-from gputel.model.names import LABELS, METRIC, RAW, UUID
+from gputel.model.names import LABEL_COLUMNS, METRIC, RAW, UUID
 from gputel.sources.dcgm.flaws import find_flaws, without_rows
 from gputel.sources.exposition.labels import raw_text
 from gputel.sources.exposition.reader import BadLine, ExpositionReader, ParsedAnswer
@@ -324,7 +324,8 @@ class _TargetReader:
     def own_series(self) -> list[int]:
         """The series of the target itself: UP, DURATION and SCRAPED."""
         if not self._own:
-            labels = dict.fromkeys(LABELS, "")
+            given = self.target.labels
+            labels = {each.name: given.get(each.prometheus or "", "") for each in LABEL_COLUMNS}
             labels[UUID] = target_uuid(self.target.labels["instance"])
             labels[RAW] = raw_text(self.target.labels)
             for name in (UP, DURATION, SCRAPED):
