@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gputel.backoff import pause
 from gputel.cli.ingest.inputs import Input
 from gputel.cli.ingest.report import DeadChunk, Report, shown
 from gputel.cli.ingest.run import EXIT_FAILED, exit_code, roles_for, tell
@@ -18,10 +17,8 @@ from gputel.runtime import running
 
 if TYPE_CHECKING:
     from gputel.roles.process import Process, Services
-    from gputel.sources.dcgm.growing import GrowingCsv
 
-_MODULES = ("gputel.cli.ingest.job", "gputel.streamer.following", "pyarrow.compute")
-_LOOK_S = 0.2
+_MODULES = ("gputel.cli.ingest.job", "gputel.streamer.growing_files", "pyarrow.compute")
 
 
 async def follow_all(
@@ -58,31 +55,20 @@ async def _follow(
     """Follow one name: the file that has it, then the next that gets it; report on each."""
     from gputel.cli.ingest.job import ingest_csv
     from gputel.streamer.following import FollowingStreamer
+    from gputel.streamer.growing_files import growing_files
 
-    ended: set[str] = set()
-    waiting = False
-    while not process.stopping.is_set():
-        csv = await asyncio.to_thread(_open, process, source.path)
-        stream_id = csv and (process.settings.streamer.stream_id or csv.stream_id)
-        if csv is None or stream_id in ended:
-            if csv is None and not waiting:
-                waiting = True
-                print_notice(f"waiting for rows in {source.name}")
-            await pause(_LOOK_S, process.stopping)
-            continue
+    settings, append = process.settings, False
+    async for csv in growing_files(
+        source.path,
+        settings.streamer,
+        process.stopping,
+        lambda: print_notice(f"waiting for rows in {source.name}"),
+        keep_impossible=settings.collector.keep_impossible,
+    ):
         report = await ingest_csv(
             process, services, source, csv, rejects, lambda _: None,
-            append=bool(ended), streamer=FollowingStreamer,
+            append=append, streamer=FollowingStreamer,
         )  # fmt: skip
-        waiting = False
-        ended.add(report.stream_id)
+        append = True
         reports.append(report)
         tell(shown(report, shape, alone=True, followed=True))
-
-
-def _open(process: Process, path: Path) -> GrowingCsv | None:
-    from gputel.sources.dcgm.growing import open_growing
-
-    settings = process.settings
-    keep = settings.collector.keep_impossible
-    return open_growing(path, settings.streamer.timestamps, keep_impossible=keep)

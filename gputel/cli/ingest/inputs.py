@@ -21,7 +21,7 @@ from typing import IO
 
 from gputel.cli.ingest.rejects import SUFFIX
 from gputel.errors import SourceError
-from gputel.sources.dcgm.open import OpenCsv, open_csv
+from gputel.sources.dcgm.open import OpenCsv, open_csv, source_name
 
 STANDARD_INPUT = Path("-")
 _ENDINGS = (".csv", ".gz", ".zst")
@@ -48,9 +48,8 @@ class Input:
 
     @property
     def stream_source(self) -> str:
-        """The name in the store: the absolute path, unless a link there has another name."""
-        path = self.path.resolve()
-        return self.name if self.piped or path.name != self.path.name else str(path)
+        """The name in the store."""
+        return self.name if self.piped else source_name(self.path)
 
     @property
     def rejects_path(self) -> Path:

@@ -17,6 +17,7 @@ from gputel.roles.process import Process, Services
 from gputel.sources.dcgm.file import DcgmCsv
 from gputel.sources.dcgm.growing import GrowingCsv
 from gputel.store.write.streams import ChunkLease, Progress, Streams
+from gputel.streamer.growing_files import first_row_of
 from gputel.streamer.publisher import ReadChunk
 from gputel.streamer.streamer import Streamer
 
@@ -142,10 +143,9 @@ async def ingest_csv(
 
 
 async def _first_row(streams: Streams, source: Input, csv: DcgmCsv) -> int:
-    """Where the stream of a file begins: a growing one, where an ingest of the file ended."""
     if not isinstance(csv, GrowingCsv):
         return 0
-    return await asyncio.to_thread(csv.rows_of, await streams.ended_of(source.stream_source))
+    return await first_row_of(streams, source.stream_source, csv)
 
 
 async def _watch(

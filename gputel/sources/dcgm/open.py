@@ -25,6 +25,12 @@ class OpenCsv:
         return cls(path, stream, *read_header(stream, path))
 
 
+def source_name(path: Path) -> str:
+    """The name of a file in the store: the absolute path, unless a link there has another name."""
+    target = path.resolve()
+    return str(path if target.name != path.name else target)
+
+
 def open_csv(path: Path, descriptor: int | None = None) -> OpenCsv:
     """Open a file and read its header; raises SourceError that names it and says what to do.
 
