@@ -32,22 +32,19 @@ def settings_options(
 
 
 def _option(spec: SettingSpec, value: Any) -> Callable[[Command], Command]:
-    default = "" if value is None else f"  [default: {spec.masked(value)}]"
+    text = spec.meta.help
+    if value is not None:
+        if spec.default is None:  # a default of the command's own replaces the one in the text
+            text = text.partition(" Default: ")[0]
+        text += f"  [default: {spec.masked(value)}]"
     if spec.type is bool:
         names = f"{spec.flag}/--no-{spec.name.replace('_', '-')}"
-        return click.option(names, spec.name, default=None, help=spec.meta.help + default)
+        return click.option(names, spec.name, default=None, help=text)
     metavar = "|".join(spec.meta.choices) or spec.type.__name__.upper()
     several: dict[str, Any] = {}
     if spec.meta.repeatable:
         several = {"multiple": True, "callback": _joined}
-    return click.option(
-        spec.flag,
-        spec.name,
-        default=None,
-        metavar=metavar,
-        help=spec.meta.help + default,
-        **several,
-    )
+    return click.option(spec.flag, spec.name, default=None, metavar=metavar, help=text, **several)
 
 
 def _joined(

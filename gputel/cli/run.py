@@ -12,6 +12,7 @@ from gputel.cli.options import settings_options
 from gputel.cli.terminal import console
 from gputel.config.resolve import resolve, specs
 from gputel.config.settings import StreamerSettings
+from gputel.errors import ConfigError
 from gputel.memory import keep_memory_in_one_place
 from gputel.roles.registry import ROLES, in_start_order, parse_roles
 from gputel.runtime import run_loop, run_until_stopped
@@ -42,15 +43,39 @@ def run_command(roles: tuple[str, ...], **flags: Any) -> None:
 
 
 def _check_sources(settings: StreamerSettings) -> None:
-    """Refuse a file that cannot be streamed, or wrong scrapes, before anything starts."""
-    if settings.csv:
-        from gputel.sources.dcgm.file import DcgmCsv
+    """Refuse settings that contradict each other, a file that cannot be streamed, wrong scrapes.
 
-        DcgmCsv.open(settings.csv, "source")
+    Raises ConfigError, UsageError or SourceError, before anything starts.
+    """
+    if settings.follow and settings.csv is None:
+        raise ConfigError("--follow: needs --csv FILE, the file that grows")
+    if settings.csv or not settings.scrapes:
+        _check_file(settings)
     if settings.scrapes:
         from gputel.streamer.scrape.targets import TargetList
 
         TargetList.of(settings)
+
+
+def _check_file(settings: StreamerSettings) -> None:
+    from gputel.sources.dcgm.file import DcgmCsv
+    from gputel.sources.dcgm.growing import check_followed, open_growing
+
+    if settings.follow and settings.loop:
+        raise ConfigError(
+            "--follow and --loop contradict each other: one waits for more rows at the end of the "
+            "file, the other starts again there; leave one out"
+        )
+    if settings.loop and settings.timestamps == "source":
+        raise ConfigError(
+            "--loop and --timestamps source contradict each other: the times in the file would "
+            "come again and again; leave one out (without --csv, --no-loop ends the loop)"
+        )
+    if settings.csv and settings.follow:
+        check_followed(settings.csv)
+        open_growing(settings.csv, "source")
+    elif settings.csv:
+        DcgmCsv.open(settings.csv, "source")
 
 
 @click.command("roles")

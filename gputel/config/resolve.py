@@ -35,7 +35,10 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class SettingSpec:
-    """One setting: its names, type, default and description."""
+    """One setting: its names, type, default and description.
+
+    The default is None if there is none, or if it depends on other settings.
+    """
 
     component: str
     name: str
@@ -92,13 +95,13 @@ def specs() -> list[SettingSpec]:
 
 def _specs_of(component: str, settings_type: Any) -> list[SettingSpec]:
     hints = typing.get_type_hints(settings_type)
-    defaults = settings_type()
     result = []
     for item in dataclasses.fields(settings_type):
         hint, optional = hints[item.name], False
         if isinstance(hint, types.UnionType):
             hint, optional = typing.get_args(hint)[0], True
-        default = getattr(defaults, item.name)
+        made = item.default_factory
+        default = item.default if made is dataclasses.MISSING else made()
         meta = item.metadata["gputel"]
         result.append(SettingSpec(component, item.name, hint, optional, default, meta))
     return result

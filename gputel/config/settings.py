@@ -192,12 +192,29 @@ class BrokerSettings:
     )
 
 
+def defaults_by_source(csv: Path | None, loop: bool | None) -> dict[str, Any]:
+    """The defaults of a streamer that depend on its source, by the names of the fields.
+
+    A file that a user names is read once, at full speed, with its own times. The sample, and a file
+    with --loop, are looped over; their times repeat, so the records get times of processing.
+    """
+    looping = csv is None if loop is None else loop
+    if looping:
+        return {"loop": True, "timestamps": "processing", "rate": 250.0}
+    return {"loop": False, "timestamps": "source", "rate": 0.0}
+
+
 @dataclass(frozen=True)
 class StreamerSettings:
-    """The streamer and its source."""
+    """The streamer and its source. Fields with the default None depend on the source."""
 
     csv: Path | None = _setting(
-        None, "DCGM CSV to stream: plain, .gz or .zst. Default: a simulated sample in --data-dir."
+        None,
+        "DCGM CSV to stream: plain, .gz or .zst. Default: a simulated sample in --data-dir, in a "
+        "loop.",
+    )
+    follow: bool = _setting(
+        False, "Continue as the file of --csv grows and is rotated; it must be plain."
     )
     scrape: str | None = _setting(
         None,
@@ -226,12 +243,19 @@ class StreamerSettings:
         None, "Name of the stream; streamers with one name share its rows. Default: from the file."
     )
     rate: float = _setting(
-        250.0, "Rows per second that a streamer sends; 0 is no limit.", minimum=0
+        None,
+        "Rows per second that a streamer sends; 0 is no limit. Default: 250 for a loop, else 0.",
+        minimum=0,
     )
-    loop: bool = _setting(True, "Start again at the end of the file.")
+    loop: bool = _setting(
+        None,
+        "Start again at the end of the file; the times of the records are then made up. "
+        "Default: only without --csv.",
+    )
     timestamps: str = _setting(
-        "processing",
-        "Timestamp of a record: the time of processing, or the one in the file.",
+        None,
+        "Timestamp of a record: the time of processing, or the one in the file. "
+        "Default: processing for a loop, else source.",
         choices=("processing", "source"),
     )
     chunk_rows: int = _setting(
@@ -243,6 +267,12 @@ class StreamerSettings:
     chunk_lease_s: float = _setting(
         30.0, "Seconds until a reserved chunk that has not landed is published again.", minimum=0.1
     )
+
+    def __post_init__(self) -> None:
+        """Set the defaults that depend on the source."""
+        for name, value in defaults_by_source(self.csv, self.loop).items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
 
     @property
     def scrapes(self) -> bool:

@@ -67,7 +67,7 @@ _ALL = (
         starts.streamer,
         needs=frozenset({"store", "health"}),
         after=frozenset({"broker", "collector"}),
-        modules=("gputel.streamer.open_source", "gputel.streamer.streamer"),
+        modules=("gputel.streamer.open_source", "gputel.streamer.follower"),
     ),
     Role(
         "collector",

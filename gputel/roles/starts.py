@@ -117,24 +117,32 @@ async def _streaming(
     process: Process, services: Services, client: QueueClient
 ) -> AsyncIterator[None]:
     """The file or the sample, whose rows are published in chunks."""
+    run = await _file_work(process, services, client)
+    async with working(process, "streamer", run):
+        yield
+
+
+async def _file_work(
+    process: Process, services: Services, client: QueueClient
+) -> Callable[[asyncio.Event], Awaitable[None]]:
+    """What ``working`` runs for the file or the sample, once its stream is registered."""
     from gputel.store.write.streams import Streams
+    from gputel.streamer.follower import Follower
     from gputel.streamer.open_source import open_source
     from gputel.streamer.streamer import Streamer
 
-    settings = process.settings
-    opened = await asyncio.to_thread(
-        open_source,
-        settings.streamer,
-        settings.common.data_dir,
-        keep_impossible=settings.collector.keep_impossible,
-    )
-    streams = Streams(services.database, opened.stream_id, process.owner)
-    await streams.register(opened.fingerprint, str(opened.path), looping=settings.streamer.loop)
-    rate = f"{settings.streamer.rate:g} rows/s" if settings.streamer.rate else "no limit"
-    streamer = Streamer(settings.streamer, client, streams, opened.source)
-    log.info("streamer: %s as stream %r, %s", opened.path, opened.stream_id, rate)
-    async with working(process, "streamer", streamer.run):
-        yield
+    settings, keep = process.settings.streamer, process.settings.collector.keep_impossible
+    streams_of = partial(Streams, services.database, owner=process.owner)
+    if settings.follow and settings.csv:
+        path = settings.csv
+        return Follower(path, settings, client, streams_of, keep_impossible=keep).run
+    data_dir = process.settings.common.data_dir
+    opened = await asyncio.to_thread(open_source, settings, data_dir, keep_impossible=keep)
+    streams = streams_of(opened.stream_id)
+    await streams.register(opened.fingerprint, opened.name, looping=settings.loop)
+    rate = f"{settings.rate:g} rows/s" if settings.rate else "no limit"
+    log.info("streamer: %s as stream %r, %s", opened.name, opened.stream_id, rate)
+    return Streamer(settings, client, streams, opened.source).run
 
 
 @asynccontextmanager

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from gputel.config.settings import StreamerSettings
 from gputel.errors import SourceError
 from gputel.sources.dcgm.file import DcgmCsv
-from gputel.sources.dcgm.looping import LoopingSource
+from gputel.sources.dcgm.looping import LOOP_MARK, LoopingSource
+from gputel.sources.dcgm.open import source_name
 from gputel.sources.simulated.simulator import sample_csv
 from gputel.streamer.streamer import Source
+
+log = logging.getLogger("gputel.streamer")
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class OpenSource:
     source: Source
     stream_id: str
     fingerprint: str
-    path: Path
+    name: str  # in the store and in log lines
 
 
 def open_source(
@@ -36,6 +40,14 @@ def open_source(
     csv = DcgmCsv.open(path, settings.timestamps, keep_impossible=keep_impossible)
     if settings.loop and csv.is_empty:
         raise SourceError(f"{path}: no rows below the header; there is nothing to loop over")
+    name = source_name(path)
     source: Source = LoopingSource(csv) if settings.loop else csv
+    if settings.loop:
+        log.warning(
+            "the streamer loops over %s: the times of its records are made up, and they have the "
+            "label %s",
+            name,
+            LOOP_MARK,
+        )
     stream_id = settings.stream_id or csv.stream_id + (".loop" if settings.loop else "")
-    return OpenSource(source, stream_id, csv.fingerprint, path.resolve())
+    return OpenSource(source, stream_id, csv.fingerprint, name)

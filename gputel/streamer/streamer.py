@@ -36,6 +36,11 @@ class Source(Protocol):
         """The number of rows of the source."""
         ...
 
+    @property
+    def damage(self) -> str | None:
+        """Why the source ended too early, once that end has been reached."""
+        ...
+
 
 class Observer(Protocol):
     """Called for every chunk; an ingest makes its report from it."""
@@ -85,7 +90,7 @@ class Streamer:
                 lease = await self._reserve(rows, stopping)
                 if lease is None:
                     if await self._complete(stopping):
-                        log.info("every row of stream %r has landed", self._streams.stream_id)
+                        self._log_end()
                         return
                     continue
                 sent = await self._stream(lease, stopping)
@@ -93,6 +98,15 @@ class Streamer:
             await self._settle()
         finally:
             await self._hand_back()
+
+    def _log_end(self) -> None:
+        log.info("every row of stream %r has landed", self._streams.stream_id)
+        if self._source.damage and not self._observer:
+            log.warning(
+                "%s: %s: the rows before that have landed; get a complete copy of the file",
+                self._streams.stream_id,
+                self._source.damage,
+            )
 
     async def _reserve(self, rows: int, stopping: asyncio.Event) -> ChunkLease | None:
         backoff = Backoff()

@@ -27,6 +27,19 @@ NOBODY = "postgresql://nobody:geheim@127.0.0.1:1/none"
         (("--role", "all"), {"GPUTEL_RATE": "-1"}, "GPUTEL_RATE: -1.0 is less than the least"),
         (("--role", "all"), {"GPUTEL_RAET": "1"}, "GPUTEL_RAET: no such setting"),
         (("--role", "all"), {"GPUTEL_POSTGRES_DSN": "geheim"}, "--postgres-dsn: must look like"),
+        (("--role", "streamer", "--follow"), {}, "--follow: needs --csv FILE"),
+        (
+            ("--role", "all", "--csv", "a.csv", "--follow", "--loop"),
+            {},
+            "--follow and --loop contradict each other",
+        ),
+        (
+            ("--role", "streamer", "--csv", "a.csv", "--loop"),
+            {"GPUTEL_TIMESTAMPS": "source"},
+            "--loop and --timestamps source contradict each other",
+        ),
+        (("--role", "all", "--csv", ".", "--follow"), {}, "--follow: . is not a file"),
+        (("--role", "all", "--csv", "x/a.csv", "--follow"), {}, "--follow: x is not a directory"),
         (("--role", "broker", "--host", "192.0.2.1"), {}, "--host: 192.0.2.1 is no address"),
         (("--role", "broker", "--host", "a..b"), {}, "--host: a..b is no address"),
     ],
@@ -109,5 +122,6 @@ async def test_config_tells_each_setting_and_where_it_came_from(processes: Proce
     assert rows["--workers"] == ["5", "environment", "GPUTEL_WORKERS"]
     assert rows["--api-port"] == ["8080", "default", "GPUTEL_API_PORT"]
     assert rows["--postgres-dsn"][0] == "postgresql://***@127.0.0.1:1/none"
+    assert rows["--timestamps"][:2] == ["processing", "default"]
     assert {spec.flag for spec in specs()} <= rows.keys()
     assert "geheim" not in ended.out

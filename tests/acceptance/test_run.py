@@ -67,7 +67,7 @@ async def test_what_was_read_has_landed_when_it_stops(
     processes: Processes, dsn: str, pool: asyncpg.Pool, number: signal.Signals, tmp_path: Path
 ) -> None:
     file = write_numbered(tmp_path / "numbered.csv", 5000)
-    whole = Whole(processes, "--csv", file, "--rate", "0", "--chunk-rows", "100",
+    whole = Whole(processes, "--csv", file, "--loop", "--rate", "0", "--chunk-rows", "100",
                   GPUTEL_POSTGRES_DSN=dsn)  # fmt: skip
 
     async def well_under_way() -> bool:

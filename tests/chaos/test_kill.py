@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from gputel.model.columns import CSV_NAMES, LABELS
+from gputel.sources.dcgm.looping import LOOP_MARK
 from gputel.sources.simulated.simulator import simulate
 from tests.chaos.fleet import Fleet
 from tests.helpers.captures import REAL, numbers, write_numbered
@@ -36,7 +37,7 @@ def capture(tmp_path: Path) -> Path:
 async def test_looping_stream_lands_every_row_below_the_cursor_once(
     processes: Processes, dsn: str, pool: asyncpg.Pool, capture: Path
 ) -> None:
-    stream = ("--csv", str(capture), "--stream-id", "s", "--rate", "10000")
+    stream = ("--csv", str(capture), "--loop", "--stream-id", "s", "--rate", "10000")
     fleet = Fleet(processes, dsn, *stream, "--chunk-rows", "250", "--chunk-interval-s", "0.1")
 
     async def far_enough() -> bool:
@@ -105,9 +106,11 @@ async def landed(pool: asyncpg.Pool) -> Counter[tuple[object, ...]]:
 
 
 def wanted(capture: Path, next_row: int) -> Counter[tuple[object, ...]]:
-    """How often each reading stands at an index below the cursor."""
+    """How often each reading stands at an index below the cursor, with the mark of a loop."""
     with capture.open(newline="") as file:
         rows = list(csv.DictReader(file))
+    for row in rows:
+        row["labels_raw"] = f"{LOOP_MARK},{row['labels_raw']}" if row["labels_raw"] else LOOP_MARK
     times: Counter[tuple[object, ...]] = Counter()
     for place, row in enumerate(rows):
         labels = (row[CSV_NAMES[name]] for name in LABELS)

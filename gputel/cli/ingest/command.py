@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gputel.cli.ingest.inputs import STANDARD_INPUT, Input, find_inputs
+from gputel.cli.ingest.inputs import Input, find_inputs
 from gputel.cli.logs import configure_logs
 from gputel.cli.options import settings_options
 from gputel.cli.terminal import print_notice
@@ -20,7 +20,7 @@ from gputel.runtime import run_loop
 
 DEFAULTS = {"rate": 0.0, "timestamps": "source", "log_level": "warning", "chunk_lease_s": 10.0}
 DEFAULTS |= {"queue_max_bytes": 64 * MIB}
-_SKIP = ("host", "csv", "loop", "broker_port", "health_port", "chunk_interval_s")
+_SKIP = ("host", "csv", "follow", "loop", "broker_port", "health_port", "chunk_interval_s")
 EXIT_STOPPED = 130
 
 
@@ -56,8 +56,8 @@ def ingest_command(
     read or landed, 130 when it was stopped (0 with --follow).
     """
     keep_memory_in_one_place()
-    arguments = flags | {"host": "127.0.0.1", "loop": False, "broker_port": 0}
-    settings = resolve(arguments, defaults=DEFAULTS).settings
+    fixed = {"host": "127.0.0.1", "follow": False, "loop": False, "broker_port": 0}
+    settings = resolve(flags | fixed, defaults=DEFAULTS).settings
     configure_logs(settings.common)
     inputs, failed = _inputs(files, follow=follow)
     if len(inputs) > 1 and (rejects or settings.streamer.stream_id):
@@ -85,9 +85,8 @@ def _inputs(files: tuple[Path, ...], *, follow: bool) -> tuple[list[Input], bool
         for error in errors:
             print_notice(error.message)
         return inputs, bool(errors)
+    from gputel.sources.dcgm.growing import check_followed
+
     for path in files:
-        if path == STANDARD_INPUT or path.is_dir():
-            raise UsageError(f"--follow: {path} is not a file: name the files that grow")
-        if not path.parent.is_dir():
-            raise UsageError(f"--follow: {path.parent} is not a directory; check the path")
+        check_followed(path)
     return [Input(path) for path in dict.fromkeys(files)], False

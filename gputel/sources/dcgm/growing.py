@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
-from gputel.errors import SourceError
+from gputel.errors import SourceError, UsageError
 from gputel.sources.bytes.open import open_bytes
 from gputel.sources.bytes.stream import PlainBytes
 from gputel.sources.dcgm.chunk import CsvChunk
@@ -141,6 +141,14 @@ class GrowingCsv(DcgmCsv):
             self._counted_to = self._bytes.size
             self._counted = rows + 1
         return self._counted
+
+
+def check_followed(path: Path) -> None:
+    """Raise UsageError if no file that grows can have the name. The file need not exist yet."""
+    if str(path) == "-" or path.is_dir():
+        raise UsageError(f"--follow: {path} is not a file: name the files that grow")
+    if not path.parent.is_dir():
+        raise UsageError(f"--follow: {path.parent} is not a directory; check the path")
 
 
 def open_growing(

@@ -1,6 +1,7 @@
 """From file to table: every row once, whatever goes away in between."""
 
 import asyncio
+import gzip
 import logging
 import time
 from datetime import timedelta
@@ -32,6 +33,21 @@ async def test_one_shot_stream_lands_every_row_once_and_ends(pipeline, csv):
         streamer = await pipeline.streamer(csv)
         await asyncio.wait_for(streamer.run(asyncio.Event()), 60)
         assert await values(pipeline) == list(range(1000))
+
+
+async def test_a_compressed_file_that_was_cut_short_lands_as_far_as_it_goes_and_is_reported(
+    pipeline, csv, caplog
+):
+    packed = csv.with_suffix(".gz")
+    packed.write_bytes(gzip.compress(csv.read_bytes())[:-20])
+    async with pipeline.broker():
+        await pipeline.start_collector()
+        streamer = await pipeline.streamer(packed)
+        await asyncio.wait_for(streamer.run(asyncio.Event()), 60)
+        landed = await values(pipeline)
+        assert landed == list(range(len(landed)))
+        assert landed
+    assert "get a complete copy of the file" in caplog.text
 
 
 async def test_streamers_of_one_stream_share_its_rows(pipeline, csv):
@@ -182,7 +198,8 @@ async def test_stopped_streamer_waits_for_its_chunks_and_leaves_no_lease(pipelin
     stopping = asyncio.Event()
     async with pipeline.broker():
         await pipeline.start_collector()
-        streamer = await pipeline.streamer(csv, loop=True, rate=2000, chunk_interval_s=0.02)
+        looping = {"loop": True, "timestamps": "processing"}
+        streamer = await pipeline.streamer(csv, **looping, rate=2000, chunk_interval_s=0.02)
         task = asyncio.create_task(streamer.run(stopping))
 
         async def under_way():

@@ -30,6 +30,31 @@ def test_empty_environment_variable_counts_as_not_set():
     assert resolve({}, {"GPUTEL_RATE": ""}).settings.streamer.rate == 250
 
 
+A_LOOP = (True, "processing", 250.0)
+ONCE = (False, "source", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({}, A_LOOP),
+        ({"csv": "a.csv"}, ONCE),
+        ({"csv": "a.csv", "follow": True}, ONCE),
+        ({"csv": "a.csv", "loop": True}, A_LOOP),
+        ({"loop": False}, ONCE),
+        ({"csv": "a.csv", "timestamps": "processing"}, (False, "processing", 0.0)),
+        ({"csv": "a.csv", "rate": "9"}, (False, "source", 9.0)),
+        ({"csv": "a.csv", "loop": True, "rate": "0"}, (True, "processing", 0.0)),
+    ],
+)
+def test_a_named_file_is_read_once_with_its_own_times_unless_told_otherwise(flags, expected):
+    resolved = resolve(flags, {})
+    streamer = resolved.settings.streamer
+    assert (streamer.loop, streamer.timestamps, streamer.rate) == expected
+    for name in ("loop", "timestamps", "rate"):
+        assert resolved.origins[name] is (Origin.FLAG if name in flags else Origin.DEFAULT)
+
+
 @pytest.mark.parametrize(
     ("flags", "environ", "words"),
     [

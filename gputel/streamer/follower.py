@@ -1,0 +1,74 @@
+"""Follows the file of ``--csv --follow`` by its name, over rotations, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from gputel.backoff import Backoff
+from gputel.config.settings import StreamerSettings
+from gputel.errors import StoreUnavailable
+from gputel.mq.client import QueueClient
+from gputel.outage import Outage
+from gputel.sources.dcgm.growing import GrowingCsv
+from gputel.sources.dcgm.open import source_name
+from gputel.store.write.streams import Streams
+from gputel.streamer.following import FollowingStreamer
+from gputel.streamer.growing_files import first_row_of, growing_files
+
+log = logging.getLogger("gputel.streamer")
+
+
+class Follower:
+    """Streams each file that gets the name ``path``; ``streams_of`` makes the Streams of an id."""
+
+    def __init__(
+        self,
+        path: Path,
+        settings: StreamerSettings,
+        client: QueueClient,
+        streams_of: Callable[[str], Streams],
+        *,
+        keep_impossible: bool,
+    ) -> None:
+        self._path = path
+        self._settings = settings
+        self._client = client
+        self._streams_of = streams_of
+        self._keep_impossible = keep_impossible
+        self._outage = Outage(log, "the database")
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Stream until ``stopping`` is set. Raises SourceError for a file that cannot be read."""
+        files = growing_files(
+            self._path,
+            self._settings,
+            stopping,
+            lambda: log.info("waiting for rows in %s", self._path),
+            keep_impossible=self._keep_impossible,
+        )
+        async for csv in files:
+            streams = self._streams_of(self._settings.stream_id or csv.stream_id)
+            if await self._register(streams, csv, stopping):
+                await FollowingStreamer(self._settings, self._client, streams, csv).run(stopping)
+
+    async def _register(self, streams: Streams, csv: GrowingCsv, stopping: asyncio.Event) -> bool:
+        """Register the stream of a file; wait while the database is away. False: stopped before."""
+        backoff, source = Backoff(), source_name(self._path)
+        while not stopping.is_set():
+            try:
+                first_row = await first_row_of(streams, source, csv)
+                start = await streams.register(
+                    csv.fingerprint, source, looping=False, first_row=first_row
+                )
+            except StoreUnavailable as error:
+                self._outage.begins(error)
+                await backoff.wait(stopping)
+            else:
+                self._outage.ends()
+                where = (self._path, streams.stream_id, start.next_row)
+                log.info("following %s as stream %r from row %d", *where)
+                return True
+        return False
