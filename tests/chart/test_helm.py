@@ -117,6 +117,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"monitoring": {"prometheusRule": {"enabled": True}}},
         "monitoring.prometheusRule: .* enable both",
     ),
+    "times-of-a-loop": (
+        {"streamer": {"timestamps": "source"}},
+        "streamer: timestamps is source, but it loops",
+    ),
     "no-such-volume": (
         {"api": {"extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}]}},
         "api: extraVolumeMounts mounts ca, and no volume has that name",

@@ -147,6 +147,30 @@ def test_a_file_of_ones_own_is_where_the_streamer_looks(render_of: RenderOf, sou
     assert render.env("streamer")["GPUTEL_CSV"].startswith(mount["mountPath"] + "/")
 
 
+HOW = ("GPUTEL_LOOP", "GPUTEL_TIMESTAMPS", "GPUTEL_RATE")
+
+
+@pytest.mark.parametrize("source", ["pvc", "host-path", "object"])
+def test_a_file_of_ones_own_is_read_as_gputel_reads_it_by_default(
+    render_of: RenderOf, source: str
+) -> None:
+    assert not set(HOW) & render_of(source).env("streamer").keys()
+
+
+def test_the_sample_is_looped_over_at_gputels_defaults_unless_values_say_otherwise(
+    render_of: RenderOf,
+) -> None:
+    env = render_of().env("streamer")
+    assert [env.get(name) for name in HOW] == ["true", None, None]
+    env = render_of(streamer={"loop": False}).env("streamer")
+    assert [env.get(name) for name in HOW] == ["false", None, None]
+
+
+def test_a_file_of_ones_own_is_looped_over_on_request(render_of: RenderOf) -> None:
+    values = {"loop": True, "source": {"type": "hostPath", "hostPath": {"path": "/srv"}}}
+    assert render_of(streamer=values).env("streamer")["GPUTEL_LOOP"] == "true"
+
+
 def test_an_object_is_fetched_to_where_the_streamer_looks(render_of: RenderOf) -> None:
     render = render_of("object")
     (fetch,) = render.pod("streamer")["initContainers"]

@@ -146,18 +146,29 @@ metrics alone know the token that reads.
 {{- end }}
 {{- end -}}
 
+{{/* Whether the streamer loops: as its values say, else over the sample; empty is gputel's default. */}}
+{{- define "gputel.loop" -}}
+{{- if ne (toString .loop) "" -}}
+{{ .loop }}
+{{- else if eq .source.type "sample" -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{- define "gputel.streamer.env" -}}
 {{ include "gputel.clientEnv" . }}
 - name: GPUTEL_HEALTH_PORT
   value: {{ include "gputel.port" .component | quote }}
 - name: GPUTEL_CSV
   value: {{ include "gputel.sourcePath" . | quote }}
+{{- if .values.sleepMillis }}
 - name: GPUTEL_RATE
-  value: {{ if .values.sleepMillis }}{{ divf 1000 .values.sleepMillis | quote }}{{ else }}{{ .values.rate | quote }}{{ end }}
-- name: GPUTEL_LOOP
-  value: {{ .values.loop | quote }}
-- name: GPUTEL_TIMESTAMPS
-  value: {{ .values.timestamps | quote }}
+  value: {{ divf 1000 .values.sleepMillis | quote }}
+{{- else }}
+{{- include "gputel.var" (list "GPUTEL_RATE" (toString .values.rate)) }}
+{{- end }}
+{{- include "gputel.var" (list "GPUTEL_LOOP" (include "gputel.loop" .values)) }}
+{{- include "gputel.var" (list "GPUTEL_TIMESTAMPS" .values.timestamps) }}
 {{- include "gputel.var" (list "GPUTEL_STREAM_ID" .values.streamId) }}
 {{- end -}}
 
