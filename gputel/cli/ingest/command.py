@@ -20,7 +20,10 @@ from gputel.runtime import run_loop
 
 DEFAULTS = {"rate": 0.0, "timestamps": "source", "log_level": "warning", "chunk_lease_s": 10.0}
 DEFAULTS |= {"queue_max_bytes": 64 * MIB}
-_SKIP = ("host", "csv", "follow", "loop", "broker_port", "health_port", "chunk_interval_s")
+_SKIP = (
+    "host", "csv", "follow", "loop", "scrape", "scrape_config", "scrape_interval", "scrape_batch_s",
+    "broker_port", "health_port", "chunk_interval_s",
+)  # fmt: skip
 EXIT_STOPPED = 130
 
 
