@@ -10,11 +10,15 @@ import pyarrow as pa
 from gputel.model.names import CSV_NAMES, LABELS, TIMESTAMP, VALUE
 
 __all__ = ["CSV_NAMES", "LABELS", "TIMESTAMP", "VALUE"]
-__all__ += ["LABEL_TYPE", "NEWEST_US", "OLDEST_US", "SCHEMA", "TIMESTAMP_TYPE"]
+__all__ += ["LABEL_TYPE", "NEWEST_US", "OLDEST_US", "SCHEMA", "STALE_BITS", "TIMESTAMP_TYPE"]
 __all__ += ["make_batch", "times_of"]
 
 OLDEST_US, NEWEST_US = 946_684_800_000_000, 4_102_444_799_999_999
 """Timestamps that are taken, in Unix microseconds: the years 2000 to 2099, UTC."""
+
+STALE_BITS = 0x7FF0000000000002
+"""The NaN that says that a series has ended, not a reading: the stale marker of Prometheus.
+https://prometheus.io/docs/specs/prw/remote_write_spec"""
 
 TIMESTAMP_TYPE = pa.timestamp("us", tz="UTC")
 LABEL_TYPE = pa.dictionary(pa.int32(), pa.string())

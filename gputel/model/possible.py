@@ -56,7 +56,7 @@ def impossible_rows(batch: pa.RecordBatch) -> npt.NDArray[np.bool_] | None:
     values = batch.column(VALUE).to_numpy(zero_copy_only=False)
     least, most = (bound.take(codes) for bound in bounds.T.copy())
     impossible: npt.NDArray[np.bool_] = (values < least) | (values > most)
-    if values.max(initial=0.0) >= FIRST_SENTINEL:
+    if np.fmax.reduce(values, initial=0.0) >= FIRST_SENTINEL:
         impossible |= are_sentinels(values) & np.isfinite(most)
     return impossible if impossible.any() else None
 

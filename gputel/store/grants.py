@@ -13,6 +13,7 @@ _FOLLOW = "SELECT, INSERT, UPDATE, DELETE"
 RIGHTS = {
     "schema_migration": _READ,
     "series": _READ,
+    "series_end": _READ,
     "gpu": _READ,
     "sample_block": _READ,
     "sample_block_part": _READ,

@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "sources.dcgm": "model sources.bytes",
     "sources.exposition": "model",
     "sources.json": "model sources.dcgm",
-    "sources.remote_write": "sources.exposition",
+    "sources.remote_write": "model sources.exposition",
     "sources.simulated": "model",
     "store": "model store.blocks store.postgres",
     "store.postgres": "",

@@ -24,7 +24,7 @@ from gputel.promql.values.endings import only, with_endings
 from gputel.promql.values.labels import Labels, keep
 from gputel.promql.values.samples import SeriesSamples, collect
 from gputel.store.blocks.blocks import Int64
-from gputel.store.blocks.samples import Samples, concatenate
+from gputel.store.blocks.samples import Samples, concatenate, ordered
 from gputel.store.byte_cache import ByteCache
 from gputel.store.limits import Limits
 from gputel.store.read.endings import READING_US
@@ -32,6 +32,7 @@ from gputel.store.read.known_series import CACHED_LABELS_BYTES
 from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.series_reader import (
+    ends_of,
     labels_of,
     others_of,
     sampled,
@@ -165,12 +166,13 @@ class SeriesSource:
         many = len(samples) > _IN_THREAD_SAMPLES
         if reach.selector.range_us is not None:
             return await READING.run_if(many, _collect, series, samples)
+        samples = await _with_ends(connection, samples, *span)
         selected = len(series.labels)
         if selected and not {each.name for each in reach.selector.matchers} <= _OF_LANE:
             others = await others_of(connection, series.series_ids)
             more = await samples_of(connection, others, *span, tally.add_others)
             series.extend(await self._labelled(connection, more, tally))
-            samples = concatenate([samples, more])
+            samples = concatenate([samples, await _with_ends(connection, more, *span)])
         if len(set(series.readings_of)) == len(series.readings_of):
             return await READING.run_if(many, _collect, series, samples)
         return await READING.run_if(many, _ended, series, samples, selected)
@@ -315,6 +317,15 @@ def _literals(matcher: Matcher) -> list[str] | None:
     if matcher.op is MatchOp.RE and _LITERALS.fullmatch(matcher.value):
         return matcher.value.split("|")
     return None
+
+
+async def _with_ends(
+    connection: Connection, samples: Samples, first_us: int, last_us: int
+) -> Samples:
+    """The samples, and a stale marker where the source of a series said that it has ended."""
+    ids = samples.series_id[np.flatnonzero(np.diff(samples.series_id, prepend=-1))]
+    ends = await ends_of(connection, ids, first_us, last_us)
+    return ordered(concatenate([samples, ends])) if len(ends) else samples
 
 
 def _collect(series: LabelledSeries, samples: Samples) -> SeriesSamples:

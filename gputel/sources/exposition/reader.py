@@ -87,6 +87,7 @@ class ExpositionReader:
         self._rules = rules
         self._table = SeriesTable() if table is None else table
         self._heads: dict[bytes, int] = {}
+        self._live: set[int] = set()
 
     def read(self, body: bytes, now_us: int) -> ReadExposition:
         """The records of an answer. A line without a time gets ``now_us``, in Unix microseconds.
@@ -102,7 +103,20 @@ class ExpositionReader:
 
     def forget(self, table: SeriesTable) -> None:
         """Forget all lines; their series go into another table from now on."""
-        self._heads, self._table = {}, table
+        self._heads, self._table, self._live = {}, table, set()
+
+    def gone(self, answer: ParsedAnswer | None, now_us: int) -> set[int]:
+        """The series that the answer before had, and this one has not: they have ended.
+
+        Without an answer all have. Series whose lines have times of their own are left out, as
+        Prometheus does. An answer without any sample, as of an exporter that begins, ends none.
+        """
+        if answer is not None and not answer.series:
+            return set()
+        times = zip(answer.series, answer.times, strict=True) if answer else ()
+        live = {series for series, time_us in times if time_us == now_us}
+        gone, self._live = self._live - live, live
+        return gone
 
     def parse(self, body: bytes, now_us: int) -> ParsedAnswer:
         """As ``read``, but the records are only in the table of series, not in a batch yet."""

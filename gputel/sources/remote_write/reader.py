@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gputel.model.columns import STALE_BITS
 from gputel.sources.exposition.labels import NoGpu, record_labels
 from gputel.sources.exposition.series_table import SeriesTable
 from gputel.sources.remote_write.wire import (
@@ -18,9 +19,6 @@ from gputel.sources.remote_write.wire import (
     series_1,
     series_2,
 )
-
-_STALE_BITS = 0x7FF0000000000002
-"""The NaN that marks the end of a series: https://prometheus.io/docs/specs/prw/remote_write_spec"""
 
 _MOST_REMEMBERED_BYTES = 64 * 1024 * 1024
 
@@ -73,7 +71,7 @@ class RemoteWriteReader:
                 values.append(value)
                 times.append(time_ms)
         bits = np.frombuffer(b"".join(values), "<i8")
-        live = bits != _STALE_BITS
+        live = bits != STALE_BITS
         batch = table.batch(
             np.array(rows, np.int64)[live], bits.view("<f8")[live], _microseconds(times)[live]
         )

@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 import asyncpg
 import numpy as np
 
+from gputel.model.columns import STALE_BITS
 from gputel.model.names import LABELS
 from gputel.store import queries
 from gputel.store.blocks.blocks import Int64
 from gputel.store.blocks.copy_format import PG_EPOCH_US
 from gputel.store.blocks.samples import (
+    EMPTY,
     EPOCH,
     INTEGER,
     NUMBER,
@@ -80,6 +82,20 @@ async def sampled(connection: Connection, series_ids: Int64, first_us: int, last
         raw = await connection.fetchval(_SQL["sampled"], piece, start, end, _midnight_after(end))
         found += [raw] if raw else []
     return np.sort(elements(found, INTEGER))
+
+
+async def ends_of(
+    connection: Connection, series_ids: Int64, first_us: int, last_us: int
+) -> Samples:
+    """When these series ended in the time: samples with the stale marker, in no set order."""
+    row = await connection.fetchrow(
+        _SQL["ends"], series_ids.tolist(), moment(first_us), moment(last_us)
+    )
+    if not row["series_id"]:
+        return EMPTY
+    ids, ts = (elements([row[name]], INTEGER).astype(np.int64) for name in ("series_id", "ts"))
+    stale = np.full(len(ids), STALE_BITS, np.int64).view(np.float64)
+    return Samples(ids, ts + PG_EPOCH_US, stale)
 
 
 async def labels_of(

@@ -63,3 +63,8 @@ RETURNING series_id, first_ts, step_us, array_send(off_us) AS off_us, array_send
 SELECT 2 * $2::bigint > greatest(reltuples, 0)
     OR pg_relation_size(oid) + pg_indexes_size(oid) > 4400 * greatest(reltuples, 0) + 4194304
 FROM pg_class WHERE oid = $1::text::regclass
+
+-- name: drop_ends
+-- Ends of series from before the oldest day with samples.
+DELETE FROM series_end
+WHERE ts < (SELECT min(day) FROM sample_block_part)::timestamp AT TIME ZONE 'UTC'

@@ -25,6 +25,11 @@ WHERE (
     LIMIT 1
 )
 
+-- name: ends
+-- When these series ended from $2 to $3.
+SELECT array_send(array_agg(series_id)) AS series_id, array_send(array_agg(ts)) AS ts
+FROM series_end WHERE ts BETWEEN $2 AND $3 AND series_id = ANY ($1::bigint[])
+
 -- name: labels
 SELECT series_id, /* labels */
 FROM series WHERE series_id = ANY ($1::bigint[])

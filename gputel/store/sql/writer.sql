@@ -80,6 +80,23 @@ WHERE excluded.first_ts < g.first_ts
    OR (excluded.last_ts, excluded.series_id) > (g.last_ts, g.series_id)
    OR NOT g.labels ?& array(SELECT jsonb_object_keys(excluded.labels))
 
+-- name: note_ends
+-- These series have ended at these times.
+WITH ended AS (
+    SELECT ts, series_id FROM unnest($1::timestamptz[], $2::bigint[]) AS e (ts, series_id)
+), noted AS (
+    INSERT INTO series_end (ts, series_id) SELECT ts, series_id FROM ended ORDER BY ts, series_id
+    ON CONFLICT DO NOTHING
+), newest AS (
+    SELECT series_id, max(ts) AS ts FROM ended GROUP BY series_id
+), locked AS (
+    SELECT s.series_id FROM series AS s JOIN newest USING (series_id)
+    WHERE s.ended_at IS NULL OR s.ended_at < newest.ts
+    ORDER BY s.series_id FOR UPDATE OF s
+)
+UPDATE series AS s SET ended_at = newest.ts
+FROM newest JOIN locked USING (series_id) WHERE s.series_id = newest.series_id
+
 -- name: removals
 SELECT times FROM series_removal
 

@@ -141,6 +141,8 @@ class Maintenance:
             return work
         async with store_errors():
             await connection.execute(self._sql["set_retention"], self._retention)
+        async with store_errors():
+            await connection.execute(self._sql["drop_ends"])
         for part in await self._parts(connection):
             if not part.ended(self._retention) or not _agreed(part.day, self._retention):
                 continue

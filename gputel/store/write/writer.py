@@ -16,14 +16,15 @@ import pyarrow as pa
 
 from gputel import metrics
 from gputel.errors import DataRefused, StoreError, StoreUnavailable
-from gputel.model.columns import TIMESTAMP, VALUE
+from gputel.model.columns import STALE_BITS, TIMESTAMP, VALUE
 from gputel.store.blocks.blocks import Blocks, make_blocks
 from gputel.store.blocks.copy_format import COLUMNS, copy_payload
 from gputel.store.blocks.copy_in import copy_in
-from gputel.store.blocks.samples import EMPTY, Samples
+from gputel.store.blocks.samples import EMPTY, Samples, concatenate
 from gputel.store.clock import Clocks
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
+from gputel.store.read.series_reader import moment
 from gputel.store.write.admission import Admission, Rejected, Window
 from gputel.store.write.landing import add_landing
 from gputel.store.write.repeats import find_stored, has_repeats, without_repeats
@@ -63,6 +64,7 @@ class _Prepared:
     payload: list[memoryview]
     sightings: Sightings | None
     hours: list[datetime]  # of the samples
+    ends: tuple[list[datetime], list[int]]  # of series: when, and the ids
     rejected: list[Rejected]  # one for each arrival
     repeats: list[int]  # likewise: rows whose series and instant the store has already
 
@@ -223,14 +225,17 @@ class Writer:
     async def _write(
         self, connection: asyncpg.Connection, prepared: _Prepared, known: Known
     ) -> None:
-        if not len(prepared.blocks.starts):
+        if not len(prepared.blocks.starts) and not prepared.ends[0]:
             return
-        await copy_in(connection, "sample_block", COLUMNS, prepared.payload)
+        if len(prepared.blocks.starts):
+            await copy_in(connection, "sample_block", COLUMNS, prepared.payload)
         marked = await connection.fetchrow(self._sql["mark_rollups"], prepared.hours)
         if marked["removals"] != known.removals:
             raise _SeriesRemoved
         if marked["followed"]:
             await add_landing(connection, prepared.blocks)
+        if prepared.ends[0]:
+            await connection.execute(self._sql["note_ends"], *prepared.ends)
         if prepared.sightings:
             # This is last because it locks rows that other commits need as well.
             await connection.execute(self._sql["note_gpus"], *prepared.sightings.columns())
@@ -239,27 +244,43 @@ class Writer:
 def _prepare(
     batches: Sequence[Fingerprinted], known: Known, window: Window, stored: Samples
 ) -> _Prepared:
-    ids, times, values, group_ids, rejects = [], [], [], [], []
+    pieces, ends, group_ids, rejects = [], [], [], []
     for batch in batches:
         series_id = known.ids(batch)
-        ts = _column(batch, TIMESTAMP).view(np.int64)
         admitted, rejected = window.admit(batch.groups.batch)
-        where = slice(None) if admitted is None else admitted
-        ids.append(series_id[batch.groups.row_group][where])
-        times.append(ts[where])
-        values.append(_column(batch, VALUE)[where])
+        rows = Samples(
+            series_id[batch.groups.row_group],
+            _column(batch, TIMESTAMP).view(np.int64),
+            _column(batch, VALUE),
+        )
+        if admitted is not None:
+            rows = rows.take(admitted)
+        stale = rows.value.view(np.int64) == STALE_BITS
+        if stale.any():
+            ends.append(rows.take(stale))
+            rows = rows.take(~stale)
+        pieces.append(rows)
         rejects.append(rejected)
         group_ids.append(series_id)
-    rows = Samples(_join(ids), _join(times), _join(values).astype(float, copy=False))
+    rows = concatenate(pieces)
     blocks = make_blocks(rows.series_id, rows.ts, rows.value)
     repeats = [0] * len(batches)
     if len(stored) or has_repeats(blocks):
-        arrival = np.repeat(np.arange(len(batches)), [len(each) for each in times])
+        arrival = np.repeat(np.arange(len(batches)), list(map(len, pieces)))
         fresh, counts = without_repeats(rows, arrival, stored)
         blocks = make_blocks(fresh.series_id, fresh.ts, fresh.value)
         repeats[: len(counts)] = counts.tolist()
     seen = sightings(blocks, [batch.groups for batch in batches], group_ids)
-    return _Prepared(blocks, copy_payload(blocks), seen, _hours(blocks), rejects, repeats)
+    ended = concatenate(ends)
+    return _Prepared(
+        blocks,
+        copy_payload(blocks),
+        seen,
+        _hours(blocks),
+        ([moment(us) for us in ended.ts.tolist()], ended.series_id.tolist()),
+        rejects,
+        repeats,
+    )
 
 
 def _day(number: int) -> date:
@@ -278,10 +299,6 @@ def _fingerprint_all(arrivals: Sequence[Arrival]) -> list[Fingerprinted]:
 def _column(batch: Fingerprinted, name: str) -> npt.NDArray[Any]:
     column: npt.NDArray[Any] = batch.groups.batch.column(name).to_numpy(zero_copy_only=False)
     return column
-
-
-def _join(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    return np.concatenate(arrays) if arrays else np.empty(0, np.int64)
 
 
 def _hours(blocks: Blocks) -> list[datetime]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from gputel import metrics
 from gputel.backoff import pause
 from gputel.errors import ScrapeFailed
+from gputel.model.columns import STALE_BITS
 from gputel.model.entities import target_uuid
 from gputel.model.names import LABEL_COLUMNS, METRIC, RAW, UUID
 from gputel.sources.dcgm.flaws import find_flaws, without_rows
@@ -95,7 +96,25 @@ class _Rows:
     values: list[float] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     scrape: list[int] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)  # rows that say that a series has ended
     scrapes: list[_Scrape] = field(default_factory=list)
+
+    def end(self, series: Collection[int], at_us: int) -> None:
+        """Add that these series have ended."""
+        self.ended += range(len(self.series), len(self.series) + len(series))
+        self.series += series
+        self.values += [0.0] * len(series)
+        self.times += [at_us] * len(series)
+
+    def belong_to_last(self) -> None:
+        """Note that the rows that were added are of the last scrape."""
+        self.scrape += [len(self.scrapes) - 1] * (len(self.series) - len(self.scrape))
+
+    def batch(self, table: SeriesTable) -> pa.RecordBatch:
+        """The rows, with the stale marker where a series has ended."""
+        values = np.array(self.values, np.float64)
+        values.view(np.int64)[self.ended] = STALE_BITS
+        return table.batch(self.series, values, self.times)
 
 
 class Shard:
@@ -160,11 +179,15 @@ class Shard:
     async def _scrape_slot(self, slot: int, rows: _Rows) -> None:
         at_us = self._grid.begin_us(slot)
         targets = self.targets
-        self._readers = {each.url: self._reader(each) for each in targets}
+        before, self._readers = self._readers, {each.url: self._reader(each) for each in targets}
         rows.starts.append(len(rows.series))
         scrapes = await asyncio.gather(*(self._scrape(each, at_us) for each in targets))
         for scrape in scrapes:
             self._add(rows, scrape, at_us)
+        for url, reader in before.items():
+            if self._readers.get(url) is not reader:
+                rows.end(reader.gone(None, at_us) | set(reader.own_series()), at_us)
+        rows.belong_to_last()
 
     def _reader(self, target: Target) -> _TargetReader:
         known = self._readers.get(target.url)
@@ -208,7 +231,7 @@ class Shard:
 
     def _add(self, rows: _Rows, scrape: _Scrape, at_us: int) -> None:
         """Add the samples of a scrape, and those of its target itself."""
-        parsed, before = scrape.answer, len(rows.series)
+        parsed = scrape.answer
         rows.series += parsed.series
         rows.values += parsed.values
         rows.times += parsed.times
@@ -216,8 +239,10 @@ class Shard:
         rows.series += self._readers[scrape.target.url].own_series()
         rows.values += own
         rows.times += [at_us] * len(own)
-        rows.scrape += [len(rows.scrapes)] * (len(rows.series) - before)
+        reader = self._readers[scrape.target.url]
+        rows.end(reader.gone(None if scrape.error else parsed, at_us), at_us)
         rows.scrapes.append(scrape)
+        rows.belong_to_last()
         self._note_lines(scrape)
 
     def _note_lines(self, scrape: _Scrape) -> None:
@@ -234,8 +259,9 @@ class Shard:
         """Hand over the complete slots."""
         if not rows.starts:
             return
-        batch = self._table.batch(rows.series, rows.values, rows.times)
-        flaws = find_flaws(batch, keep_impossible=self._keep_impossible)
+        checked = self._table.batch(rows.series, rows.values, rows.times)
+        flaws = find_flaws(checked, keep_impossible=self._keep_impossible)
+        batch = rows.batch(self._table) if rows.ended else checked
         starts = np.array(rows.starts, np.int64)
         scrape = np.array(rows.scrape, np.int64)
         refused = np.zeros(len(rows.scrapes), np.int64)
@@ -271,13 +297,16 @@ class Shard:
     def _tell_flaws(self, rows: _Rows, flaws: dict[int, tuple[str, str]]) -> None:
         metrics.SCRAPE_LINES_REFUSED.labels(reason="bad_value").inc(len(flaws))
         told: dict[str, list[BadLine]] = {}
-        lines = [line for each in rows.scrapes for line in (*each.answer.lines, -1, -1, -1)]
+        begins = np.searchsorted(rows.scrape, np.arange(len(rows.scrapes)))
         for row, (_, reason) in flaws.items():
-            url = rows.scrapes[rows.scrape[row]].target.url
-            told.setdefault(url, []).append(BadLine(lines[row], reason))
-        for url, bad in told.items():
+            number = rows.scrape[row]
+            scrape, place = rows.scrapes[number], row - int(begins[number])
+            if place < len(scrape.answer.lines):  # else it is of the target itself
+                bad = BadLine(scrape.answer.lines[place], reason)
+                told.setdefault(scrape.target.url, []).append(bad)
+        for url, lines in told.items():
             if url in self._readers:
-                self._readers[url].tell(bad)
+                self._readers[url].tell(lines)
 
     def _forget(self, rows: int) -> None:
         """Forget old series if there are too many."""
@@ -331,6 +360,10 @@ class _TargetReader:
             for name in (UP, DURATION, SCRAPED):
                 self._own.append(self._table.index_of(tuple({**labels, METRIC: name}.values())))
         return self._own
+
+    def gone(self, answer: ParsedAnswer | None, at_us: int) -> set[int]:
+        """The series that have ended, since this answer has them not; None: there is none."""
+        return self._reader.gone(answer, at_us) if self._reader else set()
 
     def forget(self, table: SeriesTable) -> None:
         """Put series into another table from now on."""
