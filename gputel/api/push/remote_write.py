@@ -11,11 +11,12 @@ from aiohttp import web
 
 from gputel import metrics
 from gputel.api.push.pusher import PUSHER, Pusher
-from gputel.api.push.records import ParsedPush, too_many
+from gputel.api.push.records import ParsedPush, RejectedRecord, too_many
 from gputel.api.shared.documented import answer, body, errors, operation, query
 from gputel.api.shared.schemas import ErrorSchema, NoQuery
 from gputel.errors import BadRequest, BrokerUnavailable, Busy, TooSlow, UnsupportedMediaType
 from gputel.model import record_batch
+from gputel.model.columns import with_ends
 from gputel.sources.remote_write.reader import ReadWrite, RemoteWriteReader
 from gputel.sources.remote_write.wire import TooManySamples, WireFlaw
 from gputel.threads import PUSHES
@@ -36,7 +37,9 @@ BODY: dict[str, Any] = {
 @dataclass(frozen=True)
 class _PreparedWrite:
     payload: bytes
-    checked: ParsedPush
+    accepted: int  # samples
+    ends: int  # of series
+    rejects: list[RejectedRecord]
     read: ReadWrite
 
 
@@ -60,18 +63,17 @@ class RemoteWrites:
         except TooSlow as error:  # after a 408 a sender would drop the samples
             raise Busy(error.message) from None
         prepared = await PUSHES.run(self._prepare, packed, version)
-        accepted, read = prepared.checked.batch.num_rows, prepared.read
-        rejects = prepared.checked.rejects
-        if accepted:
+        accepted, rejects, read = prepared.accepted, prepared.rejects, prepared.read
+        if prepared.payload:
             digest = hashlib.blake2b(packed, digest_size=16).hexdigest()
             await self._pusher.publish(f"write/{digest}", prepared.payload, accepted)
-        _count(read, len(rejects))
+        _count(read, prepared.ends, len(rejects))
         if rejects:
             raise BadRequest(
                 f"{len(rejects)} of {accepted + len(rejects)} samples of GPUs were not stored, the "
                 f"others were; the first of them: {rejects[0].reason}"
             )
-        return web.Response(status=204, headers=_written(version, accepted, read))
+        return web.Response(status=204, headers=_written(version, accepted + prepared.ends, read))
 
     def _prepare(self, packed: bytes, version: int) -> _PreparedWrite:
         try:
@@ -83,8 +85,11 @@ class RemoteWrites:
             raise BadRequest(f"the body is no message of remote write: {flaw}") from None
         indices = np.arange(read.batch.num_rows)
         checked = self._pusher.check(ParsedPush(read.batch, indices, []))
-        payload = record_batch.encode(checked.batch) if checked.batch.num_rows else b""
-        return _PreparedWrite(payload, checked, read)
+        ends = read.ends[checked.indices]
+        batch = with_ends(checked.batch, ends)
+        payload = record_batch.encode(batch) if batch.num_rows else b""
+        count = int(ends.sum())
+        return _PreparedWrite(payload, batch.num_rows - count, count, checked.rejects, read)
 
 
 REMOTE_WRITES = web.AppKey("remote_writes", RemoteWrites)
@@ -95,9 +100,9 @@ REMOTE_WRITES = web.AppKey("remote_writes", RemoteWrites)
     "telemetry",
     "Take Prometheus' remote write",
     "Takes what a Prometheus, an agent or vmagent sends with `remote_write`. Samples whose labels "
-    "name no GPU are dropped and counted in `gputel_api_pushed_records_total`, and so are marks of "
-    "the end of a series; the answer is the same. Under pressure the answer is 503, after which a "
-    "sender tries again.",
+    "name no GPU are dropped and counted in `gputel_api_pushed_records_total`; the answer is the "
+    "same. Stale markers end their series, as in Prometheus. Under pressure the answer is 503, "
+    "after which a sender tries again.",
 )
 @query(NoQuery)
 @body(BODY)
@@ -139,11 +144,11 @@ def _parameters(request: web.Request) -> dict[str, str]:
     return {name.strip().lower(): text.strip().strip('"') for name, _, text in pairs}
 
 
-def _count(read: ReadWrite, rejected: int) -> None:
+def _count(read: ReadWrite, ends: int, rejected: int) -> None:
     counts = {
         "rejected": rejected,
         "no_gpu": read.no_gpu,
-        "stale": read.stale,
+        "stale": ends,
         "histogram": read.histograms,
         "exemplar": read.exemplars,
     }
@@ -152,9 +157,9 @@ def _count(read: ReadWrite, rejected: int) -> None:
             metrics.API_PUSHED_RECORDS.labels(result=result).inc(count)
 
 
-def _written(version: int, accepted: int, read: ReadWrite) -> dict[str, str]:
+def _written(version: int, taken: int, read: ReadWrite) -> dict[str, str]:
     """What was taken, for a sender of 2.0. Dropped samples count, else it would send them again."""
     if version == 1:
         return {}
-    counts = {"Samples": accepted + read.no_gpu + read.stale, "Histograms": 0, "Exemplars": 0}
+    counts = {"Samples": taken + read.no_gpu, "Histograms": 0, "Exemplars": 0}
     return {_WRITTEN.format(kind): str(count) for kind, count in counts.items()}

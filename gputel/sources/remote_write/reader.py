@@ -27,13 +27,14 @@ _MOST_REMEMBERED_BYTES = 64 * 1024 * 1024
 class ReadWrite:
     """The records of one body. ``batch`` has SCHEMA.
 
-    ``no_gpu``: samples of series that name no GPU. ``stale``: marks of the end of a series.
-    ``histograms`` and ``exemplars``: none of them is stored.
+    ``ends``: the rows that only say that their series has ended, whose value is 0 here.
+    ``no_gpu``: samples of series that name no GPU. ``histograms`` and ``exemplars``: none of them
+    is stored.
     """
 
     batch: pa.RecordBatch
+    ends: npt.NDArray[np.bool_]
     no_gpu: int
-    stale: int
     histograms: int
     exemplars: int
 
@@ -71,11 +72,10 @@ class RemoteWriteReader:
                 values.append(value)
                 times.append(time_ms)
         bits = np.frombuffer(b"".join(values), "<i8")
-        live = bits != STALE_BITS
-        batch = table.batch(
-            np.array(rows, np.int64)[live], bits.view("<f8")[live], _microseconds(times)[live]
-        )
-        return ReadWrite(batch, no_gpu, int((~live).sum()), histograms, exemplars)
+        ends = bits == STALE_BITS
+        readings = np.where(ends, 0.0, bits.view("<f8"))
+        batch = table.batch(np.array(rows, np.int64), readings, _microseconds(times))
+        return ReadWrite(batch, ends, no_gpu, histograms, exemplars)
 
     def _labels(self, series: Series) -> tuple[str, ...] | None:
         """The labels of the record; None if the series names no GPU."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 from gputel import metrics
 from gputel.backoff import pause
 from gputel.errors import ScrapeFailed
-from gputel.model.columns import STALE_BITS
+from gputel.model.columns import with_ends
 from gputel.model.entities import target_uuid
 from gputel.model.names import LABEL_COLUMNS, METRIC, RAW, UUID
 from gputel.sources.dcgm.flaws import find_flaws, without_rows
@@ -109,12 +109,6 @@ class _Rows:
     def belong_to_last(self) -> None:
         """Note that the rows that were added are of the last scrape."""
         self.scrape += [len(self.scrapes) - 1] * (len(self.series) - len(self.scrape))
-
-    def batch(self, table: SeriesTable) -> pa.RecordBatch:
-        """The rows, with the stale marker where a series has ended."""
-        values = np.array(self.values, np.float64)
-        values.view(np.int64)[self.ended] = STALE_BITS
-        return table.batch(self.series, values, self.times)
 
 
 class Shard:
@@ -259,9 +253,11 @@ class Shard:
         """Hand over the complete slots."""
         if not rows.starts:
             return
-        checked = self._table.batch(rows.series, rows.values, rows.times)
-        flaws = find_flaws(checked, keep_impossible=self._keep_impossible)
-        batch = rows.batch(self._table) if rows.ended else checked
+        batch = self._table.batch(rows.series, rows.values, rows.times)
+        flaws = find_flaws(batch, keep_impossible=self._keep_impossible)
+        ended = np.zeros(len(rows.series), np.bool_)
+        ended[rows.ended] = True
+        batch = with_ends(batch, ended)
         starts = np.array(rows.starts, np.int64)
         scrape = np.array(rows.scrape, np.int64)
         refused = np.zeros(len(rows.scrapes), np.int64)

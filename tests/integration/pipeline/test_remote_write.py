@@ -79,6 +79,22 @@ async def test_series_without_a_gpu_are_no_error(api: Api) -> None:
     assert "X-Prometheus-Remote-Write-Samples-Written" not in headers
 
 
+async def test_stale_marker_ends_its_series(pipeline: Pipeline, api: Api) -> None:
+    at = now_ms()
+    assert (await write(api, snappy(write_request([gpu(0, 41, at), gpu(1, 42, at)]))))[0] == 204
+    await landed(pipeline, 2)
+    ended = Written(gpu(0, 0, 0).labels, [(STALE, at + 1)])
+    assert (await write(api, snappy(write_request([ended]))))[0] == 204
+
+    async def noted() -> bool:
+        return bool(await pipeline.pool.fetchval("SELECT count(*) FROM series_end"))
+
+    await eventually(noted)
+    assert await pipeline.landed() == 2
+    query = "SELECT uuid, ended_at IS NOT NULL FROM series ORDER BY uuid"
+    assert await pipeline.pool.fetch(query) == [("GPU-0", True), ("GPU-1", False)]
+
+
 async def test_samples_that_are_refused_are_told_and_the_others_land(
     pipeline: Pipeline, api: Api
 ) -> None:

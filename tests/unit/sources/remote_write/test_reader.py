@@ -75,8 +75,9 @@ def test_what_is_no_record_is_counted(version: int) -> None:
         series(1),
     )
     read = RemoteWriteReader().read(body, version)
-    assert rows(read) == [("GPU-1", "", NOW_MS, 41.5)]
-    assert (read.no_gpu, read.stale, read.histograms, read.exemplars) == (2, 1, 2, 1)
+    assert rows(read) == [("GPU-0", "", NOW_MS, 0.0), ("GPU-1", "", NOW_MS, 41.5)]
+    assert read.ends.tolist() == [True, False]
+    assert (read.no_gpu, read.histograms, read.exemplars) == (2, 2, 1)
 
 
 def test_other_values_that_are_no_numbers_are_left_to_the_checks(version: int) -> None:
