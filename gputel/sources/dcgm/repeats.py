@@ -81,10 +81,14 @@ class RepeatsParser:
 
 
 class _LinePart:
-    """Columns side by side. ``cut`` is the number of the comma before them, -1 for the first."""
+    """Columns side by side. ``cut`` is the number of the comma before them, -1 for the first.
 
-    def __init__(self, cut: int, layout: Layout) -> None:
+    Only the last part of a line has the line end.
+    """
+
+    def __init__(self, cut: int, layout: Layout, *, is_last: bool) -> None:
         self.cut = cut
+        self._is_last = is_last
         self._csv = StrictCsv(layout, blank_is_a_line=True)
         self._forget()
 
@@ -109,6 +113,8 @@ class _LinePart:
         return {name: only_chunk(table, name).take(places) for name in table.column_names}
 
     def _learn(self, texts: list[bytes]) -> bool:
+        if not self._is_last and any(text.endswith(b"\r") for text in texts):
+            return False  # it would be taken for a line end
         table = self._csv.read(_as_lines(texts))
         if table is None:
             return False
@@ -130,7 +136,7 @@ def _parts(layout: Layout) -> Iterator[_LinePart]:
         # A part that is not the first starts with the comma before it: with an empty field.
         names = layout.names[begin:end] if not begin else ("before", *layout.names[begin:end])
         known = {name: at for at, name in enumerate(names) if name in layout.places}
-        yield _LinePart(begin - 1, Layout(names, known, {}))
+        yield _LinePart(begin - 1, Layout(names, known, {}), is_last=end == layout.width)
 
 
 def _distinct(codes: Int32, size: int) -> tuple[pa.Array, Int32]:

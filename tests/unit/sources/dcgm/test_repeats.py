@@ -129,6 +129,7 @@ def test_what_is_accepted_is_what_whole_lines_say(header):
     @given(contents(layout))
     @example(b'"2025-07-18","m","u","1","a","b"\n' * 9)
     @example(b"m,1,2025-07-18,u\n" * 9)
+    @example(b',,""\r,\n' * 6)
     def check(content):
         if not content:
             return
