@@ -17,8 +17,9 @@ _GAP = re.compile(r"[ \t]*")
 _NUMBER = re.compile(
     r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|nan)", re.ASCII | re.IGNORECASE
 )
-_MILLISECONDS = re.compile(r"[+-]?\d{1,16}", re.ASCII)
-_SECONDS = re.compile(r"[+-]?\d{1,13}(?:\.\d*)?", re.ASCII)
+# In microseconds both fit 64 bits.
+_MILLISECONDS = re.compile(r"[+-]?\d{1,15}", re.ASCII)
+_SECONDS = re.compile(r"[+-]?\d{1,12}(?:\.\d*)?", re.ASCII)
 _ESCAPED = re.compile(r'\\([\\"n])')
 
 

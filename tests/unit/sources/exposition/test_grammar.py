@@ -48,6 +48,8 @@ def test_openmetrics_has_seconds_and_exemplars() -> None:
     sample = parse_line(line, open_metrics=True)
     assert (sample.labels, sample.value, sample.time_us) == ({"b": "c"}, 1.0, 1700000000123456)
     assert parse_line("a 1 -0.5", open_metrics=True).time_us == -500_000
+    with pytest.raises(LineFlaw, match="no number of seconds"):
+        parse_line("a 1 9999999999999", open_metrics=True)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,7 @@ def test_openmetrics_has_seconds_and_exemplars() -> None:
             "no number: 'ERROR - FAILED TO CONVERT TO STRING'",
         ),
         ("a 1 2.5", "no number of milliseconds"),
+        ("a 1 9999999999999999", "no number of milliseconds"),
         ("a 1 2 3", "something follows the time: '3'"),
         ("a \u0661", "the value is no number"),
         ("a " + "9" * 400 + "x", "the value is no number"),
