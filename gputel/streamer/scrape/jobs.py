@@ -106,14 +106,19 @@ def _params(job: ScrapeJob, labels: Mapping[str, str]) -> dict[str, list[str]]:
     return params
 
 
-def from_flags(texts: Sequence[str], interval_s: float, timeout_s: float) -> ScrapeJob:
-    """The job of ``--scrape``, which has the texts as targets. Raises ConfigError."""
-    targets = tuple(_flag_target(text.strip()) for text in texts)
+def from_flags(
+    texts: Sequence[str], interval_s: float, timeout_s: float, *, flag: str = "--scrape"
+) -> ScrapeJob:
+    """The job of ``--scrape``, which has the texts as targets.
+
+    Raises ConfigError, which names ``flag``.
+    """
+    targets = tuple(_flag_target(text.strip(), flag) for text in texts)
     static = StaticTargets((TargetGroup(targets),))
     return ScrapeJob(FLAG_JOB, interval_s, timeout_s, discoveries=(static,))
 
 
-def _flag_target(text: str) -> str:
+def _flag_target(text: str, flag: str) -> str:
     try:
         if is_url(text):
             remember_url(text)
@@ -122,6 +127,5 @@ def _flag_target(text: str) -> str:
         return parse_address(text).text(EXPORTER_PORT)
     except ValueError as error:
         raise ConfigError(
-            f"--scrape: {mask(text)!r}: {error}; write it like gpu1:9400 or "
-            "http://gpu1:9400/metrics"
+            f"{flag}: {mask(text)!r}: {error}; write it like gpu1:9400 or http://gpu1:9400/metrics"
         ) from None

@@ -23,6 +23,7 @@ from gputel.sources.exposition.labels import raw_text
 from gputel.sources.exposition.reader import BadLine, ExpositionReader, ParsedAnswer
 from gputel.sources.exposition.series_table import SeriesTable
 from gputel.sources.exposition.target_rules import TargetRules
+from gputel.streamer.scrape.answers import require_usable, rules_of
 from gputel.streamer.scrape.fetch import FetchedAnswer, Fetcher
 from gputel.streamer.scrape.jobs import ScrapeJob, Target
 from gputel.streamer.scrape.shards import Grid, grid_of
@@ -140,7 +141,7 @@ class Shard:
         self._most_slots = max(1, int(batch_s / job.interval_s))
         self._table = SeriesTable()
         self._readers: dict[str, _TargetReader] = {}  # by URL
-        self._rules = _rules_of(job)
+        self._rules = rules_of(job)
         self._parsing = asyncio.Lock()
         self.targets: Sequence[Target] = ()
         """Those that the next slot scrapes."""
@@ -213,14 +214,7 @@ class Shard:
                 parsed = await asyncio.to_thread(reader.parse, answer, at_us)
             else:
                 parsed = reader.parse(answer, at_us)
-        if len(parsed.series) > self.job.sample_limit:
-            raise ScrapeFailed(
-                f"{len(parsed.series)} samples are over sample_limit, {self.job.sample_limit}"
-            )
-        malformed = [bad for bad in parsed.bad if not bad.is_foreign]
-        if malformed and not parsed.series:
-            number, reason = malformed[0].line + 1, malformed[0].reason
-            raise ScrapeFailed(f"no line of the answer can be read; line {number}: {reason}")
+        require_usable(parsed, self.job)
         return parsed
 
     def _add(self, rows: _Rows, scrape: _Scrape, at_us: int) -> None:
@@ -310,16 +304,6 @@ class Shard:
             self._table = SeriesTable()
             for reader in self._readers.values():
                 reader.forget(self._table)
-
-
-def _rules_of(job: ScrapeJob) -> TargetRules:
-    return TargetRules(
-        job.honor_labels,
-        job.honor_timestamps,
-        job.metrics_keep,
-        job.metrics_drop,
-        job.drop_labels,
-    )
 
 
 class _TargetReader:

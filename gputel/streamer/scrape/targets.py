@@ -66,13 +66,20 @@ class TargetList:
         """The targets that the settings name. Raises ConfigError."""
         interval_s = settings.scrape_interval.total_seconds()
         texts = settings.scrape.split(",") if settings.scrape else []
-        timeout_s = min(interval_s, _TIMEOUT_S)
-        jobs = [from_flags(texts, interval_s, timeout_s)] if texts else []
+        jobs = [flag_job(texts, interval_s)] if texts else []
         return cls(jobs, settings.scrape_config)
 
     def jobs(self) -> Jobs:
         """By the job's name: the job and its present targets, in the order of their URLs."""
         return dict(self._jobs)
+
+    def problems(self) -> dict[str, list[str]]:
+        """By the job's name: what is wrong with its list of targets at present."""
+        found = {name: [problem] for name, problem in self._problems.items() if problem}
+        for (name, _), watcher in self._watchers.items():
+            if watcher.problem:
+                found.setdefault(name, []).append(watcher.problem)
+        return found
 
     async def first(self, wait_s: float) -> bool:
         """Wait until each discovery has answered or failed; returns whether that was in time."""
@@ -182,6 +189,11 @@ class TargetList:
             SCRAPE_DISCOVERY_FAILURES.labels(name).inc()
             log.warning("job %r: %s", name, problem)
         self._problems[name] = problem
+
+
+def flag_job(texts: Sequence[str], interval_s: float, *, flag: str = "--scrape") -> ScrapeJob:
+    """The job of the targets that a flag names. Raises ConfigError, which names the flag."""
+    return from_flags(texts, interval_s, min(interval_s, _TIMEOUT_S), flag=flag)
 
 
 def _targets(job: ScrapeJob, groups: Iterable[TargetGroup]) -> tuple[list[Target], str]:

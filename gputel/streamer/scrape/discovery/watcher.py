@@ -32,7 +32,7 @@ Watchable = FileDiscovery | HttpDiscovery | DnsDiscovery | EndpointSlices
 
 
 class Watcher:
-    """One discovery of one job. ``groups`` is its present list.
+    """One discovery of one job. ``groups`` is its present list, ``problem`` what is wrong with it.
 
     ``answered`` is set after the first look, even if it failed. ``changed`` is called after each
     look that changed the list, and after the first.
@@ -52,7 +52,9 @@ class Watcher:
         self._refresh_s = discovery.refresh_s
         self._lister = _lister(discovery, getter, environ)
         self._changed = changed
-        self._outage = Outage(log, f"job {job!r}: {_subject(discovery)}", "cannot list its targets")
+        self._subject = _subject(discovery)
+        self.problem = f"{self._subject} has not answered yet"
+        self._outage = Outage(log, f"job {job!r}: {self._subject}", "cannot list its targets")
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look again and again, until ``stopping`` is set."""
@@ -72,6 +74,7 @@ class Watcher:
             if problem:
                 self._fails(SourceError(problem))
             else:
+                self.problem = ""
                 self._outage.ends()
         self.answered.set()
         if first or self.groups != before:
@@ -79,6 +82,7 @@ class Watcher:
 
     def _fails(self, error: GputelError) -> None:
         SCRAPE_DISCOVERY_FAILURES.labels(self._job).inc()
+        self.problem = f"{self._subject} cannot list its targets: {error.message}"
         self._outage.begins(error)
 
 
