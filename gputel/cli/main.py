@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "run:run_command",
     "ingest": "ingest.command:ingest_command",
     "query": "query.group:query",
+    "scrape": "scrape.group:scrape",
     "simulate": "simulate:simulate_command",
     "queue": "queue.group:queue",
     "db": "db.group:db",

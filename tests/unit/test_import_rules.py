@@ -110,6 +110,7 @@ MAY_IMPORT = {
     "cli.query": "api.formats cli cli.ask model",
     "cli.ingest": "cli roles runtime sources.dcgm store.write streamer",
     "cli.queue": "broker.durable cli cli.ask mq.journal",
+    "cli.scrape": ("cli cli.ask model streamer.scrape streamer.scrape.discovery"),
     "cli.db": "cli store store.postgres store.upkeep",
     "runtime": "roles",
     "__main__": "cli",
