@@ -12,6 +12,8 @@ from typing import NamedTuple
 _SHOWN = 60
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_PLAIN = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"\\]*)"(?:,|(?=}))')
+"""A label as most exporters write it: without blanks and escapes. The others take longer."""
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _GAP = re.compile(r"[ \t]*")
 _NUMBER = re.compile(
@@ -103,6 +105,10 @@ def _metric_name(line: str, at: int) -> tuple[str, int]:
 def _labels(line: str, at: int, name: str, labels: dict[str, str]) -> tuple[str, int]:
     """Fill ``labels``; returns the metric's name, which may stand among them, and the end."""
     while True:
+        plain = _PLAIN.match(line, at)
+        if plain and plain[1] not in labels:
+            labels[plain[1]], at = plain[2], plain.end()
+            continue
         at = _gap(line, at)
         if line.startswith("}", at):
             return name, at + 1

@@ -90,7 +90,10 @@ def _host(instance: str) -> str:
 
 
 def _first(present: Mapping[str, str], names: Sequence[str]) -> str:
-    return next((present[name] for name in names if name in present), "")
+    for name in names:
+        if name in present:
+            return present[name]
+    return ""
 
 
 def _escaped(text: str) -> str:

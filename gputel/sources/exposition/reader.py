@@ -25,7 +25,8 @@ _EOF = b"# EOF"
 _BLANKS = b" \t\r"
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _MOST_FORGOTTEN = 1000  # remembered lines and series that the last answer did not have
-_DROPPED, _FOREIGN = -1, -2  # in place of a series: a line that the rules drop, one of no GPU
+# In place of a series: a line that is new, that the rules drop, that is of no GPU.
+_NEW, _DROPPED, _FOREIGN = -1, -2, -3
 _NO_GPU = NoGpu().reason
 
 
@@ -64,8 +65,8 @@ class ParsedAnswer:
     lines: list[int] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)
     dropped: int = 0
-    seen: set[tuple[int, int]] = field(default_factory=set)
-    heads: dict[bytes, int] = field(default_factory=dict)
+    present: set[int] = field(default_factory=set)  # series with a sample of the present
+    seen: set[tuple[int, int]] = field(default_factory=set)  # series and time of the others
 
 
 class ExpositionReader:
@@ -113,8 +114,7 @@ class ExpositionReader:
         """
         if answer is not None and not answer.series:
             return set()
-        times = zip(answer.series, answer.times, strict=True) if answer else ()
-        live = {series for series, time_us in times if time_us == now_us}
+        live = answer.present if answer else set()
         gone, self._live = self._live - live, live
         return gone
 
@@ -122,33 +122,50 @@ class ExpositionReader:
         """As ``read``, but the records are only in the table of series, not in a batch yet."""
         answer = ParsedAnswer()
         texts = body.split(b"\n")
-        last = len(texts) - 1
-        ended = not self._open_metrics
+        last = texts.pop()
+        ended = False
+        heads, present = self._heads, answer.present
         for number, text in enumerate(texts):
-            if text.lstrip(_BLANKS)[:1] == b"#":
-                ended = ended or text.rstrip() == _EOF
-            elif text.strip(_BLANKS):
-                if number == last:
-                    answer.bad.append(BadLine(number, "it has no line feed: it may be cut off"))
-                elif ended and self._open_metrics:
-                    answer.bad.append(BadLine(number, "it comes after # EOF"))
+            head, _, rest = text.rpartition(b"} ")
+            series = heads.get(head, _NEW)
+            if series >= 0 and series not in present and not ended and b"_" not in rest:
+                try:
+                    value = float(rest)
+                except ValueError:  # a time follows, or it is no number
+                    pass
                 else:
-                    self._add(answer, number, text, now_us)
-        if not ended:
-            answer.bad.append(BadLine(last, "# EOF is missing: the text is cut off"))
-        if len(self._heads) > 2 * len(answer.heads) + _MOST_FORGOTTEN:
-            self._heads = answer.heads
-        else:
-            self._heads |= answer.heads
+                    present.add(series)
+                    answer.series.append(series)
+                    answer.values.append(value)
+                    answer.times.append(now_us)
+                    answer.lines.append(number)
+                    continue
+            if text.lstrip(_BLANKS)[:1] == b"#":
+                ended = ended or (self._open_metrics and text.rstrip() == _EOF)
+            elif ended and text.strip(_BLANKS):
+                answer.bad.append(BadLine(number, "it comes after # EOF"))
+            elif text.strip(_BLANKS):
+                self._add(answer, number, text, now_us)
+        self._end(answer, len(texts), last, ended=ended)
+        if len(heads) > 2 * len(texts) + _MOST_FORGOTTEN:
+            self._heads = {}
         return answer
+
+    def _end(self, answer: ParsedAnswer, number: int, last: bytes, *, ended: bool) -> None:
+        """Check what follows the last line feed."""
+        if self._open_metrics and last.rstrip() == _EOF:
+            return
+        if last.strip(_BLANKS) and not last.lstrip(_BLANKS).startswith(b"#"):
+            answer.bad.append(BadLine(number, "it has no line feed: it may be cut off"))
+        if self._open_metrics and not ended:
+            answer.bad.append(BadLine(number, "# EOF is missing: the text is cut off"))
 
     def _add(self, answer: ParsedAnswer, number: int, text: bytes, now_us: int) -> None:
         try:
-            head, series, value, time_us = self._parse(text)
+            series, value, time_us = self._parse(text)
         except LineFlaw as flaw:
             answer.bad.append(BadLine(number, flaw.reason))
             return
-        answer.heads[head] = series
         if series == _DROPPED:
             answer.dropped += 1
             return
@@ -157,33 +174,32 @@ class ExpositionReader:
             return
         if time_us is None or not self._rules.honor_timestamps:
             time_us = now_us
-        if (series, time_us) in answer.seen:
+        known = series in answer.present if time_us == now_us else (series, time_us) in answer.seen
+        if known:
             reason = "another line before it has the same labels and time"
             answer.bad.append(BadLine(number, reason))
             return
-        answer.seen.add((series, time_us))
+        if time_us == now_us:
+            answer.present.add(series)
+        else:
+            answer.seen.add((series, time_us))
         answer.series.append(series)
         answer.values.append(value)
         answer.times.append(time_us)
         answer.lines.append(number)
 
-    def _parse(self, text: bytes) -> tuple[bytes, int, float, int | None]:
-        """The bytes before the value, the series, the value and the time of a line."""
-        head, brace, rest = text.rpartition(b"} ")
-        head = head + brace
-        series = self._heads.get(head) if brace else None
+    def _parse(self, text: bytes) -> tuple[int, float, int | None]:
+        """The series, the value and the time of a line."""
+        head, _, rest = text.rpartition(b"} ")
+        series = self._heads.get(head)
         if series is not None:
-            try:
-                if b"_" not in rest:  # which Python takes in a number
-                    return head, series, float(rest), None
-            except ValueError:
-                pass  # a time follows, or it is no number
-            value, time_us = parse_rest(_decoded(rest), open_metrics=self._open_metrics)
-            return head, series, value, time_us
+            return series, *parse_rest(_decoded(rest), open_metrics=self._open_metrics)
         line = _decoded(text)
         sample = parse_line(line, open_metrics=self._open_metrics)
-        head = line[: sample.head_end].encode() + b" "
-        return head, self._series_of(sample), sample.value, sample.time_us
+        series = self._series_of(sample)
+        if line.startswith("} ", sample.head_end - 1):
+            self._heads[line[: sample.head_end - 1].encode()] = series
+        return series, sample.value, sample.time_us
 
     def _series_of(self, sample: Sample) -> int:
         labels = self._rules.apply(sample.name, sample.labels, self._attached)
