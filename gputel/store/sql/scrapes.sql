@@ -27,23 +27,30 @@ ON CONFLICT (stream_id) DO NOTHING
 
 -- name: reserve_slots
 -- Of each stream, those of the slots from $2 to before $3 that nobody has had, for the owner $5 and
--- $6 seconds: none before next_row, but for a lease of the same owner, whose answer was lost. If
--- next_row is beyond $4, a clock was wrong once, and does not count.
+-- $6 seconds: none before next_row, but for those that the same owner has reserved, if the answer
+-- was lost. If next_row is beyond $4, a clock was wrong once, and does not count. Slots that are left
+-- out never land: each target of the shard has lost them.
 WITH wanted AS (
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
         AS w (stream_id, slot, after, possible)
 ), place AS (
-    SELECT p.stream_id, p.next_row, w.after,
-           CASE WHEN own.first_row IS NOT NULL OR p.next_row > w.possible THEN w.slot
-                ELSE greatest(w.slot, p.next_row) END AS first
+    SELECT p.stream_id, p.source AS shard, p.next_row, w.after,
+           CASE WHEN own.first_row IS NOT NULL THEN own.first_row
+                WHEN p.next_row > w.possible THEN w.slot
+                ELSE greatest(w.slot, p.next_row) END AS first,
+           CASE WHEN p.next_row > w.possible THEN w.after
+                ELSE greatest(w.after, p.next_row) END AS then_next
     FROM stream_progress AS p
     JOIN wanted AS w USING (stream_id)
-    LEFT JOIN stream_lease AS own
-        ON own.stream_id = w.stream_id AND own.first_row = w.slot AND own.owner = $5
+    CROSS JOIN LATERAL (
+        SELECT max(l.first_row) AS first_row FROM stream_lease AS l
+        WHERE l.stream_id = w.stream_id AND l.owner = $5
+          AND l.first_row >= w.slot AND l.first_row + l.row_count = w.after
+    ) AS own
     ORDER BY p.stream_id
     FOR UPDATE OF p
 ), moved AS (
-    UPDATE stream_progress AS p SET next_row = place.after
+    UPDATE stream_progress AS p SET next_row = place.then_next
     FROM place WHERE p.stream_id = place.stream_id AND place.first < place.after
 ), leased AS (
     INSERT INTO stream_lease (stream_id, first_row, row_count, owner, expires_at)
@@ -51,6 +58,15 @@ WITH wanted AS (
     FROM place WHERE first < after
     ON CONFLICT (stream_id, first_row) DO UPDATE
     SET row_count = excluded.row_count, owner = excluded.owner, expires_at = excluded.expires_at
+), losing AS (
+    SELECT t.job, t.url, t.instance, place.first - place.next_row AS slots
+    FROM scrape_target AS t JOIN place USING (shard)
+    WHERE place.first > place.next_row AND EXISTS (SELECT FROM place WHERE first > next_row)
+    ORDER BY t.job, t.url, t.instance
+    FOR UPDATE OF t
+), noted AS (
+    UPDATE scrape_target AS t SET slots_lost = t.slots_lost + losing.slots
+    FROM losing WHERE (t.job, t.url, t.instance) = (losing.job, losing.url, losing.instance)
 )
 SELECT stream_id, first, greatest(0, first - next_row) AS missed FROM place
 
@@ -86,20 +102,31 @@ WITH dropped AS (
 )
 SELECT shard, slots FROM lost
 
+-- name: add_targets
+-- Those that are not known yet, before a slot of theirs can be lost.
+INSERT INTO scrape_target (owner, job, url, shard, labels, interval_s, timeout_s)
+SELECT $1, *
+FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::float8[], $7::float8[])
+    AS r (job, url, shard, labels)
+ORDER BY job, url, labels ->> 'instance'
+ON CONFLICT DO NOTHING
+
 -- name: report
+-- Locked in order, as those are that lose slots.
 INSERT INTO scrape_target AS t (
     owner, job, url, shard, labels, interval_s, timeout_s, scraped_at, duration_s, samples, refused,
-    error, slots_lost)
+    error)
 SELECT $1, *
 FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::float8[], $7::float8[],
-            $8::timestamptz[], $9::float8[], $10::integer[], $11::integer[], $12::text[],
-            $13::bigint[])
+            $8::timestamptz[], $9::float8[], $10::integer[], $11::integer[], $12::text[])
+    AS r (job, url, shard, labels)
+ORDER BY job, url, labels ->> 'instance'
 ON CONFLICT (job, url, instance) DO UPDATE
 SET owner = excluded.owner, shard = excluded.shard, labels = excluded.labels,
     interval_s = excluded.interval_s, timeout_s = excluded.timeout_s,
     scraped_at = excluded.scraped_at, duration_s = excluded.duration_s,
     samples = excluded.samples, refused = excluded.refused, error = excluded.error,
-    slots_lost = t.slots_lost + excluded.slots_lost, reported_at = now()
+    reported_at = now()
 
 -- name: forget_targets
 -- Those of the shards $1 that are not among these any more, and those that nobody has reported for

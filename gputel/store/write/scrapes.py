@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -49,8 +49,8 @@ class Reservation:
 
 
 @dataclass(frozen=True)
-class TargetReport:
-    """The last scrape of a target. ``slots_lost`` are those since the report before."""
+class KnownTarget:
+    """A target that will be scraped."""
 
     job: str
     url: str
@@ -58,12 +58,17 @@ class TargetReport:
     labels: Mapping[str, str]
     interval_s: float
     timeout_s: float
+
+
+@dataclass(frozen=True)
+class TargetReport(KnownTarget):
+    """The last scrape of a target."""
+
     scraped_at: datetime
     duration_s: float
     samples: int
     refused: int
     error: str
-    slots_lost: int
 
 
 class Scrapes:
@@ -140,16 +145,19 @@ class Scrapes:
             rows = await self._pool.fetch(self._sql["drop_slots"], *_columns(slots))
         return {row["shard"]: row["slots"] for row in rows}
 
+    async def add_targets(self, targets: Sequence[KnownTarget]) -> None:
+        """Note these targets before they are scraped, so that their lost slots are counted."""
+        if targets:
+            async with store_errors():
+                columns = _target_columns(targets)
+                await self._pool.execute(self._sql["add_targets"], self._owner, *columns)
+
     async def report(self, reports: Sequence[TargetReport]) -> None:
         """Note the last scrape of these targets."""
-        if not reports:
-            return
-        fields = [field.name for field in dataclasses.fields(TargetReport)]
-        columns = dict(zip(fields, _columns([astuple(each) for each in reports]), strict=True))
-        labels = [msgspec.json.encode(each.labels).decode() for each in reports]
-        columns["labels"] = labels
-        async with store_errors():
-            await self._pool.execute(self._sql["report"], self._owner, *columns.values())
+        if reports:
+            async with store_errors():
+                columns = _target_columns(reports)
+                await self._pool.execute(self._sql["report"], self._owner, *columns)
 
     async def forget_targets(
         self, shards: Collection[str], kept: Sequence[tuple[str, str, str]]
@@ -162,3 +170,11 @@ class Scrapes:
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _target_columns(targets: Sequence[KnownTarget]) -> list[list[Any]]:
+    """The fields of targets of one kind."""
+    names = [field.name for field in dataclasses.fields(targets[0])]
+    columns = {name: [getattr(each, name) for each in targets] for name in names}
+    columns["labels"] = [msgspec.json.encode(each.labels).decode() for each in targets]
+    return list(columns.values())

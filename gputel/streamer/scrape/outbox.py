@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from gputel import metrics
@@ -40,20 +39,14 @@ class _Waiting:
 
 
 class Outbox:
-    """The slots that are not published yet. ``lost`` is called with a shard and a number of slots.
+    """The slots that are not published yet.
 
     When slots have waited for too long, or are too many, the oldest are dropped.
     """
 
-    def __init__(
-        self,
-        scrapes: Scrapes,
-        client: QueueClient,
-        lost: Callable[[str, int], None],
-    ) -> None:
+    def __init__(self, scrapes: Scrapes, client: QueueClient) -> None:
         self._scrapes = scrapes
         self._client = client
-        self._lost = lost
         self._waiting: deque[_Waiting] = deque()
         self._rows = 0
         self._publishing: set[tuple[str, int]] = set()  # stream and first slot
@@ -142,7 +135,6 @@ class Outbox:
         """Publish the slots that are reserved; those that others have had are not lost."""
         if reservation.missed:
             metrics.SCRAPE_SLOTS_LOST.labels(reason="not published").inc(reservation.missed)
-            self._lost(slots.shard, reservation.missed)
         taken_by_others = min(reservation.first, slots.after) - slots.first
         if taken_by_others:
             metrics.SCRAPE_SLOTS_TAKEN.inc(taken_by_others)

@@ -14,7 +14,7 @@ from gputel.backoff import pause
 from gputel.errors import GputelError, StoreUnavailable
 from gputel.mq.client import QueueClient
 from gputel.outage import Outage
-from gputel.store.write.scrapes import Scrapes, TargetReport
+from gputel.store.write.scrapes import KnownTarget, Scrapes, TargetReport
 from gputel.streamer.scrape.fetch import Fetcher
 from gputel.streamer.scrape.jobs import ScrapeJob, Target
 from gputel.streamer.scrape.outbox import Outbox
@@ -62,11 +62,11 @@ class Scraper:
         self._owner = owner
         self._batch_s = batch_s
         self._keep_impossible = keep_impossible
-        self._outbox = Outbox(scrapes, client, self._note_lost)
+        self._outbox = Outbox(scrapes, client)
         self._running: dict[str, _Running] = {}
         self._alive: dict[str, list[str]] = {}
         self._reports: dict[tuple[str, str], TargetResult] = {}  # to be written, by shard and URL
-        self._lost: Counter[str] = Counter()  # slots by shard, to be written
+        self._added: tuple[int, frozenset[str]] | None = None  # as below
         self._forgotten: tuple[int, frozenset[str]] | None = None  # lists and shards of that time
         self._lines = 0  # about targets, since the last beat
         self._outage = Outage(log, "the database")
@@ -100,6 +100,8 @@ class Scraper:
             except StoreUnavailable as error:  # nobody else can take over then, or publish
                 self._outage.begins(error)
             mine = shards_of(self._owner, shards, self._alive) if self._alive else set()
+            with suppress(StoreUnavailable):
+                await self._add_targets(shards, mine)
             self._start_and_stop({name: shards[name] for name in mine}, fetcher, group)
             with suppress(StoreUnavailable):
                 await self._report()
@@ -150,9 +152,6 @@ class Scraper:
         self._tell_changes(running, slots.results)
         running.results = {result.target.url: result for result in slots.results}
 
-    def _note_lost(self, shard: str, slots: int) -> None:
-        self._lost[shard] += slots
-
     def _tell_changes(self, running: _Running, results: Sequence[TargetResult]) -> None:
         """Log which targets have gone down, or are up again, but not too many at once."""
         for result in results:
@@ -180,18 +179,37 @@ class Scraper:
         for state in ("up", "down"):
             metrics.SCRAPE_TARGETS.labels(state=state).set(states[state])
         taken, self._reports = self._reports, {}
-        lost = {shard: self._lost.pop(shard, 0) for shard in {shard for shard, _ in taken}}
+        listed = {
+            (shard, target.url): running.shard.job
+            for shard, running in self._running.items()
+            for target in running.shard.targets
+        }
         reports = [
-            _report_of(shard, self._running[shard].shard.job, result, lost[shard])
-            for (shard, _), result in taken.items()
-            if shard in self._running
+            _report_of(shard, listed[shard, url], result)
+            for (shard, url), result in taken.items()
+            if (shard, url) in listed
         ]
         try:
             await self._scrapes.report(reports)
         except StoreUnavailable:
             self._reports = taken | self._reports
-            self._lost.update(lost)
             raise
+
+    async def _add_targets(self, shards: Shards, mine: set[str]) -> None:
+        """Make the targets known that are to be scraped, once after each change."""
+        state = self._targets.version, frozenset(mine)
+        if state != self._added:
+            await self._scrapes.add_targets(
+                [
+                    KnownTarget(
+                        target.job, target.url, name, target.labels, job.interval_s, job.timeout_s
+                    )
+                    for name, (job, targets) in shards.items()
+                    if name in mine
+                    for target in targets
+                ]
+            )
+            self._added = state
 
     async def _forget_targets(self, shards: Shards, mine: set[str]) -> None:
         """Forget targets that are not listed any more, once after each change of the lists."""
@@ -217,7 +235,7 @@ class Scraper:
                 log.debug("what has not landed is looked for later: %s", error.message)
 
 
-def _report_of(shard: str, job: ScrapeJob, result: TargetResult, lost: int) -> TargetReport:
+def _report_of(shard: str, job: ScrapeJob, result: TargetResult) -> TargetReport:
     target = result.target
     return TargetReport(
         target.job,
@@ -231,5 +249,4 @@ def _report_of(shard: str, job: ScrapeJob, result: TargetResult, lost: int) -> T
         result.samples,
         result.refused,
         result.error,
-        lost,
     )
