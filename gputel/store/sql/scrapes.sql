@@ -94,7 +94,7 @@ WITH dropped AS (
     WHERE l.stream_id = w.stream_id AND l.first_row = w.first_row AND l.expires_at <= now()
     RETURNING l.stream_id, l.row_count
 ), lost AS (
-    SELECT p.source AS shard, sum(row_count)::bigint AS slots
+    SELECT p.source AS shard, sum(dropped.row_count)::bigint AS slots
     FROM dropped JOIN stream_progress AS p USING (stream_id) GROUP BY p.source
 ), noted AS (
     UPDATE scrape_target AS t SET slots_lost = t.slots_lost + lost.slots

@@ -231,8 +231,10 @@ class Scraper:
         while not await pause(_SETTLE_S, stopping):
             try:
                 await self._outbox.settle()
-            except GputelError as error:  # the broker or Postgres is away
-                log.debug("what has not landed is looked for later: %s", error.message)
+            except GputelError as error:
+                away = error.retriable  # the broker or Postgres
+                text = "what has not landed is looked for later: %s"
+                log.log(logging.DEBUG if away else logging.WARNING, text, error.message)
 
 
 def _report_of(shard: str, job: ScrapeJob, result: TargetResult) -> TargetReport:

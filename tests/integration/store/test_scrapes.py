@@ -179,6 +179,19 @@ async def test_expired_slots_are_those_of_oneself_and_of_the_dead(
     assert await mine.expired() == [("c", 1)]
 
 
+async def test_expired_slots_that_are_given_up_are_lost_once_and_by_each_target(
+    pool: asyncpg.Pool, mine: Scrapes
+) -> None:
+    await reserve(mine, 10, 12)
+    await reserve(mine, 12, 15)
+    both = [("scrape/gpus/1000/1", 10), ("scrape/gpus/1000/1", 12)]
+    assert await mine.drop(both) == {}  # they may still land
+    await expire(pool)
+    assert await mine.drop(both) == {"gpus/1": 5}
+    assert await Scrapes(pool, "other").drop(both) == {}
+    assert await lost(pool) == {"gpu1": 5, "gpu2": 0}
+
+
 def of_target(target: KnownTarget, at: datetime) -> TargetReport:
     return TargetReport(
         **vars(target), scraped_at=at, duration_s=0.5, samples=7, refused=1, error="it is down"
