@@ -156,6 +156,8 @@ class Shard:
             if await pause(wait_s, stopping):
                 self._close(rows)
                 return
+            if slot < self._grid.slot_at(self._now_us()):  # the process was stopped, or is busy
+                continue
             if slot != rows.first + len(rows.starts):
                 self._close(rows)
                 rows = _Rows(slot)
@@ -191,7 +193,7 @@ class Shard:
         return _TargetReader(target, self._rules, self._table)
 
     async def _scrape(self, target: Target, at_us: int) -> _Scrape:
-        scrape = _Scrape(target, datetime.now(UTC))
+        scrape = _Scrape(target, datetime.fromtimestamp(self._now_us() / 1_000_000, UTC))
         began = time.monotonic()
         try:
             answer = await self._fetcher.get(self.job, target)
