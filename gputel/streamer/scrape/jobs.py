@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 from gputel.errors import ConfigError
 from gputel.masking import mask, remember_url
+from gputel.printable import printable
 from gputel.streamer.scrape.addresses import (
     PORTS,
     instance_of,
@@ -30,6 +31,8 @@ FLAG_JOB = "dcgm"
 EXPORTER_PORT = 9400
 """The port of dcgm-exporter, for an address of ``--scrape`` without a port."""
 _PARAM = "__param_"
+_KEY_BYTES = 2048  # of job, URL and instance, which are a key in the store
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,20 @@ def target_of(job: ScrapeJob, text: str, labels: Mapping[str, str]) -> Target:
     text = labels.get("__address__", text)
     kept = {name: value for name, value in labels.items() if value and not name.startswith("__")}
     url, instance = _whole(job, text) if is_url(text) else _composed(job, text, labels)
-    return Target(job.name, url, {"instance": instance, "job": job.name, **kept})
+    target = Target(job.name, url, {"instance": instance, "job": job.name, **kept})
+    _check(target)
+    return target
+
+
+def _check(target: Target) -> None:
+    """Check that the store can keep the target. Raises ValueError."""
+    for name, value in target.labels.items():
+        if _NO_TEXT.search(name + value):
+            raise ValueError(
+                f"the label {printable(name)} has a NUL character or half of a surrogate pair"
+            )
+    if len("".join((target.job, target.url, target.labels["instance"])).encode()) > _KEY_BYTES:
+        raise ValueError(f"its URL and instance have over {_KEY_BYTES} bytes")
 
 
 def _whole(job: ScrapeJob, text: str) -> tuple[str, str]:

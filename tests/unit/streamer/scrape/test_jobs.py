@@ -92,6 +92,24 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         target_of(JOB, text, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "labels", "reason"),
+    [
+        ("gpu1", {"rack": "a\0b"}, "the label rack has a NUL character"),
+        ("gpu1", {"rack": "\ud800"}, "the label rack has a NUL character or half of a surrogate"),
+        ("gpu1", {"instance": "\0"}, "the label instance has"),
+        ("gpu1", {"a\0": "b"}, r"the label a\\\S+ has a NUL"),
+        ("gpu1", {"__param_a": "x" * 2048}, "its URL and instance have over 2048 bytes"),
+        ("gpu1", {"instance": "é" * 1024}, "its URL and instance have over 2048 bytes"),
+    ],
+)
+def test_a_target_that_the_store_cannot_keep_is_refused(
+    text: str, labels: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        target_of(JOB, text, labels)
+
+
 def test_an_unknown_scheme_of_a_label_is_refused() -> None:
     with pytest.raises(ValueError, match="neither http nor https"):
         target_of(JOB, "gpu1:1", {"__scheme__": "gopher"})
