@@ -36,8 +36,8 @@ SAMPLES = GPUS * METRICS
 NAMES = [
     "SM_CLOCK", "MEM_CLOCK", "MEMORY_TEMP", "GPU_TEMP", "POWER_USAGE", "TOTAL_ENERGY_CONSUMPTION",
     "PCIE_REPLAY_COUNTER", "GPU_UTIL", "MEM_COPY_UTIL", "ENC_UTIL", "DEC_UTIL", "XID_ERRORS",
-    "FB_FREE", "FB_USED", "FB_RESERVED", "NVLINK_BANDWIDTH_TOTAL", "VGPU_LICENSE_STATUS",
-    "UNCORRECTABLE_REMAPPED_ROWS", "CORRECTABLE_REMAPPED_ROWS", "ROW_REMAP_FAILURE",
+    "FB_FREE", "FB_USED", "FB_RESERVED", "NVLINK_BANDWIDTH_TOTAL", "BAR1_USED",
+    "UNCORRECTABLE_REMAPPED_ROWS", "CORRECTABLE_REMAPPED_ROWS", "BAR1_FREE",
     "VIDEO_CLOCK", "POWER_VIOLATION", "THERMAL_VIOLATION", "SYNC_BOOST_VIOLATION",
     "BOARD_LIMIT_VIOLATION",
 ]  # fmt: skip
@@ -66,8 +66,10 @@ class Exporters(asyncio.Protocol):
             lines = self.pages.get(node) or page(node)
             self.pages[node] = lines
             Exporters.asked += 1
-            ends = [b"%d\n" % (n * 7919 * Exporters.asked % 91) for n in range(10)]
-            body = b"".join([text for n, line in enumerate(lines) for text in (line, ends[n % 10])])
+            ends = [b"%d\n" % (n * 7919 * Exporters.asked % 91) for n in range(GPUS)]
+            body = b"".join(
+                [text for n, line in enumerate(lines) for text in (line, ends[n % GPUS])]
+            )
             head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "
             self.transport.write(head + b"%d\r\n\r\n" % len(body) + body)
 

@@ -1,4 +1,4 @@
-"""Publishes one chunk as one message, and tries again until the broker has it."""
+"""Publishes chunks, each as one message, and tries again until the broker has them."""
 
 from __future__ import annotations
 
@@ -70,9 +70,12 @@ async def message_of(
 
 
 async def publish(
-    client: QueueClient, message: OutgoingMessage, outage: Outage, stopping: asyncio.Event
-) -> PublishResult | None:
-    """Publish until the broker has the message; None if ``stopping`` was set before it had.
+    client: QueueClient,
+    messages: Sequence[OutgoingMessage],
+    outage: Outage,
+    stopping: asyncio.Event,
+) -> list[PublishResult] | None:
+    """Publish until the broker has all messages; None if ``stopping`` was set before it had.
 
     It waits while the queue or journal is full, or the broker is away. Raises errors that cannot
     pass: a message over the broker's limit, a closed queue.
@@ -80,7 +83,7 @@ async def publish(
     backoff, refusals = Backoff(), 0
     while True:
         try:
-            results = await client.publish([message])
+            results = await client.publish(messages)
         except QueueFull:
             outage.ends()
             backoff.reset()
@@ -91,7 +94,8 @@ async def publish(
             outage.begins(error)
         else:
             outage.ends()
-            metrics.STREAMER_CHUNKS.labels(result=results[0].state).inc()
-            return results[0]
+            for result in results:
+                metrics.STREAMER_CHUNKS.labels(result=result.state).inc()
+            return results
         if await backoff.wait(stopping):
             return None

@@ -219,12 +219,12 @@ class Streamer:
         self, first_row: int, message: OutgoingMessage, stopping: asyncio.Event
     ) -> None:
         try:
-            result = await publish(self._client, message, self._broker_outage, stopping)
+            published = await publish(self._client, [message], self._broker_outage, stopping)
         except QueueClosed:
             log.warning("the broker accepts no more messages: releasing the rows")
             await pause(self._settings.chunk_interval_s, stopping)
-            result = None
-        if result is None:
+            published = None
+        if published is None:
             await self._release([first_row])
         else:
             self._published.add(first_row)

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from gputel import metrics
-from gputel.backoff import Backoff
+from gputel.backoff import Backoff, pause
 from gputel.errors import PayloadTooLarge, QueueClosed, StoreUnavailable
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.outage import Outage
@@ -41,15 +41,18 @@ class _Waiting:
 class Outbox:
     """The slots that are not published yet.
 
+    Those of ``gather_s`` seconds are published together, so that the store commits them together.
     When slots have waited for too long, or are too many, the oldest are dropped.
     """
 
-    def __init__(self, scrapes: Scrapes, client: QueueClient) -> None:
+    def __init__(self, scrapes: Scrapes, client: QueueClient, gather_s: float) -> None:
         self._scrapes = scrapes
         self._client = client
         self._waiting: deque[_Waiting] = deque()
         self._rows = 0
-        self._publishing: set[tuple[str, int]] = set()  # stream and first slot
+        self._publishing: set[str | None] = set()  # ids of messages
+        self._gather_s = gather_s
+        self._hurry = asyncio.Event()
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -66,13 +69,15 @@ class Outbox:
         self._empty.clear()
 
     async def flushed(self) -> None:
-        """Wait until all slots are published."""
+        """Publish all slots at once, and wait until that is done."""
+        self._hurry.set()
         await self._empty.wait()
 
     async def run(self) -> None:
         """Publish until it is cancelled."""
         while True:
             await self._filled.wait()
+            await pause(self._gather_s, self._hurry)
             some = self._take()
             try:
                 await self._publish(some)
@@ -108,11 +113,15 @@ class Outbox:
 
     async def _publish(self, some: list[ScrapedSlots]) -> None:
         reserved = await self._reserve(some)
-        tasks = [
-            self._publish_one(slots, reservation)
-            for slots, reservation in zip(some, reserved, strict=True)
-        ]
-        await asyncio.gather(*tasks)
+        messages = []
+        for slots, reservation in zip(some, reserved, strict=True):
+            _count(slots, reservation)
+            if reservation.first < slots.after:
+                messages.append(await _message(slots, reservation.first))
+        if messages:
+            self._publishing = {message.id for message in messages}
+            await self._publish_messages(messages)
+            self._publishing = set()
 
     async def _reserve(self, some: list[ScrapedSlots]) -> list[Reservation]:
         backoff, never = Backoff(), asyncio.Event()
@@ -131,33 +140,18 @@ class Outbox:
         possible = slots.grid.slot_at(self._scrapes.now_us() + round(_AHEAD_S * 1_000_000)) + 2
         return SlotRange(slots.stream_id, slots.shard, slots.first, slots.after, possible)
 
-    async def _publish_one(self, slots: ScrapedSlots, reservation: Reservation) -> None:
-        """Publish the slots that are reserved; those that others have had are not lost."""
-        if reservation.missed:
-            metrics.SCRAPE_SLOTS_LOST.labels(reason="not published").inc(reservation.missed)
-        taken_by_others = min(reservation.first, slots.after) - slots.first
-        if taken_by_others:
-            metrics.SCRAPE_SLOTS_TAKEN.inc(taken_by_others)
-        if reservation.first >= slots.after:
-            return
-        count = slots.after - reservation.first
-        batch = slots.since(reservation.first)
-        message = await message_of(slots.stream_id, reservation.first, count, batch)
-        key = slots.stream_id, reservation.first
-        self._publishing.add(key)
-        try:
-            await self._publish_message(slots.shard, message)
-        finally:
-            self._publishing.discard(key)
-
-    async def _publish_message(self, shard: str, message: OutgoingMessage) -> None:
+    async def _publish_messages(self, messages: list[OutgoingMessage]) -> None:
         backoff, never = Backoff(), asyncio.Event()
         while True:
             try:
-                await publish(self._client, message, self._broker_outage, never)
-            except PayloadTooLarge as error:  # it is found expired later, and counted as lost
-                text = "%s: slots of scrapes cannot land: %s"
-                log.error(text, shard, error.message)  # noqa: TRY400
+                await publish(self._client, messages, self._broker_outage, never)
+            except PayloadTooLarge as error:
+                if len(messages) == 1:  # it is found expired later, and counted as lost
+                    text = "scraped samples cannot land: message %r: %s"
+                    log.error(text, messages[0].id, error.message)  # noqa: TRY400
+                    return
+                for message in messages:
+                    await self._publish_messages([message])
             except QueueClosed as error:
                 self._broker_outage.begins(error)
                 await backoff.wait(never)
@@ -173,8 +167,8 @@ class Outbox:
         held = await self._client.held(ids)
         waiting = [
             each
-            for each, state in zip(expired, held, strict=True)
-            if state or each in self._publishing
+            for each, name, state in zip(expired, ids, held, strict=True)
+            if state or name in self._publishing
         ]
         gone = [each for each in expired if each not in waiting]
         if waiting:
@@ -185,3 +179,18 @@ class Outbox:
                 log.warning(
                     "%s: %d slots of scrapes were published, but never landed", shard, slots
                 )
+
+
+def _count(slots: ScrapedSlots, reservation: Reservation) -> None:
+    """Count the slots before the reserved ones: those that nobody has had, and those of others."""
+    if reservation.missed:
+        metrics.SCRAPE_SLOTS_LOST.labels(reason="not published").inc(reservation.missed)
+    taken_by_others = min(reservation.first, slots.after) - slots.first
+    if taken_by_others:
+        metrics.SCRAPE_SLOTS_TAKEN.inc(taken_by_others)
+
+
+async def _message(slots: ScrapedSlots, first: int) -> OutgoingMessage:
+    """The message of the slots from ``first`` on."""
+    batch = slots.since(first)
+    return await message_of(slots.stream_id, first, slots.after - first, batch)

@@ -27,6 +27,7 @@ log = logging.getLogger("gputel.streamer")
 _BEAT_S = 1.5
 _LEASE_S = 5.0  # of this streamer; with a beat it is the time until others take its shards
 _FIRST_S = 5.0  # for the first answers of discoveries
+_GATHER_S = 1.0  # for which the slots of several shards wait for each other, at most
 _SETTLE_S = 5.0
 _LEAVE_S = 2.0
 _MOST_LINES = 10  # about targets, in each beat
@@ -62,7 +63,7 @@ class Scraper:
         self._owner = owner
         self._batch_s = batch_s
         self._keep_impossible = keep_impossible
-        self._outbox = Outbox(scrapes, client)
+        self._outbox = Outbox(scrapes, client, min(batch_s, _GATHER_S))
         self._running: dict[str, _Running] = {}
         self._alive: dict[str, list[str]] = {}
         self._reports: dict[tuple[str, str], TargetResult] = {}  # to be written, by shard and URL

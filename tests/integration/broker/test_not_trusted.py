@@ -62,7 +62,7 @@ async def test_a_streamer_ends_with_the_reason_instead_of_trying_for_ever(
     outage = Outage(logging.getLogger("gputel"), "the broker")
     async with connect(untrusted) as client:
         with pytest.raises(BrokerNotTrusted):
-            await publish(client, OutgoingMessage(payload=b"x"), outage, asyncio.Event())
+            await publish(client, [OutgoingMessage(payload=b"x")], outage, asyncio.Event())
     (line,) = [each.getMessage() for each in caplog.records if each.name == "gputel"]
     assert line.startswith("the broker is there, but cannot be used: ")
     assert "is away" not in line

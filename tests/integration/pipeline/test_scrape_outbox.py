@@ -50,7 +50,7 @@ def slots(first: int, count: int, owner: str = "me") -> ScrapedSlots:
 @asynccontextmanager
 async def outbox(pipeline: Pipeline, owner: str = "me") -> AsyncIterator[Outbox]:
     async with QueueClient(pipeline.url) as client:
-        made = Outbox(Scrapes(pipeline.pool, owner), client)
+        made = Outbox(Scrapes(pipeline.pool, owner), client, 0.0)
         task = asyncio.create_task(made.run())
         try:
             yield made
@@ -182,7 +182,7 @@ async def test_a_message_that_the_broker_lost_is_given_up_and_never_lands(
         copy = slots(base, 2)
         async with QueueClient(pipeline.url) as client:
             message = await message_of(STREAM, base, 2, copy.batch)
-            await publish(client, message, Outage(log, "the broker"), asyncio.Event())
+            await publish(client, [message], Outage(log, "the broker"), asyncio.Event())
         mine.put(slots(base + 2, 1))
         await pipeline.start_collector()
         await mine.flushed()
