@@ -103,13 +103,13 @@ WITH dropped AS (
 SELECT shard, slots FROM lost
 
 -- name: add_targets
--- Those that are not known yet, before a slot of theirs can be lost.
+-- Those that are not known yet, or of another shard, before a slot of theirs can be lost.
 INSERT INTO scrape_target (owner, job, url, shard, labels, interval_s, timeout_s)
 SELECT $1, *
 FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::float8[], $7::float8[])
     AS r (job, url, shard, labels)
 ORDER BY job, url, labels ->> 'instance'
-ON CONFLICT DO NOTHING
+ON CONFLICT (job, url, instance) DO UPDATE SET owner = excluded.owner, shard = excluded.shard
 
 -- name: report
 -- Locked in order, as those are that lose slots.
@@ -129,10 +129,20 @@ SET owner = excluded.owner, shard = excluded.shard, labels = excluded.labels,
     reported_at = now()
 
 -- name: forget_targets
--- Those of the shards $1 that are not among these any more, and those that nobody has reported for
--- a day.
+-- Those of the jobs $1 that are not among these, and that no other streamer than $5 scrapes; and
+-- those that nobody has reported for a day.
 DELETE FROM scrape_target AS t
 WHERE reported_at < now() - interval '1 day'
-   OR shard = ANY ($1::text[]) AND NOT EXISTS (
+   OR job = ANY ($1::text[]) AND NOT EXISTS (
        SELECT FROM unnest($2::text[], $3::text[], $4::text[]) AS w (job, url, instance)
-       WHERE (w.job, w.url, w.instance) = (t.job, t.url, t.instance))
+       WHERE (w.job, w.url, w.instance) = (t.job, t.url, t.instance)
+   ) AND NOT EXISTS (
+       SELECT FROM scraper AS s
+       WHERE s.expires_at > now() AND s.owner <> $5 AND t.shard = ANY (s.shards)
+   )
+
+-- name: forget_streams
+-- Each change of the targets of a shard makes a new stream. One that is still in use is made again.
+DELETE FROM stream_progress AS p
+WHERE slots AND created_at < now() - interval '7 days'
+  AND NOT EXISTS (SELECT FROM stream_lease AS l WHERE l.stream_id = p.stream_id)

@@ -112,18 +112,24 @@ class Scrapes:
 
         What has not landed within ``lease_s`` seconds is expired.
         """
-        new = [each for each in ranges if each.stream_id not in self._begun]
         columns = _columns([(r.stream_id, r.first, r.after, r.possible) for r in ranges])
         async with store_errors():
-            if new:
-                begun = _columns([(each.stream_id, each.shard, each.first) for each in new])
-                await self._pool.execute(self._sql["begin_streams"], *begun)
-                self._begun.update(each.stream_id for each in new)
-            rows = await self._pool.fetch(
-                self._sql["reserve_slots"], *columns, self._owner, lease_s
-            )
-        found = {row["stream_id"]: Reservation(row["first"], row["missed"]) for row in rows}
+            await self._begin([each for each in ranges if each.stream_id not in self._begun])
+            found = await self._reserve(columns, lease_s)
+            if len(found) < len(ranges):  # streams have been forgotten
+                await self._begin(ranges)
+                found = await self._reserve(columns, lease_s)
         return [found[each.stream_id] for each in ranges]
+
+    async def _begin(self, ranges: Sequence[SlotRange]) -> None:
+        if ranges:
+            begun = _columns([(each.stream_id, each.shard, each.first) for each in ranges])
+            await self._pool.execute(self._sql["begin_streams"], *begun)
+            self._begun.update(each.stream_id for each in ranges)
+
+    async def _reserve(self, columns: list[list[Any]], lease_s: float) -> dict[str, Reservation]:
+        rows = await self._pool.fetch(self._sql["reserve_slots"], *columns, self._owner, lease_s)
+        return {row["stream_id"]: Reservation(row["first"], row["missed"]) for row in rows}
 
     async def expired(self) -> list[tuple[str, int]]:
         """Slots that this streamer or a dead one reserved, and that were to land by now.
@@ -159,13 +165,15 @@ class Scrapes:
                 columns = _target_columns(reports)
                 await self._pool.execute(self._sql["report"], self._owner, *columns)
 
-    async def forget_targets(
-        self, shards: Collection[str], kept: Sequence[tuple[str, str, str]]
-    ) -> None:
-        """Forget those targets of these shards that are not kept: by job, URL and instance."""
+    async def forget(self, jobs: Collection[str], kept: Sequence[tuple[str, str, str]]) -> None:
+        """Forget those targets of these jobs that no streamer lists, and old streams of slots.
+
+        ``kept`` are those that this streamer lists: job, URL and instance of each.
+        """
         columns = _columns(kept) or [[], [], []]
         async with store_errors():
-            await self._pool.execute(self._sql["forget_targets"], list(shards), *columns)
+            await self._pool.execute(self._sql["forget_targets"], list(jobs), *columns, self._owner)
+            await self._pool.execute(self._sql["forget_streams"])
 
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -19,7 +19,7 @@ from gputel.streamer.scrape.fetch import Fetcher
 from gputel.streamer.scrape.jobs import ScrapeJob, Target
 from gputel.streamer.scrape.outbox import Outbox
 from gputel.streamer.scrape.shard import ScrapedSlots, Shard, TargetResult
-from gputel.streamer.scrape.shards import SHARDS, shards_of, targets_by_shard
+from gputel.streamer.scrape.shards import shards_of, targets_by_shard
 from gputel.streamer.scrape.targets import TargetList
 
 log = logging.getLogger("gputel.streamer")
@@ -69,6 +69,7 @@ class Scraper:
         self._reports: dict[tuple[str, str], TargetResult] = {}  # to be written, by shard and URL
         self._added: tuple[int, frozenset[str]] | None = None  # as below
         self._forgotten: tuple[int, frozenset[str]] | None = None  # lists and shards of that time
+        self._jobs: set[str] = set()  # that were ever listed
         self._lines = 0  # about targets, since the last beat
         self._outage = Outage(log, "the database")
 
@@ -103,19 +104,26 @@ class Scraper:
             mine = shards_of(self._owner, shards, self._alive) if self._alive else set()
             with suppress(StoreUnavailable):
                 await self._add_targets(shards, mine)
-            self._start_and_stop({name: shards[name] for name in mine}, fetcher, group)
+            self._start_and_stop(shards, mine, fetcher, group)
             with suppress(StoreUnavailable):
                 await self._report()
                 await self._forget_targets(shards, mine)
             await pause(_BEAT_S, stopping)
 
-    def _start_and_stop(self, mine: Shards, fetcher: Fetcher, group: asyncio.TaskGroup) -> None:
+    def _start_and_stop(
+        self, shards: Shards, mine: set[str], fetcher: Fetcher, group: asyncio.TaskGroup
+    ) -> None:
+        listed = {(job.name, each.url) for job, targets in shards.values() for each in targets}
         for name, running in list(self._running.items()):
-            if name not in mine or running.shard.job != mine[name][0]:
+            shard = running.shard
+            if name not in mine or shard.job != shards[name][0]:
+                urls = [target.url for target in shard.targets]
+                shard.unlisted = [url for url in urls if (shard.job.name, url) not in listed]
                 running.stopping.set()
             if running.task.done():
                 del self._running[name]
-        for name, (job, targets) in mine.items():
+        for name in mine:
+            job, targets = shards[name]
             if name not in self._running:
                 self._running[name] = self._start(name, job, fetcher, group)
             self._running[name].shard.targets = targets
@@ -217,15 +225,13 @@ class Scraper:
         state = self._targets.version, frozenset(mine)
         if state == self._forgotten:
             return
-        jobs = {name.rpartition("/")[0] for name in shards}
-        every = {f"{job}/{number}" for job in jobs for number in range(SHARDS)}
-        of_others = {name for known in self._alive.values() for name in known}
+        self._jobs |= {job.name for job, _ in shards.values()}
         kept = [
             (target.job, target.url, target.labels["instance"])
-            for name in mine
-            for target in shards[name][1]
+            for _, targets in shards.values()
+            for target in targets
         ]
-        await self._scrapes.forget_targets(every - of_others | mine, kept)
+        await self._scrapes.forget(self._jobs, kept)
         self._forgotten = state
 
     async def _settle(self, stopping: asyncio.Event) -> None:

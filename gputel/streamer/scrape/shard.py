@@ -145,6 +145,8 @@ class Shard:
         self._parsing = asyncio.Lock()
         self.targets: Sequence[Target] = ()
         """Those that the next slot scrapes."""
+        self.unlisted: Collection[str] = ()
+        """URLs of targets that are listed no more: their series end when the shard is stopped."""
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Scrape each slot from the next one on. When stopped, the slot that has begun is done."""
@@ -155,6 +157,7 @@ class Shard:
             wait_s = (self._grid.begin_us(slot) - self._now_us()) / 1_000_000
             if await pause(wait_s, stopping):
                 self._close(rows)
+                self._close(self._ends(slot))
                 return
             if slot < self._grid.slot_at(self._now_us()):  # the process was stopped, or is busy
                 continue
@@ -183,8 +186,18 @@ class Shard:
             self._add(rows, scrape, at_us)
         for url, reader in before.items():
             if self._readers.get(url) is not reader:
-                rows.end(reader.gone(None, at_us) | set(reader.own_series()), at_us)
+                rows.end(reader.all_series(), at_us)
         rows.belong_to_last()
+
+    def _ends(self, slot: int) -> _Rows:
+        """The rows of a slot in which the targets end that are listed no more, if there are any."""
+        rows = _Rows(slot)
+        for url in self.unlisted:
+            if url in self._readers:
+                rows.starts = [0]
+                rows.end(self._readers[url].all_series(), self._grid.begin_us(slot))
+        rows.belong_to_last()
+        return rows
 
     def _reader(self, target: Target) -> _TargetReader:
         known = self._readers.get(target.url)
@@ -256,7 +269,7 @@ class Shard:
         batch = with_ends(batch, ended)
         starts = np.array(rows.starts, np.int64)
         scrape = np.array(rows.scrape, np.int64)
-        refused = np.zeros(len(rows.scrapes), np.int64)
+        refused = np.zeros(len(rows.scrapes) + 1, np.int64)  # the last one: of no scrape
         if flaws:
             batch, kept = without_rows(batch, flaws)
             starts = np.append(0, np.cumsum(kept))[starts]
@@ -271,7 +284,7 @@ class Shard:
                 sum(not bad.is_foreign for bad in each.answer.bad) + int(count),
                 each.error,
             )
-            for each, count in zip(rows.scrapes, refused, strict=True)
+            for each, count in zip(rows.scrapes, refused[:-1], strict=True)
         }
         self._done(
             ScrapedSlots(
@@ -292,6 +305,8 @@ class Shard:
         begins = np.searchsorted(rows.scrape, np.arange(len(rows.scrapes)))
         for row, (_, reason) in flaws.items():
             number = rows.scrape[row]
+            if number < 0:
+                continue
             scrape, place = rows.scrapes[number], row - int(begins[number])
             if place < len(scrape.answer.lines):  # else it is of the target itself
                 bad = BadLine(scrape.answer.lines[place], reason)
@@ -346,6 +361,10 @@ class _TargetReader:
     def gone(self, answer: ParsedAnswer | None, at_us: int) -> set[int]:
         """The series that have ended, since this answer has them not; None: there is none."""
         return self._reader.gone(answer, at_us) if self._reader else set()
+
+    def all_series(self) -> set[int]:
+        """The series of the last answer, and those of the target itself."""
+        return self.gone(None, 0) | set(self.own_series())
 
     def forget(self, table: SeriesTable) -> None:
         """Put series into another table from now on."""

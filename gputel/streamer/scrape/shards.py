@@ -3,6 +3,10 @@
 The targets of a job are spread over shards by a hash, so however many targets there are, streamers
 share a few shards. All streamers that are alive compute the same owner of a shard, and all targets
 of a shard are scraped at the same moments: the slots of its grid.
+
+A shard is named after its job, its number and its targets: ``dcgm/17.3fa9c2d1``. So streamers that
+list other targets under the same job, as each its own exporter, do not take each other's shards. If
+lists differ for a moment, some targets are scraped twice, at the same moments, and land once.
 """
 
 from __future__ import annotations
@@ -36,20 +40,28 @@ class Grid:
 
 
 def grid_of(shard: str, interval_s: float) -> Grid:
-    """The grid of a shard. Shards begin their slots at different times, on whole milliseconds."""
+    """The grid of a shard, whatever its targets.
+
+    Shards begin their slots at different times, on whole milliseconds.
+    """
     interval_us = round(interval_s * _MICROSECONDS)
-    return Grid(interval_us, _hash(shard) % (interval_us // 1000) * 1000)
+    number = shard.rpartition(".")[0]
+    return Grid(interval_us, _hash(number) % (interval_us // 1000) * 1000)
 
 
 def targets_by_shard(
     jobs: Mapping[str, tuple[ScrapeJob, list[Target]]],
 ) -> dict[str, tuple[ScrapeJob, list[Target]]]:
-    """The shards that have targets, as ``job/number``: the job and the targets of each."""
+    """The shards that have targets, by name: the job and the targets of each."""
     shards: dict[str, tuple[ScrapeJob, list[Target]]] = {}
     for name, (job, targets) in jobs.items():
+        numbered: dict[int, dict[str, Target]] = {}
         for target in targets:
-            number = _hash(f"{name}\0{target.labels['instance']}\0{target.url}") % SHARDS
-            shards.setdefault(f"{name}/{number}", (job, []))[1].append(target)
+            text = f"{target.labels['instance']}\0{target.url}"
+            numbered.setdefault(_hash(f"{name}\0{text}") % SHARDS, {})[text] = target
+        for number, some in numbered.items():
+            digest = _hash("\0".join(sorted(some))) >> 32
+            shards[f"{name}/{number}.{digest:08x}"] = job, list(some.values())
     return shards
 
 

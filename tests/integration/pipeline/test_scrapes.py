@@ -300,7 +300,16 @@ async def test_targets_that_are_listed_later_are_scraped_and_those_removed_are_f
         await all_land(pipeline, [comes, stays])  # by now, the last batch with the old one too
         await scraping.stop()
         await check_slots(pipeline, [stays, comes])
+        await eventually(lambda: nothing_leased(pipeline))
     assert set(await targets(pipeline)) == {stays.address, comes.address}
+    ended = await pipeline.pool.fetch(
+        "SELECT DISTINCT labels_raw FROM series_end JOIN series USING (series_id)"
+    )
+    assert ended
+    assert all(goes.address.rpartition(":")[2] in row["labels_raw"] for row in ended)
+    alive = "SELECT count(*) FROM series WHERE labels_raw LIKE $1 AND ended_at IS NULL"
+    port = goes.address.rpartition(":")[2]
+    assert await pipeline.pool.fetchval(alive, f"%:{port}%") == 0
 
 
 async def test_a_changed_interval_makes_other_slots(
