@@ -7,6 +7,7 @@ RELEASE ?= gputel
 IMAGE ?= gputel:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' gputel/__init__.py)
 TIMEOUT ?= 10m
 HELM_ARGS ?=
+SOURCE ?=
 PORT ?= 8080
 ROLE ?=
 
@@ -33,7 +34,7 @@ quickstart-deploy:  ## Everything: a kind cluster, the image, the release; then 
 	@$(MAKE) --no-print-directory kind-up
 	@$(MAKE) --no-print-directory build-image
 	@$(MAKE) --no-print-directory load-image
-	@$(MAKE) --no-print-directory helm-deploy
+	@$(MAKE) --no-print-directory helm-deploy SOURCE=$(or $(SOURCE),sample)
 	@echo
 	@echo "It runs. In another terminal: make port-forward. Then:"
 	@echo "  Swagger UI   http://localhost:$(PORT)/swagger"
@@ -61,14 +62,15 @@ load-image:  ## Bring the image into the kind cluster.
 	$(call need,docker kind)
 	kind load docker-image $(IMAGE) --name $(CLUSTER)
 
-# The image's id is an annotation of the pods, so that they restart when it is another one.
+# A release keeps its source unless SOURCE names one. The image's id is an annotation of the pods, so that they restart when it is another one.
 helm-deploy:  ## Install or upgrade the release, and wait until it is ready.
 	$(call need,helm kubectl)
 	@image='$(IMAGE)'; build=$$(docker image inspect --format '{{.Id}}' "$$image" 2>/dev/null || echo unknown); set -x; \
 	$(HELM) upgrade --install $(RELEASE) charts/gputel --create-namespace --reset-then-reuse-values \
 		--set-string image.repository="$${image%:*}" \
 		--set-string image.tag="$${image##*:}" \
-		--set-string podAnnotations.build="$$build" --wait --timeout $(TIMEOUT) $(HELM_ARGS)
+		--set-string podAnnotations.build="$$build" $(if $(SOURCE),--set streamer.source.type=$(SOURCE)) \
+		--wait --timeout $(TIMEOUT) $(HELM_ARGS)
 
 scale:  ## Change how many there are: STREAMERS=4 COLLECTORS=4 BROKERS=1 APIS=2, any of them.
 	$(call need,helm)

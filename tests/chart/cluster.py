@@ -21,6 +21,7 @@ _KINDS = {
     "apps/v1": ("Deployment", "StatefulSet"),
     "policy/v1": ("PodDisruptionBudget",),
     "networking.k8s.io/v1": ("NetworkPolicy",),
+    "rbac.authorization.k8s.io/v1": ("Role", "RoleBinding"),
 }
 _PLURALS = {"NetworkPolicy": "networkpolicies"}
 

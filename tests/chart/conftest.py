@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kubernetes_validate import utils
 
-from tests.chart.renders import CHART, MATRIX, Render, run_helm
+from tests.chart.renders import CHART, MATRIX, Render, run_helm, with_sample
 from tests.chart.tools import BUNDLES, helms
 
 RenderOf = Callable[..., Render]
@@ -65,11 +65,15 @@ def render_of(helm: Path, tmp_path_factory: pytest.TempPathFactory) -> RenderOf:
             unfinished.replace(path)
         return Render(case, path.read_text())
 
-    def render(case: str = "default", release: str = "rel", **values: Any) -> Render:
+    def render(case: str = "sample", release: str = "rel", **values: Any) -> Render:
         if release == "rel" and not values:
             return row(case)
-        text = run_helm(helm, "template", release, str(CHART), values={**MATRIX[case], **values})
+        text = run_helm(helm, "template", release, str(CHART), values=with_source(case, values))
         return Render(release, text)
+
+    def with_source(case: str, values: dict[str, Any]) -> dict[str, Any]:
+        given = {**MATRIX[case], **values}
+        return given if case == "no-source" else with_sample(given)
 
     return render
 

@@ -61,11 +61,14 @@ class Release:
         for secret in self.render.kind("Secret"):
             if "tokens" in secret["stringData"]:
                 tokens.write_text(secret["stringData"]["tokens"])
+            if "scrape.yml" in secret["stringData"]:
+                (self.folder / "scrape.yml").write_text(secret["stringData"]["scrape.yml"])
         names = {role: self.render.one("Service", role)["metadata"] for role in ("broker", "api")}
         ports = {"broker": 8081, "api": 8080}
         return {
             "/etc/gputel/tokens/tokens": str(tokens),
             "/etc/gputel/tls": str(self.folder),
+            "/etc/gputel/scrape": str(self.folder),
             "/usr/share/gputel/dcgm_sample.csv": str(ROOT / "fixtures" / "dcgm_small.csv"),
             "/data": str(own),
             **{

@@ -17,9 +17,10 @@ from tests.chart.tools import ROOT
 CHART = ROOT / "charts" / "gputel"
 Document = dict[str, Any]
 
+ROLES = ("broker", "streamer", "collector", "api")
 _AUTOSCALED = {"enabled": True, "minReplicas": 2, "maxReplicas": 5}
-MATRIX: dict[str, dict[str, Any]] = {
-    "default": {},
+_CASES: dict[str, dict[str, Any]] = {
+    "sample": {},
     "minimal": {
         "networkPolicy": {"enabled": False},
         "podDisruptionBudget": {"enabled": False},
@@ -84,6 +85,50 @@ MATRIX: dict[str, dict[str, Any]] = {
                     "existingSecret": "my-object",
                 },
             }
+        }
+    },
+    "dcgm-exporter": {"streamer": {"source": {"type": "dcgmExporter"}}},
+    "dcgm-exporter-autoscaled": {
+        "rbac": {"create": False},
+        "serviceAccount": {"create": False, "name": "mine"},
+        "streamer": {
+            "source": {"type": "dcgmExporter", "dcgmExporter": {"port": "gpu-metrics"}},
+            "autoscaling": _AUTOSCALED,
+        },
+    },
+    "scrape": {
+        "streamer": {
+            "replicaCount": 2,
+            "source": {
+                "type": "scrape",
+                "scrape": {
+                    "scrapeConfigs": [
+                        {
+                            "job_name": "racks",
+                            "scrape_interval": "1s",
+                            "sample_limit": 5_000_000,
+                            "metrics_keep": "DCGM_FI_(DEV|PROF)_.*",
+                            "basic_auth": {"username": "gputel", "password": "<secret> & more"},
+                            "static_configs": [
+                                {"targets": ["gpu1:9400"], "labels": {"rack": "007"}}
+                            ],
+                        },
+                        *(
+                            {
+                                "job_name": f"{namespace}-{port}",
+                                "kubernetes_endpointslices": {
+                                    "namespace": namespace,
+                                    "service": "dcgm-exporter",
+                                    "port": port,
+                                },
+                            }
+                            for namespace in ("team-a", "team-b")
+                            for port in (9400, "metrics")
+                        ),
+                    ],
+                    "ports": [9400, 9100],
+                },
+            },
         }
     },
     "scheduling": {
@@ -195,6 +240,26 @@ MATRIX: dict[str, dict[str, Any]] = {
         },
     },
 }
+_SAMPLE: dict[str, Any] = {"streamer": {"source": {"type": "sample"}}}
+
+
+def with_sample(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, with the sample as the source unless they name another one."""
+    return merged(_SAMPLE, values)
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Values over others, as helm merges them."""
+    mixed = dict(below)
+    for key, value in above.items():
+        inner = mixed.get(key)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        mixed[key] = merged(inner, value) if both and inner else value
+    return mixed
+
+
+MATRIX = {name: with_sample(values) for name, values in _CASES.items()} | {"no-source": {}}
+"""Values by the name of a case; with the default values no streamer runs."""
 LONG = "a-release-name-as-long-as-helm-allows-it-to-be-0123456"  # 53 characters and one is too many
 LONG = LONG[:53]
 
@@ -232,6 +297,11 @@ class Render:
                 yield component_of(document), template
             elif document["kind"] == "Pod":
                 yield component_of(document), document
+
+    def roles(self) -> tuple[str, ...]:
+        """The roles that have pods."""
+        there = {component for component, _ in self.workloads()}
+        return tuple(role for role in ROLES if role in there)
 
     def pod(self, component: str) -> Document:
         """The pod spec of a component."""

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from tests.chart.conftest import RenderOf
-from tests.chart.renders import Document, Render, component_of
-
-ROLES = ("broker", "streamer", "collector", "api")
+from tests.chart.renders import ROLES, Document, Render, component_of
 
 
 @pytest.fixture

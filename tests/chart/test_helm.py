@@ -87,6 +87,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no-cpu-to-scale-by": (
         {
             "streamer": {
+                "source": {"type": "sample"},
                 "autoscaling": {"enabled": True},
                 "resources": {"requests": {"cpu": None}},
             }
@@ -118,8 +119,27 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "monitoring.prometheusRule: .* enable both",
     ),
     "times-of-a-loop": (
-        {"streamer": {"timestamps": "source"}},
+        {"streamer": {"source": {"type": "sample"}, "timestamps": "source"}},
         "streamer: timestamps is source, but it loops",
+    ),
+    "none-that-scales": (
+        {"streamer": {"replicaCount": 4}},
+        "streamer.source.type is none, so no streamer runs that could be scaled",
+    ),
+    "no-jobs": (
+        {"streamer": {"source": {"type": "scrape"}}},
+        "streamer.source.scrape.scrapeConfigs: write at least one job",
+    ),
+    "loop-of-scrapes": (
+        {"streamer": {"source": {"type": "dcgmExporter"}, "loop": True}},
+        "streamer.loop is for files, and streamer.source.type is dcgmExporter",
+    ),
+    "discovery-as-everyone": (
+        {
+            "streamer": {"source": {"type": "dcgmExporter"}},
+            "serviceAccount": {"create": False},
+        },
+        "serviceAccount: streamers that find exporters by Kubernetes",
     ),
     "no-such-volume": (
         {"api": {"extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}]}},
@@ -158,6 +178,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown-key": ({"streamer": {"replicas": 2}}, "replicas"),
     "unknown-section": ({"broker": {"replicaCount": 2}}, "broker"),
     "enum": ({"streamer": {"source": {"type": "s3"}}}, "type"),
+    "port-of-exporters": (
+        {"streamer": {"source": {"dcgmExporter": {"port": 0}}}},
+        "port",
+    ),
+    "interval": ({"streamer": {"source": {"dcgmExporter": {"interval": "15"}}}}, "interval"),
+    "job-without-a-name": (
+        {"streamer": {"source": {"scrape": {"scrapeConfigs": [{"static_configs": []}]}}}},
+        "job_name",
+    ),
     "log-level": ({"logLevel": "verbose"}, "logLevel"),
     "too-many": ({"collector": {"workers": 65}}, "workers"),
     "negative": ({"streamer": {"rate": -1}}, "rate"),

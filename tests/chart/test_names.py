@@ -13,7 +13,17 @@ from tests.chart.conftest import RenderOf
 from tests.chart.renders import CHART, MATRIX, Render, run_helm
 
 ODD = ("1234", "1e3", "0x1f", "true", "on", "null", "0b11", "y")
-CASES = ("default", "extras", "tls", "backup", "journal", "object", "keda", "ingress")
+CASES = (
+    "sample",
+    "dcgm-exporter",
+    "extras",
+    "tls",
+    "backup",
+    "journal",
+    "object",
+    "keda",
+    "ingress",
+)
 
 
 def texts(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -55,3 +55,17 @@ def test_an_open_api_is_told_of(notes: Notes) -> None:
     text = notes(auth={"enabled": False})
     assert "TOKEN" not in text
     assert "Everyone who reaches the API may read and write" in text
+
+
+def test_without_a_source_the_way_to_one_is_told(notes: Notes) -> None:
+    text = notes()
+    assert "Nothing is collected yet" in text
+    assert "--set streamer.source.type=dcgmExporter" in text
+    assert "gpu-operator, nvidia-dcgm-exporter, 9400." in text
+
+
+@pytest.mark.parametrize("source", ["sample", "dcgmExporter"])
+def test_with_a_source_nothing_is_said_to_be_missing(notes: Notes, source: str) -> None:
+    text = notes(streamer={"source": {"type": source}})
+    assert "Nothing is collected" not in text
+    assert ("/api/v1/targets" in text) == (source == "dcgmExporter")

@@ -25,6 +25,7 @@ EVERYTHING: dict[str, Any] = {
     "postgres": {"backup": {"enabled": True}},
     "ingress": {"enabled": True, "hosts": ["a"]},
     "mqBroker": {"journal": {"enabled": True}},
+    "streamer": {"source": {"type": "dcgmExporter"}},
 }
 
 

@@ -30,7 +30,8 @@ _STAND_INS = {
     "helm": r"""
 for word in "$@"; do case "$word" in
   upgrade) set -- "$@" template;;
-  --install|--reset-then-reuse-values) ;;
+  --install) ;;
+  --reset-then-reuse-values) set -- "$@" --values "$INSTALLED";;
   *) set -- "$@" "$word";;
 esac; shift; done
 exec "$REAL_HELM" "$@" >> "$RENDERED"
@@ -50,6 +51,8 @@ class Laptop:
         self.bin.mkdir()
         self.clusters = self.folder / "clusters"
         self.clusters.write_text("")
+        self.installed = self.folder / "installed.yaml"
+        self.installed.write_text("")
         for program in _SHELL:
             (self.bin / program).symlink_to(shutil.which(program) or program)
         for program, behaviour in _STAND_INS.items():
@@ -66,6 +69,7 @@ class Laptop:
         """Run make; nothing of the environment but what the stand-ins need."""
         names = {"CALLS": "calls", "RENDERED": "rendered", "CLUSTERS": "clusters"}
         env = {name: str(self.folder / file) for name, file in names.items()}
+        env["INSTALLED"] = str(self.installed)
         env |= {"PATH": str(self.bin), "HOME": str(self.folder), "REAL_HELM": str(self.helm)}
         command = [str(self.bin / "make"), "--no-print-directory", *words]
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
@@ -169,7 +173,19 @@ def test_docker_that_does_not_run_is_told_from_docker_that_is_missing(laptop: La
         assert "start Docker, then try again" in done.stdout
 
 
+def test_the_quickstart_has_the_sample_as_its_source_and_a_later_step_keeps_the_source(
+    laptop: Laptop,
+) -> None:
+    assert laptop.make("quickstart-deploy").returncode == 0
+    assert laptop.rendered.env("streamer")["GPUTEL_LOOP"] == "true"
+    assert laptop.make("helm-deploy").returncode == 0
+    assert "streamer.source" not in laptop.calls[-1]
+    assert laptop.make("helm-deploy", "SOURCE=dcgmExporter").returncode == 0
+    assert "--set streamer.source.type=dcgmExporter" in laptop.calls[-1]
+
+
 def test_scale_changes_only_what_is_named(laptop: Laptop) -> None:
+    laptop.installed.write_text("streamer: {source: {type: sample}}")
     assert laptop.make("scale", "STREAMERS=4", "COLLECTORS=3").returncode == 0
     (call,) = laptop.calls
     assert "--reset-then-reuse-values" in call

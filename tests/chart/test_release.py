@@ -13,11 +13,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 import trustme
+from aiohttp import web
 
 from tests.chart.conftest import RenderOf
 from tests.chart.release import ROLES, TOKENS, Release
 from tests.chart.renders import CHART
 from tests.chart.tools import ROOT
+from tests.helpers.exporters import served
 from tests.helpers.processes import Gputel, Processes, processes_in
 from tests.helpers.waiting import eventually
 
@@ -78,6 +80,27 @@ async def test_roles_find_each_other_land_the_sample_and_stop(
     await eventually(gpus)
     for role in reversed(ROLES):
         assert await started[role].stop() == 0, started[role].err
+
+
+async def test_streamers_scrape_what_the_values_name(
+    processes: Processes, tmp_path: Path, dsn: str, render_of: RenderOf
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text='DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-1",Hostname="gpu1"} 64\n')
+
+    async with served(answer) as exporter:
+        job = {"job_name": "racks", "scrape_interval": "1s"}
+        targets = {"static_configs": [{"targets": [exporter]}]}
+        source = {"type": "scrape", "scrape": {"scrapeConfigs": [{**job, **targets}]}}
+        render = render_of(auth={"enabled": False}, streamer={"source": source})
+        release = Release(render, processes, tmp_path, dsn)
+        await start(release)
+
+        async def gpus() -> bool:
+            async with aiohttp.request("GET", release.url("api", "/api/v1/gpus")) as response:
+                return [gpu["uuid"] for gpu in await response.json()] == ["GPU-1"]
+
+        await eventually(gpus)
 
 
 async def test_the_script_of_helm_test_says_in_a_line_where_it_stopped(

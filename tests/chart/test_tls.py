@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tests.chart.conftest import RenderOf
-from tests.chart.renders import Render
+from tests.chart.renders import ROLES, Render
 
-ROLES = ("broker", "streamer", "collector", "api")
 FOLDER = "/etc/gputel/tls"
 
 

@@ -13,6 +13,7 @@ from tests.chart.conftest import RenderOf
 from tests.chart.renders import (
     CHART,
     LONG,
+    ROLES,
     Document,
     HelmError,
     Render,
@@ -20,8 +21,8 @@ from tests.chart.renders import (
     run_helm,
 )
 
-ROLES = ("broker", "streamer", "collector", "api")
 OUTSIDE = {"my-database", "my-tokens", "my-postgres", "my-object", "my-certificate", "own"}
+OUTSIDE_ACCOUNTS = {"default", "mine"}
 
 
 def pods(render: Render) -> dict[str, Document]:
@@ -65,7 +66,7 @@ def test_services_lead_to_ports_of_their_pods(rendered: Render) -> None:
     for service in rendered.kind("Service"):
         component = service["metadata"]["labels"]["app.kubernetes.io/component"]
         found = selected(rendered, service["spec"]["selector"])
-        assert found == ({*ROLES} if component == "metrics" else {component})
+        assert found == ({*rendered.roles()} if component == "metrics" else {component})
         for port in service["spec"]["ports"]:
             for each in found:
                 container = rendered.container(each)
@@ -86,7 +87,7 @@ def test_references_name_what_the_chart_makes(rendered: Render) -> None:
     }
     for _, template in rendered.workloads():
         account = template["spec"]["serviceAccountName"]
-        assert account == "default" or ("ServiceAccount", account) in made
+        assert account in OUTSIDE_ACCOUNTS or ("ServiceAccount", account) in made
         for reference in nodes(template, "secretKeyRef"):
             assert reference["name"] in OUTSIDE or reference["key"] in keys[reference["name"]]
         for volume in template["spec"].get("volumes", []):
@@ -101,7 +102,7 @@ def test_clients_find_the_broker_by_its_service(rendered: Render) -> None:
     (port,) = service["spec"]["ports"]
     where = f"{service['metadata']['name']}:{port['port']}"
     several = rendered.one("StatefulSet", "broker")["spec"]["replicas"] > 1
-    for role in ("streamer", "collector", "api"):
+    for role in rendered.roles()[1:]:
         scheme = "https" if rendered.name == "tls" else "dns+http" if several else "http"
         if rendered.name != "tls-brokers":
             assert rendered.env(role)["GPUTEL_BROKER_URL"] == f"{scheme}://{where}"
@@ -201,8 +202,11 @@ def test_names_fit_however_the_release_is_called(render_of: RenderOf) -> None:
     assert not names[LONG] & names[LONG[:-1] + "x"], "two releases with one beginning"
 
 
-def test_names_are_unique_within_their_kind(rendered: Render) -> None:
-    names = [(d["kind"], d["metadata"]["name"]) for d in rendered.documents]
+def test_names_are_unique_within_their_kind_and_namespace(rendered: Render) -> None:
+    names = [
+        (d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"])
+        for d in rendered.documents
+    ]
     assert len(names) == len(set(names))
 
 

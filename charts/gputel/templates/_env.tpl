@@ -159,8 +159,13 @@ true
 {{ include "gputel.clientEnv" . }}
 - name: GPUTEL_HEALTH_PORT
   value: {{ include "gputel.port" .component | quote }}
+{{- if include "gputel.scrapes" .root }}
+- name: GPUTEL_SCRAPE_CONFIG
+  value: /etc/gputel/scrape/scrape.yml
+{{- else }}
 - name: GPUTEL_CSV
   value: {{ include "gputel.sourcePath" . | quote }}
+{{- end }}
 {{- if .values.sleepMillis }}
 - name: GPUTEL_RATE
   value: {{ divf 1000 .values.sleepMillis | quote }}

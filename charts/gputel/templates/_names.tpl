@@ -41,11 +41,12 @@ app.kubernetes.io/component: {{ .component | quote }}
 
 {{/*
 Name, namespace, labels and annotations of a component's resource: "suffix" where the name does not
-end in the component, "labels" and "annotations" beside those that all have.
+end in the component, "namespace" where it is not the release's, "labels" and "annotations" beside
+those that all have.
 */}}
 {{- define "gputel.metadata" -}}
 name: {{ include "gputel.name" (list .root (default .component .suffix)) }}
-namespace: {{ .root.Release.Namespace | quote }}
+namespace: {{ .namespace | default .root.Release.Namespace | quote }}
 labels:
   {{- include "gputel.labels" . | nindent 2 }}
 {{- with include "gputel.map" (list .annotations .root.Values.commonAnnotations) }}

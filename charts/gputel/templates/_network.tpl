@@ -54,6 +54,40 @@ arrives: OpenShift's name servers listen on 5353, behind a Service of port 53.
 {{- end }}
 {{- end -}}
 
+{{/* Ports, as a rule's: a list of numbers. */}}
+{{- define "gputel.tcpPorts" -}}
+ports:
+  {{- range . }}
+  - {port: {{ . }}, protocol: TCP}
+  {{- end }}
+{{- end -}}
+
+{{/*
+Where the streamer's source is. Exporters may be on the network of their nodes, which no selector of
+pods matches: so a port that is a number is open to all addresses.
+*/}}
+{{- define "gputel.sourceEgress" -}}
+{{- $source := .Values.streamer.source -}}
+{{- $exporter := $source.dcgmExporter -}}
+{{- $ports := list -}}
+{{- if eq $source.type "object" -}}
+{{- $ports = list (include "gputel.objectPort" .) -}}
+{{- else if eq $source.type "scrape" -}}
+{{- $ports = $source.scrape.ports -}}
+{{- else if and (eq $source.type "dcgmExporter") (not (kindIs "string" $exporter.port)) -}}
+{{- $ports = list $exporter.port -}}
+{{- else if eq $source.type "dcgmExporter" }}
+- to:
+    {{- include "gputel.namespacePeer" (list $exporter.namespace) | nindent 4 }}
+{{- end }}
+{{- if include "gputel.asksCluster" (dict "root" . "component" "streamer") -}}
+{{- $ports = concat $ports (.Values.networkPolicy.apiServerPorts | default list) | uniq -}}
+{{- end -}}
+{{- with $ports }}
+- {{ include "gputel.tcpPorts" . | nindent 2 | trim }}
+{{- end }}
+{{- end -}}
+
 {{- define "gputel.policyHead" -}}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy

@@ -96,8 +96,8 @@ What every pod of the release says of itself, whatever it runs; "base" is its se
 which the role's own is laid over.
 */}}
 {{- define "gputel.podDefaults" -}}
-serviceAccountName: {{ include "gputel.serviceAccountName" .root | quote }}
-automountServiceAccountToken: false
+serviceAccountName: {{ include "gputel.accountOf" . | quote }}
+automountServiceAccountToken: {{ include "gputel.asksCluster" . | empty | not }}
 # GPUTEL_..._PORT of a Service has the name of a setting.
 enableServiceLinks: false
 {{- with include "gputel.podSecurity" . }}

@@ -28,7 +28,11 @@
 {{- end -}}
 
 {{- define "gputel.streamer.mounts" -}}
-{{- if ne .values.source.type "sample" -}}
+{{- if include "gputel.scrapes" .root -}}
+- name: scrape
+  mountPath: /etc/gputel/scrape
+  readOnly: true
+{{- else if ne .values.source.type "sample" -}}
 - name: source
   mountPath: /source
   readOnly: true
@@ -37,7 +41,12 @@
 
 {{- define "gputel.streamer.volumes" -}}
 {{- $source := .values.source -}}
-{{- if eq $source.type "pvc" -}}
+{{- if include "gputel.scrapes" .root -}}
+- name: scrape
+  secret:
+    secretName: {{ include "gputel.name" (list .root "scrape") }}
+    defaultMode: {{ include "gputel.secretMode" (merge (dict "base" .root.Values.podSecurityContext) .) }}
+{{- else if eq $source.type "pvc" -}}
 - name: source
   persistentVolumeClaim:
     claimName: {{ required "streamer.source.pvc.existingClaim: name the claim that has the file" $source.pvc.existingClaim | quote }}
