@@ -291,6 +291,11 @@ SCRAPE_SLOTS_LOST = _counter(
 SCRAPE_SLOTS_TAKEN = _counter(
     "gputel_scrape_slots_taken", "Scraped slots left out: another streamer had them."
 )
+NVML_CALLS_FAILED = _counter(
+    "gputel_nvml_calls_failed",
+    "Calls of NVML with an error that says neither that a GPU lacks something nor that it is lost.",
+    "error",
+)
 
 COLLECTOR_ROWS_LANDED = _counter("gputel_collector_rows_landed", "Rows committed to Postgres.")
 COLLECTOR_ROWS_REPEATED = _counter(
@@ -399,7 +404,7 @@ DECLARED = list(_declared())
 
 _OF_ROLES = {
     "broker": ("gputel_broker_",),
-    "streamer": ("gputel_streamer_", "gputel_scrape_"),
+    "streamer": ("gputel_streamer_", "gputel_scrape_", "gputel_nvml_"),
     "collector": ("gputel_collector_",),
     "api": ("gputel_api_",),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import click
@@ -43,7 +44,7 @@ def run_command(roles: tuple[str, ...], **flags: Any) -> None:
 
 
 def _check_sources(settings: StreamerSettings) -> None:
-    """Refuse settings that contradict each other, a file that cannot be streamed, wrong scrapes.
+    """Refuse contradicting settings, a file that cannot be streamed, wrong scrapes, and no GPU.
 
     Raises ConfigError, UsageError or SourceError, before anything starts.
     """
@@ -55,6 +56,10 @@ def _check_sources(settings: StreamerSettings) -> None:
         from gputel.streamer.scrape.targets import TargetList
 
         TargetList.of(settings)
+    if settings.nvml:
+        from gputel.streamer.nvml.client import check_nvml
+
+        run_loop(check_nvml(socket.gethostname()))
 
 
 def _check_file(settings: StreamerSettings) -> None:

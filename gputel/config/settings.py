@@ -239,6 +239,17 @@ class StreamerSettings:
         minimum=0,
         maximum=300,
     )
+    nvml: bool = _setting(
+        False,
+        "Read the GPUs of this machine by NVML, the library of NVIDIA's driver. It needs "
+        "pip install 'gputel[nvml]'.",
+    )
+    nvml_interval: Duration = _setting(
+        Duration(seconds=1),
+        "Time between two readings of --nvml.",
+        minimum=Duration(seconds=1),
+        maximum=Duration(days=1),
+    )
     stream_id: str | None = _setting(
         None, "Name of the stream; streamers with one name share its rows. Default: from the file."
     )
@@ -276,8 +287,8 @@ class StreamerSettings:
 
     @property
     def scrapes(self) -> bool:
-        """Whether exporters are scraped."""
-        return bool(self.scrape or self.scrape_config)
+        """Whether exporters or NVML are read at fixed intervals."""
+        return bool(self.scrape or self.scrape_config or self.nvml)
 
 
 @dataclass(frozen=True)

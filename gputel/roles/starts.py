@@ -149,7 +149,7 @@ async def _file_work(
 async def _scraping(
     process: Process, services: Services, client: QueueClient
 ) -> AsyncIterator[None]:
-    """Exporters, which are scraped at fixed intervals."""
+    """Exporters, and the GPUs of this machine, which are read at fixed intervals."""
     from gputel.store.write.scrapes import Scrapes
     from gputel.streamer.scrape.scraper import Scraper
     from gputel.streamer.scrape.targets import TargetList
@@ -163,7 +163,10 @@ async def _scraping(
         batch_s=settings.streamer.scrape_batch_s,
         keep_impossible=settings.collector.keep_impossible,
     )
-    log.info("streamer: scrapes %s", settings.streamer.scrape or settings.streamer.scrape_config)
+    named = settings.streamer.scrape, settings.streamer.scrape_config
+    sources = [str(each) for each in named if each]
+    sources += ["the GPUs of this machine"] if settings.streamer.nvml else []
+    log.info("streamer: scrapes %s", ", ".join(sources))
     async with working(process, "scraper", scraper.run):
         yield
 

@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "sources.dcgm": "model sources.bytes",
     "sources.exposition": "model",
     "sources.json": "model sources.dcgm",
+    "sources.nvml": "",
     "sources.remote_write": "model sources.exposition",
     "sources.simulated": "model",
     "store": "model store.blocks store.postgres",
@@ -71,12 +72,13 @@ MAY_IMPORT = {
         "broker.durable broker.fast broker.queues broker.requests web web.access web.headers "
         "web.server"
     ),
+    "streamer.nvml": "sources.nvml",
     "streamer.scrape.documents": "",
     "streamer.scrape.http": "streamer.scrape.documents",
     "streamer.scrape.discovery": "streamer.scrape.documents streamer.scrape.http",
     "streamer": "model mq.client sources.dcgm sources.simulated store.write",
     "streamer.scrape": (
-        "model mq.client sources.dcgm sources.exposition store.write streamer "
+        "model mq.client sources.dcgm sources.exposition store.write streamer streamer.nvml "
         "streamer.scrape.discovery streamer.scrape.documents streamer.scrape.http"
     ),
     "collector": "model mq.client mq.wire sources.json store.upkeep store.write",
@@ -103,8 +105,8 @@ MAY_IMPORT = {
         "store.upkeep store.write streamer streamer.scrape web web.access web.headers web.server"
     ),
     "cli": (
-        "api api.formats roles runtime sources.dcgm sources.simulated streamer.scrape web "
-        "web.server"
+        "api api.formats roles runtime sources.dcgm sources.simulated streamer.nvml "
+        "streamer.scrape web web.server"
     ),
     "cli.ask": "cli model mq.wire",
     "cli.query": "api.formats cli cli.ask model",

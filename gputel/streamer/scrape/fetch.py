@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from gputel.errors import ScrapeFailed
+from gputel.streamer.nvml.client import NvmlClient
 from gputel.streamer.scrape.http.client import GetRequest, HttpGetter
 from gputel.streamer.scrape.jobs import ScrapeJob, Target
 
@@ -25,6 +26,7 @@ class Fetcher:
 
     def __init__(self, connections: int = 2048) -> None:
         self._getter = HttpGetter(connections)
+        self._nvml: NvmlClient | None = None
 
     async def __aenter__(self) -> Fetcher:
         await self._getter.__aenter__()
@@ -36,10 +38,15 @@ class Fetcher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._nvml:
+            await self._nvml.close()
         await self._getter.__aexit__(kind, error, traceback)
 
     async def get(self, job: ScrapeJob, target: Target) -> FetchedAnswer:
         """Fetch once. Raises ScrapeFailed, whose message is a short reason."""
+        if job.nvml_host:
+            self._nvml = self._nvml or NvmlClient(job.nvml_host)
+            return FetchedAnswer(await self._nvml.get(job.timeout_s), open_metrics=False)
         answer = await self._getter.get(
             GetRequest(
                 target.url,

@@ -28,6 +28,8 @@ from gputel.streamer.scrape.http.credentials import Auth, TlsConfig
 MIB = 1 << 20
 FLAG_JOB = "dcgm"
 """The job of ``--scrape``."""
+NVML_JOB = "nvml"
+"""The job of ``--nvml``."""
 EXPORTER_PORT = 9400
 """The port of dcgm-exporter, for an address of ``--scrape`` without a port."""
 _PARAM = "__param_"
@@ -55,6 +57,7 @@ class ScrapeJob:
     metrics_keep: re.Pattern[str] | None = None  # must match the complete name
     metrics_drop: re.Pattern[str] | None = None
     drop_labels: frozenset[str] = frozenset({"err_msg"})
+    nvml_host: str = ""  # the targets are the GPUs of this host, which only it can read
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ def target_of(job: ScrapeJob, text: str, labels: Mapping[str, str]) -> Target:
 
     An empty label is no label.
     """
+    if job.nvml_host:
+        return Target(job.name, text, {"instance": job.nvml_host, "job": job.name})
     text = labels.get("__address__", text)
     kept = {name: value for name, value in labels.items() if value and not name.startswith("__")}
     url, instance = _whole(job, text) if is_url(text) else _composed(job, text, labels)
@@ -132,6 +137,12 @@ def from_flags(
     targets = tuple(_flag_target(text.strip(), flag) for text in texts)
     static = StaticTargets((TargetGroup(targets),))
     return ScrapeJob(FLAG_JOB, interval_s, timeout_s, discoveries=(static,))
+
+
+def from_nvml(hostname: str, interval_s: float, timeout_s: float) -> ScrapeJob:
+    """The job of ``--nvml``, whose target is this host."""
+    static = StaticTargets((TargetGroup((f"nvml://{hostname}",)),))
+    return ScrapeJob(NVML_JOB, interval_s, timeout_s, discoveries=(static,), nvml_host=hostname)
 
 
 def _flag_target(text: str, flag: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +19,15 @@ from gputel.streamer.scrape.discovery.kinds import StaticTargets, TargetGroup
 from gputel.streamer.scrape.discovery.watcher import Watchable, Watcher
 from gputel.streamer.scrape.documents.files import state_of
 from gputel.streamer.scrape.http.client import HttpGetter
-from gputel.streamer.scrape.jobs import ScrapeJob, Target, from_flags, target_of
+from gputel.streamer.scrape.jobs import (
+    FLAG_JOB,
+    NVML_JOB,
+    ScrapeJob,
+    Target,
+    from_flags,
+    from_nvml,
+    target_of,
+)
 
 log = logging.getLogger("gputel.streamer")
 
@@ -26,6 +35,7 @@ MOST_TARGETS = 20_000
 """Of one job."""
 _LOOK_S = 2.0  # between two looks at whether the file has changed
 _CONNECTIONS = 16  # for discovery
+_FLAG_OF = {FLAG_JOB: "scrape", NVML_JOB: "nvml"}
 _TIMEOUT_S = 10.0  # of a scrape, but at most its interval
 
 Jobs = Mapping[str, tuple[ScrapeJob, list[Target]]]
@@ -67,6 +77,10 @@ class TargetList:
         interval_s = settings.scrape_interval.total_seconds()
         texts = settings.scrape.split(",") if settings.scrape else []
         jobs = [flag_job(texts, interval_s)] if texts else []
+        if settings.nvml:
+            interval_s = settings.nvml_interval.total_seconds()
+            timeout_s = min(interval_s, _TIMEOUT_S)
+            jobs.append(from_nvml(socket.gethostname(), interval_s, timeout_s))
         return cls(jobs, settings.scrape_config)
 
     def jobs(self) -> Jobs:
@@ -128,8 +142,8 @@ class TargetList:
         for job in from_file:
             if job.name in taken:
                 raise ConfigError(
-                    f"{self._path}: job {job.name!r}: the job of --scrape has this name; choose "
-                    "another job_name"
+                    f"{self._path}: job {job.name!r}: the job of --{_FLAG_OF[job.name]} has this "
+                    "name; choose another job_name"
                 )
         return self._flag_jobs + from_file
 

@@ -11,7 +11,7 @@ from gputel.errors import ConfigError
 from gputel.masking import mask
 from gputel.streamer.scrape.discovery.kinds import StaticTargets
 from gputel.streamer.scrape.http.credentials import Authorization, BasicAuth
-from gputel.streamer.scrape.jobs import ScrapeJob, from_flags, target_of
+from gputel.streamer.scrape.jobs import ScrapeJob, Target, from_flags, from_nvml, target_of
 
 JOB = ScrapeJob("gpus")
 
@@ -145,3 +145,17 @@ def test_secrets_are_in_no_repr_and_are_masked_anywhere() -> None:
     assert "correcthorse" not in f"{job}"
     assert "batterystaple" not in repr(other)
     assert mask("correcthorse and batterystaple") == "*** and ***"
+
+
+def test_nvml_is_a_job_with_this_host_as_its_target() -> None:
+    job = from_nvml("gpu1", 1.0, 1.0)
+    (static,) = job.discoveries
+    assert isinstance(static, StaticTargets)
+    ((text,),) = [group.targets for group in static.groups]
+    expected = Target("nvml", "nvml://gpu1", {"instance": "gpu1", "job": "nvml"})
+    assert target_of(job, text, {}) == expected
+
+
+def test_no_other_job_can_name_a_target_of_nvml() -> None:
+    with pytest.raises(ValueError, match="must begin with http"):
+        target_of(JOB, "nvml://gpu1", {})

@@ -1,0 +1,1 @@
+"""NVML in a process of its own: a request comes in, the readings of this machine's GPUs go out."""
