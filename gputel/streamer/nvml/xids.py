@@ -58,8 +58,6 @@ class XidWatch:
                 continue
         for uuid in watched:
             self._last.setdefault(uuid, 0)
-        for uuid in set(self._last).difference(watched):
-            del self._last[uuid]
         return events if watched else None
 
     def _wait(self) -> None:
