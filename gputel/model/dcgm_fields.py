@@ -37,9 +37,9 @@ MOST = 9.2e18
 """The largest value of any field: below DCGM's blank of 64 bits, 2^63 - 16."""
 
 _GAUGE, _COUNTER = "gauge", "counter"
-_BOARD_UNITS = ("W", "mJ", "C", "MHz")
+_BOARD_UNITS = ("W", "mJ", "J", "C", "MHz", "Hz")
 
-FIELDS: Mapping[str, Field] = MappingProxyType(
+_CLASSIC: Mapping[str, Field] = MappingProxyType(
     {
         "DCGM_FI_DEV_SM_CLOCK": Field(_GAUGE, "MHz", "Clock of the streaming multiprocessors."),
         "DCGM_FI_DEV_MEM_CLOCK": Field(_GAUGE, "MHz", "Clock of the memory."),
@@ -230,6 +230,58 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "DCGM_FI_DEV_CPU_CLOCK_CURRENT": Field(_GAUGE, "", "Clock of the CPU core."),
         "DCGM_FI_DEV_CPU_POWER_UTIL_CURRENT": Field(_GAUGE, "W", "Power drawn by the CPU."),
         "DCGM_FI_DEV_CPU_POWER_LIMIT": Field(_GAUGE, "W", "Power that the CPU may draw."),
+    }
+)
+"""The fields by their names up to dcgm-exporter 4.8."""
+
+# dcgm-exporter 4.9 has other names for these, some in another unit:
+# https://github.com/NVIDIA/DCGM, dcgmlib/dcgm_fields.h
+_RENAMED = {
+    "DEV_SM_CLOCK_HERTZ": ("DEV_SM_CLOCK", "Hz"),
+    "DEV_MEMORY_CLOCK_HERTZ": ("DEV_MEM_CLOCK", "Hz"),
+    "DEV_GPU_TEMP_CELSIUS": ("DEV_GPU_TEMP", "C"),
+    "DEV_MEMORY_TEMP_CELSIUS": ("DEV_MEMORY_TEMP", "C"),
+    "DEV_BOARD_POWER_WATTS": ("DEV_POWER_USAGE", "W"),
+    "DEV_GPU_ENERGY_JOULES_TOTAL": ("DEV_TOTAL_ENERGY_CONSUMPTION", "J"),
+    "DEV_FB_CAPACITY_BYTES": ("DEV_FB_TOTAL", "B"),
+    "DEV_FB_FREE_BYTES": ("DEV_FB_FREE", "B"),
+    "DEV_FB_USED_BYTES": ("DEV_FB_USED", "B"),
+    "DEV_FB_RESERVED_BYTES": ("DEV_FB_RESERVED", "B"),
+    "DEV_PCIE_REPLAY_TOTAL": ("DEV_PCIE_REPLAY_COUNTER", ""),
+    "DEV_XID_ERROR": ("DEV_XID_ERRORS", ""),
+    "DEV_ROW_REMAP_UNCORRECTABLE_TOTAL": ("DEV_UNCORRECTABLE_REMAPPED_ROWS", ""),
+    "DEV_ROW_REMAP_CORRECTABLE_TOTAL": ("DEV_CORRECTABLE_REMAPPED_ROWS", ""),
+    "DEV_ROW_REMAP_FAILED": ("DEV_ROW_REMAP_FAILURE", ""),
+    "PROF_GR_ENGINE_UTIL_RATIO": ("PROF_GR_ENGINE_ACTIVE", "ratio"),
+    "PROF_SM_UTIL_RATIO": ("PROF_SM_ACTIVE", "ratio"),
+    "PROF_SM_OCCUPANCY_RATIO": ("PROF_SM_OCCUPANCY", "ratio"),
+    "PROF_TENSOR_UTIL_RATIO": ("PROF_PIPE_TENSOR_ACTIVE", "ratio"),
+    "PROF_DRAM_UTIL_RATIO": ("PROF_DRAM_ACTIVE", "ratio"),
+    "PROF_FP64_UTIL_RATIO": ("PROF_PIPE_FP64_ACTIVE", "ratio"),
+    "PROF_FP32_UTIL_RATIO": ("PROF_PIPE_FP32_ACTIVE", "ratio"),
+    "PROF_FP16_UTIL_RATIO": ("PROF_PIPE_FP16_ACTIVE", "ratio"),
+}
+_PREFIX = "DCGM_FI_"
+# In DCGM 4.6 these are percentages under new names, from 4.7 on they are ratios. So the name alone
+# does not tell the unit.
+_PERCENT_OR_RATIO = {
+    "DEV_GPU_UTIL_RATIO": "DEV_GPU_UTIL",
+    "DEV_MEMORY_UTIL_RATIO": "DEV_MEM_COPY_UTIL",
+    "DEV_ENC_UTIL_RATIO": "DEV_ENC_UTIL",
+    "DEV_DEC_UTIL_RATIO": "DEV_DEC_UTIL",
+}
+
+FIELDS: Mapping[str, Field] = MappingProxyType(
+    {
+        **_CLASSIC,
+        **{
+            _PREFIX + new: _CLASSIC[_PREFIX + old]._replace(unit=unit)
+            for new, (old, unit) in _RENAMED.items()
+        },
+        **{
+            _PREFIX + new: _CLASSIC[_PREFIX + old]._replace(unit="", most=100.0)
+            for new, old in _PERCENT_OR_RATIO.items()
+        },
     }
 )
 """The fields by the name of a record's metric."""
