@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gputel.errors import ScrapeFailed
+from gputel.printable import printable
 from gputel.sources.exposition.reader import ParsedAnswer
 from gputel.sources.exposition.target_rules import TargetRules
 from gputel.streamer.scrape.jobs import ScrapeJob
@@ -28,4 +29,5 @@ def require_usable(parsed: ParsedAnswer, job: ScrapeJob) -> None:
     malformed = [bad for bad in parsed.bad if not bad.is_foreign]
     if malformed and not parsed.series:
         number, reason = malformed[0].line + 1, malformed[0].reason
-        raise ScrapeFailed(f"no line of the answer can be read; line {number}: {reason}")
+        text = printable(reason)  # it quotes the line
+        raise ScrapeFailed(f"no line of the answer can be read; line {number}: {text}")

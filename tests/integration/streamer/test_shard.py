@@ -160,6 +160,12 @@ async def test_an_answer_without_samples_is_up_only_if_nothing_of_it_is_wrong(
     assert "\x00" not in result.error
 
 
+async def test_the_error_of_a_target_has_no_control_characters_of_the_answer() -> None:
+    slots = await one('m{"\0a\x1b[31m"="v"x} 1\n')
+    assert slots.results[0].error.startswith("no line of the answer can be read; line 1: ")
+    assert slots.results[0].error.isprintable()
+
+
 async def test_a_malformed_line_costs_itself_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
