@@ -159,10 +159,15 @@ class Scrapes:
                 await self._pool.execute(self._sql["add_targets"], self._owner, *columns)
 
     async def report(self, reports: Sequence[TargetReport]) -> None:
-        """Note the last scrape of these targets."""
-        if reports:
+        """Note the last scrape of these targets.
+
+        A target may be there twice: while its shard is made anew, the one before ends a slot.
+        """
+        by_time = sorted(reports, key=lambda each: each.scraped_at)
+        newest = {(each.job, each.url, each.labels["instance"]): each for each in by_time}
+        if newest:
             async with store_errors():
-                columns = _target_columns(reports)
+                columns = _target_columns(list(newest.values()))
                 await self._pool.execute(self._sql["report"], self._owner, *columns)
 
     async def forget(self, jobs: Collection[str], kept: Sequence[tuple[str, str, str]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import asyncpg
@@ -210,6 +211,15 @@ async def test_a_report_keeps_the_count_of_lost_slots_and_the_list_keeps_the_rep
     assert (row["slots_lost"], row["scraped_at"], row["samples"]) == (1, at, 7)
     other = await pool.fetchrow("SELECT * FROM scrape_target WHERE instance = 'gpu2'")
     assert (other["scraped_at"], other["samples"], other["owner"]) == (None, 0, "mine")
+
+
+async def test_of_two_reports_of_a_target_the_newer_one_counts(
+    pool: asyncpg.Pool, mine: Scrapes
+) -> None:
+    new, old = (of_target(TARGET, datetime(2026, 3, day, tzinfo=UTC)) for day in (2, 1))
+    await mine.report([replace(new, shard="gpus/1.new"), old])
+    row = await pool.fetchrow("SELECT * FROM scrape_target WHERE instance = 'gpu1'")
+    assert (row["shard"], row["scraped_at"]) == ("gpus/1.new", new.scraped_at)
 
 
 async def test_a_streamer_is_alive_until_its_lease_ends_or_it_leaves(
