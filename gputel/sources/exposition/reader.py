@@ -24,6 +24,8 @@ Int64 = npt.NDArray[np.int64]
 _EOF = b"# EOF"
 _BLANKS = b" \t\r"
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
+_MOST_LINES = 1_000_000
+_MOST_BAD = 100_000
 _MOST_FORGOTTEN = 1000  # remembered lines and series that the last answer did not have
 # In place of a series: a line that is new, that the rules drop, that is of no GPU.
 _NEW, _DROPPED, _FOREIGN = -1, -2, -3
@@ -56,7 +58,7 @@ class ParsedAnswer:
     """The parsed lines of an answer: for each record its series in the table, value and time.
 
     ``lines`` has the number of each record's line, from 0, and ``dropped`` how many lines the rules
-    of the target leave out.
+    of the target leave out. ``surplus`` says of what there was too much, if reading has ended early.
     """
 
     series: list[int] = field(default_factory=list)
@@ -65,6 +67,7 @@ class ParsedAnswer:
     lines: list[int] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)
     dropped: int = 0
+    surplus: str = ""
     present: set[int] = field(default_factory=set)  # series with a sample of the present
     seen: set[tuple[int, int]] = field(default_factory=set)  # series and time of the others
 
@@ -73,6 +76,7 @@ class ExpositionReader:
     """Reads the answers of one target. ``attached`` are labels that each sample gets.
 
     Readers may share a ``table`` of series, so that one batch has the samples of several targets.
+    ``most_samples``: an answer with more, or with far too many lines, is not read to its end.
     """
 
     def __init__(
@@ -82,8 +86,10 @@ class ExpositionReader:
         open_metrics: bool = False,
         rules: TargetRules = KEEP_ALL,
         table: SeriesTable | None = None,
+        most_samples: int | None = None,
     ) -> None:
         self._attached = dict(attached)
+        self._most_samples = most_samples
         self._open_metrics = open_metrics
         self._rules = rules
         self._table = SeriesTable() if table is None else table
@@ -121,6 +127,9 @@ class ExpositionReader:
     def parse(self, body: bytes, now_us: int) -> ParsedAnswer:
         """As ``read``, but the records are only in the table of series, not in a batch yet."""
         answer = ParsedAnswer()
+        if self._most_samples is not None and body.count(b"\n") > _MOST_LINES:
+            answer.surplus = f"over {_MOST_LINES:,} lines"
+            return answer
         texts = body.split(b"\n")
         last = texts.pop()
         ended = False
@@ -146,10 +155,22 @@ class ExpositionReader:
                 answer.bad.append(BadLine(number, "it comes after # EOF"))
             elif text.strip(_BLANKS):
                 self._add(answer, number, text, now_us)
+                if self._is_over(answer):
+                    break
         self._end(answer, len(texts), last, ended=ended)
         if len(heads) > 2 * len(texts) + _MOST_FORGOTTEN:
             self._heads = {}
         return answer
+
+    def _is_over(self, answer: ParsedAnswer) -> bool:
+        """Note of what an answer has too much, before it takes more time and memory."""
+        if self._most_samples is None:
+            return False
+        if len(answer.series) > self._most_samples:
+            answer.surplus = f"over {self._most_samples} samples, the sample_limit"
+        elif len(answer.bad) > _MOST_BAD:
+            answer.surplus = f"over {_MOST_BAD:,} lines that are no samples of GPUs"
+        return bool(answer.surplus)
 
     def _end(self, answer: ParsedAnswer, number: int, last: bytes, *, ended: bool) -> None:
         """Check what follows the last line feed."""

@@ -20,12 +20,10 @@ def rules_of(job: ScrapeJob) -> TargetRules:
     )
 
 
-def require_usable(parsed: ParsedAnswer, job: ScrapeJob) -> None:
-    """Raise ScrapeFailed if the answer is not one of an exporter, or has too many samples."""
-    if len(parsed.series) > job.sample_limit:
-        raise ScrapeFailed(
-            f"{len(parsed.series)} samples are over sample_limit, {job.sample_limit}"
-        )
+def require_usable(parsed: ParsedAnswer) -> None:
+    """Raise ScrapeFailed if the answer is not one of an exporter, or has too much in it."""
+    if parsed.surplus:
+        raise ScrapeFailed(f"the answer has {parsed.surplus}")
     malformed = [bad for bad in parsed.bad if not bad.is_foreign]
     if malformed and not parsed.series:
         number, reason = malformed[0].line + 1, malformed[0].reason

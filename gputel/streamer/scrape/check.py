@@ -87,7 +87,11 @@ def check_answer(
     """What becomes of an answer of a target that has these labels."""
     table = SeriesTable()
     reader = ExpositionReader(
-        labels, open_metrics=answer.open_metrics, rules=rules_of(job), table=table
+        labels,
+        open_metrics=answer.open_metrics,
+        rules=rules_of(job),
+        table=table,
+        most_samples=job.sample_limit,
     )
     parsed = reader.parse(answer.body, time.time_ns() // 1000)
     batch = table.batch(parsed.series, parsed.values, parsed.times)
@@ -103,7 +107,7 @@ def check_answer(
         _lines(texts, (bad for bad in parsed.bad if bad.is_foreign)),
         _lines(texts, _dropped(texts, parsed)),
         len(parsed.series),
-        _error(job, parsed),
+        _error(parsed),
     )
 
 
@@ -148,9 +152,9 @@ def _dropped(texts: Sequence[bytes], parsed: ParsedAnswer) -> Iterator[BadLine]:
             yield BadLine(number, "metrics_keep or metrics_drop leaves it out")
 
 
-def _error(job: ScrapeJob, parsed: ParsedAnswer) -> str:
+def _error(parsed: ParsedAnswer) -> str:
     try:
-        require_usable(parsed, job)
+        require_usable(parsed)
     except ScrapeFailed as failure:
         return failure.message
     return ""

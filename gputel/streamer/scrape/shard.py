@@ -203,7 +203,7 @@ class Shard:
         known = self._readers.get(target.url)
         if known and known.target == target:
             return known
-        return _TargetReader(target, self._rules, self._table)
+        return _TargetReader(target, self._rules, self._table, self.job.sample_limit)
 
     async def _scrape(self, target: Target, at_us: int) -> _Scrape:
         scrape = _Scrape(target, datetime.fromtimestamp(self._now_us() / 1_000_000, UTC))
@@ -229,7 +229,7 @@ class Shard:
                 parsed = await asyncio.to_thread(reader.parse, answer, at_us)
             else:
                 parsed = reader.parse(answer, at_us)
-        require_usable(parsed, self.job)
+        require_usable(parsed)
         return parsed
 
     def _add(self, rows: _Rows, scrape: _Scrape, at_us: int) -> None:
@@ -326,8 +326,11 @@ class Shard:
 class _TargetReader:
     """Reads the answers of one target, and limits the log lines about them."""
 
-    def __init__(self, target: Target, rules: TargetRules, table: SeriesTable) -> None:
+    def __init__(
+        self, target: Target, rules: TargetRules, table: SeriesTable, most_samples: int
+    ) -> None:
         self.target = target
+        self._most_samples = most_samples
         self._rules = rules
         self._table = table
         self._reader: ExpositionReader | None = None
@@ -344,6 +347,7 @@ class _TargetReader:
                 open_metrics=answer.open_metrics,
                 rules=self._rules,
                 table=self._table,
+                most_samples=self._most_samples,
             )
         return self._reader.parse(answer.body, at_us)
 

@@ -185,7 +185,7 @@ async def test_an_answer_over_sample_limit_is_refused_as_a_whole() -> None:
     whole = await one(text, dataclasses.replace(JOB, sample_limit=3))
     assert whole.results[0].samples == 3
     refused = await one(text, dataclasses.replace(JOB, sample_limit=2))
-    assert refused.results[0].error == "3 samples are over sample_limit, 2"
+    assert refused.results[0].error == "the answer has over 2 samples, the sample_limit"
     assert set(samples(refused.batch)) == {
         "up",
         "scrape_duration_seconds",

@@ -94,7 +94,7 @@ def test_rules_that_leave_out_everything_are_told() -> None:
 def test_a_failed_scrape_would_store_nothing() -> None:
     lines = 'A{UUID="GPU-1"} 1\nA{UUID="GPU-2"} 1\n'
     answer = checked(lines, ScrapeJob("gpus", sample_limit=1))
-    assert (answer.stored, answer.error) == (0, "2 samples are over sample_limit, 1")
+    assert (answer.stored, answer.error) == (0, "the answer has over 1 samples, the sample_limit")
     assert checked(lines, ScrapeJob("gpus", sample_limit=2)).stored == 2
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gputel.sources.exposition import reader as readers
 from gputel.sources.exposition.reader import ExpositionReader
 
 NOW_US = 1_770_000_000_000_000
@@ -86,6 +87,28 @@ def test_openmetrics_ends_with_eof() -> None:
 def test_empty_answer_has_no_rows() -> None:
     answer = ExpositionReader().read(b"", NOW_US)
     assert (answer.batch.num_rows, answer.bad) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "surplus"),
+    [
+        (b'A{gpu="%d"} 1\n', "over 9 samples, the sample_limit"),
+        (b"go_goroutines_%d 1\n", "over 20 lines that are no samples of GPUs"),
+        (b"junk %d\n", "over 20 lines that are no samples of GPUs"),
+        (b"\n\n\n\n#%d\n", "over 100 lines"),
+    ],
+)
+def test_answer_with_far_too_much_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, surplus: str
+) -> None:
+    monkeypatch.setattr(readers, "_MOST_BAD", 20)
+    monkeypatch.setattr(readers, "_MOST_LINES", 100)
+    reader = ExpositionReader(most_samples=9)
+    whole = b"".join(body % number for number in range(60))
+    answer = reader.parse(whole, NOW_US)
+    assert answer.surplus == surplus
+    assert len(answer.series) + len(answer.bad) <= 22
+    assert reader.parse(body % 1, NOW_US).surplus == ""
 
 
 def test_memory_is_bounded_by_the_lines_of_an_answer() -> None:
