@@ -75,10 +75,13 @@ class Outbox:
 
     async def run(self) -> None:
         """Publish until it is cancelled."""
+        behind = False
         while True:
             await self._filled.wait()
-            await pause(self._gather_s, self._hurry)
+            if not behind:
+                await pause(self._gather_s, self._hurry)
             some = self._take()
+            behind = bool(self._waiting)
             try:
                 await self._publish(some)
             finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -48,9 +49,11 @@ def slots(first: int, count: int, owner: str = "me") -> ScrapedSlots:
 
 
 @asynccontextmanager
-async def outbox(pipeline: Pipeline, owner: str = "me") -> AsyncIterator[Outbox]:
+async def outbox(
+    pipeline: Pipeline, owner: str = "me", gather_s: float = 0.0
+) -> AsyncIterator[Outbox]:
     async with QueueClient(pipeline.url) as client:
-        made = Outbox(Scrapes(pipeline.pool, owner), client, 0.0)
+        made = Outbox(Scrapes(pipeline.pool, owner), client, gather_s)
         task = asyncio.create_task(made.run())
         try:
             yield made
@@ -98,6 +101,20 @@ async def test_slots_land_with_their_samples(pipeline: Pipeline, base: int) -> N
         await all_landed(pipeline)
     assert await landed(pipeline, base) == [(0, 1.0), (1, 1.0), (2, 1.0)]
     assert await lost(pipeline) == 0
+
+
+async def test_what_one_round_leaves_waits_for_no_others(pipeline: Pipeline, base: int) -> None:
+    began = time.monotonic()
+    async with pipeline.broker(), outbox(pipeline, gather_s=1.0) as mine:
+        await pipeline.start_collector()
+        for number in range(20):  # a round takes one of each stream
+            mine.put(slots(base + number, 1))
+
+        async def have_landed() -> bool:
+            return len(await landed(pipeline, base)) == 20
+
+        await eventually(have_landed)
+    assert time.monotonic() - began < 15
 
 
 async def test_slots_that_others_have_had_meanwhile_are_left_out(
