@@ -12,9 +12,11 @@ import pyarrow as pa
 import pytest
 from aiohttp import web
 
-from gputel.streamer.scrape.fetch import Fetcher
-from gputel.streamer.scrape.jobs import ScrapeJob, target_of
+from gputel.errors import ScrapeFailed
+from gputel.streamer.scrape.fetch import FetchedAnswer, Fetcher
+from gputel.streamer.scrape.jobs import ScrapeJob, Target, target_of
 from gputel.streamer.scrape.shard import ScrapedSlots, Shard
+from gputel.streamer.scrape.shards import grid_of
 from tests.helpers.exporters import served
 from tests.helpers.waiting import until
 
@@ -115,6 +117,32 @@ async def test_a_slot_that_has_passed_when_the_process_wakes_is_left_out() -> No
         await until(lambda: len(done) == 3, 60, "two more slots")
     for slots, at_us in zip(done[:3], asked_us[:3], strict=True):
         assert at_us - slots.grid.begin_us(slots.first) < 500 * SECOND_US
+
+
+async def test_a_target_that_hangs_does_not_make_the_slots_of_others_later_and_later() -> None:
+    late_us: list[int] = []
+    job = dataclasses.replace(JOB, timeout_s=JOB.interval_s)
+    grid = grid_of("gpus/1", job.interval_s)
+
+    class Hanging(Fetcher):
+        async def get(self, job: ScrapeJob, _target: Target) -> FetchedAnswer:
+            now_us = time.time_ns() // 1000
+            late_us.append(now_us - grid.begin_us(grid.slot_at(now_us)))
+            await asyncio.sleep(job.timeout_s + 0.02)  # a timeout is never exact
+            raise ScrapeFailed("it hangs")
+
+    done: list[ScrapedSlots] = []
+    shard = Shard(
+        "gpus/1", job, Hanging(), Clock(), done.append, batch_s=0.0, keep_impossible=False
+    )
+    shard.targets = [target_of(job, "gpu1:9400", {})]
+    stopping = asyncio.Event()
+    task = asyncio.create_task(shard.run(stopping))
+    await until(lambda: len(done) == 12, 60, "slots")
+    stopping.set()
+    await task
+    assert sorted(late_us)[6] < 0.02 * SECOND_US
+    assert {result.error for slots in done for result in slots.results} == {"no answer within 0.2 s"}
 
 
 async def test_a_clock_that_is_set_back_does_not_stop_the_scrapes() -> None:
