@@ -51,3 +51,6 @@ READING = Threads("reading", (os.cpu_count() or 1) + 4)
 
 PUSHES = Threads("pushes", 2)
 """To parse the bodies of pushes, which takes several times the memory of a body."""
+
+LOOKUPS = Threads("lookups", 128)
+"""For the names of hosts to scrape, since a lookup may hang."""

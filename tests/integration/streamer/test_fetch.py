@@ -6,9 +6,12 @@ import asyncio
 import base64
 import dataclasses
 import gzip
+import socket
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -227,6 +230,32 @@ async def test_a_host_that_is_not_there_has_a_short_reason(
     assert await failure(fetcher, f"localhost:{unused_tcp_port}") == "connection refused"
     reason = await failure(fetcher, "gpu9.invalid:9400")
     assert reason == "the name gpu9.invalid does not resolve"
+
+
+async def test_names_that_get_no_answer_hold_up_nothing_else(
+    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up, ended = socket.getaddrinfo, threading.Event()
+
+    def hanging(host: str, *arguments: Any, **options: Any) -> Any:
+        if host.startswith("lost"):
+            ended.wait(60)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return look_up("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    job = dataclasses.replace(JOB, timeout_s=10.0)
+    async with served(plain) as address:
+        lost = [asyncio.ensure_future(failure(fetcher, f"lost{n}:9400", job)) for n in range(40)]
+        await asyncio.sleep(0.1)
+        try:
+            answer = await fetch(fetcher, address.replace("127.0.0.1", "gpu1"), job)
+            async with asyncio.timeout(10):
+                await asyncio.to_thread(int)
+        finally:
+            ended.set()
+            await asyncio.gather(*lost)
+    assert answer.body == TEXT
 
 
 async def test_a_redirect_is_followed_and_a_circle_ends(fetcher: Fetcher) -> None:

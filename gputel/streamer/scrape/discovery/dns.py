@@ -7,6 +7,7 @@ import socket
 
 from gputel.streamer.scrape.discovery.kinds import DnsDiscovery, TargetGroup
 from gputel.streamer.scrape.discovery.listing import Listing, joined
+from gputel.threads import LOOKUPS
 
 _TIMEOUT_S = 15.0
 
@@ -26,11 +27,12 @@ class DnsLister:
 
     async def _resolve(self, name: str) -> str:
         """Look a name up. Returns the problem, if there is one."""
-        loop, port = asyncio.get_running_loop(), self._discovery.port
-        family = self._discovery.type.value
+        port, family = self._discovery.port, self._discovery.type.value
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                found = await loop.getaddrinfo(name, port, family=family, type=socket.SOCK_STREAM)
+                found = await LOOKUPS.run(
+                    socket.getaddrinfo, name, port, family=family, type=socket.SOCK_STREAM
+                )
         except TimeoutError:
             return f"the name {name} gets no answer within {_TIMEOUT_S:g} s"
         except (OSError, UnicodeError):

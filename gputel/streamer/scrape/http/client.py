@@ -17,6 +17,7 @@ from gputel.errors import ScrapeFailed
 from gputel.streamer.scrape.http.body import read_body
 from gputel.streamer.scrape.http.credentials import Auth, TlsConfig
 from gputel.streamer.scrape.http.loaded import LoadedCredentials
+from gputel.streamer.scrape.http.names import NameResolver
 from gputel.streamer.scrape.http.reasons import reason_of
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -55,7 +56,9 @@ class HttpGetter:
 
     async def __aenter__(self) -> HttpGetter:
         self._open = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=_IDLE_S),
+            connector=aiohttp.TCPConnector(
+                limit=self._connections, keepalive_timeout=_IDLE_S, resolver=NameResolver()
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None),
             headers={"User-Agent": f"gputel/{__version__}", "Accept-Encoding": "gzip"},
