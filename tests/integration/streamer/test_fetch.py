@@ -132,6 +132,12 @@ async def test_the_limit_is_for_the_unpacked_body(fetcher: Fetcher, packed: bool
     assert reason == f"the answer is over body_size_limit, {len(TEXT) - 1} bytes"
 
 
+async def test_gzip_of_empty_members_without_end_is_refused_at_once(fetcher: Fetcher) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
+    async with raw_served(head + gzip.compress(b"") * 20_000, stay=True) as address:
+        assert await failure(fetcher, address) == "the answer's gzip has over 1000 members"
+
+
 async def test_a_gzip_bomb_is_not_unpacked(fetcher: Fetcher) -> None:
     bomb = gzip.compress(b"\n" * (64 << 20))
 

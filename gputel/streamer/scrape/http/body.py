@@ -10,6 +10,7 @@ from gputel.errors import ScrapeFailed
 from gputel.streamer.scrape.documents.values import size_text
 
 _GZIP = 16 + zlib.MAX_WBITS
+_MOST_MEMBERS = 1000
 ENDED_EARLY = "the answer ended too early"
 
 
@@ -59,11 +60,15 @@ class _Gzip(_Plain):
     def __init__(self, limit: int, limit_name: str) -> None:
         super().__init__(limit, limit_name)
         self._member = zlib.decompressobj(_GZIP)
+        self._members = 1
 
     def feed(self, data: bytes) -> None:
         """Take the next compressed bytes."""
         while data:
             if self._member.eof:  # a gzip file may have several members
+                self._members += 1
+                if self._members > _MOST_MEMBERS:  # each copies what follows it
+                    raise ScrapeFailed(f"the answer's gzip has over {_MOST_MEMBERS} members")
                 self._member = zlib.decompressobj(_GZIP)
             try:
                 part = self._member.decompress(data, self._limit + 1 - self._size)
