@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gputel.model.entities import entity_of
+from gputel.model.entities import entity_of, is_target
 from gputel.model.names import LABELS, METRIC, RAW, UUID
 from gputel.sources.exposition.grammar import LineFlaw
 
@@ -42,6 +42,8 @@ def record_labels(name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
     texts |= _workload(present)
     texts["hostname"] = texts["hostname"] or _host(present.get("instance", ""))
     texts[UUID] = _identity(name, present, texts)
+    if is_target(texts[UUID]):
+        raise NoGpu  # only gputel gives such an identity, to `up` and the like
     texts[METRIC] = name
     texts[RAW] = raw_text(present)
     return tuple(texts.get(column, "") for column in LABELS)

@@ -169,7 +169,13 @@ def test_all_labels_are_kept_sorted_and_escaped() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["go_goroutines 12", 'node_cpu_seconds_total{cpu="0",mode="idle"} 5', 'up{job="x"} 1'],
+    [
+        "go_goroutines 12",
+        'node_cpu_seconds_total{cpu="0",mode="idle"} 5',
+        'up{job="x"} 1',
+        'up{UUID="target@gpu1:9400",instance="gpu1:9400"} 0',
+        'up{pci_bus_id="target",Hostname="gpu1:9400"} 0',
+    ],
 )
 def test_line_without_a_gpu_is_told_apart_from_a_bad_one(line: str) -> None:
     answer = ExpositionReader().read(line.encode() + b"\n", NOW_US)
