@@ -58,7 +58,8 @@ class ParsedAnswer:
     """The parsed lines of an answer: for each record its series in the table, value and time.
 
     ``lines`` has the number of each record's line, from 0, and ``dropped`` how many lines the rules
-    of the target leave out. ``surplus`` says of what there was too much, if reading has ended early.
+    of the target leave out. If reading has ended early, ``surplus`` says of what there was too
+    much.
     """
 
     series: list[int] = field(default_factory=list)
@@ -129,7 +130,11 @@ class ExpositionReader:
         answer = ParsedAnswer()
         if self._most_samples is not None and body.count(b"\n") > _MOST_LINES:
             answer.surplus = f"over {_MOST_LINES:,} lines"
-            return answer
+        else:
+            self._read_lines(answer, body, now_us)
+        return answer
+
+    def _read_lines(self, answer: ParsedAnswer, body: bytes, now_us: int) -> None:
         texts = body.split(b"\n")
         last = texts.pop()
         ended = False
@@ -160,7 +165,6 @@ class ExpositionReader:
         self._end(answer, len(texts), last, ended=ended)
         if len(heads) > 2 * len(texts) + _MOST_FORGOTTEN:
             self._heads = {}
-        return answer
 
     def _is_over(self, answer: ParsedAnswer) -> bool:
         """Note of what an answer has too much, before it takes more time and memory."""
