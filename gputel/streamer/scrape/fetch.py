@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from gputel.errors import ScrapeFailed
+from gputel.file_limit import file_limit
 from gputel.streamer.nvml.client import NvmlClient
 from gputel.streamer.scrape.http.client import GetRequest, HttpGetter
 from gputel.streamer.scrape.jobs import ScrapeJob, Target
@@ -21,11 +22,22 @@ class FetchedAnswer(NamedTuple):
     open_metrics: bool
 
 
-class Fetcher:
-    """Fetches from targets; an async context manager. It keeps at most ``connections`` open."""
+_MOST_CONNECTIONS = 20_000
 
-    def __init__(self, connections: int = 2048) -> None:
-        self._getter = HttpGetter(connections)
+
+def most_connections() -> int:
+    """How many targets may hang at once before others have to wait for their turn.
+
+    Half of the files that the process may have open are left to the rest of it.
+    """
+    return min(_MOST_CONNECTIONS, file_limit() // 2)
+
+
+class Fetcher:
+    """Fetches from targets; an async context manager."""
+
+    def __init__(self) -> None:
+        self._getter = HttpGetter(most_connections())
         self._nvml: NvmlClient | None = None
 
     async def __aenter__(self) -> Fetcher:

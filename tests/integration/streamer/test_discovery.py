@@ -36,7 +36,7 @@ ONE, TWO = TargetGroup(("gpu1:9400",), {"rack": "r1"}), TargetGroup(("gpu2:9400"
 
 @pytest.fixture
 async def getter() -> AsyncIterator[HttpGetter]:
-    async with HttpGetter() as getter:
+    async with HttpGetter(16) as getter:
         yield getter
 
 

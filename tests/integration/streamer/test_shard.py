@@ -142,7 +142,9 @@ async def test_a_target_that_hangs_does_not_make_the_slots_of_others_later_and_l
     stopping.set()
     await task
     assert sorted(late_us)[6] < 0.02 * SECOND_US
-    assert {result.error for slots in done for result in slots.results} == {"no answer within 0.2 s"}
+    assert {result.error for slots in done for result in slots.results} == {
+        "no answer within 0.2 s"
+    }
 
 
 async def test_a_clock_that_is_set_back_does_not_stop_the_scrapes() -> None:

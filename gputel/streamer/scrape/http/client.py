@@ -22,7 +22,6 @@ from gputel.streamer.scrape.http.reasons import reason_of
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 10
-_CONNECTIONS = 2048
 _IDLE_S = 75.0  # a connection is kept over a usual interval
 
 
@@ -49,7 +48,7 @@ class GetAnswer(NamedTuple):
 class HttpGetter:
     """GETs from many servers; an async context manager."""
 
-    def __init__(self, connections: int = _CONNECTIONS) -> None:
+    def __init__(self, connections: int) -> None:
         self._connections = connections
         self._credentials: dict[tuple[Auth | None, TlsConfig | None], LoadedCredentials] = {}
         self._open: aiohttp.ClientSession | None = None
