@@ -156,10 +156,11 @@ class ExpositionReader:
                     continue
             if text.lstrip(_BLANKS)[:1] == b"#":
                 ended = ended or (self._open_metrics and text.rstrip() == _EOF)
-            elif ended and text.strip(_BLANKS):
-                answer.bad.append(BadLine(number, "it comes after # EOF"))
             elif text.strip(_BLANKS):
-                self._add(answer, number, text, now_us)
+                if ended:
+                    answer.bad.append(BadLine(number, "it comes after # EOF"))
+                else:
+                    self._add(answer, number, text, now_us)
                 if self._is_over(answer):
                     break
         self._end(answer, len(texts), last, ended=ended)
