@@ -24,6 +24,7 @@ Int64 = npt.NDArray[np.int64]
 _EOF = b"# EOF"
 _BLANKS = b" \t\r"
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
+_DAY_US = 86_400_000_000
 _MOST_LINES = 1_000_000
 _MOST_BAD = 100_000
 _MOST_FORGOTTEN = 1000  # remembered lines and series that the last answer did not have
@@ -77,7 +78,8 @@ class ExpositionReader:
     """Reads the answers of one target. ``attached`` are labels that each sample gets.
 
     Readers may share a ``table`` of series, so that one batch has the samples of several targets.
-    ``most_samples``: an answer with more, or with far too many lines, is not read to its end.
+    ``most_samples`` is for scrapes: an answer with more, or with far too many lines, is not read to
+    its end, and the time of a line must be near that of the scrape.
     """
 
     def __init__(
@@ -200,6 +202,9 @@ class ExpositionReader:
             return
         if time_us is None or not self._rules.honor_timestamps:
             time_us = now_us
+        if self._most_samples is not None and abs(time_us - now_us) > _DAY_US:
+            answer.bad.append(BadLine(number, "its time is over a day from that of the scrape"))
+            return
         known = series in answer.present if time_us == now_us else (series, time_us) in answer.seen
         if known:
             reason = "another line before it has the same labels and time"

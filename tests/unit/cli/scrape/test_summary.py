@@ -130,4 +130,4 @@ def test_names_of_lines_are_shown_once() -> None:
 @pytest.mark.parametrize("time", ["999999999999999", "-999999999999999"])
 def test_a_time_far_away_is_refused(time: str) -> None:
     (line,) = checked(f'A{{UUID="GPU-1"}} 1 {time}\n').refused
-    assert line.reason == "timestamp is not within the years 2000 to 2099"
+    assert line.reason == "its time is over a day from that of the scrape"
