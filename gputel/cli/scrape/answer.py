@@ -67,7 +67,7 @@ def check_text(subject: str, chosen: ChosenJob, *, keep_impossible: bool) -> Sub
     body = read_text(subject, job.body_size_limit)
     labels = {"instance": _FILE_TARGET, "job": job.name}
     fetched = FetchedAnswer(body, _is_open_metrics(body))
-    answer = check_answer(job, labels, fetched, keep_impossible=keep_impossible)
+    answer = check_answer(job, labels, fetched, keep_impossible=keep_impossible, saved=True)
     return SubjectCheck(subject, job.name, None, answer, answer.error)
 
 

@@ -15,7 +15,7 @@ from gputel.cli.scrape.text import count, say
 from gputel.cli.terminal import echo, echo_json, print_notice
 from gputel.masking import mask
 from gputel.streamer.scrape.check import CheckedAnswer, CheckedLine
-from gputel.streamer.scrape.shard import DURATION, SCRAPED, UP
+from gputel.streamer.scrape.target_reader import DURATION, SCRAPED, UP
 from gputel.units import size, span
 
 _MOST_METRICS = 500

@@ -78,8 +78,8 @@ class ExpositionReader:
     """Reads the answers of one target. ``attached`` are labels that each sample gets.
 
     Readers may share a ``table`` of series, so that one batch has the samples of several targets.
-    ``most_samples`` is for scrapes: an answer with more, or with far too many lines, is not read to
-    its end, and the time of a line must be near that of the scrape.
+    ``most_samples``: an answer with more, or with far too many lines, is not read to its end.
+    ``live``: the time of a line must be near the present.
     """
 
     def __init__(
@@ -90,9 +90,11 @@ class ExpositionReader:
         rules: TargetRules = KEEP_ALL,
         table: SeriesTable | None = None,
         most_samples: int | None = None,
+        live: bool = False,
     ) -> None:
         self._attached = dict(attached)
         self._most_samples = most_samples
+        self._live_only = live
         self._open_metrics = open_metrics
         self._rules = rules
         self._table = SeriesTable() if table is None else table
@@ -202,7 +204,7 @@ class ExpositionReader:
             return
         if time_us is None or not self._rules.honor_timestamps:
             time_us = now_us
-        if self._most_samples is not None and abs(time_us - now_us) > _DAY_US:
+        if self._live_only and abs(time_us - now_us) > _DAY_US:
             answer.bad.append(BadLine(number, "its time is over a day from that of the scrape"))
             return
         known = series in answer.present if time_us == now_us else (series, time_us) in answer.seen

@@ -82,9 +82,14 @@ async def check_target(
 
 
 def check_answer(
-    job: ScrapeJob, labels: Mapping[str, str], answer: FetchedAnswer, *, keep_impossible: bool
+    job: ScrapeJob,
+    labels: Mapping[str, str],
+    answer: FetchedAnswer,
+    *,
+    keep_impossible: bool,
+    saved: bool = False,
 ) -> CheckedAnswer:
-    """What becomes of an answer of a target that has these labels."""
+    """What becomes of an answer of a target that has these labels. A saved one may be old."""
     table = SeriesTable()
     reader = ExpositionReader(
         labels,
@@ -92,6 +97,7 @@ def check_answer(
         rules=rules_of(job),
         table=table,
         most_samples=job.sample_limit,
+        live=not saved,
     )
     parsed = reader.parse(answer.body, time.time_ns() // 1000)
     batch = table.batch(parsed.series, parsed.values, parsed.times)

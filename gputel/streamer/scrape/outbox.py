@@ -19,7 +19,7 @@ from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.outage import Outage
 from gputel.store.write.scrapes import Reservation, Scrapes, SlotRange
 from gputel.streamer.publisher import message_id, message_of, publish
-from gputel.streamer.scrape.shard import ScrapedSlots
+from gputel.streamer.scrape.slots import ScrapedSlots
 
 log = logging.getLogger("gputel.streamer")
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from gputel import metrics
 from gputel.backoff import pause
-from gputel.errors import GputelError, StoreUnavailable
+from gputel.errors import GputelError, StoreError, StoreUnavailable
 from gputel.mq.client import QueueClient
 from gputel.outage import Outage
 from gputel.store.write.scrapes import KnownTarget, Scrapes, TargetReport
 from gputel.streamer.scrape.fetch import Fetcher
 from gputel.streamer.scrape.jobs import ScrapeJob, Target
 from gputel.streamer.scrape.outbox import Outbox
-from gputel.streamer.scrape.shard import ScrapedSlots, Shard, TargetResult
+from gputel.streamer.scrape.shard import Shard
 from gputel.streamer.scrape.shards import shards_of, targets_by_shard
+from gputel.streamer.scrape.slots import ScrapedSlots, TargetResult
 from gputel.streamer.scrape.targets import TargetList
 
 log = logging.getLogger("gputel.streamer")
@@ -72,6 +74,7 @@ class Scraper:
         self._jobs: set[str] = set()  # that were ever listed
         self._lines = 0  # about targets, since the last beat
         self._outage = Outage(log, "the database")
+        self._unwritten = Outage(log, "the list of targets", "cannot be written")
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Scrape until ``stopping`` is set; then publish what was scraped."""
@@ -102,13 +105,20 @@ class Scraper:
             except StoreUnavailable as error:  # nobody else can take over then, or publish
                 self._outage.begins(error)
             mine = shards_of(self._owner, shards, self._alive) if self._alive else set()
-            with suppress(StoreUnavailable):
-                await self._add_targets(shards, mine)
+            await self._write(self._add_targets(shards, mine))
             self._start_and_stop(shards, mine, fetcher, group)
-            with suppress(StoreUnavailable):
-                await self._report()
-                await self._forget_targets(shards, mine)
+            await self._write(self._report())
+            await self._write(self._forget_targets(shards, mine))
             await pause(_BEAT_S, stopping)
+
+    async def _write(self, work: Coroutine[Any, Any, None]) -> None:
+        """Write about targets, for people: scrapes go on if that fails."""
+        try:
+            await work
+        except StoreUnavailable:
+            pass  # the next beat tells
+        except StoreError as error:  # each reason is logged once
+            self._unwritten.begins(error)
 
     def _start_and_stop(
         self, shards: Shards, mine: set[str], fetcher: Fetcher, group: asyncio.TaskGroup
@@ -150,8 +160,7 @@ class Scraper:
             running.stopping.set()
         if self._running:
             await asyncio.wait([running.task for running in self._running.values()])
-        with suppress(StoreUnavailable):
-            await self._report()
+        await self._write(self._report())
 
     def _note_scraped(self, slots: ScrapedSlots) -> None:
         self._outbox.put(slots)
@@ -200,7 +209,7 @@ class Scraper:
         ]
         try:
             await self._scrapes.report(reports)
-        except StoreUnavailable:
+        except StoreError:
             self._reports = taken | self._reports
             raise
 

@@ -3,113 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
-import pyarrow as pa
 
 from gputel import metrics
 from gputel.backoff import pause
 from gputel.errors import ScrapeFailed
 from gputel.model.columns import with_ends
-from gputel.model.entities import target_uuid
-from gputel.model.names import LABEL_COLUMNS, METRIC, RAW, UUID
 from gputel.sources.dcgm.flaws import find_flaws, without_rows
-from gputel.sources.exposition.labels import raw_text
-from gputel.sources.exposition.reader import BadLine, ExpositionReader, ParsedAnswer
+from gputel.sources.exposition.reader import BadLine, ParsedAnswer
 from gputel.sources.exposition.series_table import SeriesTable
-from gputel.sources.exposition.target_rules import TargetRules
 from gputel.streamer.scrape.answers import require_usable, rules_of
 from gputel.streamer.scrape.fetch import FetchedAnswer, Fetcher
 from gputel.streamer.scrape.jobs import ScrapeJob, Target
-from gputel.streamer.scrape.shards import Grid, grid_of
-
-log = logging.getLogger("gputel.streamer")
+from gputel.streamer.scrape.shards import grid_of
+from gputel.streamer.scrape.slots import Scrape, ScrapedSlots, SlotRows, TargetResult
+from gputel.streamer.scrape.target_reader import TargetReader
 
 _LARGE_BYTES = 256 * 1024  # an answer that takes the event loop for too long
 _MOST_FORGOTTEN = 1000  # series of a shard that its last slot did not have
-_LOG_EVERY_S = 3600.0  # an example of bad lines, for each target
-_SHOWN = 200
-
-UP, DURATION, SCRAPED = "up", "scrape_duration_seconds", "scrape_samples_scraped"
-"""The samples of a target itself, by the names of Prometheus."""
-
-
-@dataclass(frozen=True)
-class TargetResult:
-    """How the last scrape of a target went; ``samples`` of it are stored."""
-
-    target: Target
-    scraped_at: datetime
-    duration_s: float
-    samples: int
-    refused: int
-    error: str
-
-
-@dataclass(frozen=True)
-class ScrapedSlots:
-    """The samples of one or more slots of a shard, from ``first`` on.
-
-    ``starts`` has the row of the batch at which each slot begins.
-    """
-
-    shard: str
-    stream_id: str
-    grid: Grid
-    first: int
-    starts: Sequence[int]
-    batch: pa.RecordBatch
-    results: Sequence[TargetResult]
-
-    @property
-    def after(self) -> int:
-        """The slot after the last one."""
-        return self.first + len(self.starts)
-
-    def since(self, slot: int) -> pa.RecordBatch:
-        """The samples of this slot and later ones."""
-        return self.batch.slice(self.starts[slot - self.first])
-
-
-@dataclass
-class _Scrape:
-    """One scrape of one target."""
-
-    target: Target
-    scraped_at: datetime
-    duration_s: float = 0.0
-    answer: ParsedAnswer = field(default_factory=ParsedAnswer)
-    error: str = ""
-
-
-@dataclass
-class _Rows:
-    """The rows of slots that are not complete yet; ``scrape`` has the number of each row's one."""
-
-    first: int
-    starts: list[int] = field(default_factory=list)
-    series: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-    times: list[int] = field(default_factory=list)
-    scrape: list[int] = field(default_factory=list)
-    ended: list[int] = field(default_factory=list)  # rows that say that a series has ended
-    scrapes: list[_Scrape] = field(default_factory=list)
-
-    def end(self, series: Collection[int], at_us: int) -> None:
-        """Add that these series have ended."""
-        self.ended += range(len(self.series), len(self.series) + len(series))
-        self.series += series
-        self.values += [0.0] * len(series)
-        self.times += [at_us] * len(series)
-
-    def belong_to_last(self) -> None:
-        """Note that the rows that were added are of the last scrape."""
-        self.scrape += [len(self.scrapes) - 1] * (len(self.series) - len(self.scrape))
 
 
 class Shard:
@@ -140,7 +55,7 @@ class Shard:
         self._stream_id = f"scrape/{job_name}/{round(job.interval_s * 1000)}/{number}"
         self._most_slots = max(1, int(batch_s / job.interval_s))
         self._table = SeriesTable()
-        self._readers: dict[str, _TargetReader] = {}  # by URL
+        self._readers: dict[str, TargetReader] = {}  # by URL
         self._rules = rules_of(job)
         self._parsing = asyncio.Lock()
         self.targets: Sequence[Target] = ()
@@ -151,7 +66,7 @@ class Shard:
     async def run(self, stopping: asyncio.Event) -> None:
         """Scrape each slot from the next one on. When stopped, the slot that has begun is done."""
         slot = self._grid.slot_at(self._now_us())
-        rows = _Rows(slot + 1)
+        rows = SlotRows(slot + 1)
         while True:
             slot = self._next(slot)
             wait_s = (self._grid.begin_us(slot) - self._now_us()) / 1_000_000
@@ -163,11 +78,11 @@ class Shard:
                 continue
             if slot != rows.first + len(rows.starts):
                 self._close(rows)
-                rows = _Rows(slot)
+                rows = SlotRows(slot)
             await self._scrape_slot(slot, rows)
             if len(rows.starts) >= self._most_slots:
                 self._close(rows)
-                rows = _Rows(slot + 1)
+                rows = SlotRows(slot + 1)
 
     def _next(self, last: int) -> int:
         """The slot to scrape after the last one: those that have passed are left out."""
@@ -176,7 +91,7 @@ class Shard:
             return present + 1
         return max(last + 1, present)
 
-    async def _scrape_slot(self, slot: int, rows: _Rows) -> None:
+    async def _scrape_slot(self, slot: int, rows: SlotRows) -> None:
         at_us = self._grid.begin_us(slot)
         targets = self.targets
         before, self._readers = self._readers, {each.url: self._reader(each) for each in targets}
@@ -189,9 +104,9 @@ class Shard:
                 rows.end(reader.all_series(), at_us)
         rows.belong_to_last()
 
-    def _ends(self, slot: int) -> _Rows:
+    def _ends(self, slot: int) -> SlotRows:
         """The rows of a slot in which the targets end that are listed no more, if there are any."""
-        rows = _Rows(slot)
+        rows = SlotRows(slot)
         for url in self.unlisted:
             if url in self._readers:
                 rows.starts = [0]
@@ -199,14 +114,14 @@ class Shard:
         rows.belong_to_last()
         return rows
 
-    def _reader(self, target: Target) -> _TargetReader:
+    def _reader(self, target: Target) -> TargetReader:
         known = self._readers.get(target.url)
         if known and known.target == target:
             return known
-        return _TargetReader(target, self._rules, self._table, self.job.sample_limit)
+        return TargetReader(target, self._rules, self._table, self.job.sample_limit)
 
-    async def _scrape(self, target: Target, at_us: int) -> _Scrape:
-        scrape = _Scrape(target, datetime.fromtimestamp(self._now_us() / 1_000_000, UTC))
+    async def _scrape(self, target: Target, at_us: int) -> Scrape:
+        scrape = Scrape(target, datetime.fromtimestamp(self._now_us() / 1_000_000, UTC))
         began = time.monotonic()
         try:
             answer = await self._fetch(target, at_us)
@@ -233,9 +148,7 @@ class Shard:
         except TimeoutError:
             raise ScrapeFailed(f"no answer within {timeout_s:g} s") from None
 
-    async def _parse(
-        self, reader: _TargetReader, answer: FetchedAnswer, at_us: int
-    ) -> ParsedAnswer:
+    async def _parse(self, reader: TargetReader, answer: FetchedAnswer, at_us: int) -> ParsedAnswer:
         """Parse an answer. Raises ScrapeFailed if it is not one of an exporter, or too long."""
         async with self._parsing:
             if len(answer.body) > _LARGE_BYTES:
@@ -245,7 +158,7 @@ class Shard:
         require_usable(parsed)
         return parsed
 
-    def _add(self, rows: _Rows, scrape: _Scrape, at_us: int) -> None:
+    def _add(self, rows: SlotRows, scrape: Scrape, at_us: int) -> None:
         """Add the samples of a scrape, and those of its target itself."""
         parsed = scrape.answer
         rows.series += parsed.series
@@ -261,7 +174,7 @@ class Shard:
         rows.belong_to_last()
         self._note_lines(scrape)
 
-    def _note_lines(self, scrape: _Scrape) -> None:
+    def _note_lines(self, scrape: Scrape) -> None:
         foreign = sum(bad.is_foreign for bad in scrape.answer.bad)
         malformed = [bad for bad in scrape.answer.bad if not bad.is_foreign]
         metrics.SCRAPE_SAMPLES.labels(job=self.job.name).inc(len(scrape.answer.series))
@@ -271,7 +184,7 @@ class Shard:
         if malformed:
             self._readers[scrape.target.url].tell(malformed)
 
-    def _close(self, rows: _Rows) -> None:
+    def _close(self, rows: SlotRows) -> None:
         """Hand over the complete slots."""
         if not rows.starts:
             return
@@ -312,7 +225,7 @@ class Shard:
         )
         self._forget(len(rows.series) // len(rows.starts))
 
-    def _tell_flaws(self, rows: _Rows, flaws: dict[int, tuple[str, str]]) -> None:
+    def _tell_flaws(self, rows: SlotRows, flaws: dict[int, tuple[str, str]]) -> None:
         metrics.SCRAPE_LINES_REFUSED.labels(reason="bad_value").inc(len(flaws))
         told: dict[str, list[BadLine]] = {}
         begins = np.searchsorted(rows.scrape, np.arange(len(rows.scrapes)))
@@ -334,71 +247,3 @@ class Shard:
             self._table = SeriesTable()
             for reader in self._readers.values():
                 reader.forget(self._table)
-
-
-class _TargetReader:
-    """Reads the answers of one target, and limits the log lines about them."""
-
-    def __init__(
-        self, target: Target, rules: TargetRules, table: SeriesTable, most_samples: int
-    ) -> None:
-        self.target = target
-        self._most_samples = most_samples
-        self._rules = rules
-        self._table = table
-        self._reader: ExpositionReader | None = None
-        self._open_metrics = False
-        self._own: list[int] = []
-        self._told_at: float | None = None
-
-    def parse(self, answer: FetchedAnswer, at_us: int) -> ParsedAnswer:
-        """The samples of an answer, in the table of the shard."""
-        if self._reader is None or self._open_metrics != answer.open_metrics:
-            self._open_metrics = answer.open_metrics
-            self._reader = ExpositionReader(
-                self.target.labels,
-                open_metrics=answer.open_metrics,
-                rules=self._rules,
-                table=self._table,
-                most_samples=self._most_samples,
-            )
-        return self._reader.parse(answer.body, at_us)
-
-    def own_series(self) -> list[int]:
-        """The series of the target itself: UP, DURATION and SCRAPED."""
-        if not self._own:
-            given = self.target.labels
-            labels = {each.name: given.get(each.prometheus or "", "") for each in LABEL_COLUMNS}
-            labels[UUID] = target_uuid(self.target.labels["instance"])
-            labels[RAW] = raw_text(self.target.labels)
-            for name in (UP, DURATION, SCRAPED):
-                self._own.append(self._table.index_of(tuple({**labels, METRIC: name}.values())))
-        return self._own
-
-    def gone(self, answer: ParsedAnswer | None, at_us: int) -> set[int]:
-        """The series that have ended, since this answer has them not; None: there is none."""
-        return self._reader.gone(answer, at_us) if self._reader else set()
-
-    def all_series(self) -> set[int]:
-        """The series of the last answer, and those of the target itself."""
-        return self.gone(None, 0) | set(self.own_series())
-
-    def forget(self, table: SeriesTable) -> None:
-        """Put series into another table from now on."""
-        self._table, self._own = table, []
-        if self._reader:
-            self._reader.forget(table)
-
-    def tell(self, bad: Sequence[BadLine]) -> None:
-        """Log bad lines of the target, with one as an example, but not often."""
-        now = time.monotonic()
-        if self._told_at is not None and now - self._told_at < _LOG_EVERY_S:
-            return
-        self._told_at = now
-        log.warning(
-            "%s: %d lines are not stored, such as line %d: %s",
-            self.target.url,
-            len(bad),
-            bad[0].line + 1,
-            bad[0].reason[:_SHOWN],
-        )

@@ -18,8 +18,8 @@ from gputel.store.write.scrapes import KnownTarget, Scrapes
 from gputel.streamer.publisher import message_of, publish
 from gputel.streamer.scrape import outbox as outboxes
 from gputel.streamer.scrape.outbox import Outbox
-from gputel.streamer.scrape.shard import ScrapedSlots
 from gputel.streamer.scrape.shards import grid_of
+from gputel.streamer.scrape.slots import ScrapedSlots
 from tests.helpers.batches import batch, labels
 from tests.helpers.waiting import eventually, until
 from tests.integration.pipeline.conftest import Pipeline

@@ -15,8 +15,9 @@ from aiohttp import web
 from gputel.errors import ScrapeFailed
 from gputel.streamer.scrape.fetch import FetchedAnswer, Fetcher
 from gputel.streamer.scrape.jobs import ScrapeJob, Target, target_of
-from gputel.streamer.scrape.shard import ScrapedSlots, Shard
+from gputel.streamer.scrape.shard import Shard
 from gputel.streamer.scrape.shards import grid_of
+from gputel.streamer.scrape.slots import ScrapedSlots
 from tests.helpers.exporters import served
 from tests.helpers.waiting import until
 

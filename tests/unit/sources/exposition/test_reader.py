@@ -115,7 +115,7 @@ def test_the_time_of_a_scraped_line_is_near_that_of_the_scrape() -> None:
     now_ms, day_ms = NOW_US // 1000, 86_400_000
     times = [now_ms - day_ms - 1, now_ms - day_ms, now_ms + day_ms, now_ms + day_ms + 1]
     body = "".join(line("A", 0, 1, at=f" {at}") for at in times).encode()
-    answer = ExpositionReader(most_samples=9).parse(body, NOW_US)
+    answer = ExpositionReader(live=True).parse(body, NOW_US)
     assert answer.lines == [1, 2]
     assert {bad.reason for bad in answer.bad} == {"its time is over a day from that of the scrape"}
     assert len(ExpositionReader().parse(body, NOW_US).lines) == 4
