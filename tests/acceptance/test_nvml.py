@@ -98,6 +98,24 @@ async def test_gpus_of_this_machine_are_seen_through_loss_hang_and_return(
     assert not [child for child in children if child.is_running()]
 
 
+async def test_streamer_that_is_killed_leaves_nothing_that_hangs_in_the_driver(
+    processes: Processes, driver: FakeDriver, dsn: str
+) -> None:
+    station = Workstation(processes, driver, dsn)
+    await station.process.says("ready")
+    await station.shows('up{job="nvml"}', ("", 1))
+    children = psutil.Process(station.process.process.pid).children(recursive=True)
+    (child,) = [each for each in children if "gputel.streamer.nvml.child" in each.cmdline()]
+    driver.set(hang_nvmlDeviceGetTemperature=1)
+    await station.shows('up{job="nvml"}', ("", 0))
+    station.process.kill()
+
+    async def is_gone() -> bool:
+        return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+    await eventually(is_gone)
+
+
 async def test_without_a_gpu_it_says_so_and_does_not_start(
     processes: Processes, driver: FakeDriver, dsn: str
 ) -> None:

@@ -9,9 +9,11 @@ which a driver that was upgraded needs.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +26,8 @@ from gputel.streamer.nvml.xids import XidWatch
 
 MODULE = "pynvml"
 """The module of the package nvidia-ml-py."""
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 AGAIN_S = 60.0
 """While a GPU is lost, NVML is initialised again so often: that alone finds it when it is back."""
@@ -80,8 +84,15 @@ def _write(answers: BinaryIO, header: dict[str, object], text: bytes = b"") -> N
     answers.flush()
 
 
+def _end_with_parent() -> None:
+    """Have the system kill this process when the streamer is gone, also while a call hangs."""
+    with suppress(OSError, AttributeError):  # where there is no prctl
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """Serve on the standard streams. What the driver's library prints goes to standard error."""
+    _end_with_parent()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     reader = Reader(importlib.import_module(MODULE), sys.argv[1], time.monotonic)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import NamedTuple
 
@@ -54,26 +55,36 @@ class Fetcher:
             await self._nvml.close()
         await self._getter.__aexit__(kind, error, traceback)
 
-    async def get(self, job: ScrapeJob, target: Target) -> FetchedAnswer:
-        """Fetch once. Raises ScrapeFailed, whose message is a short reason."""
-        if job.nvml_host:
+    async def get(
+        self, job: ScrapeJob, target: Target, within_s: float | None = None
+    ) -> FetchedAnswer:
+        """Fetch once. Raises ScrapeFailed, whose message is a short reason.
+
+        ``within_s`` may be shorter than the timeout of the job.
+        """
+        within_s = min(job.timeout_s, within_s or job.timeout_s)
+        if job.nvml_host:  # whose client has to know of a request that is given up
             self._nvml = self._nvml or NvmlClient(job.nvml_host)
-            return FetchedAnswer(await self._nvml.get(job.timeout_s), open_metrics=False)
-        answer = await self._getter.get(
-            GetRequest(
-                target.url,
-                job.timeout_s,
-                job.body_size_limit,
-                "body_size_limit",
-                {
-                    "Accept": _ACCEPT,
-                    "X-Prometheus-Scrape-Timeout-Seconds": f"{job.timeout_s:g}",
-                },
-                job.auth,
-                job.tls,
-            )
-        )
+            return FetchedAnswer(await self._nvml.get(within_s), open_metrics=False)
+        try:
+            async with asyncio.timeout(within_s):
+                answer = await self._getter.get(_request(job, target))
+        except TimeoutError:
+            raise ScrapeFailed(f"no answer within {job.timeout_s:g} s") from None
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind == "text/html":
             raise ScrapeFailed("the answer is HTML, not metrics")
         return FetchedAnswer(answer.body, kind == _OPEN_METRICS)
+
+
+def _request(job: ScrapeJob, target: Target) -> GetRequest:
+    headers = {"Accept": _ACCEPT, "X-Prometheus-Scrape-Timeout-Seconds": f"{job.timeout_s:g}"}
+    return GetRequest(
+        target.url,
+        job.timeout_s,
+        job.body_size_limit,
+        "body_size_limit",
+        headers,
+        job.auth,
+        job.tls,
+    )

@@ -124,7 +124,7 @@ class Shard:
         scrape = Scrape(target, datetime.fromtimestamp(self._now_us() / 1_000_000, UTC))
         began = time.monotonic()
         try:
-            answer = await self._fetch(target, at_us)
+            answer = await self._fetcher.get(self.job, target, self._within_s(at_us))
             scrape.duration_s = time.monotonic() - began
             scrape.answer = await self._parse(self._readers[target.url], answer, at_us)
         except ScrapeFailed as failure:
@@ -135,18 +135,13 @@ class Shard:
         metrics.SCRAPES.labels(job=self.job.name, result=result).inc()
         return scrape
 
-    async def _fetch(self, target: Target, at_us: int) -> FetchedAnswer:
-        """Fetch, and give up as the next slot begins: else each begins a bit later than the last.
+    def _within_s(self, at_us: int) -> float:
+        """Until the next slot begins: else each would begin a bit later than the one before.
 
-        A slot that begins late has half the timeout at least. Raises ScrapeFailed.
+        A slot that begins late has half the timeout at least.
         """
-        timeout_s = self.job.timeout_s
         left_s = (at_us + self._grid.interval_us - self._now_us()) / 1_000_000
-        try:
-            async with asyncio.timeout(max(left_s, timeout_s / 2)):
-                return await self._fetcher.get(self.job, target)
-        except TimeoutError:
-            raise ScrapeFailed(f"no answer within {timeout_s:g} s") from None
+        return max(left_s, self.job.timeout_s / 2)
 
     async def _parse(self, reader: TargetReader, answer: FetchedAnswer, at_us: int) -> ParsedAnswer:
         """Parse an answer. Raises ScrapeFailed if it is not one of an exporter, or too long."""

@@ -72,6 +72,20 @@ async def test_the_request_is_that_of_a_scraper(fetcher: Fetcher) -> None:
     assert str(requests[1].rel_url) == "/metrics"
 
 
+async def test_fetch_may_end_before_the_timeout_of_its_job(fetcher: Fetcher) -> None:
+    go = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.Response:
+        await go.wait()
+        return await plain(request)
+
+    async with served(handle) as address:
+        with pytest.raises(ScrapeFailed) as raised:
+            await fetcher.get(JOB, target_of(JOB, address, {}), within_s=0.05)
+        go.set()
+    assert raised.value.message == "no answer within 30 s"
+
+
 async def test_connections_are_kept(fetcher: Fetcher) -> None:
     peers = set()
 
