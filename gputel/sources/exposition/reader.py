@@ -73,6 +73,16 @@ class ParsedAnswer:
     present: set[int] = field(default_factory=set)  # series with a sample of the present
     seen: set[tuple[int, int]] = field(default_factory=set)  # series and time of the others
 
+    @property
+    def foreign(self) -> list[BadLine]:
+        """The lines that are well formed, but of no GPU."""
+        return [bad for bad in self.bad if bad.is_foreign]
+
+    @property
+    def malformed(self) -> list[BadLine]:
+        """The other lines that gave no record."""
+        return [bad for bad in self.bad if not bad.is_foreign]
+
 
 class ExpositionReader:
     """Reads the answers of one target. ``attached`` are labels that each sample gets.

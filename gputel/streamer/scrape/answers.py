@@ -24,8 +24,7 @@ def require_usable(parsed: ParsedAnswer) -> None:
     """Raise ScrapeFailed if the answer is not one of an exporter, or has too much in it."""
     if parsed.surplus:
         raise ScrapeFailed(f"the answer has {parsed.surplus}")
-    malformed = [bad for bad in parsed.bad if not bad.is_foreign]
-    if malformed and not parsed.series:
-        number, reason = malformed[0].line + 1, malformed[0].reason
-        text = printable(reason)  # it quotes the line
-        raise ScrapeFailed(f"no line of the answer can be read; line {number}: {text}")
+    if parsed.malformed and not parsed.series:
+        first = parsed.malformed[0]
+        reason = printable(first.reason)  # it quotes the line
+        raise ScrapeFailed(f"no line of the answer can be read; line {first.line + 1}: {reason}")

@@ -102,15 +102,14 @@ def check_answer(
     parsed = reader.parse(answer.body, time.time_ns() // 1000)
     batch = table.batch(parsed.series, parsed.values, parsed.times)
     flaws = find_flaws(batch, keep_impossible=keep_impossible)
-    wrong = [bad for bad in parsed.bad if not bad.is_foreign]
-    wrong += [BadLine(parsed.lines[row], reason) for row, (_, reason) in flaws.items()]
+    of_flaws = [BadLine(parsed.lines[row], reason) for row, (_, reason) in flaws.items()]
     texts = answer.body.split(b"\n")
     return CheckedAnswer(
         len(answer.body),
         answer.open_metrics,
         _samples(batch, parsed.lines, flaws),
-        _lines(texts, wrong),
-        _lines(texts, (bad for bad in parsed.bad if bad.is_foreign)),
+        _lines(texts, parsed.malformed + of_flaws),
+        _lines(texts, parsed.foreign),
         _lines(texts, _dropped(texts, parsed)),
         len(parsed.series),
         _error(parsed),

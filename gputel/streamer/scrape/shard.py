@@ -155,25 +155,23 @@ class Shard:
 
     def _add(self, rows: SlotRows, scrape: Scrape, at_us: int) -> None:
         """Add the samples of a scrape, and those of its target itself."""
-        parsed = scrape.answer
+        parsed, reader = scrape.answer, self._readers[scrape.target.url]
         rows.series += parsed.series
         rows.values += parsed.values
         rows.times += parsed.times
         own = (float(not scrape.error), scrape.duration_s, float(len(parsed.series)))
-        rows.series += self._readers[scrape.target.url].own_series()
+        rows.series += reader.own_series()
         rows.values += own
         rows.times += [at_us] * len(own)
-        reader = self._readers[scrape.target.url]
         rows.end(reader.gone(None if scrape.error else parsed, at_us), at_us)
         rows.scrapes.append(scrape)
         rows.belong_to_last()
         self._note_lines(scrape)
 
     def _note_lines(self, scrape: Scrape) -> None:
-        foreign = sum(bad.is_foreign for bad in scrape.answer.bad)
-        malformed = [bad for bad in scrape.answer.bad if not bad.is_foreign]
+        foreign, malformed = scrape.answer.foreign, scrape.answer.malformed
         metrics.SCRAPE_SAMPLES.labels(job=self.job.name).inc(len(scrape.answer.series))
-        for reason, count in (("no_gpu", foreign), ("malformed", len(malformed))):
+        for reason, count in (("no_gpu", len(foreign)), ("malformed", len(malformed))):
             if count:
                 metrics.SCRAPE_LINES_REFUSED.labels(reason=reason).inc(count)
         if malformed:
@@ -202,7 +200,7 @@ class Shard:
                 each.scraped_at,
                 each.duration_s,
                 len(each.answer.series) - int(count),
-                sum(not bad.is_foreign for bad in each.answer.bad) + int(count),
+                len(each.answer.malformed) + int(count),
                 each.error,
             )
             for each, count in zip(rows.scrapes, refused[:-1], strict=True)
