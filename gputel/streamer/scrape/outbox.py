@@ -92,14 +92,17 @@ class Outbox:
 
     def _take(self) -> list[ScrapedSlots]:
         """The oldest slots of several streams, which are no longer waiting then."""
-        taken: dict[str, _Waiting] = {}
+        taken: dict[str, ScrapedSlots] = {}
+        left: deque[_Waiting] = deque()
         for each in self._waiting:
-            if len(taken) < _AT_ONCE:
-                taken.setdefault(each.slots.stream_id, each)
-        for each in taken.values():
-            self._waiting.remove(each)
-            self._rows -= each.slots.batch.num_rows
-        return [each.slots for each in taken.values()]
+            slots = each.slots
+            if slots.stream_id in taken or len(taken) == _AT_ONCE:
+                left.append(each)
+            else:
+                taken[slots.stream_id] = slots
+                self._rows -= slots.batch.num_rows
+        self._waiting = left
+        return list(taken.values())
 
     def _drop_oldest(self) -> None:
         """Drop what waits for too long, but for the newest slots."""
