@@ -66,6 +66,9 @@ class Scraper:
         self._batch_s = batch_s
         self._keep_impossible = keep_impossible
         self._outbox = Outbox(scrapes, client, min(batch_s, _GATHER_S))
+        self._version = -1  # of the lists of targets, from which the next two come
+        self._shards: Shards = {}
+        self._listed: frozenset[tuple[str, str]] = frozenset()  # job and URL of each target
         self._running: dict[str, _Running] = {}
         self._alive: dict[str, list[str]] = {}
         self._reports: dict[tuple[str, str], TargetResult] = {}  # to be written, by shard and URL
@@ -98,18 +101,28 @@ class Scraper:
         self, fetcher: Fetcher, group: asyncio.TaskGroup, stopping: asyncio.Event
     ) -> None:
         while not stopping.is_set():
-            shards = targets_by_shard(self._targets.jobs())
+            self._take_lists()
             try:
-                self._alive = await self._scrapes.beat(shards, _LEASE_S)
+                self._alive = await self._scrapes.beat(self._shards, _LEASE_S)
                 self._outage.ends()
             except StoreUnavailable as error:  # nobody else can take over then, or publish
                 self._outage.begins(error)
-            mine = shards_of(self._owner, shards, self._alive) if self._alive else set()
-            await self._write(self._add_targets(shards, mine))
-            self._start_and_stop(shards, mine, fetcher, group)
+            mine = shards_of(self._owner, self._shards, self._alive) if self._alive else set()
+            await self._write(self._add_targets(mine))
+            self._start_and_stop(mine, fetcher, group)
             await self._write(self._report())
-            await self._write(self._forget_targets(shards, mine))
+            await self._write(self._forget_targets(mine))
             await pause(_BEAT_S, stopping)
+
+    def _take_lists(self) -> None:
+        """Take the present targets, if their lists have changed."""
+        if self._version != self._targets.version:
+            self._version = self._targets.version
+            jobs = self._targets.jobs()
+            self._shards = targets_by_shard(jobs)
+            self._listed = frozenset(
+                (target.job, target.url) for _, targets in jobs.values() for target in targets
+            )
 
     async def _write(self, work: Coroutine[Any, Any, None]) -> None:
         """Write about targets, for people: scrapes go on if that fails."""
@@ -120,20 +133,20 @@ class Scraper:
         except StoreError as error:  # each reason is logged once
             self._unwritten.begins(error)
 
-    def _start_and_stop(
-        self, shards: Shards, mine: set[str], fetcher: Fetcher, group: asyncio.TaskGroup
-    ) -> None:
-        listed = {(job.name, each.url) for job, targets in shards.values() for each in targets}
+    def _start_and_stop(self, mine: set[str], fetcher: Fetcher, group: asyncio.TaskGroup) -> None:
         for name, running in list(self._running.items()):
             shard = running.shard
-            if name not in mine or shard.job != shards[name][0]:
-                urls = [target.url for target in shard.targets]
-                shard.unlisted = [url for url in urls if (shard.job.name, url) not in listed]
+            if name not in mine or shard.job != self._shards[name][0]:
+                shard.unlisted = [
+                    target.url
+                    for target in shard.targets
+                    if (target.job, target.url) not in self._listed
+                ]
                 running.stopping.set()
             if running.task.done():
                 del self._running[name]
         for name in mine:
-            job, targets = shards[name]
+            job, targets = self._shards[name]
             if name not in self._running:
                 self._running[name] = self._start(name, job, fetcher, group)
             self._running[name].shard.targets = targets
@@ -197,15 +210,10 @@ class Scraper:
         for state in ("up", "down"):
             metrics.SCRAPE_TARGETS.labels(state=state).set(states[state])
         taken, self._reports = self._reports, {}
-        listed = {
-            (shard, target.url): running.shard.job
-            for shard, running in self._running.items()
-            for target in running.shard.targets
-        }
         reports = [
-            _report_of(shard, listed[shard, url], result)
+            _report_of(shard, self._running[shard].shard.job, result)
             for (shard, url), result in taken.items()
-            if (shard, url) in listed
+            if shard in self._running and (result.target.job, url) in self._listed
         ]
         try:
             await self._scrapes.report(reports)
@@ -213,31 +221,31 @@ class Scraper:
             self._reports = taken | self._reports
             raise
 
-    async def _add_targets(self, shards: Shards, mine: set[str]) -> None:
+    async def _add_targets(self, mine: set[str]) -> None:
         """Make the targets known that are to be scraped, once after each change."""
-        state = self._targets.version, frozenset(mine)
+        state = self._version, frozenset(mine)
         if state != self._added:
             await self._scrapes.add_targets(
                 [
                     KnownTarget(
                         target.job, target.url, name, target.labels, job.interval_s, job.timeout_s
                     )
-                    for name, (job, targets) in shards.items()
+                    for name, (job, targets) in self._shards.items()
                     if name in mine
                     for target in targets
                 ]
             )
             self._added = state
 
-    async def _forget_targets(self, shards: Shards, mine: set[str]) -> None:
-        """Forget targets that are not listed any more, once after each change of the lists."""
-        state = self._targets.version, frozenset(mine)
+    async def _forget_targets(self, mine: set[str]) -> None:
+        """Forget targets that are not listed any more, once after each change."""
+        state = self._version, frozenset(mine)
         if state == self._forgotten:
             return
-        self._jobs |= {job.name for job, _ in shards.values()}
+        self._jobs |= {job.name for job, _ in self._shards.values()}
         kept = [
             (target.job, target.url, target.labels["instance"])
-            for _, targets in shards.values()
+            for _, targets in self._shards.values()
             for target in targets
         ]
         await self._scrapes.forget(self._jobs, kept)
