@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import TracebackType
 from typing import NamedTuple
 
@@ -62,22 +61,19 @@ class Fetcher:
 
         ``within_s`` may be shorter than the timeout of the job.
         """
-        within_s = min(job.timeout_s, within_s or job.timeout_s)
-        if job.nvml_host:  # whose client has to know of a request that is given up
+        request = _request(job, target, within_s)
+        if job.nvml_host:
             self._nvml = self._nvml or NvmlClient(job.nvml_host)
-            return FetchedAnswer(await self._nvml.get(within_s), open_metrics=False)
-        try:
-            async with asyncio.timeout(within_s):
-                answer = await self._getter.get(_request(job, target))
-        except TimeoutError:
-            raise ScrapeFailed(f"no answer within {job.timeout_s:g} s") from None
+            text = await self._nvml.get(request.ends_after_s)
+            return FetchedAnswer(text, open_metrics=False)
+        answer = await self._getter.get(request)
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind == "text/html":
             raise ScrapeFailed("the answer is HTML, not metrics")
         return FetchedAnswer(answer.body, kind == _OPEN_METRICS)
 
 
-def _request(job: ScrapeJob, target: Target) -> GetRequest:
+def _request(job: ScrapeJob, target: Target, within_s: float | None) -> GetRequest:
     headers = {"Accept": _ACCEPT, "X-Prometheus-Scrape-Timeout-Seconds": f"{job.timeout_s:g}"}
     return GetRequest(
         target.url,
@@ -87,4 +83,5 @@ def _request(job: ScrapeJob, target: Target) -> GetRequest:
         headers,
         job.auth,
         job.tls,
+        within_s,
     )

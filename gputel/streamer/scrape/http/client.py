@@ -36,6 +36,12 @@ class GetRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     auth: Auth | None = None
     tls: TlsConfig | None = None
+    within_s: float | None = None  # if it has to end before the timeout, which the reason names
+
+    @property
+    def ends_after_s(self) -> float:
+        """The seconds after which it is given up."""
+        return min(self.timeout_s, self.within_s or self.timeout_s)
 
 
 class GetAnswer(NamedTuple):
@@ -82,7 +88,7 @@ class HttpGetter:
         except ValueError:
             raise ScrapeFailed("the URL cannot be used") from None
         try:
-            async with asyncio.timeout(request.timeout_s):
+            async with asyncio.timeout(request.ends_after_s):
                 return await self._follow(url, request)
         except TimeoutError:
             raise ScrapeFailed(f"no answer within {request.timeout_s:g} s") from None
