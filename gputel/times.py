@@ -1,10 +1,9 @@
 """Moments and spans of time as text: every parser and the printer that gputel has for them.
 
 A moment is RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6) or relative to now, as
-``now-1h``. A span is ``30d``. Three grammars are elsewhere because others define them: PromQL's
-durations (``1h30m``, in ``promql/syntax/durations.py``), those of a configuration of scrapes
-(``streamer/scrape/documents/values.py``), and the timestamps of records, which have the forms of
-many programs (``sources/dcgm/times.py``).
+``now-1h``. A span is ``30d``, and in what Prometheus defines, as PromQL and scrape jobs, it is
+``1h30m``. The timestamps of records, which have the forms of many programs, are elsewhere:
+``sources/dcgm/times.py``.
 """
 
 from __future__ import annotations
@@ -26,6 +25,13 @@ _RFC3339 = re.compile(
 )
 _SPAN = re.compile(SPAN)
 _RELATIVE = re.compile(RELATIVE, re.ASCII)
+# ParseDuration and Duration.String of prometheus/common/model/time.go
+_UNITS_MS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000,
+             "m": 60_000, "s": 1000, "ms": 1}  # fmt: skip
+_DURATION = re.compile("".join(rf"(?:([0-9]+){unit})?" for unit in _UNITS_MS))
+_MOST_MS = (2**63 - 1) // 1_000_000
+_MOST_DIGITS = 20
+_WHOLE_ONLY = ("y", "w")  # written only if nothing smaller is left
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 _CYCLE_YEARS, _CYCLE_DAYS = 400, 146_097  # the Gregorian calendar repeats itself after them
@@ -93,6 +99,37 @@ def parse(text: str, *, round_up: bool = False) -> datetime:
 def rfc3339(moment: datetime) -> str:
     """A moment in UTC as RFC 3339 with ``Z``; microseconds only if they are not zero."""
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def parse_duration(text: str) -> int:
+    """Microseconds of a span as Prometheus writes it: ``5m``, ``1h30m``.
+
+    Raises ValueError with what is wrong, in its words.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None or not text:
+        raise ValueError(f'not a valid duration string: "{text[:100]}"')
+    if any(len(part or "") > _MOST_DIGITS for part in match.groups()):
+        raise ValueError("duration out of range")
+    pairs = zip(match.groups(), _UNITS_MS.values(), strict=True)
+    total = sum(int(part) * unit for part, unit in pairs if part)
+    if total > _MOST_MS:
+        raise ValueError("duration out of range")
+    return total * 1000
+
+
+def format_duration(microseconds: int) -> str:
+    """The span as Prometheus writes it."""
+    rest = microseconds // 1000
+    if not rest:
+        return "0s"
+    text = ""
+    for unit, size in _UNITS_MS.items():
+        if unit in _WHOLE_ONLY and rest % size:
+            continue
+        count, rest = divmod(rest, size)
+        text += f"{count}{unit}" if count else ""
+    return text
 
 
 def _offset(match: re.Match[str]) -> timedelta:

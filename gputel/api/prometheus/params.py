@@ -18,10 +18,10 @@ from multidict import MultiDict
 from gputel import times
 from gputel.api.prometheus.form import form
 from gputel.errors import BadExpression
-from gputel.promql.syntax.durations import parse_duration
 from gputel.promql.syntax.go_text import parse_float
 from gputel.promql.values.vector import Int64
 from gputel.store.blocks.samples import EPOCH
+from gputel.times import parse_duration
 
 MOST_STEPS = 11_000
 

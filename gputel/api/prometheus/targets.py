@@ -13,12 +13,11 @@ from aiohttp import web
 from gputel.api.prometheus import json as answers
 from gputel.api.prometheus.endpoints import Prometheus
 from gputel.api.prometheus.params import Parameters
-from gputel.promql.syntax.durations import format_duration
 from gputel.store.limits import Limits
 from gputel.store.read.reader import Reader
 from gputel.store.read.targets import Target
 from gputel.store.read.targets import targets as stored_targets
-from gputel.times import rfc3339
+from gputel.times import format_duration, rfc3339
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 """The time of the last scrape of a target that was never scraped, as Prometheus answers it."""

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 from gputel.errors import BadExpression
-from gputel.promql.syntax.durations import parse_duration
 from gputel.promql.syntax.go_text import parse_number, unquoted
 from gputel.promql.syntax.nodes import Edge
 from gputel.promql.syntax.tokens import Token, TokenKind, parse_error, tokens
+from gputel.times import parse_duration
 
 MOST_DEPTH = 100
 """How deep an expression may be nested: the stacks of parser and evaluator grow with it."""

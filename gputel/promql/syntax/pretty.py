@@ -6,7 +6,6 @@ Source: prometheus/promql/parser/printer.go and prettier.go, release 2.42.
 from __future__ import annotations
 
 from gputel.promql.syntax.checks import AGGREGATION_PARAMETERS
-from gputel.promql.syntax.durations import format_duration
 from gputel.promql.syntax.go_text import format_float, quoted
 from gputel.promql.syntax.nodes import (
     Aggregation,
@@ -25,6 +24,7 @@ from gputel.promql.syntax.nodes import (
     left_spine,
 )
 from gputel.promql.values.labels import NAME
+from gputel.times import format_duration
 
 _MOST_CHARACTERS = 100  # in a line; a longer expression is split
 _INDENT = "  "

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from gputel.errors import GputelError
-from gputel.promql.syntax.durations import parse_duration
 from gputel.promql.syntax.go_text import parse_float, unquoted
 from gputel.promql.values.labels import Labels, from_mapping
 from gputel.promql.values.samples import STALE_BITS
 from gputel.promql.values.vector import Scalar, Vector
+from gputel.times import parse_duration
 from tests.unit.promql.series import evaluated
 
 FOLDER = Path(os.environ.get("PROMQL_TESTDATA") or "/no/folder/named")

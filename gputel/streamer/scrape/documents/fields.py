@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from gputel.errors import ConfigError
 from gputel.printable import printable
-from gputel.streamer.scrape.documents.values import parse_duration, parse_size
+from gputel.streamer.scrape.documents.values import parse_seconds, parse_size
 
 N = TypeVar("N", int, float)
 _KINDS = {dict: "keys and values", list: "a list", bool: "true or false", type(None): "nothing"}
@@ -96,7 +96,7 @@ class Fields:
         if not isinstance(value, str):
             raise self.error(key, f"must be a duration like 10s, but is {kind_of(value)}")
         try:
-            seconds = parse_duration(value)
+            seconds = parse_seconds(value)
         except ValueError as error:
             raise self.error(key, str(error)) from None
         return self._within(key, seconds, least, most, "{:g} s".format)

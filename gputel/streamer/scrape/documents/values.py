@@ -7,27 +7,18 @@ from __future__ import annotations
 
 import re
 
-_UNITS_MS = {
-    "y": 31_536_000_000,
-    "w": 604_800_000,
-    "d": 86_400_000,
-    "h": 3_600_000,
-    "m": 60_000,
-    "s": 1_000,
-    "ms": 1,
-}
-_DURATION = re.compile("".join(rf"(?:([0-9]{{1,12}}){unit})?" for unit in _UNITS_MS))
+from gputel.times import parse_duration
+
 _SIZE = re.compile(r"([0-9]{1,15})\s?(?:([KMGT])i?)?B?")
 _SIZES = {"K": 10, "M": 20, "G": 30, "T": 40}  # powers of two, with and without the "i"
 
 
-def parse_duration(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """The seconds of a duration. Raises ValueError, which shows how to write one."""
-    match = _DURATION.fullmatch(text)
-    if not match or not text:
-        raise ValueError(f"{text!r} is not a duration like 10s, 1m30s or 500ms")
-    counts = zip(match.groups(), _UNITS_MS.values(), strict=True)
-    return sum(int(count) * size for count, size in counts if count) / 1000
+    try:
+        return parse_duration(text) / 1_000_000
+    except ValueError:
+        raise ValueError(f"{text!r} is not a duration like 10s, 1m30s or 500ms") from None
 
 
 def parse_size(text: str) -> int:

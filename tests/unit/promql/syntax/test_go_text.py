@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from gputel.promql.syntax.durations import format_duration, parse_duration
 from gputel.promql.syntax.go_text import format_float, parse_float, plain_float, quoted
+from gputel.times import format_duration, parse_duration
 
 SECOND = 1_000_000
 

@@ -8,7 +8,7 @@ import pytest
 
 from gputel.streamer.scrape.documents.files import read_limited, state_of
 from gputel.streamer.scrape.documents.parse import parse_json, parse_yaml
-from gputel.streamer.scrape.documents.values import parse_duration, parse_size, size_text
+from gputel.streamer.scrape.documents.values import parse_seconds, parse_size, size_text
 
 
 @pytest.mark.parametrize(
@@ -16,13 +16,13 @@ from gputel.streamer.scrape.documents.values import parse_duration, parse_size, 
     [("10s", 10), ("1m30s", 90), ("500ms", 0.5), ("1d", 86_400), ("1h2ms", 3600.002), ("0s", 0)],
 )
 def test_a_duration_is_read_as_prometheus_does(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
+    assert parse_seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "10", "s", "1s1m", "1.5s", "-1s", "1 s", "1S", "٣s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration like 10s"):
-        parse_duration(text)
+        parse_seconds(text)
 
 
 @pytest.mark.parametrize(
