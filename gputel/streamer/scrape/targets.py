@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gputel.backoff import pause
+from gputel.config.file_state import state_of
 from gputel.config.settings import StreamerSettings
 from gputel.errors import ConfigError
 from gputel.masking import mask
@@ -17,7 +18,6 @@ from gputel.printable import printable
 from gputel.streamer.scrape.config_file import read_jobs
 from gputel.streamer.scrape.discovery.kinds import StaticTargets, TargetGroup
 from gputel.streamer.scrape.discovery.watcher import Watchable, Watcher
-from gputel.streamer.scrape.documents.files import state_of
 from gputel.streamer.scrape.http.client import HttpGetter
 from gputel.streamer.scrape.jobs import (
     FLAG_JOB,

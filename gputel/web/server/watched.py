@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from gputel.config.file_state import FileState, state_of
 from gputel.errors import ConfigError
 
 log = logging.getLogger("gputel.web")
@@ -55,13 +56,5 @@ class Watched(Generic[T]):
         else:
             log.info("%s: read again%s", self._paths[0], self._describe(self._value))
 
-    def _state(self) -> list[tuple[int, int, int] | None]:
-        return [_state_of(path) for path in self._paths]
-
-
-def _state_of(path: Path) -> tuple[int, int, int] | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+    def _state(self) -> list[FileState]:
+        return [state_of(path) for path in self._paths]

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
+from gputel.config.file_state import FileState, state_of
 from gputel.errors import ConfigError
 from gputel.streamer.scrape.discovery.groups import parse_groups
 from gputel.streamer.scrape.discovery.kinds import FileDiscovery, TargetGroup
 from gputel.streamer.scrape.discovery.listing import MOST_BYTES, Listing, joined
-from gputel.streamer.scrape.documents.files import FileState, read_limited, state_of
+from gputel.streamer.scrape.documents.files import read_limited
 from gputel.streamer.scrape.documents.parse import parse_json, parse_yaml
 
 

@@ -7,18 +7,6 @@ from pathlib import Path
 
 from gputel.streamer.scrape.documents.values import size_text
 
-FileState = tuple[int, int, int] | None
-"""Tells whether a file changed: inode, time of the last change, bytes; None: cannot be seen."""
-
-
-def state_of(path: Path) -> FileState:
-    """The state of the file that the path, which may be a link, leads to."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
-
 
 def read_limited(path: Path, limit: int) -> bytes:
     """The bytes of a plain file. Raises ValueError, which says why it cannot be used."""

@@ -9,9 +9,10 @@ import base64
 import ssl
 from pathlib import Path
 
+from gputel.config.file_state import FileState, state_of
 from gputel.errors import ScrapeFailed
 from gputel.masking import remember
-from gputel.streamer.scrape.documents.files import FileState, read_limited, state_of
+from gputel.streamer.scrape.documents.files import read_limited
 from gputel.streamer.scrape.http.credentials import Auth, BasicAuth, TlsConfig
 
 _MOST_SECRET_BYTES = 1 << 16

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gputel.streamer.scrape.documents.files import read_limited, state_of
+from gputel.config.file_state import state_of
+from gputel.streamer.scrape.documents.files import read_limited
 from gputel.streamer.scrape.documents.parse import parse_json, parse_yaml
 from gputel.streamer.scrape.documents.values import parse_seconds, parse_size, size_text
 
