@@ -7,16 +7,15 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from gputel.backoff import Backoff
 from gputel.config.settings import StreamerSettings
-from gputel.errors import StoreUnavailable
 from gputel.mq.client import QueueClient
 from gputel.outage import Outage
 from gputel.sources.dcgm.growing import GrowingCsv
 from gputel.sources.dcgm.open import source_name
-from gputel.store.write.streams import Streams
+from gputel.store.write.streams import Progress, Streams
 from gputel.streamer.following import FollowingStreamer
 from gputel.streamer.growing_files import first_row_of, growing_files
+from gputel.streamer.waiting import until_there
 
 log = logging.getLogger("gputel.streamer")
 
@@ -56,19 +55,17 @@ class Follower:
 
     async def _register(self, streams: Streams, csv: GrowingCsv, stopping: asyncio.Event) -> bool:
         """Register the stream of a file; wait while the database is away. False: stopped before."""
-        backoff, source = Backoff(), source_name(self._path)
-        while not stopping.is_set():
-            try:
-                first_row = await first_row_of(streams, source, csv)
-                start = await streams.register(
-                    csv.fingerprint, source, looping=False, first_row=first_row
-                )
-            except StoreUnavailable as error:
-                self._outage.begins(error)
-                await backoff.wait(stopping)
-            else:
-                self._outage.ends()
-                where = (self._path, streams.stream_id, start.next_row)
-                log.info("following %s as stream %r from row %d", *where)
-                return True
-        return False
+        source = source_name(self._path)
+
+        async def register() -> Progress:
+            first_row = await first_row_of(streams, source, csv)
+            return await streams.register(
+                csv.fingerprint, source, looping=False, first_row=first_row
+            )
+
+        start = await until_there(register, self._outage, stopping)
+        if start is None:
+            return False
+        where = (self._path, streams.stream_id, start.next_row)
+        log.info("following %s as stream %r from row %d", *where)
+        return True

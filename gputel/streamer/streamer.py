@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from gputel import metrics
@@ -16,6 +17,7 @@ from gputel.outage import Outage
 from gputel.store.write.streams import ChunkLease, Streams
 from gputel.streamer.pacer import Pacer
 from gputel.streamer.publisher import ReadChunk, make_message, message_id, publish
+from gputel.streamer.waiting import until_there
 
 log = logging.getLogger("gputel.streamer")
 
@@ -109,17 +111,9 @@ class Streamer:
             )
 
     async def _reserve(self, rows: int, stopping: asyncio.Event) -> ChunkLease | None:
-        backoff = Backoff()
-        while not stopping.is_set():
-            try:
-                lease = await self._streams.reserve(rows, self._settings.chunk_lease_s)
-            except StoreUnavailable as error:
-                self._database_outage.begins(error)
-                await backoff.wait(stopping)
-            else:
-                self._database_outage.ends()
-                return lease
-        return None
+        lease_s = self._settings.chunk_lease_s
+        reserve = partial(self._streams.reserve, rows, lease_s)
+        return await until_there(reserve, self._database_outage, stopping)
 
     async def _complete(self, stopping: asyncio.Event) -> bool:
         """When no chunk is free: whether all have landed. Waits a little if others have some."""

@@ -11,15 +11,17 @@ import logging
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 from gputel import metrics
 from gputel.backoff import Backoff, pause
-from gputel.errors import PayloadTooLarge, QueueClosed, StoreUnavailable
+from gputel.errors import PayloadTooLarge, QueueClosed
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.outage import Outage
 from gputel.store.write.scrapes import Reservation, Scrapes, SlotRange
 from gputel.streamer.publisher import message_id, message_of, publish
 from gputel.streamer.scrape.slots import ScrapedSlots
+from gputel.streamer.waiting import until_there
 
 log = logging.getLogger("gputel.streamer")
 
@@ -130,17 +132,11 @@ class Outbox:
             self._publishing = set()
 
     async def _reserve(self, some: list[ScrapedSlots]) -> list[Reservation]:
-        backoff, never = Backoff(), asyncio.Event()
         ranges = [self._range(slots) for slots in some]
-        while True:
-            try:
-                reserved = await self._scrapes.reserve(ranges, LEASE_S)
-            except StoreUnavailable as error:
-                self._database_outage.begins(error)
-                await backoff.wait(never)
-            else:
-                self._database_outage.ends()
-                return reserved
+        reserve = partial(self._scrapes.reserve, ranges, LEASE_S)
+        reserved = await until_there(reserve, self._database_outage, asyncio.Event())
+        assert reserved is not None, "nobody sets the event"
+        return reserved
 
     def _range(self, slots: ScrapedSlots) -> SlotRange:
         possible = slots.grid.slot_at(self._scrapes.now_us() + round(_AHEAD_S * 1_000_000)) + 2
