@@ -128,10 +128,10 @@ class ExpositionReader:
         self._heads, self._table, self._live = {}, table, set()
 
     def gone(self, answer: ParsedAnswer | None, now_us: int) -> set[int]:
-        """The series that the answer before had, and this one has not: they have ended.
+        """The series that the answer before had and this one lacks: they have ended.
 
-        Without an answer all have. Series whose lines have times of their own are left out, as
-        Prometheus does. An answer without any sample, as of an exporter that begins, ends none.
+        Without an answer, all have ended. Series whose lines have times of their own are left out,
+        as Prometheus does. An answer without any sample, as of an exporter that begins, ends none.
         """
         if answer is not None and not answer.series:
             return set()

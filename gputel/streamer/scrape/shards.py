@@ -5,8 +5,8 @@ share a few shards. All streamers that are alive compute the same owner of a sha
 of a shard are scraped at the same moments: the slots of its grid.
 
 A shard is named after its job, its number and its targets: ``dcgm/17.3fa9c2d1``. So streamers that
-list other targets under the same job, as each its own exporter, do not take each other's shards. If
-lists differ for a moment, some targets are scraped twice, at the same moments, and land once.
+list other targets under the same job, for example each its own exporter, do not take each other's
+shards. If lists differ for a moment, some targets are scraped twice, but land once.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class TargetReader:
         return self._own
 
     def gone(self, answer: ParsedAnswer | None, at_us: int) -> set[int]:
-        """The series that have ended, since this answer has them not; None: there is none."""
+        """The series that this answer lacks and the one before had; None: there was no answer."""
         return self._reader.gone(answer, at_us) if self._reader else set()
 
     def all_series(self) -> set[int]:
