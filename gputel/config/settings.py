@@ -7,6 +7,7 @@ A field's name is its flag (``broker_port`` -> ``--broker-port``) and its enviro
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -210,8 +211,12 @@ class StreamerSettings:
 
     csv: Path | None = _setting(
         None,
-        "DCGM CSV to stream: plain, .gz or .zst. Default: a simulated sample in --data-dir, in a "
-        "loop.",
+        "CSV of DCGM or nvidia-smi to stream: plain, .gz or .zst. Default: a simulated sample in "
+        "--data-dir, in a loop.",
+    )
+    csv_host: str | None = _setting(
+        None,
+        "Host of the GPUs in a CSV of nvidia-smi, which does not name it. Default: this machine.",
     )
     follow: bool = _setting(
         False, "Continue as the file of --csv grows and is rotated; it must be plain."
@@ -284,6 +289,11 @@ class StreamerSettings:
         for name, value in defaults_by_source(self.csv, self.loop).items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+
+    @property
+    def host_of_csv(self) -> str:
+        """The host of the GPUs in a CSV that does not name it."""
+        return self.csv_host or socket.gethostname()
 
     @property
     def scrapes(self) -> bool:

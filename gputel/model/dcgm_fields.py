@@ -64,6 +64,7 @@ _CLASSIC: Mapping[str, Field] = MappingProxyType(
         "DCGM_FI_DEV_SLOWDOWN_TEMP": Field(_GAUGE, "C", "Temperature at which the GPU slows down."),
         "DCGM_FI_DEV_SHUTDOWN_TEMP": Field(_GAUGE, "C", "Temperature at which the GPU shuts down."),
         "DCGM_FI_DEV_POWER_USAGE": Field(_GAUGE, "W", "Power drawn."),
+        "DCGM_FI_DEV_POWER_USAGE_INSTANT": Field(_GAUGE, "W", "Power drawn at this moment."),
         "DCGM_FI_DEV_POWER_MGMT_LIMIT": Field(_GAUGE, "W", "Power that the GPU may draw."),
         "DCGM_FI_DEV_ENFORCED_POWER_LIMIT": Field(
             _GAUGE, "W", "Power limit in force, of all that are set."
@@ -242,6 +243,7 @@ _RENAMED = {
     "DEV_GPU_TEMP_CELSIUS": ("DEV_GPU_TEMP", "C"),
     "DEV_MEMORY_TEMP_CELSIUS": ("DEV_MEMORY_TEMP", "C"),
     "DEV_BOARD_POWER_WATTS": ("DEV_POWER_USAGE", "W"),
+    "DEV_BOARD_POWER_RAW_WATTS": ("DEV_POWER_USAGE_INSTANT", "W"),
     "DEV_GPU_ENERGY_JOULES_TOTAL": ("DEV_TOTAL_ENERGY_CONSUMPTION", "J"),
     "DEV_FB_CAPACITY_BYTES": ("DEV_FB_TOTAL", "B"),
     "DEV_FB_FREE_BYTES": ("DEV_FB_FREE", "B"),

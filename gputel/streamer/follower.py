@@ -68,4 +68,6 @@ class Follower:
             return False
         where = (self._path, streams.stream_id, start.next_row)
         log.info("following %s as stream %r from row %d", *where)
+        for note in csv.notes:
+            log.info("%s: %s", self._path, note)
         return True

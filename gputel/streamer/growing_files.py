@@ -31,7 +31,11 @@ async def growing_files(
     waiting = False
     while not stopping.is_set():
         csv = await asyncio.to_thread(
-            open_growing, path, settings.timestamps, keep_impossible=keep_impossible
+            open_growing,
+            path,
+            settings.timestamps,
+            keep_impossible=keep_impossible,
+            host=settings.host_of_csv,
         )
         if csv is None and not waiting:
             waiting = True

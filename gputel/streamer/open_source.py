@@ -37,10 +37,17 @@ def open_source(
     A loop and a one-shot ingest of one file are two streams.
     """
     path = settings.csv or sample_csv(data_dir)
-    csv = DcgmCsv.open(path, settings.timestamps, keep_impossible=keep_impossible)
+    csv = DcgmCsv.open(
+        path,
+        settings.timestamps,
+        keep_impossible=keep_impossible,
+        host=settings.host_of_csv,
+    )
     if settings.loop and csv.is_empty:
         raise SourceError(f"{path}: no rows below the header; there is nothing to loop over")
     name = source_name(path)
+    for note in csv.notes:
+        log.info("%s: %s", name, note)
     source: Source = LoopingSource(csv) if settings.loop else csv
     if settings.loop:
         log.warning(

@@ -28,7 +28,15 @@ _REJECTS_LOGGED = 10
 
 
 class Source(Protocol):
-    """A source of rows. Its methods block: they are called in a thread, one at a time."""
+    """A source of rows. Its methods block: they are called in a thread, one at a time.
+
+    A line of it has ``rows_per_line`` rows. Chunks end with a line, so that none is read twice.
+    """
+
+    @property
+    def rows_per_line(self) -> int:
+        """At least 1."""
+        ...
 
     def read(self, first_row: int, row_count: int) -> ReadChunk:
         """Rows from ``first_row`` on; fewer than ``row_count`` only at the end."""
@@ -86,6 +94,7 @@ class Streamer:
         """
         pacer = Pacer(self._settings.rate, asyncio.get_running_loop().time)
         rows = pacer.chunk_rows(self._settings.chunk_rows, self._settings.chunk_interval_s)
+        rows = -(-rows // self._source.rows_per_line) * self._source.rows_per_line
         try:
             while not stopping.is_set():
                 self._reap()

@@ -12,6 +12,7 @@ from gputel.backoff import pause
 from gputel.cli.ingest.inputs import Input, open_input
 from gputel.cli.ingest.rejects import Rejects
 from gputel.cli.ingest.report import DeadChunk, Report, progress
+from gputel.cli.terminal import print_notice
 from gputel.errors import StoreUnavailable
 from gputel.roles.process import Process, Services
 from gputel.sources.dcgm.file import DcgmCsv
@@ -29,13 +30,16 @@ _CHUNKS_KNOWN = 8192  # a chunk that is read again is one of the latest
 class IngestObserver:
     """Observes a streamer: counts its rows, writes its rejects, notes a chunk that cannot land."""
 
-    def __init__(self, name: str, start: Progress, rejects: Rejects) -> None:
+    def __init__(
+        self, name: str, start: Progress, rejects: Rejects, rows_per_line: int = 1
+    ) -> None:
         self._name = name
+        self._rows_per_line = rows_per_line
         self._start = start
         self._rejects = rejects
         self._seen: set[int] = set()  # the first rows of chunks
         self._lines_read = self._rows_rejected = self._lines_skipped = 0
-        self.dead: ChunkLease | None = None
+        self.dead_lines: tuple[int, int] | None = None  # the first and the last
         self.examples: list[str] = []
 
     def chunk_read(self, chunk: ReadChunk) -> None:
@@ -60,7 +64,9 @@ class IngestObserver:
 
     def chunk_dead(self, lease: ChunkLease) -> None:
         """Note a chunk that is among the dead letters."""
-        self.dead = lease
+        ends = (lease.first_row, lease.first_row + lease.row_count - 1)
+        first, last = (row // self._rows_per_line + 2 for row in ends)
+        self.dead_lines = first, last
 
     def fill(self, report: Report, progress: Progress) -> None:
         """Update the report."""
@@ -89,7 +95,13 @@ async def ingest_input(
     timestamps = process.settings.streamer.timestamps
     keep = process.settings.collector.keep_impossible
     async with open_input(source, process.stopping) as file:
-        csv = await asyncio.to_thread(DcgmCsv, file, timestamps, keep_impossible=keep)
+        csv = await asyncio.to_thread(
+            DcgmCsv,
+            file,
+            timestamps,
+            keep_impossible=keep,
+            host=process.settings.streamer.host_of_csv,
+        )
         with progress(file.path.name, csv.count_rows) as show:
             return await ingest_csv(
                 process, services, source, csv, rejects_path, show, append=append
@@ -124,10 +136,12 @@ async def ingest_csv(
         looping=False,
         first_row=await _first_row(streams, source, csv),
     )
-    report = Report(source.name, stream_id)
+    report = Report(source.name, stream_id, rows_per_line=csv.rows_per_line)
+    for note in csv.notes:
+        print_notice(f"{source.name}: {note}")
     rejects = Rejects(rejects_path, append=append or start.next_row > 0)
     await asyncio.to_thread(rejects.check)
-    observer = IngestObserver(source.stream_source, start, rejects)
+    observer = IngestObserver(source.stream_source, start, rejects, csv.rows_per_line)
     try:
         async with services.broker.client() as client:
             task = asyncio.ensure_future(
@@ -159,11 +173,8 @@ async def _watch(
     began = time.monotonic()
     try:
         while not task.done() and not await _done_or_stopped(task, process):
-            if observer.dead:
-                first, last = (
-                    observer.dead.first_row + 2,
-                    observer.dead.first_row + observer.dead.row_count + 1,
-                )
+            if observer.dead_lines:
+                first, last = observer.dead_lines
                 raise DeadChunk(
                     f"{report.file}: lines {first} to {last} cannot land: they are a dead letter "
                     "of the broker; GET /dead-letters shows the reason"

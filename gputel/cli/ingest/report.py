@@ -25,8 +25,9 @@ class Report:
 
     file: str
     stream_id: str
+    rows_per_line: int = 1  # more than 1 for nvidia-smi, where each value is a row
     rows_read: int = 0
-    lines_skipped: int = 0  # blank ones, and the header once more
+    lines_skipped: int = 0  # blank ones, and the header once more; of nvidia-smi, rows
     rows_landed: int = 0
     rows_rejected: int = 0
     rejected_for_time: int = 0  # the part that the collector rejected: in no rejects file
@@ -125,7 +126,11 @@ def _table(report: Report) -> list[str]:
 def _skipped(report: Report) -> list[str]:
     if not report.lines_skipped:
         return []
-    return [f"  lines skipped       {report.lines_skipped:>14,}   blank, or the header once more"]
+    if report.rows_per_line == 1:
+        name, what = "lines skipped", "blank, or the header once more"
+    else:
+        name, what = "rows skipped", "[N/A] and the like, blank lines, the header once more"
+    return [f"  {name:<19} {report.lines_skipped:>14,}   {what}"]
 
 
 def _in_words(report: Report) -> str:

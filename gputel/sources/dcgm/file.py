@@ -1,8 +1,9 @@
-"""The DCGM CSV as a source: any range of its rows as a record batch, and the rejected rows.
+"""The CSV of DCGM or nvidia-smi as a source: any range of its rows, and the rejected rows.
 
-A row is a line below the header, so row N is always line N + 2 of the file. Blank lines, and the
-header once more (in files that were joined), have numbers and are skipped; a damaged line is
-rejected alone. A line break within quotes is therefore not supported: it makes two damaged lines.
+A row is a line below the header, so row N is always line N + 2 of the file. A line of nvidia-smi
+has as many rows as the header has columns of values. Blank lines, and the header once more (in
+files that were joined), have numbers and are skipped; a damaged line is rejected alone. A line
+break within quotes is therefore not supported: it makes two damaged lines.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ import pyarrow as pa
 from gputel.sources.dcgm.chunk import CsvChunk, RejectedRow, concatenate, excerpt, stamp
 from gputel.sources.dcgm.lines import LineReader, Piece, count_lines
 from gputel.sources.dcgm.open import OpenCsv, open_csv
-from gputel.sources.dcgm.piece import PieceParser
+from gputel.sources.dcgm.wide import parser_of
 
 __all__ = ["CsvChunk", "DcgmCsv", "RejectedRow"]
 
 
 class DcgmCsv:
-    """A DCGM CSV file, plain or compressed. Its methods block; call them one at a time.
+    """A CSV file, plain or compressed. Its methods block; call them one at a time.
 
     ``timestamps`` is ``source`` for the file's own (without a zone they count as UTC), or
     ``processing`` for the time of the read: row i of a chunk gets that time plus i microseconds,
     and time never goes backward from one chunk to the next. Both accept the same rows.
-    ``keep_impossible`` accepts values that their field cannot have.
+    ``keep_impossible`` accepts values that their field cannot have. ``host`` is that of the GPUs in
+    a file of nvidia-smi.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class DcgmCsv:
         clock_ns: Callable[[], int] = time.time_ns,
         *,
         keep_impossible: bool = False,
+        host: str = "",
     ) -> None:
         self.path = file.path
         self.name = file.path.name
@@ -45,9 +48,11 @@ class DcgmCsv:
         self._last_us = 0
         self._rows: int | None = None
         self._stream = file.stream
-        self._layout, self._data_offset = file.layout, file.data_offset
+        self._data_offset = file.data_offset
         self._lines = LineReader(self._stream, self._data_offset)
-        self._parser = PieceParser(self._layout, keep_impossible=keep_impossible)
+        self._parser = parser_of(file.layout, host, keep_impossible=keep_impossible)
+        self.rows_per_line = self._parser.rows_per_line
+        self.notes = file.notes
         self.fingerprint = self._stream.fingerprint()
 
     @classmethod
@@ -58,12 +63,13 @@ class DcgmCsv:
         clock_ns: Callable[[], int] = time.time_ns,
         *,
         keep_impossible: bool = False,
+        host: str = "",
     ) -> DcgmCsv:
         """Open a file and check its header; raises SourceError naming it and what to do.
 
         A file with a header and no rows is valid, see ``is_empty``.
         """
-        return cls(open_csv(path), timestamps, clock_ns, keep_impossible=keep_impossible)
+        return cls(open_csv(path), timestamps, clock_ns, keep_impossible=keep_impossible, host=host)
 
     @property
     def stream_id(self) -> str:
@@ -96,17 +102,20 @@ class DcgmCsv:
 
     def read_unstamped(self, first_row: int, row_count: int) -> CsvChunk:
         """As ``read``, but always with the file's own timestamps."""
-        self._lines.go_to_line(first_row)
+        self._lines.go_to_line(first_row // self.rows_per_line)
         batches: list[pa.RecordBatch] = []
         rejects: list[RejectedRow] = []
         end = first_row + row_count
-        while self._lines.next_line < end:
-            piece = self._lines.next_piece(end - self._lines.next_line)
+        end_line = -(-end // self.rows_per_line)
+        while self._lines.next_line < end_line:
+            piece = self._lines.next_piece(end_line - self._lines.next_line)
             if piece is None:
                 break
-            batches += self._take(piece, rejects)
-        covered = max(0, self._lines.next_line - first_row)
-        return CsvChunk(concatenate(batches), first_row, covered, rejects, self._lines.at_end)
+            batches += self._take(piece, first_row, end, rejects)
+        read_to = self._lines.next_line * self.rows_per_line
+        covered = max(0, min(end, read_to) - first_row)
+        at_end = self._lines.at_end and end >= read_to
+        return CsvChunk(concatenate(batches), first_row, covered, rejects, at_end)
 
     def stamped(self, chunk: CsvChunk) -> CsvChunk:
         """The chunk with the time of processing, unless ``timestamps`` is ``source``."""
@@ -118,24 +127,32 @@ class DcgmCsv:
         return chunk
 
     def count_rows(self) -> int:
-        """The number of lines of rows, skipped ones too. The first call scans the whole file."""
+        """The number of rows, skipped ones too. The first call scans the whole file."""
         if self._rows is None:
             stream = self._stream.twin()
-            self._rows = count_lines(stream, self._data_offset)
+            self._rows = count_lines(stream, self._data_offset) * self.rows_per_line
             stream.close()
         return self._rows
 
-    def _take(self, piece: Piece, rejects: list[RejectedRow]) -> Iterator[pa.RecordBatch]:
+    def _take(
+        self, piece: Piece, first_row: int, end: int, rejects: list[RejectedRow]
+    ) -> Iterator[pa.RecordBatch]:
+        """The batches of a piece, without rows of its lines that are not within the range."""
         if piece.problem:
-            rejects.append(_reject(piece, 0, piece.problem, None))
+            if piece.first_line * self.rows_per_line >= first_row:
+                rejects.append(self._reject(piece, 0, piece.problem, None))
             return
         for parsed in self._parser.parse(piece):
+            start = parsed.piece.first_line * self.rows_per_line
+            stop = start + len(parsed.piece.ends) * self.rows_per_line
+            if start < first_row or stop > end:
+                parsed = parsed.between(first_row - start, end - start)
             yield parsed.batch
             for index, problem in parsed.problems:
-                column = self._layout.titles.get(problem.column or "")
-                rejects.append(_reject(parsed.piece, index, problem.reason, column))
+                rejects.append(self._reject(parsed.piece, index, problem.reason, problem.column))
 
-
-def _reject(piece: Piece, index: int, reason: str, column: str | None) -> RejectedRow:
-    row = piece.first_line + index
-    return RejectedRow(row, row + 2, column, reason, excerpt(piece.line(index)))
+    def _reject(self, piece: Piece, index: int, reason: str, column: str | None) -> RejectedRow:
+        row = piece.first_line * self.rows_per_line + index
+        text = excerpt(piece.line(index // self.rows_per_line))
+        title = self._parser.title(index, column)
+        return RejectedRow(row, row // self.rows_per_line + 2, title, reason, text)

@@ -1,4 +1,4 @@
-"""A DCGM CSV that other programs append to. It is followed by name, as by ``tail -F``."""
+"""A CSV that other programs append to. It is followed by name, as by ``tail -F``."""
 
 from __future__ import annotations
 
@@ -68,12 +68,14 @@ class GrowingCsv(DcgmCsv):
     is renamed.
     """
 
-    def __init__(self, bytes_: GrowingBytes, timestamps: str, *, keep_impossible: bool) -> None:
+    def __init__(
+        self, bytes_: GrowingBytes, timestamps: str, *, keep_impossible: bool, host: str
+    ) -> None:
         """Use ``open_growing``."""
         bytes_.size = 0
         bytes_.look()
         file = OpenCsv.of(bytes_.path, bytes_)
-        super().__init__(file, timestamps, keep_impossible=keep_impossible)
+        super().__init__(file, timestamps, keep_impossible=keep_impossible, host=host)
         self._bytes = bytes_
         self._head = bytes_.read_at(0, _head_size(bytes_) or 0)
         self._counted_to, self._counted = self._data_offset, 0
@@ -92,7 +94,7 @@ class GrowingCsv(DcgmCsv):
         if self._bytes.size > self._counted_to:
             self._counted += count_lines(self._bytes.twin(), self._counted_to)
             self._counted_to = self._bytes.size
-        return self._counted
+        return self._counted * self.rows_per_line
 
     def rows_of(self, ended: Mapping[str, int]) -> int:
         """How many rows an ingest of the file has read, when the file ended with them; else 0.
@@ -100,26 +102,26 @@ class GrowingCsv(DcgmCsv):
         ``ended`` has the number of rows of ingests by the fingerprint of what they read. Reads
         the file up to there.
         """
-        ready = self.rows_ready()
-        counts = sorted({count for count in ended.values() if 0 < count <= ready})
+        ready, per_line = self.rows_ready(), self.rows_per_line
+        counts = sorted({count // per_line for count in ended.values() if 0 < count <= ready})
         for count, end in reversed([*zip(counts, self._ends_of(counts), strict=False)]):
             for size in (end, end - 1):  # the last line may have had no line feed
                 prefix = PlainBytes(self.path, os.dup(self._bytes.fileno()), size)
-                if ended.get(prefix.fingerprint()) == count:
-                    return count
+                if ended.get(prefix.fingerprint()) == count * per_line:
+                    return count * per_line
         return 0
 
     def _ends_of(self, counts: Sequence[int]) -> Iterator[int]:
-        """The offset behind each of these numbers of rows, which rise."""
-        rows, offset = 0, self._data_offset
+        """The offset behind each of these numbers of lines, which rise."""
+        passed, offset = 0, self._data_offset
         for count in counts:
-            while rows < count:
+            while passed < count:
                 block = self._bytes.read_at(offset, _BLOCK_BYTES)
                 if not block:  # the file has just been truncated
                     return
-                lines = block.split(b"\n", count - rows)
-                rows += len(lines) - 1
-                offset += len(block) - (len(lines[-1]) if rows == count else 0)
+                lines = block.split(b"\n", count - passed)
+                passed += len(lines) - 1
+                offset += len(block) - (len(lines[-1]) if passed == count else 0)
             yield offset
 
     def read(self, first_row: int, row_count: int) -> CsvChunk:
@@ -135,12 +137,12 @@ class GrowingCsv(DcgmCsv):
 
     def count_rows(self) -> int:
         """The number of all rows once the file is finished; the last may lack its line feed."""
-        rows = self.rows_ready()
+        self.rows_ready()
         self._bytes.take_all()
         if self._bytes.size > self._counted_to:
             self._counted_to = self._bytes.size
-            self._counted = rows + 1
-        return self._counted
+            self._counted += 1
+        return self._counted * self.rows_per_line
 
 
 def check_followed(path: Path) -> None:
@@ -152,7 +154,7 @@ def check_followed(path: Path) -> None:
 
 
 def open_growing(
-    path: Path, timestamps: str, *, keep_impossible: bool = False
+    path: Path, timestamps: str, *, keep_impossible: bool = False, host: str = ""
 ) -> GrowingCsv | None:
     """Open a file to follow it; None if it does not exist or has no complete row yet.
 
@@ -168,7 +170,7 @@ def open_growing(
     stream.close()
     if not isinstance(stream, PlainBytes):
         raise SourceError(f"{path}: is compressed; only a plain CSV can be followed")
-    return GrowingCsv(bytes_, timestamps, keep_impossible=keep_impossible)
+    return GrowingCsv(bytes_, timestamps, keep_impossible=keep_impossible, host=host)
 
 
 def _head_size(bytes_: PlainBytes) -> int | None:

@@ -53,8 +53,8 @@ class Layout:
         return len(self.places) < self.width
 
 
-def read_header(stream: ByteStream, path: Path) -> tuple[Layout, int]:
-    """The layout in the first line of a stream, and the offset of the second line.
+def first_line(stream: ByteStream, path: Path) -> tuple[bytes, int]:
+    """The first line of a stream, which must be the header, and the offset of the second line.
 
     Raises SourceError naming the file and what to do.
     """
@@ -70,7 +70,7 @@ def read_header(stream: ByteStream, path: Path) -> tuple[Layout, int]:
     line, newline, _ = bytes(buffer[:filled]).partition(b"\n")
     if not newline and filled == HEADER_LIMIT:
         raise SourceError(f"{path}: the first line is over {HEADER_LIMIT} bytes; is it a CSV?")
-    return parse_header(line, path), len(line) + len(newline)
+    return line, len(line) + len(newline)
 
 
 def parse_header(line: bytes, path: Path, required: Sequence[str] = REQUIRED) -> Layout:
@@ -86,6 +86,11 @@ def parse_header(line: bytes, path: Path, required: Sequence[str] = REQUIRED) ->
         names[number] = name
     of_places = {name: titles[at] for name, at in places.items()}
     return Layout(tuple(names), places, of_places, tuple(titles), bool(_SPACED.search(text)))
+
+
+def titles_of(line: bytes, path: Path) -> list[str]:
+    """The fields of a first line; raises SourceError if it is no text or no CSV."""
+    return _split(_decode(line, path), path)
 
 
 def header_again(line: bytes, layout: Layout) -> bool | None:

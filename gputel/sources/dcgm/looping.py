@@ -24,6 +24,7 @@ class LoopingSource:
 
     def __init__(self, csv: DcgmCsv) -> None:
         self._csv = csv
+        self.rows_per_line = csv.rows_per_line
 
     def count_rows(self) -> int:
         """The number of rows in the file. The first call scans the file and blocks."""

@@ -1,4 +1,4 @@
-"""Open a DCGM CSV and read its header: that is cheap, and enough to refuse a wrong file."""
+"""Open a CSV and read its header: that is cheap, and enough to refuse a wrong file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from gputel.sources.bytes.open import open_bytes
 from gputel.sources.bytes.stream import ByteStream
-from gputel.sources.dcgm.header import Layout, read_header
+from gputel.sources.dcgm.header import Layout, first_line, parse_header, titles_of
+from gputel.sources.nvidia_smi.header import SmiLayout, read_smi_header
 
 
 @dataclass(frozen=True)
@@ -16,13 +17,25 @@ class OpenCsv:
 
     path: Path
     stream: ByteStream
-    layout: Layout
+    layout: Layout | SmiLayout
     data_offset: int
 
     @classmethod
     def of(cls, path: Path, stream: ByteStream) -> OpenCsv:
         """Read the header from the start of a stream; raises SourceError."""
-        return cls(path, stream, *read_header(stream, path))
+        line, data_offset = first_line(stream, path)
+        smi = read_smi_header(titles_of(line, path), path)
+        return cls(path, stream, smi or parse_header(line, path), data_offset)
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know of how the file is read; one sentence each."""
+        if not isinstance(self.layout, SmiLayout):
+            return []
+        notes = ["nvidia-smi's times have no zone and count as UTC: let it run with TZ=UTC"]
+        if self.layout.left_out:
+            notes.append(f"columns without numbers are left out: {', '.join(self.layout.left_out)}")
+        return notes
 
 
 def source_name(path: Path) -> str:

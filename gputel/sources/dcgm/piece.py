@@ -28,7 +28,8 @@ Problems = list[tuple[int, Malformed]]
 class ParsedPiece:
     """The good lines of a piece as a batch of SCHEMA, and the problems of the others.
 
-    ``rows`` has the index of the line of each row; None: all lines but blank ones.
+    ``rows`` has the index of the line of each row; None: all lines but blank ones. Where a line has
+    several rows, these count and not the lines, in ``problems`` too.
     """
 
     piece: Piece
@@ -41,6 +42,13 @@ class ParsedPiece:
         """The index in the piece of the line of each row."""
         return np.flatnonzero(~blank_lines(self.piece)) if self.rows is None else self.rows
 
+    def between(self, first: int, end: int) -> ParsedPiece:
+        """Only the rows from ``first`` to before ``end``, as ``row_lines`` counts them."""
+        rows = self.row_lines
+        keep = (rows >= first) & (rows < end)
+        problems = [problem for problem in self.problems if first <= problem[0] < end]
+        return ParsedPiece(self.piece, self.batch.filter(pa.array(keep)), problems, rows[keep])
+
 
 class PieceParser:
     """Parses pieces of one file.
@@ -48,6 +56,8 @@ class PieceParser:
     A line without a time gets ``no_time_us``, or is a problem. Values that their field cannot have
     are problems unless ``keep_impossible`` is set.
     """
+
+    rows_per_line = 1
 
     def __init__(
         self, layout: Layout, no_time_us: int | None = None, *, keep_impossible: bool = False
@@ -60,6 +70,10 @@ class PieceParser:
     def parse(self, piece: Piece) -> Iterator[ParsedPiece]:
         """Parse every line. Only lines near a damaged one are parsed one by one."""
         yield from self._parse(without_blanks(piece) if self._layout.spaced else piece)
+
+    def title(self, _row: int, column: str | None) -> str | None:
+        """The title of a faulty column; ``column`` is gputel's name."""
+        return self._layout.titles.get(column or "")
 
     def _parse(self, piece: Piece) -> Iterator[ParsedPiece]:
         batch = self._columns.parse(piece)
