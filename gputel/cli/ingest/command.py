@@ -46,10 +46,10 @@ EXIT_STOPPED = 130
 def ingest_command(
     files: tuple[Path, ...], follow: bool, rejects: Path | None, shape: str, **flags: Any
 ) -> None:
-    """Land every row of DCGM CSV files (plain, .gz or .zst) exactly once, and report on each file.
+    """Land every row of CSV files exactly once, and report on each file.
 
-    A FILE may also be a directory (its .csv, .gz and .zst files), a quoted pattern, or - for
-    standard input.
+    A FILE is a CSV of DCGM or of nvidia-smi --query-gpu, plain, .gz or .zst. It may also be a
+    directory (its .csv, .gz and .zst files), a quoted pattern, or - for standard input.
 
     It starts its own broker and collector, on the embedded Postgres or on --postgres-dsn. With
     --broker-url the rows go to that broker instead, whose collectors must use the same Postgres.

@@ -28,7 +28,7 @@ _TIME = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d+", re.ASCII)
 _WITH_UNIT = re.compile(r"\d+(?:\.\d+)? (?:%|W|MHz|MiB)", re.ASCII)
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MESSAGES = ("Failed to initialize NVML", "NVIDIA-SMI has failed", "No devices were found",
-             "Unable to determine the device handle", "Field ")  # fmt: skip
+             "Unable to determine the device handle", 'Field "')  # fmt: skip
 _OF_PROCESSES = "pid"
 
 

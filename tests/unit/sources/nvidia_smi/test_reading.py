@@ -68,7 +68,7 @@ def test_a_line_gives_a_record_for_each_value(tmp_path: Path) -> None:
         "nvidia_smi_encoder_stats_session_count": 0,
     }
     assert first[0] == {
-        "timestamp": datetime(2026, 11, 30, 14, 36, 11, 123_000, UTC),
+        "timestamp": datetime(2025, 7, 18, 20, 42, 11, 123_000, UTC),
         "metric_name": "DCGM_FI_DEV_PSTATE",
         "gpu_id": "0",
         "device": "nvidia0",
