@@ -28,7 +28,7 @@ def _texts(flag: str, name: str, help_: str) -> Callable[..., Any]:
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Delete without a question.")
 @click.option("--format", "shape", type=click.Choice(("table", "json")), default="table")
-@settings_options("common", "postgres")
+@settings_options("common", "postgres", skip={"host"})  # which is what servers listen on
 def delete_command(
     streams: tuple[str, ...],
     hosts: tuple[str, ...],
@@ -46,6 +46,9 @@ def delete_command(
     All but the times may be repeated: any of them. With --stream alone the stream goes too, so that
     its file can be ingested again.
     """
+    from gputel.cli.db.deletion import deletion_of, run
+
+    deletion = deletion_of(streams, hosts, gpus, metrics, start, end)
     if not (dry_run or yes or sys.stdin.isatty()):
         raise UsageError(
             "db delete asks before it deletes, and there is no terminal to ask on: see what would "
@@ -53,7 +56,4 @@ def delete_command(
         )
     if shape == "json" and not (dry_run or yes):
         raise UsageError("--format json asks no question: add --dry-run or --yes")
-    from gputel.cli.db.deletion import deletion_of, run
-
-    deletion = deletion_of(streams, hosts, gpus, metrics, start, end)
     run(resolve(flags).settings, deletion, shape, dry_run=dry_run, yes=yes)

@@ -42,10 +42,11 @@ WHERE day >= ($1::timestamptz AT TIME ZONE 'UTC')::date
 ORDER BY day
 
 -- name: whole
--- Of blocks that lie in the range: their samples by series.
+-- Of blocks that lie in the range: their samples by series, and their bytes, as a row without its
+-- arrays takes 72.
 SELECT b.series_id, count(*) AS blocks, sum(b.samples)::bigint AS samples,
        min(b.first_ts) AS first_ts, max(b.last_ts) AS last_ts,
-       sum(pg_column_size(b.value) + coalesce(pg_column_size(b.off_us), 0))::bigint AS bytes
+       sum(72 + pg_column_size(b.value) + coalesce(pg_column_size(b.off_us), 0))::bigint AS bytes
 FROM sample_block AS b JOIN series AS s USING (series_id)
 WHERE b.last_ts >= $1 AND b.last_ts < $2 AND b.first_ts >= $3 AND b.last_ts <= $4
   AND ($5::integer[] IS NULL OR b.stream = ANY ($5)) AND {where}
@@ -55,7 +56,7 @@ GROUP BY b.series_id
 -- Blocks that an end of the range may cut.
 SELECT b.series_id, b.first_ts, b.step_us, array_send(b.off_us) AS off_us,
        array_send(b.value) AS value,
-       pg_column_size(b.value) + coalesce(pg_column_size(b.off_us), 0) AS bytes
+       72 + pg_column_size(b.value) + coalesce(pg_column_size(b.off_us), 0) AS bytes
 FROM sample_block AS b JOIN series AS s USING (series_id)
 WHERE b.last_ts >= $1 AND b.last_ts < $2 AND b.last_ts >= $3 AND b.first_ts <= $4
   AND (b.first_ts < $3 OR b.last_ts > $4)
