@@ -128,6 +128,12 @@ def _notes(found: Survey, deletion: Deletion) -> Iterator[str]:
             f"the rollups of {found.rollup_days_left:,} days whose samples have expired stay: "
             "rollups do not tell streams"
         )
+    if found.repeating_streams and found.samples:
+        yield (
+            f"streams that brought samples again which were there already: "
+            f"{found.repeating_streams:,}; such a sample is stored once, and goes with the stream "
+            "that brought it first"
+        )
     if deletion.of_whole_streams:
         yield (
             "the position of each stream goes as well: its source can be ingested again, and a "

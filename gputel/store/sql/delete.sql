@@ -66,6 +66,12 @@ WHERE b.last_ts >= $1 AND b.last_ts < $2 AND b.last_ts >= $3 AND b.first_ts <= $
 SELECT count(DISTINCT uuid) AS gpus, count(DISTINCT hostname) FILTER (WHERE hostname <> '') AS hosts
 FROM series WHERE series_id = ANY ($1::bigint[])
 
+-- name: repeating_streams
+-- How many other streams than these brought samples that were there already.
+SELECT count(DISTINCT r.stream_id)
+FROM stream_repeats AS r JOIN stream_progress AS p USING (stream_id)
+WHERE p.number <> ALL ($1::integer[])
+
 -- name: minutes
 -- Of a day without samples: how many minutes of rollups lie in the range, and how many are cut by its
 -- ends, by series.

@@ -141,6 +141,8 @@ class Survey:
     """Such minutes that the range cuts: they stay, because no sample is left to make them of."""
     rollup_days_left: int = 0
     """Days of which only rollups are left, which do not tell streams: they stay."""
+    repeating_streams: int = 0
+    """Other streams that brought samples again, perhaps some of these: each is stored once."""
 
     @property
     def is_empty(self) -> bool:
@@ -184,6 +186,7 @@ async def survey(
             await _count_whole(connection, deletion, row["day"], streams, count)
             await _count_cut(connection, deletion, row["day"], streams, count)
         owners = await connection.fetchrow(SQL["owners"], count.series.tolist())
+        repeating = await connection.fetchval(SQL["repeating_streams"], streams or ())
     return Survey(
         len(count.series),
         owners["gpus"],
@@ -196,6 +199,7 @@ async def survey(
         count.minutes,
         count.cut,
         count.days_left,
+        repeating if streams else 0,
     )
 
 

@@ -202,9 +202,9 @@ async def test_a_stream_is_told_apart_within_one_series(pool: asyncpg.Pool) -> N
     before = await pool.fetchval("SELECT count(*) FROM sample_block")
     await Maintenance(pool).run(everything=True)
     assert await pool.fetchval("SELECT count(*) FROM sample_block") == before == 3
-    assert (await surveyed(pool, Deletion(streams=("tuesday",)))).samples == 60, (
-        "30 minutes are new"
-    )
+    found = await surveyed(pool, Deletion(streams=("tuesday",)))
+    assert (found.samples, found.repeating_streams) == (60, 0), "30 minutes are new"
+    assert (await surveyed(pool, Deletion(streams=("monday",)))).repeating_streams == 1
     assert await deleted(pool, Deletion(streams=("tuesday",))) == Deleted(60)
     left = [row[0] for row in await pool.fetch("SELECT timestamp FROM telemetry ORDER BY 1")]
     assert left == [
