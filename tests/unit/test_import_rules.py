@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "store.write": "model store store.blocks store.read",
     "store.rollup": "store store.blocks store.read",
     "store.steps": "model store store.blocks store.read store.rollup",
-    "store.upkeep": "store store.blocks store.rollup store.write",
+    "store.upkeep": "store store.blocks store.read store.rollup store.write",
     "promql.values": "",
     "promql.syntax": "promql.values",
     "promql.functions": "promql.syntax promql.values",
@@ -114,7 +114,7 @@ MAY_IMPORT = {
     "cli.ingest": "cli roles runtime sources.dcgm store.write streamer",
     "cli.queue": "broker.durable cli cli.ask mq.journal",
     "cli.scrape": ("cli cli.ask model streamer.scrape streamer.scrape.discovery"),
-    "cli.db": "cli store store.postgres store.upkeep",
+    "cli.db": "cli model store store.postgres store.read store.upkeep store.write",
     "runtime": "roles",
     "__main__": "cli",
 }

@@ -6,6 +6,8 @@ import asyncio
 
 import click
 
+from gputel.cli.db.delete import delete_command
+from gputel.cli.db.streams import streams_command
 from gputel.cli.options import settings_options
 from gputel.cli.terminal import echo
 from gputel.config.resolve import resolve
@@ -17,7 +19,6 @@ from gputel.store.pool import close_pool, open_pool, store_errors
 from gputel.store.postgres.shared import running_dsn
 
 _NOT_RETENTION = set(CollectorSettings.__dataclass_fields__) - {"retention"}
-_POLL_S = 0.5
 
 
 @click.group()
@@ -79,19 +80,13 @@ def maintain(**flags: str | None) -> None:
 
 
 async def _maintain(settings: Settings) -> None:
-    from gputel.cli.db.status import print_work
-    from gputel.store.upkeep.maintenance import Maintenance
+    from gputel.cli.db.status import print_work, say_waiting
+    from gputel.store.upkeep.maintenance import Maintenance, sole_in_turn
 
     async with open_store(settings, make=False) as pool:
         limits = settings.collector.retention, settings.collector.rollup_retention
-        maintenance = Maintenance(pool, *limits)
-        waiting = False
-        while (work := await maintenance.run(everything=True)) is None:
-            if not waiting:
-                echo("waiting: another gputel maintains this database", err=True)
-                waiting = True
-            await asyncio.sleep(_POLL_S)
-        print_work(work)
+        async with sole_in_turn(pool, say_waiting) as connection:
+            print_work(await Maintenance(pool, *limits).work(connection, everything=True))
 
 
 @db.command()
@@ -109,3 +104,7 @@ async def _status(settings: Settings, shape: str) -> None:
     async with open_store(settings, make=False) as pool:
         report = await store_status(pool, settings.collector.retention)
     print_status(report, shape)
+
+
+db.add_command(streams_command)
+db.add_command(delete_command)

@@ -71,6 +71,11 @@ def print_status(status: StoreStatus, shape: str) -> None:
         console.print("~ estimated from a part of the partition, because it is large")
 
 
+def say_waiting() -> None:
+    """Say that the command waits for another process."""
+    echo("waiting: another gputel maintains this database", err=True)
+
+
 def print_work(work: Work) -> None:
     """Print what maintenance did, and what it postponed."""
     merged = work.merged

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gputel.store.blocks.blocks import Blocks, Float64, Int64, positions
+from gputel.store.blocks.blocks import Blocks, Float64, Int64, make_blocks, positions
+from gputel.store.blocks.samples import Samples
 
-COLUMNS = ("series_id", "first_ts", "last_ts", "step_us", "samples", "off_us", "value")
-"""The columns of ``sample_block``, in the order of ``copy_payload``."""
+COLUMNS = ("series_id", "first_ts", "last_ts", "step_us", "samples", "stream", "off_us", "value")
+"""The columns of ``sample_block`` in the order of ``copy_payload``, whatever theirs is there."""
 
 PG_EPOCH_US = 946_684_800_000_000  # 2000-01-01, PostgreSQL's zero, in Unix microseconds
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
@@ -32,6 +33,7 @@ _ROW_HEAD = np.dtype(
         *(("l3", ">i4"), ("last_ts", ">i8")),
         *(("l4", ">i4"), ("step_us", ">i8")),
         *(("l5", ">i4"), ("samples", ">i4")),
+        *(("l6", ">i4"), ("stream", ">i4")),
     ]
 )
 _NULL = np.dtype(">i4")  # a size of -1
@@ -44,10 +46,21 @@ _ELEMENT_UNITS = _ELEMENT.itemsize // 2
 _COPY_UNITS = 2 * 1024 * 1024  # of one COPY, and at most a row more
 
 
-def copy_payload(blocks: Blocks) -> list[memoryview]:
-    """The blocks as rows for ``copy_in``, of ``sample_block``."""
+def copy_payload(blocks: Blocks, stream: int = 0) -> list[memoryview]:
+    """The blocks as rows for ``copy_in``, of ``sample_block``; ``stream`` brought all of them."""
     arrays = (Arrays(blocks.off_us, blocks.uneven), Arrays(blocks.value))
-    return copy_rows(_row_heads(blocks), blocks.starts, blocks.counts, arrays)
+    return copy_rows(_row_heads(blocks, stream), blocks.starts, blocks.counts, arrays)
+
+
+def payload_by_stream(samples: Samples, stream: Int64) -> tuple[int, list[memoryview]]:
+    """Samples as blocks for ``copy_in``, and how many; ``stream`` has the stream of each sample."""
+    count, payload = 0, []
+    for number in np.unique(stream).tolist():
+        of = samples.take(stream == number)
+        blocks = make_blocks(of.series_id, of.ts, of.value)
+        count += len(blocks.starts)
+        payload += copy_payload(blocks, number)
+    return count, payload
 
 
 @dataclass(frozen=True)
@@ -132,14 +145,15 @@ def _scatter(out: npt.NDArray[np.uint16], places: Int64, rows: npt.NDArray[np.vo
         out[places + unit] = pieces[:, unit]
 
 
-def _row_heads(blocks: Blocks) -> npt.NDArray[np.void]:
+def _row_heads(blocks: Blocks, stream: int) -> npt.NDArray[np.void]:
     heads = np.zeros(len(blocks.starts), _ROW_HEAD)
     heads["fields"] = len(COLUMNS)
     heads["l1"] = heads["l2"] = heads["l3"] = heads["l4"] = 8
-    heads["l5"] = 4
+    heads["l5"] = heads["l6"] = 4
     heads["series_id"] = blocks.series_id[blocks.starts]
     heads["first_ts"] = blocks.ts[blocks.starts] - PG_EPOCH_US
     heads["last_ts"] = blocks.ts[blocks.starts + blocks.counts - 1] - PG_EPOCH_US
     heads["step_us"] = blocks.step_us
     heads["samples"] = blocks.counts
+    heads["stream"] = stream
     return heads

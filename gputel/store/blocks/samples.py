@@ -110,14 +110,21 @@ def once(samples: Samples) -> Samples:
     Takes samples in which those of one series and instant are side by side. Which one counts does
     not depend on their order, so it is the same before and after blocks are merged.
     """
+    where = counting(samples)
+    return samples if isinstance(where, slice) else samples.take(where)
+
+
+def counting(samples: Samples) -> Int64 | slice:
+    """The places of those samples that ``once`` leaves; a slice of all if no instant repeats."""
     new = np.ones(len(samples), np.bool_)
     new[1:] = (np.diff(samples.ts) != 0) | (np.diff(samples.series_id) != 0)
     if new.all():
-        return samples
+        return slice(None)
     starts = np.flatnonzero(new)
     number, is_number = np.cumsum(new), ~np.isnan(samples.value)
     ranked = np.lexsort((samples.value, is_number, number))
-    return samples.take(ranked[np.append(starts[1:], len(samples)) - 1])
+    places: Int64 = ranked[np.append(starts[1:], len(samples)) - 1]
+    return places
 
 
 def ordered(samples: Samples) -> Samples:

@@ -63,11 +63,11 @@ async def roll_up_day(connection: asyncpg.Connection, day: date, hours: Sequence
             hour_starts_us = np.array([micros(hour) for hour in hours], np.int64)
             blocks = (min(hours), span[1], max(hours) + _HOUR)
             async for rows in _batches(connection, blocks):
-                fresh = await asyncio.to_thread(_minutes, rows, hour_starts_us)
+                fresh = await asyncio.to_thread(minutes_of, rows, hour_starts_us)
                 if len(fresh):
                     ids = np.unique(fresh.series_id).tolist()
                     old = await connection.fetch(_SQL["take_hours"], ids, midnight)
-                    for payload in await asyncio.to_thread(_payloads, fresh, old, hour_starts_us):
+                    for payload in await asyncio.to_thread(payloads, fresh, old, hour_starts_us):
                         await copy_in(connection, "rollup", ROW_COLUMNS, payload)
 
 
@@ -91,16 +91,20 @@ async def _batches(
         yield pending
 
 
-def _minutes(rows: Sequence[asyncpg.Record], hours: Int64) -> Buckets:
+def minutes_of(rows: Sequence[asyncpg.Record], hours: Int64) -> Buckets:
+    """The minutes in these hours of the samples of blocks."""
     samples = decode_rows(rows)
     inside = np.isin(samples.ts // HOUR_US * HOUR_US, hours)
     return fold(from_samples(ordered(samples.take(inside))), MINUTE_US)
 
 
-def _payloads(
+def payloads(
     minutes: Buckets, old: Sequence[asyncpg.Record], hours: Int64
 ) -> tuple[_Payload, _Payload]:
-    """The rows of the minutes, and of all hours of their day, both new and unchanged ones."""
+    """The rows of the minutes of these hours, and of all hours of their day.
+
+    ``old`` are the hours as they were: those that are not among ``hours`` are unchanged.
+    """
     kept = decode_rollups(old)
     kept = kept.take(~np.isin(kept.start_us, hours))
     day = join([kept, fold(minutes, HOUR_US)])

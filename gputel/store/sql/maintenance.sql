@@ -24,13 +24,17 @@ SELECT drop_sample_block_day($1)
 SELECT set_sample_block_retention($1)
 
 -- name: candidates
--- Series after $6 that have at least $5 blocks of $3 to less than $4 samples, how many of them, and
--- their samples.
-SELECT series_id, count(*) AS blocks, sum(samples) AS samples
-FROM sample_block
-WHERE last_ts >= $1 AND last_ts < $2 AND samples >= $3 AND samples < $4 AND series_id > $6
+-- Series after $6 that have at least $5 blocks of one stream of $3 to less than $4 samples, how many
+-- of them, and their samples.
+SELECT series_id, sum(blocks)::bigint AS blocks, sum(samples)::bigint AS samples
+FROM (
+    SELECT series_id, count(*) AS blocks, sum(samples) AS samples
+    FROM sample_block
+    WHERE last_ts >= $1 AND last_ts < $2 AND samples >= $3 AND samples < $4 AND series_id > $6
+    GROUP BY series_id, stream
+    HAVING count(*) >= $5
+) AS by_stream
 GROUP BY series_id
-HAVING count(*) >= $5
 ORDER BY series_id
 LIMIT $7
 
@@ -55,7 +59,8 @@ LIMIT $4
 DELETE FROM sample_block
 WHERE series_id = ANY ($5::bigint[])
   AND last_ts >= $1 AND last_ts < $2 AND samples >= $3 AND samples < $4
-RETURNING series_id, first_ts, step_us, array_send(off_us) AS off_us, array_send(value) AS value
+RETURNING series_id, stream, samples, first_ts, step_us, array_send(off_us) AS off_us,
+          array_send(value) AS value
 
 -- name: roomy
 -- Whether more than half as many blocks have gone ($2) as are left, or heap and index take more

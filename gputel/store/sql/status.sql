@@ -21,7 +21,7 @@ SELECT now() AS now, (SELECT count(*) FROM series) AS series,
 SELECT count(*) AS blocks, coalesce(sum(samples), 0)::bigint AS samples,
        min(first_ts) AS oldest, max(last_ts) AS newest,
        count(*) FILTER (WHERE samples < $2)
-           - count(DISTINCT series_id) FILTER (WHERE samples < $2) AS to_merge
+           - count(DISTINCT (series_id, stream)) FILTER (WHERE samples < $2) AS to_merge
 FROM {part} TABLESAMPLE SYSTEM ($1)
 
 -- name: numbers

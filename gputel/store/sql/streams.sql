@@ -35,7 +35,8 @@ WITH expired AS (
       AND NOT EXISTS (SELECT FROM taken)
     FOR UPDATE
 ), moved AS (
-    UPDATE stream_progress AS progress SET next_row = place.next_row + place.reserved
+    UPDATE stream_progress AS progress
+    SET next_row = place.next_row + place.reserved, reserved_at = now()
     FROM place WHERE progress.stream_id = $1
 ), fresh AS (
     INSERT INTO stream_lease (stream_id, first_row, row_count, owner, expires_at)
@@ -84,3 +85,12 @@ GROUP BY p.next_row, p.row_count
 -- name: unsettled
 -- Which of these chunks have not landed yet.
 SELECT first_row FROM stream_lease WHERE stream_id = $1 AND first_row = ANY ($2::bigint[])
+
+-- name: all
+-- Every stream of a file, the last one read first.
+SELECT p.stream_id, p.source, p.looping, p.next_row, p.row_count, p.created_at, p.reserved_at,
+       p.recorded, coalesce(sum(l.row_count), 0)::bigint AS leased_rows
+FROM stream_progress AS p LEFT JOIN stream_lease AS l USING (stream_id)
+WHERE NOT p.slots
+GROUP BY p.stream_id
+ORDER BY coalesce(p.reserved_at, p.created_at) DESC, p.stream_id

@@ -2,7 +2,8 @@
 
 -- name: claim_leases
 -- Delete the leases of these chunks; a chunk whose lease is gone has landed before. Locked in
--- order, so that collectors with the same messages never deadlock.
+-- order, so that collectors with the same messages never deadlock. With the number that blocks of the
+-- stream get.
 WITH wanted AS (
     SELECT * FROM unnest($1::text[], $2::bigint[]) AS w (stream_id, first_row)
 ), held AS (
@@ -11,7 +12,9 @@ WITH wanted AS (
 )
 DELETE FROM stream_lease AS l USING held
 WHERE l.stream_id = held.stream_id AND l.first_row = held.first_row
-RETURNING l.stream_id, l.first_row
+RETURNING l.stream_id, l.first_row,
+          coalesce((SELECT number FROM stream_progress AS p
+                    WHERE p.stream_id = l.stream_id AND NOT p.slots), 0) AS number
 
 -- name: note_rejects
 -- Not of streams of slots, which have no end.

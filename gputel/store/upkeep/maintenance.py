@@ -15,8 +15,9 @@ that have nothing left are removed after that.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -35,8 +36,10 @@ log = logging.getLogger("gputel.store")
 
 _SETTLE = timedelta(minutes=10)
 _DAY = timedelta(days=1)
+_POLL_S = 0.5
 # While this waits for a lock on a partition, readers of the partition wait as well.
 _LOCK_TIMEOUT = "SET lock_timeout = '1s'"
+_SQL = load("maintenance") | load("rollup")
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,41 @@ class _Seen:
     done: bool = False
 
 
+@asynccontextmanager
+async def sole(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection | None]:
+    """A connection that alone may change what has landed; None if another process has it.
+
+    Raises StoreUnavailable or StoreError.
+    """
+    async with store_errors(), pool.acquire() as connection:
+        if not await connection.fetchval(_SQL["try_lock"]):
+            yield None
+            return
+        try:
+            yield connection
+        finally:
+            # A session that has ended has lost its lock as well, and why has been raised.
+            with suppress(*DATABASE_ERRORS):
+                await connection.execute(_SQL["unlock"])
+
+
+@asynccontextmanager
+async def sole_in_turn(
+    pool: asyncpg.Pool, say_waiting: Callable[[], None]
+) -> AsyncIterator[asyncpg.Connection]:
+    """The connection of ``sole`` as soon as no other process has it; says once that it waits."""
+    waiting = False
+    while True:
+        async with sole(pool) as connection:
+            if connection is not None:
+                yield connection
+                return
+        if not waiting:
+            say_waiting()
+            waiting = True
+        await asyncio.sleep(_POLL_S)
+
+
 class Maintenance:
     """Passes over all partitions. Raises StoreUnavailable or StoreError."""
 
@@ -86,7 +124,6 @@ class Maintenance:
         self._pool = pool
         self._retention = retention
         self._rollup_retention = rollup_retention or retention
-        self._sql = load("maintenance") | load("rollup")
         self._seen: dict[str, _Seen] = {}
         self._extent: Extent | None = None  # as it was when days were dropped
         self._emptied: Extent | None = None  # as it was when empty series were removed
@@ -96,37 +133,27 @@ class Maintenance:
 
         None if another process is doing it.
         """
-        async with self._sole(self._pool) as connection:
+        async with sole(self._pool) as connection:
             if connection is None:
                 return None
-            async with store_errors():
-                await connection.execute(self._sql["ensure_tomorrow"])
-                await prune_landings(connection)
-            work = await self._roll_up(connection, everything=everything)
-            work = await self._drop_old(connection, work)
-            work = await self._drop_old_rollups(connection, work)
-            work = await self._remove_empty_series(connection, work, everything=everything)
-            for part in await self._parts(connection):
-                work = await self._look_at(connection, part, work, everything=everything)
-        return work
+            return await self.work(connection, everything=everything)
 
-    @asynccontextmanager
-    async def _sole(self, pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection | None]:
-        """A connection that holds the lock until the pool has it back; None if it is taken."""
-        async with store_errors(), pool.acquire() as connection:
-            if not await connection.fetchval(self._sql["try_lock"]):
-                yield None
-                return
-            try:
-                yield connection
-            finally:
-                # A session that has ended has lost its lock as well, and why has been raised.
-                with suppress(*DATABASE_ERRORS):
-                    await connection.execute(self._sql["unlock"])
+    async def work(self, connection: asyncpg.Connection, *, everything: bool = False) -> Work:
+        """The same on a connection of ``sole``."""
+        async with store_errors():
+            await connection.execute(_SQL["ensure_tomorrow"])
+            await prune_landings(connection)
+        work = await self._roll_up(connection, everything=everything)
+        work = await self._drop_old(connection, work)
+        work = await self._drop_old_rollups(connection, work)
+        work = await self._remove_empty_series(connection, work, everything=everything)
+        for part in await self._parts(connection):
+            work = await self._look_at(connection, part, work, everything=everything)
+        return work
 
     async def _parts(self, connection: asyncpg.Connection) -> list[_DayTable]:
         async with store_errors():
-            return [_DayTable(*row) for row in await connection.fetch(self._sql["parts"])]
+            return [_DayTable(*row) for row in await connection.fetch(_SQL["parts"])]
 
     async def _roll_up(self, connection: asyncpg.Connection, *, everything: bool) -> Work:
         if self._retention is not None:  # the last chance of days that are about to be dropped
@@ -140,13 +167,13 @@ class Maintenance:
         if self._retention is None:
             return work
         async with store_errors():
-            await connection.execute(self._sql["set_retention"], self._retention)
+            await connection.execute(_SQL["set_retention"], self._retention)
         async with store_errors():
-            await connection.execute(self._sql["drop_ends"])
+            await connection.execute(_SQL["drop_ends"])
         for part in await self._parts(connection):
             if not part.ended(self._retention) or not _agreed(part.day, self._retention):
                 continue
-            if await self._in_short_lock(connection, self._sql["drop_day"], part.day):
+            if await self._in_short_lock(connection, _SQL["drop_day"], part.day):
                 metrics.COLLECTOR_DAYS_DROPPED.inc()
                 log.info("dropped %s, which is older than the retention", part.day)
                 self._seen.pop(part.name, None)
@@ -161,13 +188,13 @@ class Maintenance:
             return work
         kept = {part.day for part in await self._parts(connection)}
         async with store_errors():
-            days = await connection.fetch(self._sql["days"])
+            days = await connection.fetch(_SQL["days"])
         for day, now in days:
             if day in kept or not _ended(day, self._rollup_retention, now):
                 continue
             if not _agreed(day, self._rollup_retention):
                 continue
-            if not await self._in_short_lock(connection, self._sql["drop_rollup_day"], day):
+            if not await self._in_short_lock(connection, _SQL["drop_rollup_day"], day):
                 work = replace(work, postponed=(*work.postponed, f"drop of the rollups of {day}"))
         return work
 
@@ -228,7 +255,7 @@ class Maintenance:
             await self._vacuum(connection, part)
         removed = merged.blocks_before - merged.blocks_after
         async with store_errors():
-            if not await connection.fetchval(self._sql["roomy"], part.name, removed):
+            if not await connection.fetchval(_SQL["roomy"], part.name, removed):
                 return True
         return await self._in_short_lock(connection, f"VACUUM (FULL, ANALYZE) {part.name}")
 

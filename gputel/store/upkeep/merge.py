@@ -1,6 +1,7 @@
 """Merges small blocks of a series into large ones, a batch of series in one transaction.
 
-Of a series and instant one sample is left, by the rule of ``blocks.samples.once``.
+Of a series and instant one sample is left, by the rule of ``blocks.samples.once``. Samples of
+different streams stay in blocks of their own, so that they can be deleted by stream.
 
 Readers see a batch as it was before its commit or as it is after it. A merge that is cut off
 changes nothing. Writers only add blocks, so writers and a merge never wait for each other.
@@ -10,15 +11,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
+import numpy as np
 
-from gputel.store.blocks.blocks import MOST_SAMPLES, make_blocks
-from gputel.store.blocks.copy_format import COLUMNS, copy_payload
+from gputel.store.blocks.blocks import MOST_SAMPLES
+from gputel.store.blocks.copy_format import COLUMNS, payload_by_stream
 from gputel.store.blocks.copy_in import copy_in
-from gputel.store.blocks.samples import decode_rows, ordered
+from gputel.store.blocks.samples import counting, decode_rows, lengths
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 
@@ -45,6 +48,10 @@ FINAL = Tier(1, MOST_SAMPLES, least=2)
 _ALL = Tier(1, MOST_SAMPLES + 1, least=1)
 
 
+class _NothingToMerge(Exception):
+    """The blocks overlap because streams do, and stay as they are: the transaction ends in vain."""
+
+
 @dataclass(frozen=True)
 class Merged:
     """The number of blocks before and after, and the samples in those after."""
@@ -64,9 +71,9 @@ class Merged:
 async def merge_day(connection: asyncpg.Connection, day: date, tier: Tier) -> Merged:
     """Merge blocks of one UTC day, in batches of series with a commit each.
 
-    After FINAL, no blocks of a series overlap in time, however long they are. Memory is bounded by
-    the batch, or by the samples of one series and day if there are more. Raises StoreUnavailable
-    or StoreError; what was committed before stays merged.
+    After FINAL, no blocks of a series and stream overlap in time, however long they are. Memory is
+    bounded by the batch, or by the samples of one series and day if there are more. Raises
+    StoreUnavailable or StoreError; what was committed before stays merged.
     """
     total = Merged()
     limits = (tier.low, tier.high, tier.least)
@@ -103,21 +110,30 @@ async def _batches(
 async def _merge(
     connection: asyncpg.Connection, day: date, tier: Tier, series_ids: Sequence[int]
 ) -> Merged:
-    async with store_errors(), connection.transaction():
-        # If the planner does not know the size of the day, each batch reads the whole day.
-        await connection.execute("SET LOCAL enable_seqscan = off")
-        rows = await connection.fetch(
-            _SQL["take"], *_span(day), tier.low, tier.high, list(series_ids)
-        )
-        samples, blocks, payload = await asyncio.to_thread(_merged, rows)
-        await copy_in(connection, "sample_block", COLUMNS, payload)
-    return Merged(len(rows), blocks, samples)
+    with suppress(_NothingToMerge):
+        async with store_errors(), connection.transaction():
+            # If the planner does not know the size of the day, each batch reads the whole day.
+            await connection.execute("SET LOCAL enable_seqscan = off")
+            rows = await connection.fetch(
+                _SQL["take"], *_span(day), tier.low, tier.high, list(series_ids)
+            )
+            samples, blocks, payload = await asyncio.to_thread(_merged, rows)
+            if (len(rows), sum(row["samples"] for row in rows)) == (blocks, samples):
+                raise _NothingToMerge
+            await copy_in(connection, "sample_block", COLUMNS, payload)
+            return Merged(len(rows), blocks, samples)
+    return Merged()
 
 
 def _merged(rows: Sequence[asyncpg.Record]) -> tuple[int, int, list[memoryview]]:
-    samples = ordered(decode_rows(rows))
-    blocks = make_blocks(samples.series_id, samples.ts, samples.value)
-    return len(samples), len(blocks.starts), copy_payload(blocks)
+    samples = decode_rows(rows)
+    numbers = np.array([row["stream"] for row in rows], np.int64)
+    order = np.lexsort((samples.ts, samples.series_id))
+    samples = samples.take(order)
+    stream = np.repeat(numbers, lengths([row["value"] for row in rows]))[order]
+    counted = counting(samples)
+    samples, stream = samples.take(counted), stream[counted]
+    return len(samples), *payload_by_stream(samples, stream)
 
 
 def _span(day: date) -> tuple[datetime, datetime]:

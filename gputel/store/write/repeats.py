@@ -48,8 +48,8 @@ async def find_stored(pool: asyncpg.Pool, blocks: Blocks, sightings: Sightings |
     return concatenate(found)
 
 
-def without_repeats(rows: Samples, arrival: Int64, stored: Samples) -> tuple[Samples, Int64]:
-    """The samples to store, and how many rows of each arrival repeat a sample.
+def without_repeats(rows: Samples, arrival: Int64, stored: Samples) -> tuple[Samples, Int64, Int64]:
+    """The samples to store, the arrival of each, and how many rows of each arrival repeat a sample.
 
     ``arrival`` has the number of each row's arrival, in order. A row repeats a sample if there is
     one of its series and instant in ``stored`` or before it. It is stored if its value counts
@@ -67,7 +67,8 @@ def without_repeats(rows: Samples, arrival: Int64, stored: Samples) -> tuple[Sam
     # The last of each instant counts; of equal values that is the stored one.
     rank = (origin == _STORED, both.value, ~np.isnan(both.value), np.cumsum(~again))
     best = np.lexsort(rank)[np.append(again[1:], False) == 0]
-    return both.take(best[origin[best] != _STORED]), repeats
+    fresh = best[origin[best] != _STORED]
+    return both.take(fresh), origin[fresh], repeats
 
 
 def has_repeats(blocks: Blocks) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 
@@ -45,6 +46,28 @@ class Progress:
     def complete(self) -> bool:
         """Every row of a one-shot stream has landed."""
         return self.row_count is not None and self.next_row >= self.row_count and not self.leases
+
+
+@dataclass(frozen=True)
+class StreamSummary:
+    """A stream of a file. ``recorded``: blocks tell all samples that came by it."""
+
+    stream_id: str
+    source: str
+    looping: bool
+    next_row: int
+    row_count: int | None
+    created_at: datetime
+    reserved_at: datetime | None
+    recorded: bool
+    leased_rows: int
+
+
+async def all_streams(pool: asyncpg.Pool) -> list[StreamSummary]:
+    """Every stream of a file, the last one read first. Raises StoreUnavailable or StoreError."""
+    async with store_errors():
+        rows = await pool.fetch(load("streams")["all"])
+    return [StreamSummary(**row) for row in rows]
 
 
 class Streams:
@@ -118,9 +141,14 @@ class Streams:
         return {row["first_row"] for row in rows}
 
     async def progress(self) -> Progress:
-        """How far the stream is now."""
+        """How far the stream is now. Raises StreamConflict if it has been deleted."""
         async with store_errors():
             row = await self._pool.fetchrow(self._sql["progress"], self.stream_id, self.owner)
+        if row is None:
+            raise StreamConflict(
+                f"stream {self.stream_id!r} has been deleted by gputel db delete: "
+                "start again to read its source from the beginning"
+            )
         return Progress(**dict(row))
 
 

@@ -18,7 +18,7 @@ from gputel import metrics
 from gputel.errors import DataRefused, StoreError, StoreUnavailable
 from gputel.model.columns import STALE_BITS, TIMESTAMP, VALUE
 from gputel.store.blocks.blocks import Blocks, make_blocks
-from gputel.store.blocks.copy_format import COLUMNS, copy_payload
+from gputel.store.blocks.copy_format import COLUMNS, copy_payload, payload_by_stream
 from gputel.store.blocks.copy_in import copy_in
 from gputel.store.blocks.samples import EMPTY, Samples, concatenate
 from gputel.store.clock import Clocks
@@ -83,6 +83,7 @@ class Writer:
         self._sql = load("writer")
         self._series = SeriesIndex(pool)
         self._days: set[int] = set()
+        self._numbers: dict[str, int] = {}  # of streams of files, by stream id, as last claimed
 
     async def land(self, arrivals: Sequence[Arrival]) -> list[bool]:
         """Commit the arrivals that have not landed before, all of them or none.
@@ -108,10 +109,11 @@ class Writer:
     ) -> list[bool]:
         known = await self._series.learn(batches)
         window = self._admission.between(*await self._clocks.span_us())
-        prepared = await asyncio.to_thread(_prepare, batches, known, window, EMPTY)
+        streams = self._streams_of(arrivals)
+        prepared = await asyncio.to_thread(_prepare, batches, streams, known, window, EMPTY)
         stored = await find_stored(self._pool, prepared.blocks, prepared.sightings)
         if len(stored):
-            prepared = await asyncio.to_thread(_prepare, batches, known, window, stored)
+            prepared = await asyncio.to_thread(_prepare, batches, streams, known, window, stored)
         await self._ensure_days(prepared.blocks)
         try:
             async with (
@@ -120,9 +122,14 @@ class Writer:
                 connection.transaction(isolation="read_committed"),
             ):
                 landed = await self._claim(connection, arrivals, prepared.rejected)
-                if not all(landed):
+                if not all(landed) or streams != self._streams_of(arrivals):
                     fresh = [b for b, new in zip(batches, landed, strict=True) if new]
-                    prepared = await asyncio.to_thread(_prepare, fresh, known, window, stored)
+                    streams = self._streams_of(
+                        [a for a, new in zip(arrivals, landed, strict=True) if new]
+                    )
+                    prepared = await asyncio.to_thread(
+                        _prepare, fresh, streams, known, window, stored
+                    )
                 await self._note_repeats(
                     connection,
                     [a for a, new in zip(arrivals, landed, strict=True) if new],
@@ -182,6 +189,7 @@ class Writer:
             keys = ([c.stream_id for c in chunks], [c.first_row for c in chunks])
             rows = await connection.fetch(self._sql["claim_leases"], *keys)
             claimed |= {Chunk(row["stream_id"], row["first_row"]) for row in rows}
+            self._numbers |= {row["stream_id"]: row["number"] for row in rows if row["number"]}
         if loose:
             rows = await connection.fetch(self._sql["claim_ledger"], loose)
             claimed |= {row["message_id"] for row in rows}
@@ -192,6 +200,10 @@ class Writer:
             claimed.discard(key)
         await self._note_rejects(connection, arrivals, landed, rejected)
         return landed
+
+    def _streams_of(self, arrivals: Sequence[Arrival]) -> list[int]:
+        """The number of the stream of each arrival, as far as it is known before the claim."""
+        return [self._numbers.get(a.chunk.stream_id, 0) if a.chunk else 0 for a in arrivals]
 
     async def _note_rejects(
         self,
@@ -242,7 +254,11 @@ class Writer:
 
 
 def _prepare(
-    batches: Sequence[Fingerprinted], known: Known, window: Window, stored: Samples
+    batches: Sequence[Fingerprinted],
+    streams: Sequence[int],
+    known: Known,
+    window: Window,
+    stored: Samples,
 ) -> _Prepared:
     pieces, ends, group_ids, rejects = [], [], [], []
     for batch in batches:
@@ -265,16 +281,20 @@ def _prepare(
     rows = concatenate(pieces)
     blocks = make_blocks(rows.series_id, rows.ts, rows.value)
     repeats = [0] * len(batches)
+    arrival = np.repeat(np.arange(len(batches)), list(map(len, pieces)))
     if len(stored) or has_repeats(blocks):
-        arrival = np.repeat(np.arange(len(batches)), list(map(len, pieces)))
-        fresh, counts = without_repeats(rows, arrival, stored)
-        blocks = make_blocks(fresh.series_id, fresh.ts, fresh.value)
+        rows, arrival, counts = without_repeats(rows, arrival, stored)
+        blocks = make_blocks(rows.series_id, rows.ts, rows.value)
         repeats[: len(counts)] = counts.tolist()
+    if len(set(streams)) > 1:
+        _, payload = payload_by_stream(rows, np.array(streams, np.int64)[arrival])
+    else:
+        payload = copy_payload(blocks, *set(streams))
     seen = sightings(blocks, [batch.groups for batch in batches], group_ids)
     ended = concatenate(ends)
     return _Prepared(
         blocks,
-        copy_payload(blocks),
+        payload,
         seen,
         _hours(blocks),
         ([moment(us) for us in ended.ts.tolist()], ended.series_id.tolist()),

@@ -33,19 +33,20 @@ def parsed(payload):
     data = b"".join(payload)
     at, rows = 0, []
     while at < len(data):
-        assert struct.unpack_from(">h", data, at) == (7,)
+        assert struct.unpack_from(">h", data, at) == (8,)
         at += 2
         row: list[Any] = []
-        for _ in range(7):
+        for _ in range(8):
             (size,) = struct.unpack_from(">i", data, at)
             at += 4
             row.append(None if size == -1 else data[at : at + size])
             at += max(0, size)
         series_id, first, last, step = (struct.unpack(">q", field)[0] for field in row[:4])
         (count,) = struct.unpack(">i", row[4])
-        values = array(row[6], 701, ">d")
-        off = [0] * count if row[5] is None else array(row[5], 20, ">q")
-        assert row[5] is None or any(off), "an array of zeros is not stored"
+        assert struct.unpack(">i", row[5]) == (0,)
+        values = array(row[7], 701, ">d")
+        off = [0] * count if row[6] is None else array(row[6], 20, ">q")
+        assert row[6] is None or any(off), "an array of zeros is not stored"
         times = [first + step * place + us for place, us in enumerate(off)]
         assert (len(values), times[0], times[-1]) == (count, first, last)
         rows.append((series_id, times, values))

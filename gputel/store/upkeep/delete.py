@@ -1,0 +1,254 @@
+"""Deletes samples, a batch of series of one day in one transaction.
+
+No commit of a collector is under way in such a transaction, and no other maintenance: it leaves
+blocks, rollups, GPUs and series as if the samples had never landed. So a deletion can be broken off
+at any moment, and run again. What lands between two batches is deleted only if its day and series
+come later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+
+import asyncpg
+import numpy as np
+
+from gputel.backoff import Backoff
+from gputel.errors import StoreError, UsageError
+from gputel.store.blocks.blocks import Int64
+from gputel.store.blocks.copy_format import COLUMNS, payload_by_stream
+from gputel.store.blocks.copy_in import copy_in
+from gputel.store.blocks.samples import Samples, decode_rows, lengths, micros
+from gputel.store.pool import store_errors
+from gputel.store.queries import load
+from gputel.store.read.series_reader import moment
+from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Buckets
+from gputel.store.rollup.build import minutes_of, payloads
+from gputel.store.rollup.rows import ROW_COLUMNS, decode_rollups
+from gputel.store.upkeep.deletion import SQL, Deletion, day_span, stream_numbers
+
+_BATCH_SAMPLES = 250_000  # some 25 MB in this process
+_BATCH_SERIES = 1000
+_BLOCK_SAMPLES = 10  # what a block costs beside its samples, as samples
+_PAGE_SERIES = 100_000
+_EMPTY_SERIES = load("empty_series")
+_TAKE_HOURS = load("rollup")["take_hours"]
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What has been deleted so far."""
+
+    samples: int = 0
+    rollup_minutes: int = 0
+    series: int = 0
+    """Series that have nothing left, and have gone."""
+
+    def __add__(self, other: Deleted) -> Deleted:
+        return Deleted(
+            self.samples + other.samples,
+            self.rollup_minutes + other.rollup_minutes,
+            self.series + other.series,
+        )
+
+
+async def delete(
+    connection: asyncpg.Connection, deletion: Deletion, progress: Callable[[Deleted], None]
+) -> Deleted:
+    """Delete what meets the conditions; ``progress`` is called after each commit.
+
+    The connection is that of ``maintenance.sole``. Streams go too if nothing else is named. Raises
+    UsageError as ``stream_numbers`` does, StoreUnavailable or StoreError; what was deleted before
+    stays deleted, and the same call goes on.
+    """
+    streams = await stream_numbers(connection, deletion)
+    read_to = await _stop_streams(connection, deletion, streams)
+    total = Deleted()
+    async with store_errors():
+        days = await connection.fetch(SQL["days"], *deletion.span)
+    for day, part in days:
+        if part is None and streams is not None:
+            continue
+        before = total
+        async for ids in _batches(connection, deletion, day, streams, has_samples=bool(part)):
+            batch = _Batch(connection, deletion, day, streams, ids)
+            work = batch.delete_samples if part else batch.delete_minutes
+            total += await _committed(connection, work)
+            progress(total)
+        if total.samples > before.samples:
+            async with store_errors():
+                await connection.execute(f"VACUUM (ANALYZE) {part}")
+    await _committed(connection, partial(_finish, connection, streams, read_to))
+    return total
+
+
+async def _stop_streams(
+    connection: asyncpg.Connection, deletion: Deletion, streams: tuple[int, ...] | None
+) -> dict[str, int] | None:
+    """How far whole streams have been read, once nothing of that can land any more."""
+    if not deletion.of_whole_streams:
+        return None
+    async with store_errors(), connection.transaction(isolation="read_committed"):
+        read_to = dict(await connection.fetch(SQL["hold_streams"], streams))
+        await stream_numbers(connection, deletion)
+        await connection.execute(SQL["drop_leases"], streams)
+    return read_to
+
+
+async def _batches(
+    connection: asyncpg.Connection,
+    deletion: Deletion,
+    day: date,
+    streams: tuple[int, ...] | None,
+    *,
+    has_samples: bool,
+) -> AsyncIterator[list[int]]:
+    where, arguments = deletion.where(8)
+    sql = SQL["series" if has_samples else "series_of_rollups"].format(where=where)
+    bounds = *day_span(day), *deletion.span, streams
+    batch: list[int] = []
+    size, after = 0, -1
+    while True:
+        async with store_errors():
+            page = await connection.fetch(sql, *bounds, after, _PAGE_SERIES, *arguments)
+        for series_id, blocks, samples in page:
+            cost = samples + _BLOCK_SAMPLES * blocks
+            if batch and (size + cost > _BATCH_SAMPLES or len(batch) == _BATCH_SERIES):
+                yield batch
+                batch, size = [], 0
+            batch.append(series_id)
+            size += cost
+        if len(page) < _PAGE_SERIES:
+            break
+        after = page[-1]["series_id"]
+    if batch:
+        yield batch
+
+
+async def _committed(
+    connection: asyncpg.Connection, work: Callable[[], Awaitable[Deleted]]
+) -> Deleted:
+    """Do this in a transaction, once no collector is about to commit; others wait meanwhile."""
+    backoff = Backoff()
+    while True:
+        try:
+            async with store_errors(), connection.transaction(isolation="read_committed"):
+                await connection.execute("SET LOCAL lock_timeout = '1s'")
+                await connection.execute(_EMPTY_SERIES["keep_writers_out"])
+                # If the planner does not know the size of the day, it reads the whole day.
+                await connection.execute("SET LOCAL enable_seqscan = off")
+                return await work()
+        except StoreError as error:
+            if not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                raise
+            await asyncio.sleep(backoff.next_s())
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Series of a day, whose samples together fit into memory."""
+
+    connection: asyncpg.Connection
+    deletion: Deletion
+    day: date
+    streams: tuple[int, ...] | None
+    series_ids: list[int]
+
+    async def delete_samples(self) -> Deleted:
+        """Cut the samples out of their blocks, and make what follows from them anew."""
+        rows = await self.connection.fetch(
+            SQL["take"],
+            *day_span(self.day),
+            *self.deletion.span,
+            self.streams,
+            self.series_ids,
+        )
+        gone, payload = await asyncio.to_thread(_cut, rows, self.deletion)
+        await copy_in(self.connection, "sample_block", COLUMNS, payload)
+        if not len(gone):
+            return Deleted()
+        if await self.connection.fetchval(SQL["has_rollups"], self.day):
+            hours = np.unique(gone.ts // HOUR_US * HOUR_US)
+            minutes = await self._minutes_left(hours)
+            await self._take_minutes(hours)
+            await self._write_rollups(minutes, hours)
+        ids = np.unique(gone.series_id).tolist()
+        span = moment(int(gone.ts.min())), moment(int(gone.ts.max()))
+        await self.connection.execute(SQL["refresh_gpus"], ids, *span)
+        return Deleted(samples=len(gone), series=await self._remove_empty(ids))
+
+    async def delete_minutes(self) -> Deleted:
+        """Delete rollups of which no samples are left; an hour is made anew of its minutes."""
+        first, end = map(micros, day_span(self.day))
+        hours = np.arange(first, end, HOUR_US)
+        hours = hours[self.deletion.touches(hours, HOUR_US)]
+        old = await self._take_minutes(hours)
+        buckets = decode_rollups(old)
+        gone = self.deletion.includes(buckets.start_us, MINUTE_US)
+        await self._write_rollups(buckets.take(~gone), hours)
+        return Deleted(
+            rollup_minutes=int(gone.sum()), series=await self._remove_empty(self.series_ids)
+        )
+
+    async def _minutes_left(self, hours: Int64) -> Buckets:
+        first, end = moment(int(hours[0])), moment(int(hours[-1]) + HOUR_US)
+        rows = await self.connection.fetch(
+            SQL["left_blocks"], first, day_span(self.day)[1], end, self.series_ids
+        )
+        return await asyncio.to_thread(minutes_of, rows, hours)
+
+    async def _take_minutes(self, hours: Int64) -> Sequence[asyncpg.Record]:
+        starts = [moment(int(hour)) for hour in hours]
+        rows: Sequence[asyncpg.Record] = await self.connection.fetch(
+            SQL["take_minutes"], self.series_ids, starts, *day_span(self.day)
+        )
+        return rows
+
+    async def _write_rollups(self, minutes: Buckets, hours: Int64) -> None:
+        """Write these minutes, those of these hours, and the hours of the day."""
+        old = await self.connection.fetch(_TAKE_HOURS, self.series_ids, day_span(self.day)[0])
+        for payload in await asyncio.to_thread(payloads, minutes, old, hours):
+            await copy_in(self.connection, "rollup", ROW_COLUMNS, payload)
+
+    async def _remove_empty(self, ids: Sequence[int]) -> int:
+        empty = await self.connection.fetchval(SQL["empty"], ids, [])
+        if not empty:
+            return 0
+        uuids = [row[0] for row in await self.connection.fetch(SQL["uuids"], empty)]
+        # A GPU must not stay for a series that never had a sample.
+        empty = await self.connection.fetchval(SQL["empty"], empty, uuids)
+        removed: int = await self.connection.fetchval(_EMPTY_SERIES["remove"], empty)
+        await self.connection.execute(SQL["forget_labels"], uuids)
+        return removed
+
+
+def _cut(rows: Sequence[asyncpg.Record], deletion: Deletion) -> tuple[Samples, list[memoryview]]:
+    """The samples of these blocks that go, and those that stay as blocks for ``copy_in``."""
+    samples = decode_rows(rows)
+    gone = deletion.includes(samples.ts)
+    numbers = np.array([row["stream"] for row in rows], np.int64)
+    stream = np.repeat(numbers, lengths([row["value"] for row in rows]))
+    _, payload = payload_by_stream(samples.take(~gone), stream[~gone])
+    return samples.take(gone), payload
+
+
+async def _finish(
+    connection: asyncpg.Connection,
+    streams: tuple[int, ...] | None,
+    read_to: dict[str, int] | None,
+) -> Deleted:
+    await connection.execute(SQL["forget_ends"])
+    await connection.execute(SQL["forget_landings"])
+    if read_to is not None:
+        for name, next_row in await connection.fetch(SQL["hold_streams"], streams):
+            if next_row != read_to.get(name):
+                raise UsageError(
+                    f"--stream: a streamer has begun to read {name!r} meanwhile: stop it, and run "
+                    "the same command again"
+                )
+        await connection.execute(SQL["forget_streams"], streams)
+    return Deleted()
