@@ -42,6 +42,22 @@ class Blocks:
         """The blocks in which some offset is not 0."""
         return _uneven(self.off_us, self.starts)
 
+    def take(self, where: npt.NDArray[np.bool_]) -> Blocks:
+        """The blocks that a mask selects."""
+        if where.all():
+            return self
+        inside = np.repeat(where, self.counts)
+        counts = self.counts[where]
+        return Blocks(
+            self.series_id[inside],
+            self.ts[inside],
+            self.value[inside],
+            np.cumsum(counts) - counts,
+            counts,
+            self.step_us[where],
+            self.off_us[inside],
+        )
+
     def spans(self) -> tuple[Int64, Int64, Int64]:
         """Each series once, and the times of its oldest and of its newest sample."""
         first = np.flatnonzero(np.diff(self.series_id[self.starts], prepend=-1))

@@ -15,9 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gputel.store.blocks.blocks import Blocks, Float64, Int64, positions
+from gputel.store.blocks.frames import Frames
 
 COLUMNS = ("series_id", "first_ts", "last_ts", "step_us", "samples", "off_us", "value")
 """The columns of ``sample_block``, in the order of ``copy_payload``."""
+FRAME_COLUMNS = ("list_id", "first_ts", "last_ts", "step_us", "samples", "value")
+"""The columns of ``sample_frame``, in the order of ``frame_payload``."""
 
 PG_EPOCH_US = 946_684_800_000_000  # 2000-01-01, PostgreSQL's zero, in Unix microseconds
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
@@ -27,7 +30,7 @@ _OID_INT8, _OID_FLOAT8 = 20, 701
 _ROW_HEAD = np.dtype(
     [
         ("fields", ">i2"),
-        *(("l1", ">i4"), ("series_id", ">i8")),
+        *(("l1", ">i4"), ("id", ">i8")),
         *(("l2", ">i4"), ("first_ts", ">i8")),
         *(("l3", ">i4"), ("last_ts", ">i8")),
         *(("l4", ">i4"), ("step_us", ">i8")),
@@ -47,7 +50,21 @@ _COPY_UNITS = 2 * 1024 * 1024  # of one COPY, and at most a row more
 def copy_payload(blocks: Blocks) -> list[memoryview]:
     """The blocks as rows for ``copy_in``, of ``sample_block``."""
     arrays = (Arrays(blocks.off_us, blocks.uneven), Arrays(blocks.value))
-    return copy_rows(_row_heads(blocks), blocks.starts, blocks.counts, arrays)
+    heads = _row_heads(
+        len(COLUMNS), blocks.series_id[blocks.starts], blocks, np.arange(len(blocks.starts))
+    )
+    return copy_rows(heads, blocks.starts, blocks.counts, arrays)
+
+
+def frame_payload(blocks: Blocks, frames: Frames) -> list[memoryview]:
+    """The frames of some of these blocks as rows for ``copy_in``, of ``sample_frame``."""
+    samples = blocks.counts[frames.blocks]
+    ends = np.cumsum(samples)
+    place = np.repeat(blocks.starts[frames.blocks], samples) + positions(ends - samples, samples)
+    first = frames.blocks[np.cumsum(frames.counts) - frames.counts]
+    counts = frames.counts * blocks.counts[first]
+    heads = _row_heads(len(FRAME_COLUMNS), frames.list_ids, blocks, first)
+    return copy_rows(heads, np.cumsum(counts) - counts, counts, (Arrays(blocks.value[place]),))
 
 
 @dataclass(frozen=True)
@@ -132,14 +149,16 @@ def _scatter(out: npt.NDArray[np.uint16], places: Int64, rows: npt.NDArray[np.vo
         out[places + unit] = pieces[:, unit]
 
 
-def _row_heads(blocks: Blocks) -> npt.NDArray[np.void]:
-    heads = np.zeros(len(blocks.starts), _ROW_HEAD)
-    heads["fields"] = len(COLUMNS)
+def _row_heads(columns: int, ids: Int64, blocks: Blocks, numbers: Int64) -> npt.NDArray[np.void]:
+    """Heads of rows with these ids, and with the times of the blocks of these numbers."""
+    starts, counts = blocks.starts[numbers], blocks.counts[numbers]
+    heads = np.zeros(len(ids), _ROW_HEAD)
+    heads["fields"] = columns
     heads["l1"] = heads["l2"] = heads["l3"] = heads["l4"] = 8
     heads["l5"] = 4
-    heads["series_id"] = blocks.series_id[blocks.starts]
-    heads["first_ts"] = blocks.ts[blocks.starts] - PG_EPOCH_US
-    heads["last_ts"] = blocks.ts[blocks.starts + blocks.counts - 1] - PG_EPOCH_US
-    heads["step_us"] = blocks.step_us
-    heads["samples"] = blocks.counts
+    heads["id"] = ids
+    heads["first_ts"] = blocks.ts[starts] - PG_EPOCH_US
+    heads["last_ts"] = blocks.ts[starts + counts - 1] - PG_EPOCH_US
+    heads["step_us"] = blocks.step_us[numbers]
+    heads["samples"] = counts
     return heads

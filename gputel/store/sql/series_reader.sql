@@ -20,7 +20,7 @@ WHERE s.series_id <> ALL ($1::bigint[])
 SELECT array_send(array_agg(wanted.series_id))
 FROM unnest($1::bigint[]) AS wanted (series_id)
 WHERE (
-    SELECT true FROM sample_block AS b
+    SELECT true FROM stored_block AS b
     WHERE b.series_id = wanted.series_id AND b.last_ts >= $2 AND b.last_ts < $4 AND b.first_ts <= $3
     LIMIT 1
 )
@@ -41,7 +41,7 @@ FROM series WHERE series_id = ANY ($1::bigint[])
 SELECT b.series_id, timestamptz_send(b.first_ts) AS first_ts, b.step_us, cut.first - 1 AS skipped,
        array_send(CASE WHEN cut.whole THEN b.off_us END) AS off_us,
        array_send(CASE WHEN cut.whole THEN b.value ELSE b.value[cut.first:cut.last] END) AS value
-FROM sample_block AS b
+FROM stored_block AS b
 CROSS JOIN LATERAL (
     SELECT b.off_us IS NOT NULL OR b.step_us <= 0 OR (b.first_ts >= $2 AND b.last_ts <= $3)
 ) AS fits (whole)

@@ -1,9 +1,10 @@
-"""Merges small blocks of a series into large ones, a batch of series in one transaction.
+"""Merges frames, and small blocks of a series, into large blocks, a batch in one transaction.
 
 Of a series and instant one sample is left, by the rule of ``blocks.samples.once``.
 
 Readers see a batch as it was before its commit or as it is after it. A merge that is cut off
-changes nothing. Writers only add blocks, so writers and a merge never wait for each other.
+changes nothing. Writers only add blocks and frames, so writers and a merge never wait for each
+other.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import asyncpg
 from gputel.store.blocks.blocks import MOST_SAMPLES, make_blocks
 from gputel.store.blocks.copy_format import COLUMNS, copy_payload
 from gputel.store.blocks.copy_in import copy_in
-from gputel.store.blocks.samples import decode_rows, ordered
+from gputel.store.blocks.frames import decode_frames
+from gputel.store.blocks.samples import INTEGER, Samples, decode_rows, elements, ordered
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 
@@ -47,7 +49,7 @@ _ALL = Tier(1, MOST_SAMPLES + 1, least=1)
 
 @dataclass(frozen=True)
 class Merged:
-    """The number of blocks before and after, and the samples in those after."""
+    """The number of blocks and frames before, of blocks after, and the samples in those after."""
 
     blocks_before: int = 0
     blocks_after: int = 0
@@ -68,7 +70,7 @@ async def merge_day(connection: asyncpg.Connection, day: date, tier: Tier) -> Me
     the batch, or by the samples of one series and day if there are more. Raises StoreUnavailable
     or StoreError; what was committed before stays merged.
     """
-    total = Merged()
+    total = await merge_frames(connection, day, 1) if tier is FINAL else Merged()
     limits = (tier.low, tier.high, tier.least)
     async for batch in _batches(connection, "candidates", *_span(day), *limits):
         total += await _merge(connection, day, tier, batch)
@@ -78,24 +80,43 @@ async def merge_day(connection: asyncpg.Connection, day: date, tier: Tier) -> Me
     return total
 
 
+async def merge_frames(connection: asyncpg.Connection, day: date, least: int) -> Merged:
+    """Make blocks of the frames of one UTC day, in batches of lists with a commit each.
+
+    Only of lists with at least ``least`` samples of each series. Raises StoreUnavailable or
+    StoreError; what was committed before stays merged.
+    """
+    total = Merged()
+    async with store_errors():  # frames need no partition, but the blocks do
+        await connection.execute(_SQL["ensure_day"], day)
+    async for batch in _batches(connection, "lists", *_span(day), least):
+        async with store_errors(), connection.transaction():
+            rows = await connection.fetch(_SQL["take_frames"], *_span(day), batch)
+            members = await connection.fetch(_SQL["members"], batch)
+            samples = await asyncio.to_thread(_of_frames, rows, members)
+            total += await _add_merged(connection, len(rows), samples)
+    return total
+
+
 async def _batches(
     connection: asyncpg.Connection, statement: str, *arguments: object
 ) -> AsyncIterator[Sequence[int]]:
+    """Ids of series or lists, as many as fit into memory with their samples."""
     batch: list[int] = []
     size, after = 0, -1
     while True:
         async with store_errors():
             page = await connection.fetch(_SQL[statement], *arguments, after, _PAGE_SERIES)
-        for series_id, blocks, samples in page:
+        for id_, blocks, samples in page:
             cost = samples + _BLOCK_SAMPLES * blocks
             if batch and size + cost > _BATCH_SAMPLES:
                 yield batch
                 batch, size = [], 0
-            batch.append(series_id)
+            batch.append(id_)
             size += cost
         if len(page) < _PAGE_SERIES:
             break
-        after = page[-1]["series_id"]
+        after = page[-1][0]
     if batch:
         yield batch
 
@@ -109,13 +130,24 @@ async def _merge(
         rows = await connection.fetch(
             _SQL["take"], *_span(day), tier.low, tier.high, list(series_ids)
         )
-        samples, blocks, payload = await asyncio.to_thread(_merged, rows)
-        await copy_in(connection, "sample_block", COLUMNS, payload)
-    return Merged(len(rows), blocks, samples)
+        samples = await asyncio.to_thread(decode_rows, rows)
+        return await _add_merged(connection, len(rows), samples)
 
 
-def _merged(rows: Sequence[asyncpg.Record]) -> tuple[int, int, list[memoryview]]:
-    samples = ordered(decode_rows(rows))
+async def _add_merged(connection: asyncpg.Connection, before: int, samples: Samples) -> Merged:
+    """Add the samples as blocks."""
+    count, blocks, payload = await asyncio.to_thread(_merged, samples)
+    await copy_in(connection, "sample_block", COLUMNS, payload)
+    return Merged(before, blocks, count)
+
+
+def _of_frames(rows: Sequence[asyncpg.Record], members: Sequence[asyncpg.Record]) -> Samples:
+    lists = {row["list_id"]: elements([row["series_ids"]], INTEGER) for row in members}
+    return decode_frames(rows, lists)
+
+
+def _merged(samples: Samples) -> tuple[int, int, list[memoryview]]:
+    samples = ordered(samples)
     blocks = make_blocks(samples.series_id, samples.ts, samples.value)
     return len(samples), len(blocks.starts), copy_payload(blocks)
 
