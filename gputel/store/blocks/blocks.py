@@ -11,6 +11,8 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 DAY_US = 86_400_000_000
+PG_EPOCH_US = 946_684_800_000_000
+"""2000-01-01, the zero of PostgreSQL, in Unix microseconds."""
 MOST_SAMPLES = 65_536
 """Most samples in a block: whoever reads one sample has to unpack all of them."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gputel.store.blocks.blocks import Blocks, Float64, Int64, positions
+from gputel.store.blocks.blocks import PG_EPOCH_US, Blocks, Float64, Int64, positions
 from gputel.store.blocks.frames import Frames
 
 COLUMNS = ("series_id", "first_ts", "last_ts", "step_us", "samples", "off_us", "value")
@@ -22,7 +22,6 @@ COLUMNS = ("series_id", "first_ts", "last_ts", "step_us", "samples", "off_us", "
 FRAME_COLUMNS = ("list_id", "first_ts", "last_ts", "step_us", "samples", "value")
 """The columns of ``sample_frame``, in the order of ``frame_payload``."""
 
-PG_EPOCH_US = 946_684_800_000_000  # 2000-01-01, PostgreSQL's zero, in Unix microseconds
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
 _OID_INT8, _OID_FLOAT8 = 20, 701

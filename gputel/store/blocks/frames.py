@@ -13,8 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from gputel.store.blocks.blocks import Blocks, Int64, positions
-from gputel.store.blocks.samples import NUMBER, Samples, elements, lengths, micros
+from gputel.store.blocks.blocks import PG_EPOCH_US, Blocks, Int64, positions
+from gputel.store.blocks.samples import (
+    HEADER_BYTES,
+    NUMBER,
+    Samples,
+    elements,
+    lengths,
+    micros,
+)
 
 LEAST_SERIES, MOST_SERIES = 4, 1000
 MOST_TIMES = 16
@@ -95,6 +102,18 @@ def decode_frames(rows: Sequence[Mapping[str, Any]], members: Mapping[int, Int64
     step = np.array([row["step_us"] for row in rows], np.int64)
     ts = np.repeat(first, counts) + np.repeat(step, counts) * number
     return Samples(ids, ts, elements(value, NUMBER).astype(np.float64))
+
+
+def decode_runs(samples: int, rows: Sequence[Mapping[str, Any]]) -> Samples:
+    """The samples of rows of the statement ``frames``, each of whose frames has ``samples``."""
+    array = np.dtype([("head", f"V{HEADER_BYTES}"), ("elements", NUMBER, (samples,))])
+    value = np.frombuffer(b"".join([row["value"] for row in rows]), array)["elements"]["bits"]
+    first = np.frombuffer(b"".join([row["first_ts"] for row in rows]), ">i8") + PG_EPOCH_US
+    frames = [len(row["first_ts"]) // first.itemsize for row in rows]
+    ids = np.repeat(np.array([row["series_id"] for row in rows], np.int64), frames)
+    step = np.repeat(np.array([row["step_us"] for row in rows], np.int64), frames)
+    ts = first[:, None] + step[:, None] * np.arange(samples)
+    return Samples(np.repeat(ids, samples), ts.ravel(), value.ravel().astype(np.float64))
 
 
 def _digest(series_ids: Int64) -> bytes:

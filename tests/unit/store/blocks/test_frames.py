@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gputel.store.blocks.blocks import Blocks, make_blocks
-from gputel.store.blocks.copy_format import PG_EPOCH_US, frame_payload
+from gputel.store.blocks.blocks import PG_EPOCH_US, Blocks, make_blocks
+from gputel.store.blocks.copy_format import frame_payload
 from gputel.store.blocks.frames import LEAST_SERIES, MOST_TIMES, alike, decode_frames, frames_of
 from gputel.store.blocks.samples import Samples, concatenate, ordered
 
