@@ -227,7 +227,7 @@ async def bench(args: argparse.Namespace, work: Path) -> None:
                     others[name] = url
         connection = await asyncpg.connect(dsn)
         all_since, end = await connection.fetchrow(
-            "SELECT min(first_ts), max(last_ts) FROM sample_block"
+            "SELECT min(first_ts), max(last_ts) FROM stored_block"
         )
         await connection.close()
         api = await asyncio.create_subprocess_exec(*GPUTEL, "run", "--role", "api", env=environ)

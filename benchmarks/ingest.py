@@ -34,7 +34,7 @@ CREATE TABLE flat (id bigserial PRIMARY KEY, timestamp text, metric_name text, g
 """
 SIZE_OF_BLOCKS = """
 SELECT sum(pg_total_relation_size(oid)) FROM pg_class
-WHERE relname LIKE 'sample_block_%' AND relkind = 'r'
+WHERE (relname LIKE 'sample_block_%' AND relkind = 'r') OR relname = 'sample_frame'
 """
 INDEX = "CREATE INDEX ON flat (uuid, timestamp DESC)"
 COLUMNS = (

@@ -43,8 +43,11 @@ NAMES = [
 ]  # fmt: skip
 ROLES = ("streamer", "broker", "collector", "postgres", "victoria")
 STORED = """
-SELECT (SELECT sum(samples) FROM sample_block) AS samples,
-       (SELECT sum(pg_total_relation_size(part)) FROM sample_block_part) AS bytes,
+SELECT (SELECT sum(samples) FROM stored_block) AS samples,
+       (SELECT sum(pg_total_relation_size(part)) FROM
+           (SELECT part FROM sample_block_part
+            UNION ALL SELECT unnest('{sample_frame, series_list, series_list_member}'::regclass[]))
+        AS parts) AS bytes,
        (SELECT extract(epoch FROM now() - min(last_ts)) FROM gpu) AS oldest_s,
        (SELECT extract(epoch FROM now() - max(last_ts)) FROM gpu) AS newest_s,
        (SELECT coalesce(sum(slots_lost), 0) FROM scrape_target) AS lost

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import asyncpg
@@ -76,12 +76,14 @@ async def store_status(
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         store = await connection.fetchrow(sql["store"])
+        frames = {row["day"]: row for row in await connection.fetch(sql["frames"])}
         days = []
         for part in await connection.fetch(sql["parts"], most_bytes):
             contents = await connection.fetchrow(
                 sql["contents"].format(part=part["name"]), part["percent"], MOST_SAMPLES
             )
-            days.append(_day(part, contents, store["now"], retention))
+            day = _day(part, contents, store["now"], retention)
+            days.append(_with_frames(day, frames[day.day]) if day.day in frames else day)
     return StoreStatus(days, **store)
 
 
@@ -102,4 +104,19 @@ def _day(
         newest=contents["newest"],
         estimated=not whole,
         expired=retention is not None and end <= now - retention,
+    )
+
+
+def _with_frames(day: DayStatus, frames: asyncpg.Record) -> DayStatus:
+    """The day with its frames. They wait to be merged as blocks of their series do."""
+    return replace(
+        day,
+        samples=day.samples + frames["samples"],
+        blocks=day.blocks + frames["blocks"],
+        to_merge=None if day.to_merge is None else day.to_merge + frames["blocks"],
+        heap=day.heap + frames["heap"],
+        toast=day.toast + frames["toast"],
+        index=day.index + frames["index"],
+        oldest=min(filter(None, (day.oldest, frames["oldest"]))),
+        newest=max(filter(None, (day.newest, frames["newest"]))),
     )

@@ -11,6 +11,8 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 DAY_US = 86_400_000_000
+PG_EPOCH_US = 946_684_800_000_000
+"""2000-01-01, the zero of PostgreSQL, in Unix microseconds."""
 MOST_SAMPLES = 65_536
 """Most samples in a block: whoever reads one sample has to unpack all of them."""
 
@@ -41,6 +43,22 @@ class Blocks:
     def uneven(self) -> npt.NDArray[np.bool_]:
         """The blocks in which some offset is not 0."""
         return _uneven(self.off_us, self.starts)
+
+    def take(self, where: npt.NDArray[np.bool_]) -> Blocks:
+        """The blocks that a mask selects."""
+        if where.all():
+            return self
+        inside = np.repeat(where, self.counts)
+        counts = self.counts[where]
+        return Blocks(
+            self.series_id[inside],
+            self.ts[inside],
+            self.value[inside],
+            np.cumsum(counts) - counts,
+            counts,
+            self.step_us[where],
+            self.off_us[inside],
+        )
 
     def spans(self) -> tuple[Int64, Int64, Int64]:
         """Each series once, and the times of its oldest and of its newest sample."""

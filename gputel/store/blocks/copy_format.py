@@ -14,13 +14,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gputel.store.blocks.blocks import Blocks, Float64, Int64, make_blocks, positions
+from gputel.store.blocks.blocks import (
+    PG_EPOCH_US,
+    Blocks,
+    Float64,
+    Int64,
+    make_blocks,
+    positions,
+)
+from gputel.store.blocks.frames import Frames
 from gputel.store.blocks.samples import Samples
 
 COLUMNS = ("series_id", "first_ts", "last_ts", "step_us", "samples", "stream", "off_us", "value")
 """The columns of ``sample_block`` in the order of ``copy_payload``, whatever theirs is there."""
+FRAME_COLUMNS = ("list_id", "first_ts", "last_ts", "step_us", "samples", "value")
+"""The columns of ``sample_frame``, in the order of ``frame_payload``."""
 
-PG_EPOCH_US = 946_684_800_000_000  # 2000-01-01, PostgreSQL's zero, in Unix microseconds
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
 _OID_INT8, _OID_FLOAT8 = 20, 701
@@ -28,14 +37,14 @@ _OID_INT8, _OID_FLOAT8 = 20, 701
 _ROW_HEAD = np.dtype(
     [
         ("fields", ">i2"),
-        *(("l1", ">i4"), ("series_id", ">i8")),
+        *(("l1", ">i4"), ("id", ">i8")),
         *(("l2", ">i4"), ("first_ts", ">i8")),
         *(("l3", ">i4"), ("last_ts", ">i8")),
         *(("l4", ">i4"), ("step_us", ">i8")),
         *(("l5", ">i4"), ("samples", ">i4")),
-        *(("l6", ">i4"), ("stream", ">i4")),
     ]
 )
+_BLOCK_HEAD = np.dtype([*_ROW_HEAD.descr, ("l6", ">i4"), ("stream", ">i4")])
 _NULL = np.dtype(">i4")  # a size of -1
 _ARRAY_HEAD = np.dtype([(n, ">i4") for n in ("size", "ndim", "nulls", "oid", "dim", "bound")])
 _ELEMENT = np.dtype([("size", ">i4"), ("bits", ">i8")])
@@ -49,7 +58,11 @@ _COPY_UNITS = 2 * 1024 * 1024  # of one COPY, and at most a row more
 def copy_payload(blocks: Blocks, stream: int = 0) -> list[memoryview]:
     """The blocks as rows for ``copy_in``, of ``sample_block``; ``stream`` brought all of them."""
     arrays = (Arrays(blocks.off_us, blocks.uneven), Arrays(blocks.value))
-    return copy_rows(_row_heads(blocks, stream), blocks.starts, blocks.counts, arrays)
+    heads = _row_heads(
+        _BLOCK_HEAD, blocks.series_id[blocks.starts], blocks, np.arange(len(blocks.starts))
+    )
+    heads["fields"], heads["l6"], heads["stream"] = len(COLUMNS), 4, stream
+    return copy_rows(heads, blocks.starts, blocks.counts, arrays)
 
 
 def payload_by_stream(samples: Samples, stream: Int64) -> tuple[int, list[memoryview]]:
@@ -61,6 +74,18 @@ def payload_by_stream(samples: Samples, stream: Int64) -> tuple[int, list[memory
         count += len(blocks.starts)
         payload += copy_payload(blocks, number)
     return count, payload
+
+
+def frame_payload(blocks: Blocks, frames: Frames) -> list[memoryview]:
+    """The frames of some of these blocks as rows for ``copy_in``, of ``sample_frame``."""
+    samples = blocks.counts[frames.blocks]
+    ends = np.cumsum(samples)
+    place = np.repeat(blocks.starts[frames.blocks], samples) + positions(ends - samples, samples)
+    first = frames.blocks[np.cumsum(frames.counts) - frames.counts]
+    counts = frames.counts * blocks.counts[first]
+    heads = _row_heads(_ROW_HEAD, frames.list_ids, blocks, first)
+    heads["fields"] = len(FRAME_COLUMNS)
+    return copy_rows(heads, np.cumsum(counts) - counts, counts, (Arrays(blocks.value[place]),))
 
 
 @dataclass(frozen=True)
@@ -145,15 +170,17 @@ def _scatter(out: npt.NDArray[np.uint16], places: Int64, rows: npt.NDArray[np.vo
         out[places + unit] = pieces[:, unit]
 
 
-def _row_heads(blocks: Blocks, stream: int) -> npt.NDArray[np.void]:
-    heads = np.zeros(len(blocks.starts), _ROW_HEAD)
-    heads["fields"] = len(COLUMNS)
+def _row_heads(
+    head: np.dtype[np.void], ids: Int64, blocks: Blocks, numbers: Int64
+) -> npt.NDArray[np.void]:
+    """Heads of rows with these ids, and with the times of the blocks of these numbers."""
+    starts, counts = blocks.starts[numbers], blocks.counts[numbers]
+    heads = np.zeros(len(ids), head)
     heads["l1"] = heads["l2"] = heads["l3"] = heads["l4"] = 8
-    heads["l5"] = heads["l6"] = 4
-    heads["series_id"] = blocks.series_id[blocks.starts]
-    heads["first_ts"] = blocks.ts[blocks.starts] - PG_EPOCH_US
-    heads["last_ts"] = blocks.ts[blocks.starts + blocks.counts - 1] - PG_EPOCH_US
-    heads["step_us"] = blocks.step_us
-    heads["samples"] = blocks.counts
-    heads["stream"] = stream
+    heads["l5"] = 4
+    heads["id"] = ids
+    heads["first_ts"] = blocks.ts[starts] - PG_EPOCH_US
+    heads["last_ts"] = blocks.ts[starts + counts - 1] - PG_EPOCH_US
+    heads["step_us"] = blocks.step_us[numbers]
+    heads["samples"] = counts
     return heads

@@ -14,7 +14,7 @@ from gputel.store.blocks.blocks import Float64, Int64
 
 # array_send: dimensions, null flag, element type, length and bound of the one dimension (20
 # bytes), then each element with its length. An empty array has no dimension: 12 bytes.
-_HEADER_BYTES = 20
+HEADER_BYTES = 20
 INTEGER = np.dtype([("size", ">i4"), ("bits", ">i8")])
 NUMBER = np.dtype([("size", ">i4"), ("bits", ">f8")])
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -83,12 +83,12 @@ def decode_blocks(
 def lengths(arrays: Sequence[bytes]) -> Int64:
     """How many elements of 8 bytes each array has; arrays in their binary form."""
     sizes = np.fromiter(map(len, arrays), np.int64, len(arrays))
-    return np.maximum(0, sizes - _HEADER_BYTES) // NUMBER.itemsize
+    return np.maximum(0, sizes - HEADER_BYTES) // NUMBER.itemsize
 
 
 def elements(arrays: Sequence[bytes], element: npt.DTypeLike) -> npt.NDArray[Any]:
     """All elements of arrays in their binary form, as INTEGER or NUMBER says."""
-    raw = b"".join([array[_HEADER_BYTES:] for array in arrays])
+    raw = b"".join([array[HEADER_BYTES:] for array in arrays])
     bits: npt.NDArray[Any] = np.frombuffer(raw, element)["bits"]
     return bits
 

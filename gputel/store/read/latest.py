@@ -12,8 +12,7 @@ import numpy as np
 
 from gputel.model.names import GPU_COLUMNS, METRIC, SHOWN_COLUMNS
 from gputel.store import queries
-from gputel.store.blocks.blocks import Float64, Int64
-from gputel.store.blocks.copy_format import PG_EPOCH_US
+from gputel.store.blocks.blocks import PG_EPOCH_US, Float64, Int64
 from gputel.store.blocks.samples import EPOCH, INTEGER, NUMBER, elements, micros, numbers
 from gputel.store.limits import ANY, Limits
 from gputel.store.read.endings import ended

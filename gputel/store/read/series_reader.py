@@ -12,8 +12,8 @@ import numpy as np
 from gputel.model.columns import STALE_BITS
 from gputel.model.names import LABELS
 from gputel.store import queries
-from gputel.store.blocks.blocks import Int64
-from gputel.store.blocks.copy_format import PG_EPOCH_US
+from gputel.store.blocks.blocks import PG_EPOCH_US, Int64
+from gputel.store.blocks.frames import decode_runs
 from gputel.store.blocks.samples import (
     EMPTY,
     EPOCH,
@@ -36,6 +36,7 @@ _SQL = queries.load("series_reader")
 _MARK = "/* conditions */"
 _PIECE_SERIES = 1000
 _PIECE_IDS = 100_000  # series that one statement looks for: bounds its memory
+_PIECE_FRAMED = 5_000  # likewise, if all their frames come at once
 _FIRST_FETCH_BLOCKS = 256
 _MOST_FETCH_BLOCKS = 8192
 _FETCH_SAMPLES = 1_000_000
@@ -129,9 +130,9 @@ async def samples_of(
 async def sample_pieces(
     connection: Connection, series_ids: Sequence[int], first_us: int, last_us: int
 ) -> AsyncGenerator[Samples, None]:
-    """The same samples piece by piece, as blocks have them: an instant may come several times.
+    """The same samples piece by piece, as the store has them: an instant may come several times.
 
-    Pieces are in order of series.
+    Pieces are in no set order.
     """
     if first_us > last_us:
         return
@@ -141,6 +142,12 @@ async def sample_pieces(
         async with aclosing(_batches(connection, some, first_us, last_us)) as batches:
             async for piece in batches:
                 yield piece
+    span = moment(first_us), moment(last_us), _midnight_after(moment(last_us))
+    for first in range(0, len(ids), _PIECE_FRAMED):
+        some = ids[first : first + _PIECE_FRAMED]
+        if rows := await connection.fetch(_SQL["frames"], some, *span):
+            many = sum(len(row["value"]) for row in rows) > _IN_THREAD_SAMPLES * NUMBER.itemsize
+            yield await READING.run_if(many, _decode_framed, rows, first_us, last_us)
 
 
 async def _batches(
@@ -182,6 +189,17 @@ def _decode(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samp
     series_ids, first, step_us, skipped, off_us, value = zip(*rows, strict=True)
     starts = np.frombuffer(b"".join(first), ">i8") + PG_EPOCH_US
     starts += np.array(skipped, np.int64) * np.array(step_us, np.int64)
-    samples = decode_blocks(series_ids, starts, step_us, off_us, value)
+    return _inside(decode_blocks(series_ids, starts, step_us, off_us, value), first_us, last_us)
+
+
+def _decode_framed(rows: Sequence[asyncpg.Record], first_us: int, last_us: int) -> Samples:
+    pieces = [
+        decode_runs(samples, [row for row in rows if row["samples"] == samples])
+        for samples in {row["samples"] for row in rows}
+    ]
+    return _inside(concatenate(pieces), first_us, last_us)
+
+
+def _inside(samples: Samples, first_us: int, last_us: int) -> Samples:
     inside = (samples.ts >= first_us) & (samples.ts <= last_us)
     return samples if np.all(inside) else samples.take(inside)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gputel.store.blocks.blocks import DAY_US, Int64, positions
-from gputel.store.blocks.copy_format import PG_EPOCH_US, Arrays, copy_rows
+from gputel.store.blocks.blocks import DAY_US, PG_EPOCH_US, Int64, positions
+from gputel.store.blocks.copy_format import Arrays, copy_rows
 from gputel.store.blocks.samples import INTEGER, NUMBER, elements, lengths, micros
 from gputel.store.read.series_reader import moment
 from gputel.store.rollup.buckets import COLUMNS, HOUR_US, MINUTE_US, Buckets

@@ -47,7 +47,7 @@ ORDER BY day
 SELECT b.series_id, count(*) AS blocks, sum(b.samples)::bigint AS samples,
        min(b.first_ts) AS first_ts, max(b.last_ts) AS last_ts,
        sum(72 + pg_column_size(b.value) + coalesce(pg_column_size(b.off_us), 0))::bigint AS bytes
-FROM sample_block AS b JOIN series AS s USING (series_id)
+FROM stored_block AS b JOIN series AS s USING (series_id)
 WHERE b.last_ts >= $1 AND b.last_ts < $2 AND b.first_ts >= $3 AND b.last_ts <= $4
   AND ($5::integer[] IS NULL OR b.stream = ANY ($5)) AND {where}
 GROUP BY b.series_id
@@ -57,7 +57,7 @@ GROUP BY b.series_id
 SELECT b.series_id, b.first_ts, b.step_us, array_send(b.off_us) AS off_us,
        array_send(b.value) AS value,
        72 + pg_column_size(b.value) + coalesce(pg_column_size(b.off_us), 0) AS bytes
-FROM sample_block AS b JOIN series AS s USING (series_id)
+FROM stored_block AS b JOIN series AS s USING (series_id)
 WHERE b.last_ts >= $1 AND b.last_ts < $2 AND b.last_ts >= $3 AND b.first_ts <= $4
   AND (b.first_ts < $3 OR b.last_ts > $4)
   AND ($5::integer[] IS NULL OR b.stream = ANY ($5)) AND {where}
@@ -97,7 +97,7 @@ HAVING sum(within.minutes + within.cut) > 0
 -- name: series
 -- Series after $6 that have blocks to look at, and all their samples of the day; at most $7 of them.
 SELECT b.series_id, count(*) AS blocks, sum(b.samples)::bigint AS samples
-FROM sample_block AS b JOIN series AS s USING (series_id)
+FROM stored_block AS b JOIN series AS s USING (series_id)
 WHERE b.last_ts >= $1 AND b.last_ts < $2 AND b.series_id > $6 AND {where}
 GROUP BY b.series_id
 HAVING bool_or(b.last_ts >= $3 AND b.first_ts <= $4
@@ -127,7 +127,7 @@ RETURNING series_id, stream, first_ts, step_us, array_send(off_us) AS off_us,
 -- name: left_blocks
 -- Blocks of the series $4, of a day that ends at $2, with samples from $1 on and before $3.
 SELECT series_id, first_ts, step_us, array_send(off_us) AS off_us, array_send(value) AS value
-FROM sample_block
+FROM stored_block
 WHERE series_id = ANY ($4::bigint[]) AND last_ts >= $1 AND last_ts < $2 AND first_ts < $3
 
 -- name: has_rollups
@@ -153,14 +153,14 @@ WITH touched AS (
     SELECT s.uuid, s.series_id, oldest.first_ts, newest.last_ts
     FROM touched JOIN series AS s USING (uuid)
     CROSS JOIN LATERAL (
-        SELECT last_ts FROM sample_block WHERE series_id = s.series_id
+        SELECT last_ts FROM stored_block WHERE series_id = s.series_id
         ORDER BY last_ts DESC LIMIT 1
     ) AS newest
     CROSS JOIN LATERAL (
-        SELECT last_ts FROM sample_block WHERE series_id = s.series_id ORDER BY last_ts LIMIT 1
+        SELECT last_ts FROM stored_block WHERE series_id = s.series_id ORDER BY last_ts LIMIT 1
     ) AS earliest
     CROSS JOIN LATERAL (
-        SELECT min(first_ts) AS first_ts FROM sample_block
+        SELECT min(first_ts) AS first_ts FROM stored_block
         WHERE series_id = s.series_id AND last_ts >= earliest.last_ts
           AND last_ts < date_trunc('day', earliest.last_ts, 'UTC') + interval '1 day'
     ) AS oldest
@@ -180,7 +180,7 @@ FROM present AS p WHERE g.uuid = p.uuid
 SELECT array_agg(series_id)
 FROM series AS wanted
 WHERE (series_id = ANY ($1::bigint[]) OR uuid = ANY ($2::text[]))
-  AND NOT EXISTS (SELECT FROM sample_block AS b WHERE b.series_id = wanted.series_id)
+  AND NOT EXISTS (SELECT FROM stored_block AS b WHERE b.series_id = wanted.series_id)
   AND NOT EXISTS (SELECT FROM rollup AS r WHERE r.series_id = wanted.series_id)
 
 -- name: uuids

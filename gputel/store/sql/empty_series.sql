@@ -14,6 +14,8 @@ SELECT (SELECT count(*) FROM sample_block_part) + (SELECT count(*) FROM rollup_p
 SELECT series_id FROM series AS s
 WHERE series_id <= $1
   AND NOT EXISTS (SELECT FROM sample_block AS b WHERE b.series_id = s.series_id)
+  AND NOT EXISTS (SELECT FROM series_list_member AS m JOIN sample_frame USING (list_id)
+                  WHERE m.series_id = s.series_id)
   AND NOT EXISTS (SELECT FROM rollup AS r WHERE r.series_id = s.series_id)
 ORDER BY series_id
 
@@ -23,18 +25,25 @@ ORDER BY series_id
 LOCK TABLE rollup_stale IN SHARE MODE
 
 -- name: remove
--- Those that still have nothing. A GPU goes with its last series; one whose newest series has gone
--- gets another.
+-- Those that still have nothing, and the lists that they are in, which have no frames then. A GPU
+-- goes with its last series; one whose newest series has gone gets another.
 WITH removed AS (
     DELETE FROM series AS s
     WHERE s.series_id = ANY ($1::bigint[])
       AND s.series_id <> ALL (
-          SELECT series_id FROM sample_block WHERE series_id = ANY ($1::bigint[])
+          SELECT series_id FROM stored_block WHERE series_id = ANY ($1::bigint[])
           UNION ALL SELECT series_id FROM rollup WHERE series_id = ANY ($1::bigint[])
       )
     RETURNING s.series_id, s.uuid
 ), counted AS (
     UPDATE series_removal SET times = times + 1 WHERE EXISTS (SELECT FROM removed)
+), lists AS (
+    SELECT DISTINCT list_id FROM series_list_member
+    WHERE series_id IN (SELECT series_id FROM removed)
+), unlisted AS (
+    DELETE FROM series_list WHERE list_id IN (SELECT list_id FROM lists)
+), members AS (
+    DELETE FROM series_list_member WHERE list_id IN (SELECT list_id FROM lists)
 ), left_over AS (
     SELECT r.uuid, max(s.series_id) AS series_id
     FROM (SELECT DISTINCT uuid FROM removed) AS r

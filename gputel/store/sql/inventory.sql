@@ -11,7 +11,7 @@ WHERE {where}
 -- at most $2 of them.
 WITH counted AS (
     SELECT series_id, sum(samples) AS samples, min(first_ts) AS first_ts, max(last_ts) AS last_ts
-    FROM sample_block GROUP BY series_id
+    FROM stored_block GROUP BY series_id
 ), ranged AS (
     SELECT r.series_id, min(range.low) AS low, max(range.high) AS high
     FROM rollup AS r

@@ -10,7 +10,7 @@ SELECT array_agg(coalesce(reading.found, false) ORDER BY w.place)
 FROM unnest($1::bigint[], $2::timestamptz[]) WITH ORDINALITY AS w (series_id, at, place)
 LEFT JOIN LATERAL (
     SELECT true AS found
-    FROM sample_block AS b
+    FROM stored_block AS b
     CROSS JOIN LATERAL unnest(b.off_us, b.value) WITH ORDINALITY AS sample (off_us, value, i)
     WHERE b.series_id = w.series_id AND b.last_ts >= w.at - $3::interval
       AND b.last_ts < date_trunc('day', w.at + $3::interval, 'UTC') + interval '1 day'
@@ -25,17 +25,33 @@ LEFT JOIN LATERAL (
 -- Of the series selected, those with a sample from $1 on, or where that is null, from $2 before the
 -- newest of their GPU on, in columns and in no set order; more than $3 at most by one. Each that is
 -- selected takes one step into the index (series_id, last_ts), of no day before $4, which Postgres
--- then leaves out of the plan at once. A series whose end came after its last sample is left out.
+-- then leaves out of the plan at once, and one into that of the frames of each of its lists. A series whose end came after its last sample is left out.
 SELECT array_send(array_agg(series_id)) AS series_id, array_send(array_agg(last_ts)) AS last_ts,
        array_send(array_agg(value)) AS value
 FROM (
     SELECT s.series_id, newest.last_ts, newest.value
     FROM series AS s JOIN gpu AS g USING (uuid)
     CROSS JOIN LATERAL (
-        SELECT last_ts, value[samples] AS value FROM sample_block
-        WHERE series_id = s.series_id
-          AND last_ts >= coalesce($1::timestamptz, g.last_ts - $2::interval)
-          AND last_ts <= g.last_ts AND last_ts >= $4::timestamptz
+        (
+            SELECT last_ts, value[samples] AS value FROM sample_block
+            WHERE series_id = s.series_id
+              AND last_ts >= coalesce($1::timestamptz, g.last_ts - $2::interval)
+              AND last_ts <= g.last_ts AND last_ts >= $4::timestamptz
+            ORDER BY last_ts DESC
+            LIMIT 1
+        ) UNION ALL (
+            SELECT frame.last_ts, frame.value[m.place * frame.samples]
+            FROM series_list_member AS m
+            CROSS JOIN LATERAL (
+                SELECT last_ts, samples, value FROM sample_frame
+                WHERE list_id = m.list_id
+                  AND last_ts >= coalesce($1::timestamptz, g.last_ts - $2::interval)
+                  AND last_ts <= g.last_ts AND last_ts >= $4::timestamptz
+                ORDER BY last_ts DESC
+                LIMIT 1
+            ) AS frame
+            WHERE m.series_id = s.series_id
+        )
         ORDER BY last_ts DESC
         LIMIT 1
     ) AS newest

@@ -16,6 +16,9 @@ ORDER BY day
 -- name: ensure_tomorrow
 SELECT ensure_sample_block_day((now() AT TIME ZONE 'UTC')::date + 1)
 
+-- name: ensure_day
+SELECT ensure_sample_block_day($1::date)
+
 -- name: drop_day
 SELECT drop_sample_block_day($1)
 
@@ -73,3 +76,32 @@ FROM pg_class WHERE oid = $1::text::regclass
 -- Ends of series from before the oldest day with samples.
 DELETE FROM series_end
 WHERE ts < (SELECT min(day) FROM sample_block_part)::timestamp AT TIME ZONE 'UTC'
+
+-- name: framed_days
+-- The days that have frames, and how many.
+SELECT (last_ts AT TIME ZONE 'UTC')::date AS day, count(*) AS frames, now() AS now
+FROM sample_frame GROUP BY 1 ORDER BY 1
+
+-- name: lists
+-- Lists after $4 whose frames of the day have at least $3 samples of each series, how many frames,
+-- and their samples.
+SELECT f.list_id, count(*) AS frames,
+       sum(f.samples) * (SELECT count(*) FROM series_list_member AS m WHERE m.list_id = f.list_id)
+           AS samples
+FROM sample_frame AS f
+WHERE f.last_ts >= $1 AND f.last_ts < $2 AND f.list_id > $4
+GROUP BY f.list_id
+HAVING sum(f.samples) >= $3
+ORDER BY f.list_id
+LIMIT $5
+
+-- name: take_frames
+-- The frames of these lists, deleted as they are read: what comes meanwhile stays.
+DELETE FROM sample_frame
+WHERE list_id = ANY ($3::bigint[]) AND last_ts >= $1 AND last_ts < $2
+RETURNING list_id, first_ts, step_us, samples, array_send(value) AS value
+
+-- name: members
+-- The series of these lists, in their places.
+SELECT list_id, array_send(array_agg(series_id ORDER BY place)) AS series_ids
+FROM series_list_member WHERE list_id = ANY ($1::bigint[]) GROUP BY list_id

@@ -57,7 +57,7 @@ LIMIT $3
 
 -- name: has_blocks
 -- Whether a series has a block with a part in the time from $1 to $2.
-(SELECT true FROM sample_block AS b
+(SELECT true FROM stored_block AS b
  WHERE b.series_id = s.series_id AND b.last_ts >= $1 AND b.first_ts <= $2
    AND b.last_ts < date_trunc('day', $2, 'UTC') + interval '1 day'
  LIMIT 1)

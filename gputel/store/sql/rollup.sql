@@ -45,7 +45,7 @@ SELECT drop_rollup_day($1)
 -- All blocks of a day that ends at $2 with samples from $1 on and before $3, by series.
 SELECT series_id, first_ts, step_us, array_send(off_us) AS off_us, array_send(value) AS value
 FROM (
-    SELECT series_id, first_ts, step_us, off_us, value FROM sample_block
+    SELECT series_id, first_ts, step_us, off_us, value FROM stored_block
     WHERE last_ts >= $1 AND last_ts < $2 AND first_ts < $3
     ORDER BY series_id, last_ts
     OFFSET 0
@@ -80,7 +80,7 @@ FROM (
     SELECT greatest(max(b.last_ts), max(r.ends)) AS newest
     FROM unnest($1::bigint[]) AS wanted (series_id)
     LEFT JOIN LATERAL (
-        SELECT last_ts FROM sample_block
+        SELECT last_ts FROM stored_block
         WHERE series_id = wanted.series_id AND last_ts >= $2 AND last_ts < $4 AND first_ts < $3
         ORDER BY last_ts DESC
         LIMIT 1
@@ -100,7 +100,7 @@ FROM (
     SELECT least(min(date_trunc('day', b.last_ts, 'UTC')), min(r.start)) AS oldest
     FROM unnest($1::bigint[]) AS wanted (series_id)
     LEFT JOIN LATERAL (
-        SELECT last_ts FROM sample_block
+        SELECT last_ts FROM stored_block
         WHERE series_id = wanted.series_id AND last_ts >= $2 AND last_ts < $4 AND first_ts < $3
         ORDER BY last_ts
         LIMIT 1
@@ -124,7 +124,7 @@ FROM (
                     / extract(epoch FROM last_ts - first_ts))::float8
                ELSE 1
            END) AS part
-    FROM sample_block
+    FROM stored_block
     WHERE series_id = ANY ($1::bigint[]) AND last_ts >= $2 AND last_ts < $4 AND first_ts < $3
     LIMIT $5
 ) AS parts

@@ -20,7 +20,7 @@ WHERE s.series_id <> ALL ($1::bigint[])
 SELECT array_send(array_agg(wanted.series_id))
 FROM unnest($1::bigint[]) AS wanted (series_id)
 WHERE (
-    SELECT true FROM sample_block AS b
+    SELECT true FROM stored_block AS b
     WHERE b.series_id = wanted.series_id AND b.last_ts >= $2 AND b.last_ts < $4 AND b.first_ts <= $3
     LIMIT 1
 )
@@ -59,3 +59,14 @@ CROSS JOIN LATERAL (
 WHERE b.series_id = ANY ($1::bigint[])
   AND b.last_ts >= $2 AND b.last_ts < $4 AND b.first_ts <= $3
 ORDER BY b.series_id, b.first_ts
+
+-- name: frames
+-- Likewise of their frames, as many as have the same number of samples and the same step in one row:
+-- when each begins, and the arrays of their samples, one after another, in one order.
+SELECT m.series_id, f.samples, f.step_us, string_agg(timestamptz_send(f.first_ts), '') AS first_ts,
+       string_agg(array_send(f.value[(m.place - 1) * f.samples + 1 : m.place * f.samples]), '')
+           AS value
+FROM series_list_member AS m JOIN sample_frame AS f USING (list_id)
+WHERE m.series_id = ANY ($1::bigint[])
+  AND f.last_ts >= $2 AND f.last_ts < $4 AND f.first_ts <= $3
+GROUP BY m.series_id, f.samples, f.step_us

@@ -24,11 +24,33 @@ SELECT count(*) AS blocks, coalesce(sum(samples), 0)::bigint AS samples,
            - count(DISTINCT (series_id, stream)) FILTER (WHERE samples < $2) AS to_merge
 FROM {part} TABLESAMPLE SYSTEM ($1)
 
+-- name: frames
+-- By day, with its share of the bytes of all frames and their lists.
+WITH sized AS (
+    SELECT sum(pg_table_size(part) - coalesce(pg_total_relation_size(nullif(reltoastrelid, 0)), 0))
+               AS heap,
+           sum(coalesce(pg_total_relation_size(nullif(reltoastrelid, 0)), 0)) AS toast,
+           sum(pg_indexes_size(part)) AS index
+    FROM unnest('{sample_frame, series_list, series_list_member}'::regclass[]) AS part
+    JOIN pg_class AS c ON c.oid = part
+), by_day AS (
+    SELECT (last_ts AT TIME ZONE 'UTC')::date AS day, sum(cardinality(value))::bigint AS samples,
+           sum(cardinality(value) / samples)::bigint AS blocks,
+           min(first_ts) AS oldest, max(last_ts) AS newest
+    FROM sample_frame GROUP BY 1
+), shared AS (
+    SELECT *, samples::float8 / (sum(samples) OVER ())::float8 AS share FROM by_day
+)
+SELECT day, samples, blocks, oldest, newest, (heap * share)::bigint AS heap,
+       (toast * share)::bigint AS toast, (index * share)::bigint AS index
+FROM shared CROSS JOIN sized
+
 -- name: numbers
 -- For metrics, so without a look at the blocks. A target that is scraped does not make the newest
 -- sample young: its GPUs may be silent.
 SELECT (SELECT coalesce(sum(pg_total_relation_size(part)), 0)::bigint FROM
-           (SELECT part FROM sample_block_part UNION ALL SELECT part FROM rollup_part) AS parts)
+           (SELECT part FROM sample_block_part UNION ALL SELECT part FROM rollup_part
+            UNION ALL SELECT 'sample_frame'::regclass) AS parts)
            AS bytes,
        (SELECT extract(epoch FROM now() - max(last_ts))::float8 FROM gpu
         WHERE uuid NOT LIKE '/* prefix of targets */%') AS newest_age_s

@@ -10,7 +10,7 @@ FROM gpu WHERE uuid IN (SELECT uuid FROM series WHERE series_id = ANY ($1::bigin
 SELECT max(b.last_ts)
 FROM unnest($1::bigint[]) AS wanted (series_id)
 CROSS JOIN LATERAL (
-    SELECT last_ts FROM sample_block
+    SELECT last_ts FROM stored_block
     WHERE series_id = wanted.series_id AND last_ts >= $2 AND last_ts < $3
     ORDER BY last_ts DESC
     LIMIT 1
@@ -21,7 +21,7 @@ CROSS JOIN LATERAL (
 SELECT min(b.last_ts)
 FROM unnest($1::bigint[]) AS wanted (series_id)
 CROSS JOIN LATERAL (
-    SELECT last_ts FROM sample_block
+    SELECT last_ts FROM stored_block
     WHERE series_id = wanted.series_id AND last_ts >= $2 AND last_ts < $3
     ORDER BY last_ts
     LIMIT 1
@@ -34,7 +34,7 @@ CROSS JOIN LATERAL (
 SELECT series_id, first_ts, last_ts, step_us, array_send(off_us) AS off_us,
        array_send(value) AS value
 FROM (
-    SELECT series_id, first_ts, last_ts, step_us, off_us, value FROM sample_block
+    SELECT series_id, first_ts, last_ts, step_us, off_us, value FROM stored_block
     WHERE series_id = ANY ($1::bigint[])
       AND last_ts >= $2 AND last_ts < $3 AND first_ts <= $4
     ORDER BY {order}
@@ -44,12 +44,12 @@ FROM (
 -- name: few_blocks
 -- Series ids; blocks with samples from $2 to $3, which end before $4; at most $5 of them.
 SELECT series_id, first_ts, step_us, array_send(off_us) AS off_us, array_send(value) AS value
-FROM sample_block
+FROM stored_block
 WHERE series_id = ANY ($1::bigint[]) AND last_ts >= $2 AND last_ts < $4 AND first_ts <= $3
 LIMIT $5
 
 -- name: samples
 -- How many samples such blocks have: of the series $1, with last_ts from $2 on and before $3, and
 -- first_ts up to $4.
-SELECT coalesce(sum(samples), 0)::bigint FROM sample_block
+SELECT coalesce(sum(samples), 0)::bigint FROM stored_block
 WHERE series_id = ANY ($1::bigint[]) AND last_ts >= $2 AND last_ts < $3 AND first_ts <= $4

@@ -100,6 +100,28 @@ WITH ended AS (
 UPDATE series AS s SET ended_at = newest.ts
 FROM newest JOIN locked USING (series_id) WHERE s.series_id = newest.series_id
 
+-- name: add_lists
+-- Lists of series by their digests, which are in order: the member $3[i] of all lists is in the list
+-- of digest number $2[i], counted from 1, in the place $4[i]. Lists that are there stay.
+WITH wanted AS (
+    SELECT * FROM unnest($1::bytea[]) WITH ORDINALITY AS w (digest, number)
+), added AS (
+    INSERT INTO series_list (digest) SELECT digest FROM wanted ORDER BY number
+    ON CONFLICT DO NOTHING
+    RETURNING list_id, digest
+)
+INSERT INTO series_list_member (series_id, list_id, place)
+SELECT m.series_id, added.list_id, m.place
+FROM unnest($2::integer[], $3::bigint[], $4::integer[]) AS m (number, series_id, place)
+JOIN wanted USING (number) JOIN added USING (digest)
+
+-- name: find_lists
+SELECT digest, list_id FROM series_list WHERE digest = ANY ($1::bytea[])
+
+-- name: keeps_frames
+-- A hypertable knows only the days of its own blocks, so frames would not be found there.
+SELECT relkind = 'p' FROM pg_class WHERE oid = 'sample_block'::regclass
+
 -- name: removals
 SELECT times FROM series_removal
 

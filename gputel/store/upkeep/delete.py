@@ -30,6 +30,7 @@ from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Buckets
 from gputel.store.rollup.build import minutes_of, payloads
 from gputel.store.rollup.rows import ROW_COLUMNS, decode_rollups
 from gputel.store.upkeep.deletion import SQL, Deletion, day_span, stream_numbers
+from gputel.store.upkeep.merge import merge_frames
 
 _BATCH_SAMPLES = 250_000  # some 25 MB in this process
 _BATCH_SERIES = 1000
@@ -74,6 +75,8 @@ async def delete(
         if part is None and streams is not None:
             continue
         before = total
+        if part and streams is None:  # streams of files have no frames
+            await merge_frames(connection, day, 1)
         async for ids in _batches(connection, deletion, day, streams, has_samples=bool(part)):
             batch = _Batch(connection, deletion, day, streams, ids)
             work = batch.delete_samples if part else batch.delete_minutes

@@ -2,7 +2,9 @@
 
 One process at a time works, under an advisory lock. A day passes through these states:
 
-    growing --100 blocks of a series, of about one size--> merged by tiers, grows on
+    growing --frames with 100 samples of a series--> blocks, grows on
+       |
+       +--100 blocks of a series, of about one size--> merged by tiers, grows on
        |
        +--over for 10 minutes, and nothing new since the last pass--> one block a series, and done
        |
@@ -29,12 +31,13 @@ from gputel.store.pool import DATABASE_ERRORS, store_errors
 from gputel.store.queries import load
 from gputel.store.rollup.build import roll_up
 from gputel.store.upkeep.empty_series import Extent, extent, remove_empty_series
-from gputel.store.upkeep.merge import FINAL, GROWING, Merged, merge_day
+from gputel.store.upkeep.merge import FINAL, GROWING, Merged, merge_day, merge_frames
 from gputel.store.write.landing import prune_landings
 
 log = logging.getLogger("gputel.store")
 
 _SETTLE = timedelta(minutes=10)
+_FRAME_SAMPLES = 100  # of each series, before its frames become blocks
 _DAY = timedelta(days=1)
 _POLL_S = 0.5
 # While this waits for a lock on a partition, readers of the partition wait as well.
@@ -125,6 +128,7 @@ class Maintenance:
         self._retention = retention
         self._rollup_retention = rollup_retention or retention
         self._seen: dict[str, _Seen] = {}
+        self._framed: dict[date, int] = {}  # the frames that the last pass left of each day
         self._extent: Extent | None = None  # as it was when days were dropped
         self._emptied: Extent | None = None  # as it was when empty series were removed
 
@@ -147,6 +151,7 @@ class Maintenance:
         work = await self._drop_old(connection, work)
         work = await self._drop_old_rollups(connection, work)
         work = await self._remove_empty_series(connection, work, everything=everything)
+        work = await self._merge_frames(connection, work)
         for part in await self._parts(connection):
             work = await self._look_at(connection, part, work, everything=everything)
         return work
@@ -221,6 +226,21 @@ class Maintenance:
             log.info("removed %d series that have no samples any more", removed)
         return replace(work, removed_series=removed)
 
+    async def _merge_frames(self, connection: asyncpg.Connection, work: Work) -> Work:
+        """Make blocks of frames: of lists that have many, or if their day is over, of all."""
+        async with store_errors():
+            days = await connection.fetch(_SQL["framed_days"])
+        seen, self._framed = self._framed, {}
+        for day, frames, now in days:
+            over = _ended(day, _SETTLE, now) and seen.get(day) == frames
+            merged = await merge_frames(connection, day, 1 if over else _FRAME_SAMPLES)
+            self._framed[day] = frames - merged.blocks_before
+            work = _with_merged(work, day, merged)
+        if sum(frames for _, frames, _ in days) > sum(self._framed.values()):
+            async with store_errors():
+                await connection.execute("VACUUM (ANALYZE) sample_frame")
+        return work
+
     async def _look_at(
         self, connection: asyncpg.Connection, part: _DayTable, work: Work, *, everything: bool
     ) -> Work:
@@ -243,9 +263,7 @@ class Maintenance:
             self._seen[part.name] = replace(seen, inserted=part.inserted, done=seen.done and quiet)
             return work
         self._seen[part.name] = seen
-        metrics.COLLECTOR_BLOCKS_MERGED.inc(merged.blocks_before)
-        days = (part.day,) if merged.blocks_before else ()
-        return replace(work, merged=work.merged + merged, merged_days=(*work.merged_days, *days))
+        return _with_merged(work, part.day, merged)
 
     async def _tighten(
         self, connection: asyncpg.Connection, part: _DayTable, merged: Merged
@@ -276,6 +294,14 @@ class Maintenance:
             finally:
                 await connection.execute("RESET lock_timeout")
         return True
+
+
+def _with_merged(work: Work, day: date, merged: Merged) -> Work:
+    if not merged.blocks_before:
+        return work
+    metrics.COLLECTOR_BLOCKS_MERGED.inc(merged.blocks_before)
+    days = work.merged_days if day in work.merged_days else (*work.merged_days, day)
+    return replace(work, merged=work.merged + merged, merged_days=days)
 
 
 def _agreed(day: date, ago: timedelta) -> bool:

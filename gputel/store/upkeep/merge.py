@@ -1,10 +1,11 @@
-"""Merges small blocks of a series into large ones, a batch of series in one transaction.
+"""Merges frames, and small blocks of a series, into large blocks, a batch in one transaction.
 
 Of a series and instant one sample is left, by the rule of ``blocks.samples.once``. Samples of
 different streams stay in blocks of their own, so that they can be deleted by stream.
 
 Readers see a batch as it was before its commit or as it is after it. A merge that is cut off
-changes nothing. Writers only add blocks, so writers and a merge never wait for each other.
+changes nothing. Writers only add blocks and frames, so writers and a merge never wait for each
+other.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from datetime import UTC, date, datetime, timedelta
 import asyncpg
 import numpy as np
 
-from gputel.store.blocks.blocks import MOST_SAMPLES
+from gputel.store.blocks.blocks import MOST_SAMPLES, Int64
 from gputel.store.blocks.copy_format import COLUMNS, payload_by_stream
 from gputel.store.blocks.copy_in import copy_in
-from gputel.store.blocks.samples import counting, decode_rows, lengths
+from gputel.store.blocks.frames import decode_frames
+from gputel.store.blocks.samples import INTEGER, Samples, counting, decode_rows, elements, lengths
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 
@@ -29,6 +31,7 @@ _BATCH_SAMPLES = 250_000  # some 25 MB in this process
 _BLOCK_SAMPLES = 10  # what a block costs beside its samples, as samples
 _PAGE_SERIES = 100_000
 _SQL = load("maintenance")
+_Blocks = tuple[int, int, list[memoryview]]  # how many samples and blocks, and the rows of these
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class _NothingToMerge(Exception):
 
 @dataclass(frozen=True)
 class Merged:
-    """The number of blocks before and after, and the samples in those after."""
+    """The number of blocks and frames before, of blocks after, and the samples in those after."""
 
     blocks_before: int = 0
     blocks_after: int = 0
@@ -75,7 +78,7 @@ async def merge_day(connection: asyncpg.Connection, day: date, tier: Tier) -> Me
     bounded by the batch, or by the samples of one series and day if there are more. Raises
     StoreUnavailable or StoreError; what was committed before stays merged.
     """
-    total = Merged()
+    total = await merge_frames(connection, day, 1) if tier is FINAL else Merged()
     limits = (tier.low, tier.high, tier.least)
     async for batch in _batches(connection, "candidates", *_span(day), *limits):
         total += await _merge(connection, day, tier, batch)
@@ -85,24 +88,44 @@ async def merge_day(connection: asyncpg.Connection, day: date, tier: Tier) -> Me
     return total
 
 
+async def merge_frames(connection: asyncpg.Connection, day: date, least: int) -> Merged:
+    """Make blocks of the frames of one UTC day, in batches of lists with a commit each.
+
+    Only of lists with at least ``least`` samples of each series. Raises StoreUnavailable or
+    StoreError; what was committed before stays merged.
+    """
+    total = Merged()
+    async with store_errors():  # frames need no partition, but the blocks do
+        await connection.execute(_SQL["ensure_day"], day)
+    async for batch in _batches(connection, "lists", *_span(day), least):
+        async with store_errors(), connection.transaction():
+            rows = await connection.fetch(_SQL["take_frames"], *_span(day), batch)
+            members = await connection.fetch(_SQL["members"], batch)
+            samples, blocks, payload = await asyncio.to_thread(_of_frames, rows, members)
+            await copy_in(connection, "sample_block", COLUMNS, payload)
+            total += Merged(len(rows), blocks, samples)
+    return total
+
+
 async def _batches(
     connection: asyncpg.Connection, statement: str, *arguments: object
 ) -> AsyncIterator[Sequence[int]]:
+    """Ids of series or lists, as many as fit into memory with their samples."""
     batch: list[int] = []
     size, after = 0, -1
     while True:
         async with store_errors():
             page = await connection.fetch(_SQL[statement], *arguments, after, _PAGE_SERIES)
-        for series_id, blocks, samples in page:
+        for id_, blocks, samples in page:
             cost = samples + _BLOCK_SAMPLES * blocks
             if batch and size + cost > _BATCH_SAMPLES:
                 yield batch
                 batch, size = [], 0
-            batch.append(series_id)
+            batch.append(id_)
             size += cost
         if len(page) < _PAGE_SERIES:
             break
-        after = page[-1]["series_id"]
+        after = page[-1][0]
     if batch:
         yield batch
 
@@ -117,7 +140,7 @@ async def _merge(
             rows = await connection.fetch(
                 _SQL["take"], *_span(day), tier.low, tier.high, list(series_ids)
             )
-            samples, blocks, payload = await asyncio.to_thread(_merged, rows)
+            samples, blocks, payload = await asyncio.to_thread(_of_blocks, rows)
             if (len(rows), sum(row["samples"] for row in rows)) == (blocks, samples):
                 raise _NothingToMerge
             await copy_in(connection, "sample_block", COLUMNS, payload)
@@ -125,12 +148,21 @@ async def _merge(
     return Merged()
 
 
-def _merged(rows: Sequence[asyncpg.Record]) -> tuple[int, int, list[memoryview]]:
-    samples = decode_rows(rows)
+def _of_frames(rows: Sequence[asyncpg.Record], members: Sequence[asyncpg.Record]) -> _Blocks:
+    lists = {row["list_id"]: elements([row["series_ids"]], INTEGER) for row in members}
+    samples = decode_frames(rows, lists)
+    return _merged(samples, np.zeros(len(samples), np.int64))
+
+
+def _of_blocks(rows: Sequence[asyncpg.Record]) -> _Blocks:
     numbers = np.array([row["stream"] for row in rows], np.int64)
+    stream = np.repeat(numbers, lengths([row["value"] for row in rows]))
+    return _merged(decode_rows(rows), stream)
+
+
+def _merged(samples: Samples, stream: Int64) -> _Blocks:
     order = np.lexsort((samples.ts, samples.series_id))
-    samples = samples.take(order)
-    stream = np.repeat(numbers, lengths([row["value"] for row in rows]))[order]
+    samples, stream = samples.take(order), stream[order]
     counted = counting(samples)
     samples, stream = samples.take(counted), stream[counted]
     return len(samples), *payload_by_stream(samples, stream)

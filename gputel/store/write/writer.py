@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -18,8 +19,15 @@ from gputel import metrics
 from gputel.errors import DataRefused, StoreError, StoreUnavailable
 from gputel.model.columns import STALE_BITS, TIMESTAMP, VALUE
 from gputel.store.blocks.blocks import Blocks, make_blocks
-from gputel.store.blocks.copy_format import COLUMNS, copy_payload, payload_by_stream
+from gputel.store.blocks.copy_format import (
+    COLUMNS,
+    FRAME_COLUMNS,
+    copy_payload,
+    frame_payload,
+    payload_by_stream,
+)
 from gputel.store.blocks.copy_in import copy_in
+from gputel.store.blocks.frames import Alike, alike, frames_of
 from gputel.store.blocks.samples import EMPTY, Samples, concatenate
 from gputel.store.clock import Clocks
 from gputel.store.pool import store_errors
@@ -29,6 +37,7 @@ from gputel.store.write.admission import Admission, Rejected, Window
 from gputel.store.write.landing import add_landing
 from gputel.store.write.repeats import find_stored, has_repeats, without_repeats
 from gputel.store.write.series_index import Fingerprinted, Known, SeriesIndex, fingerprint
+from gputel.store.write.series_lists import SeriesLists
 from gputel.store.write.sightings import Sightings, sightings
 
 Int64 = npt.NDArray[np.int64]
@@ -61,7 +70,9 @@ class Arrival:
 @dataclass(frozen=True)
 class _Prepared:
     blocks: Blocks
-    payload: list[memoryview]
+    payload: list[memoryview]  # of those that are in no frame
+    frames: list[memoryview]
+    unlisted: list[Alike]  # blocks that could have been a frame
     sightings: Sightings | None
     hours: list[datetime]  # of the samples
     ends: tuple[list[datetime], list[int]]  # of series: when, and the ids
@@ -82,6 +93,7 @@ class Writer:
         self._clocks = Clocks(pool)
         self._sql = load("writer")
         self._series = SeriesIndex(pool)
+        self._lists = SeriesLists(pool)
         self._days: set[int] = set()
         self._numbers: dict[str, int] = {}  # of streams of files, by stream id, as last claimed
 
@@ -108,12 +120,14 @@ class Writer:
         self, arrivals: Sequence[Arrival], batches: Sequence[Fingerprinted]
     ) -> list[bool]:
         known = await self._series.learn(batches)
+        lists = self._lists.known(known.removals)
         window = self._admission.between(*await self._clocks.span_us())
+        prepare = partial(_prepare, known=known, lists=lists, window=window)
         streams = self._streams_of(arrivals)
-        prepared = await asyncio.to_thread(_prepare, batches, streams, known, window, EMPTY)
+        prepared = await asyncio.to_thread(prepare, batches, streams, EMPTY)
         stored = await find_stored(self._pool, prepared.blocks, prepared.sightings)
         if len(stored):
-            prepared = await asyncio.to_thread(_prepare, batches, streams, known, window, stored)
+            prepared = await asyncio.to_thread(prepare, batches, streams, stored)
         await self._ensure_days(prepared.blocks)
         try:
             async with (
@@ -127,9 +141,7 @@ class Writer:
                     streams = self._streams_of(
                         [a for a, new in zip(arrivals, landed, strict=True) if new]
                     )
-                    prepared = await asyncio.to_thread(
-                        _prepare, fresh, streams, known, window, stored
-                    )
+                    prepared = await asyncio.to_thread(prepare, fresh, streams, stored)
                 await self._note_repeats(
                     connection,
                     [a for a, new in zip(arrivals, landed, strict=True) if new],
@@ -148,6 +160,8 @@ class Writer:
         metrics.COLLECTOR_ROWS_REPEATED.inc(sum(prepared.repeats))
         for rejected in prepared.rejected:
             rejected.count()
+        with suppress(StoreError):  # lists spare space; what has landed stays
+            await self._lists.meet(prepared.blocks, prepared.unlisted, known.removals)
         return landed
 
     async def prune_ledger(self, window_s: float) -> None:
@@ -239,8 +253,8 @@ class Writer:
     ) -> None:
         if not len(prepared.blocks.starts) and not prepared.ends[0]:
             return
-        if len(prepared.blocks.starts):
-            await copy_in(connection, "sample_block", COLUMNS, prepared.payload)
+        await copy_in(connection, "sample_block", COLUMNS, prepared.payload)
+        await copy_in(connection, "sample_frame", FRAME_COLUMNS, prepared.frames)
         marked = await connection.fetchrow(self._sql["mark_rollups"], prepared.hours)
         if marked["removals"] != known.removals:
             raise _SeriesRemoved
@@ -256,9 +270,11 @@ class Writer:
 def _prepare(
     batches: Sequence[Fingerprinted],
     streams: Sequence[int],
-    known: Known,
-    window: Window,
     stored: Samples,
+    *,
+    known: Known,
+    lists: Mapping[bytes, int],
+    window: Window,
 ) -> _Prepared:
     pieces, ends, group_ids, rejects = [], [], [], []
     for batch in batches:
@@ -286,15 +302,21 @@ def _prepare(
         rows, arrival, counts = without_repeats(rows, arrival, stored)
         blocks = make_blocks(rows.series_id, rows.ts, rows.value)
         repeats[: len(counts)] = counts.tolist()
+    seen = sightings(blocks, [batch.groups for batch in batches], group_ids)
+    found = alike(blocks, seen.gpu_of_block) if seen and not any(streams) else []
+    frames = frames_of(found, lists)
     if len(set(streams)) > 1:
         _, payload = payload_by_stream(rows, np.array(streams, np.int64)[arrival])
     else:
-        payload = copy_payload(blocks, *set(streams))
-    seen = sightings(blocks, [batch.groups for batch in batches], group_ids)
+        in_no_frame = np.ones(len(blocks.starts), np.bool_)
+        in_no_frame[frames.blocks] = False
+        payload = copy_payload(blocks.take(in_no_frame), *set(streams))
     ended = concatenate(ends)
     return _Prepared(
         blocks,
         payload,
+        frame_payload(blocks, frames),
+        [each for each in found if each.digest not in lists],
         seen,
         _hours(blocks),
         ([moment(us) for us in ended.ts.tolist()], ended.series_id.tolist()),

@@ -308,6 +308,7 @@ async def test_a_store_without_rollups_has_them_made(empty_dsn: str) -> None:
     )
     await migrate(empty_dsn, schema[:4])
     assert [row[0] for row in await pool.fetch(STALE)] == [NOON, NOON + HOUR]
+    await migrate(empty_dsn)
     assert await make(pool) == 2
     assert await pool.fetchval("SELECT sum(cardinality(count)) FROM rollup WHERE step_s = 60") == 2
     await close_pool(pool)
