@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -167,25 +167,46 @@ async def exporter() -> AsyncIterator[tuple[Exporter, int]]:
         yield made, server.port
 
 
-@asynccontextmanager
-async def agent(directory: Path, exporter_port: int, api: Api) -> AsyncIterator[None]:
-    """A Prometheus in agent mode that scrapes the exporter and writes to the API."""
+SCRAPES = (
+    "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n"
+    "scrape_configs:\n"
+    "- job_name: dcgm\n"
+    "  static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n"
+)
+WRITES = (
+    "remote_write:\n- url: {url}\n"
+    "  queue_config: {{batch_send_deadline: 200ms, max_backoff: 200ms}}\n"
+)
+
+
+def prometheus(directory: Path, exporter_port: int, url: str) -> list[str]:
+    """A Prometheus in agent mode that scrapes the exporter and writes to a URL."""
     config = directory / "prometheus.yml"
-    config.write_text(
-        "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
-        "scrape_configs:\n"
-        "- job_name: dcgm\n"
-        f"  static_configs: [{{targets: ['127.0.0.1:{exporter_port}']}}]\n"
-        f"remote_write:\n- url: {str(api.session._base_url).rstrip('/')}{PATH}\n"
-        "  queue_config: {batch_send_deadline: 200ms, max_backoff: 200ms}\n"
-    )
+    config.write_text(SCRAPES.format(port=exporter_port) + WRITES.format(url=url))
+    return [
+        *("prometheus", "--enable-feature=agent", f"--config.file={config}"),
+        f"--storage.agent.path={directory / 'agent'}",
+        f"--web.listen-address=127.0.0.1:{free_port()}",
+    ]
+
+
+def vmagent(directory: Path, exporter_port: int, url: str) -> list[str]:
+    """The same with VictoriaMetrics' agent."""
+    config = directory / "vmagent.yml"
+    config.write_text(SCRAPES.format(port=exporter_port))
+    return [
+        *("vmagent", f"-promscrape.config={config}", f"-remoteWrite.url={url}"),
+        f"-remoteWrite.tmpDataPath={directory / 'agent'}",
+        "-remoteWrite.flushInterval=200ms",
+        f"-httpListenAddr=127.0.0.1:{free_port()}",
+    ]
+
+
+@asynccontextmanager
+async def sending(command: list[str], directory: Path) -> AsyncIterator[None]:
+    """Run a sender; its log is printed at the end."""
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["prometheus", "--enable-feature=agent", f"--config.file={config}",
-             f"--storage.agent.path={directory / 'agent'}",
-             f"--web.listen-address=127.0.0.1:{free_port()}"],
-            stdout=log, stderr=log,
-        )  # fmt: skip
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         yield
     finally:
@@ -194,22 +215,34 @@ async def agent(directory: Path, exporter_port: int, api: Api) -> AsyncIterator[
         print((directory / "log").read_text())
 
 
-@pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
-async def test_what_a_prometheus_scrapes_lands_once_also_over_an_outage_of_the_broker(
-    pipeline: Pipeline, exporter: tuple[Exporter, int], tmp_path: Path
+@pytest.mark.parametrize("sender", [prometheus, vmagent])
+async def test_what_a_sender_scrapes_lands_once_also_over_an_outage_of_the_broker(
+    pipeline: Pipeline,
+    exporter: tuple[Exporter, int],
+    tmp_path: Path,
+    sender: Callable[[Path, int, str], list[str]],
 ) -> None:
+    if shutil.which(sender.__name__) is None:
+        pytest.skip(f"{sender.__name__} is not installed")
     made, exporter_port = exporter
     async with AsyncExitStack() as stack:
         async with pipeline.broker() as port:
             await pipeline.start_collector()
             api = await stack.enter_async_context(api_of(pipeline))
-            await stack.enter_async_context(agent(tmp_path, exporter_port, api))
+            url = f"{str(api.session._base_url).rstrip('/')}{PATH}"
+            command = sender(tmp_path, exporter_port, url)
+            await stack.enter_async_context(sending(command, tmp_path))
             await landed_at_least(pipeline, 4)
         seen = made.answers
         await until(lambda: made.answers >= seen + 5, 60, "scrapes without a broker")
         async with pipeline.broker(port):
-            await landed_at_least(pipeline, 2 * (seen + 5))
-            records = await api.read("GPU-0")
+            records: list[dict[str, Any]] = []
+
+            async def all_are_there() -> bool:
+                records[:] = await api.read("GPU-0")
+                return {record["value"] for record in records} >= set(range(1, seen + 6))
+
+            await eventually(all_are_there)  # vmagent sends newer samples before older ones
     values = [record["value"] for record in records]
     assert values[: seen + 5] == list(range(1, seen + 6))
     assert {(record["hostname"], record["pod"]) for record in records} == {("h", "p")}
