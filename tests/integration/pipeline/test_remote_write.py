@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from tests.helpers.processes import free_port
 from tests.helpers.remote_write import STALE, Written, request_2, snappy, write_request
+from tests.helpers.senders import SENDERS, Sender, exporting, sending
 from tests.helpers.waiting import eventually, until
 from tests.integration.pipeline.conftest import Pipeline
 from tests.integration.pipeline.pushing import Api, api_of
@@ -141,91 +135,14 @@ async def test_limits_of_a_client_are_a_503(pipeline: Pipeline) -> None:
             assert response.status == 429
 
 
-class Exporter:
-    """Answers as dcgm-exporter does: two GPUs, whose temperature counts the answers."""
-
-    def __init__(self) -> None:
-        self.answers = 0
-
-    async def metrics(self, _request: web.Request) -> web.Response:
-        self.answers += 1
-        lines = [
-            f'DCGM_FI_DEV_GPU_TEMP{{gpu="{number}",UUID="GPU-{number}",Hostname="h",pod="p"}} '
-            f"{self.answers}\n"
-            for number in range(2)
-        ]
-        return web.Response(text="".join([*lines, "go_goroutines 12\n"]))
-
-
-@pytest.fixture
-async def exporter() -> AsyncIterator[tuple[Exporter, int]]:
-    made = Exporter()
-    app = web.Application()
-    app.router.add_get("/metrics", made.metrics)
-    async with TestServer(app) as server:
-        assert server.port is not None
-        yield made, server.port
-
-
-SCRAPES = (
-    "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n"
-    "scrape_configs:\n"
-    "- job_name: dcgm\n"
-    "  static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n"
-)
-WRITES = (
-    "remote_write:\n- url: {url}\n"
-    "  queue_config: {{batch_send_deadline: 200ms, max_backoff: 200ms}}\n"
-)
-
-
-def prometheus(directory: Path, exporter_port: int, url: str) -> list[str]:
-    """A Prometheus in agent mode that scrapes the exporter and writes to a URL."""
-    config = directory / "prometheus.yml"
-    config.write_text(SCRAPES.format(port=exporter_port) + WRITES.format(url=url))
-    return [
-        *("prometheus", "--enable-feature=agent", f"--config.file={config}"),
-        f"--storage.agent.path={directory / 'agent'}",
-        f"--web.listen-address=127.0.0.1:{free_port()}",
-    ]
-
-
-def vmagent(directory: Path, exporter_port: int, url: str) -> list[str]:
-    """The same with VictoriaMetrics' agent."""
-    config = directory / "vmagent.yml"
-    config.write_text(SCRAPES.format(port=exporter_port))
-    return [
-        *("vmagent", f"-promscrape.config={config}", f"-remoteWrite.url={url}"),
-        f"-remoteWrite.tmpDataPath={directory / 'agent'}",
-        "-remoteWrite.flushInterval=200ms",
-        f"-httpListenAddr=127.0.0.1:{free_port()}",
-    ]
-
-
-@asynccontextmanager
-async def sending(command: list[str], directory: Path) -> AsyncIterator[None]:
-    """Run a sender; its log is printed at the end."""
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        yield
-    finally:
-        process.kill()  # when it is told to end, it tries for a minute to send the rest
-        await asyncio.to_thread(process.wait, 60)
-        print((directory / "log").read_text())
-
-
-@pytest.mark.parametrize("sender", [prometheus, vmagent])
+@pytest.mark.parametrize("sender", SENDERS)
 async def test_what_a_sender_scrapes_lands_once_also_over_an_outage_of_the_broker(
     pipeline: Pipeline,
-    exporter: tuple[Exporter, int],
     tmp_path: Path,
-    sender: Callable[[Path, int, str], list[str]],
+    sender: Sender,
 ) -> None:
-    if shutil.which(sender.__name__) is None:
-        pytest.skip(f"{sender.__name__} is not installed")
-    made, exporter_port = exporter
     async with AsyncExitStack() as stack:
+        made, exporter_port = await stack.enter_async_context(exporting())
         async with pipeline.broker() as port:
             await pipeline.start_collector()
             api = await stack.enter_async_context(api_of(pipeline))
