@@ -6,6 +6,7 @@ skipped, and so are exemplars.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -29,6 +30,8 @@ _CUMULATIVE = (CUMULATIVE, "AGGREGATION_TEMPORALITY_CUMULATIVE")
 _NO_RECORDED_VALUE = 1
 _ABSENT = (b"", b"null")
 _MOST_NS = (1 << 64) - 1
+_WHOLE = re.compile(r"-?\d{1,20}", re.ASCII)
+_NO_JSON_NUMBERS = ("NaN", "Infinity", "-Infinity")
 
 
 class JsonFlaw(ValueError):
@@ -176,18 +179,21 @@ def _text(value: _Value | None) -> str | None:
 
 def _int(name: str, number: int | str, least: int, most: int) -> int:
     """A whole number, which JSON has as text if it has 64 bits."""
-    try:
-        read = int(number)
-    except ValueError:
-        raise JsonFlaw(f"{name} is no whole number: {str(number)[:60]!r}") from None
+    if isinstance(number, str) and not _WHOLE.fullmatch(number):
+        raise JsonFlaw(f"{name} is no whole number: {number[:60]!r}")
+    read = int(number)
     if not least <= read <= most:
         raise JsonFlaw(f"{name} does not fit 64 bits: {str(number)[:60]!r}")
     return read
 
 
 def _float(name: str, number: float | str) -> float:
-    """A number; JSON has NaN and Infinity as text."""
-    try:
+    """A number, which JSON may have as text; NaN and Infinity are no numbers of JSON."""
+    if not isinstance(number, str):
+        return number
+    if number in _NO_JSON_NUMBERS:
         return float(number)
-    except ValueError:
-        raise JsonFlaw(f"{name} is no number: {str(number)[:60]!r}") from None
+    try:
+        return msgspec.json.decode(number.encode(), type=float)
+    except msgspec.MsgspecError:
+        raise JsonFlaw(f"{name} is no number: {number[:60]!r}") from None

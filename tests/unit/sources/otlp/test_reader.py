@@ -227,6 +227,8 @@ def points_in_json(text: str) -> bytes:
         (points_in_json('{"timeUnixNano":-1}'), "does not fit 64 bits"),
         (points_in_json('{"timeUnixNano":"1","asInt":"99999999999999999999"}'), "does not fit"),
         (points_in_json('{"timeUnixNano":"1","asDouble":"x"}'), "asDouble is no number"),
+        (points_in_json('{"timeUnixNano":"1","asDouble":"1_0"}'), "asDouble is no number"),
+        (points_in_json('{"timeUnixNano":"1_0"}'), "timeUnixNano is no whole number"),
         (points_in_json('{"timeUnixNano":{"low":1}}'), "timeUnixNano"),
         (points_in_json('{"attributes":[{"key":"\xff"}]}').replace(b"\xc3", b""), "utf-8"),
     ],
