@@ -20,12 +20,14 @@ from gputel.api.prometheus.refusals import prometheus_refusals
 from gputel.api.prometheus.routes import add_prometheus_routes
 from gputel.api.push.handler import push_telemetry
 from gputel.api.push.pusher import PUSHER, Pusher
-from gputel.api.push.remote_write import REMOTE_WRITES, RemoteWrites, remote_write
+from gputel.api.push.senders.otlp import OTLP_EXPORTS, OtlpExports, export_metrics
+from gputel.api.push.senders.otlp_answers import otlp_refusals
+from gputel.api.push.senders.remote_write import REMOTE_WRITES, RemoteWrites, remote_write
 from gputel.api.service import add_service_routes
 from gputel.api.shared.access import scope_of_request
 from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.parser import Parser
-from gputel.api.shared.paths import NEVER_429, WRITE_PATH
+from gputel.api.shared.paths import NEVER_429, OTLP_PATHS, WRITE_PATH
 from gputel.api.shared.time_limit import lift_time_limit, time_limit_middleware
 from gputel.api.stream.handler import stream_telemetry
 from gputel.api.stream.tail import TAIL, Tail
@@ -69,6 +71,7 @@ def build_app(
             cors_middleware(allowed_origins(settings)),
             error_middleware,
             prometheus_refusals,
+            otlp_refusals,
             site_middleware(access.names(host), _cross_origin(settings, access)),
             access_middleware(access, scope_of_request),
             throttle_middleware(throttle, scope_of_request, NEVER_429),
@@ -93,6 +96,7 @@ def build_app(
     if pusher is not None:
         app[PUSHER] = pusher
         app[REMOTE_WRITES] = RemoteWrites(pusher)
+        app[OTLP_EXPORTS] = OtlpExports(pusher)
     # Names may contain braces. Without a pattern of ours, aiohttp accepts none.
     app.router.add_get("/api/v1/gpus", list_gpus)
     app.router.add_get("/api/v1/gpus/{uuid:[^/]+}", get_gpu)
@@ -107,6 +111,8 @@ def build_app(
     app.router.add_get("/api/v1/targets", list_targets)
     app.router.add_post("/api/v1/telemetry", push_telemetry)
     app.router.add_post(WRITE_PATH, remote_write)
+    for path in OTLP_PATHS:
+        app.router.add_post(path, export_metrics(path))
     add_prometheus_routes(app)
     add_service_routes(app, health)
     add_page_routes(app)

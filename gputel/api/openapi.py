@@ -19,6 +19,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 
 from gputel import __version__
 from gputel.api.formats.format import Format
+from gputel.api.push.senders.otlp_answers import PROTOBUF
 from gputel.api.shared.access import scope_of
 from gputel.api.shared.documented import LISTS
 from gputel.api.shared.paths import NEVER_429
@@ -30,7 +31,7 @@ _OTHER_SCHEMAS = {
     each.media_type: {"type": "string"} | ({} if each.is_text else {"format": "binary"})
     for each in Format
     if each is not Format.JSON
-}
+} | {PROTOBUF: {"type": "string", "format": "binary"}}
 _LOCATIONS = {
     "querystring": "query",
     "query": "query",
@@ -161,7 +162,7 @@ def _response(
 ) -> dict[str, Any]:
     described: dict[str, Any] = {"description": response["description"]}
     if "schema" in response and status not in ("204", "304"):
-        answered = media_types if status.startswith("2") else [JSON]
+        answered = media_types if status.startswith("2") or PROTOBUF in media_types else [JSON]
         described["content"] = {
             media_type: {"schema": _OTHER_SCHEMAS.get(media_type, response["schema"])}
             for media_type in answered

@@ -15,10 +15,13 @@ import schemathesis
 from hypothesis import strategies as st
 
 from gputel import times
+from gputel.api.shared.paths import OTLP_PATHS
 from gputel.api.telemetry.paging import encode_cursor
 from gputel.store.blocks.samples import micros
 from gputel.store.read.reader import EARLIEST, LATEST
 from gputel.store.read.time_order import Position
+from tests.helpers import otlp
+from tests.helpers.otlp import Export, point
 from tests.helpers.remote_write import Written, snappy, write_request
 
 schemathesis.openapi.format(
@@ -41,6 +44,8 @@ _REPEATED = {"hostname", "modelName", "namespace", "pod", "uuid", "metric", "gro
 """Parameters that are any text, again and again."""
 
 
+_EXPORT = otlp.protobuf(Export().gauge("M", point(1, 1_752_871_354 * 10**9, {"uuid": "GPU-1"})))
+
 _STEP = re.compile("[1-9][0-9]{0,7}[dhms]", re.ASCII)
 
 
@@ -49,6 +54,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """A key is of one push, and parameters fit each other."""
     if case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = str(uuid4())
+    if case.operation.path in OTLP_PATHS and case.media_type == "application/x-protobuf":
+        case.body = _EXPORT  # as remote write has other bodies of that type
     if case.operation.label == "POST /api/v1/telemetry":
         for record in case.body if isinstance(case.body, list) else [case.body]:
             if isinstance(record, dict):

@@ -87,7 +87,8 @@ async def test_a_client_made_of_the_document_reads_and_pushes(
     document = json.loads((ROOT / "docs" / "openapi.json").read_text())
     bodies = document["paths"]["/api/v1/telemetry"]["post"]["requestBody"]
     bodies["content"] = {"application/json": bodies["content"]["application/json"]}
-    del document["paths"]["/api/v1/write"]  # it writes no client for protocol buffers
+    for protocol_buffers in ("/api/v1/write", "/v1/metrics", "/api/v1/otlp/v1/metrics"):
+        del document["paths"][protocol_buffers]  # it writes no client for them
     path = tmp_path / "openapi.json"
     path.write_text(json.dumps(document))
     said = await command(

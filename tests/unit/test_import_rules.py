@@ -47,7 +47,9 @@ MAY_IMPORT = {
     "sources.exposition": "model",
     "sources.json": "model sources.dcgm",
     "sources.nvml": "",
-    "sources.remote_write": "model sources.exposition",
+    "sources.otlp": "model sources.exposition sources.protobuf",
+    "sources.protobuf": "",
+    "sources.remote_write": "sources.exposition sources.protobuf",
     "sources.simulated": "model",
     "store": "model store.blocks store.postgres",
     "store.postgres": "",
@@ -92,13 +94,17 @@ MAY_IMPORT = {
     "api.stream": "api.formats api.shared store.read store.write web",
     "api.push": (
         "api.formats api.shared model mq.client mq.wire sources.dcgm sources.exposition "
-        "sources.json sources.remote_write store.blocks store.write web.server"
+        "sources.json store.blocks store.write web.server"
+    ),
+    "api.push.senders": (
+        "api.push api.shared model sources.exposition sources.otlp sources.protobuf "
+        "sources.remote_write web"
     ),
     "api.prometheus": (
         "api.shared model promql promql.syntax promql.values store store.blocks store.read web"
     ),
     "api": (
-        "api.formats api.inventory api.prometheus api.push api.shared api.stream "
+        "api.formats api.inventory api.prometheus api.push api.push.senders api.shared api.stream "
         "api.telemetry store store.read web web.access web.headers web.server"
     ),
     "roles": (

@@ -34,15 +34,18 @@ def operation(
     summary: str,
     description: str,
     *,
-    produces: str = "application/json",
+    produces: str | list[str] = "application/json",
 ) -> Callable[[Handler], Handler]:
-    """Name and describe the operation that a handler answers."""
+    """Name and describe the operation that a handler answers.
+
+    If it ``produces`` several media types, its refusals have them too.
+    """
     decorate: Callable[[Handler], Handler] = docs(
         operationId=operation_id,
         tags=[tag],
         summary=summary,
         description=description,
-        produces=[produces],
+        produces=[produces] if isinstance(produces, str) else produces,
     )
     return decorate
 
@@ -60,7 +63,7 @@ def path(schema: type[Schema]) -> Callable[[Handler], Handler]:
 
 
 def answer(
-    schema: Schema | dict[str, Any], status: int, description: str
+    schema: Schema | dict[str, Any], status: int | str, description: str
 ) -> Callable[[Handler], Handler]:
     """Describe an answer of the handler by a schema of marshmallow or of OpenAPI."""
     decorate: Callable[[Handler], Handler] = response_schema(

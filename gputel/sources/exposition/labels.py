@@ -6,6 +6,7 @@ empty counts. Empty labels mean absent ones, as in Prometheus.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from gputel.model.entities import entity_of, is_target
@@ -15,15 +16,27 @@ from gputel.sources.exposition.grammar import LineFlaw
 _COLUMNS: dict[str, Sequence[str]] = {
     "gpu_id": ("gpu", "gpu_id", "dev_id", "gpu_number", "minor_number", "index"),
     "device": ("device",),
-    UUID: ("UUID", "uuid", "gpu_uuid", "hw.id"),
-    "model_name": ("modelName", "model_name", "card_series", "model", "hw.model", "name"),
-    "hostname": ("Hostname", "hostname", "node", "nodeName", "host.name"),
+    UUID: ("UUID", "uuid", "gpu_uuid"),
+    "model_name": (
+        *("modelName", "model_name", "card_series", "model", "gpu_model"),
+        *("hw.model", "hw_model", "name", "hw.name", "hw_name"),
+    ),
+    "hostname": (
+        *("Hostname", "hostname", "node", "nodeName"),
+        *("k8s.node.name", "k8s_node_name", "host.name", "host_name"),
+    ),
 }
 _WORKLOAD: dict[str, Sequence[str]] = {
-    "container": ("container", "container_name", "k8s.container.name"),
-    "pod": ("pod", "pod_name", "k8s.pod.name"),
-    "namespace": ("namespace", "pod_namespace", "k8s.namespace.name"),
+    "container": ("container", "container_name", "k8s.container.name", "k8s_container_name"),
+    "pod": ("pod", "pod_name", "k8s.pod.name", "k8s_pod_name"),
+    "namespace": ("namespace", "pod_namespace", "k8s.namespace.name", "k8s_namespace_name"),
 }
+# Of OpenTelemetry, with dots, and as Prometheus writes them: https://opentelemetry.io/docs/specs/semconv/hardware/gpu/
+_HARDWARE_IDS = ("hw.id", "hw_id")
+_HARDWARE_TYPES = ("hw.type", "hw_type")
+_SERIALS = ("serial_number", "hw.serial_number", "hw_serial_number")
+_NUMBERS = ("gpu", "gpu_id", "dev_id", "gpu_number")
+_UNIQUE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _EXPORTED = "exported_"
 _DCGM = "dcgm_"
 
@@ -32,7 +45,9 @@ class NoGpu(LineFlaw):
     """A sample that belongs to no GPU, and to no switch or CPU that DCGM reads."""
 
     def __init__(self) -> None:
-        super().__init__("it names no GPU: it has none of the labels UUID, uuid, gpu_uuid and gpu")
+        super().__init__(
+            "it names no GPU: it has none of the labels UUID, uuid and gpu_uuid, nor gpu and a host"
+        )
 
 
 def record_labels(name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
@@ -56,14 +71,17 @@ def raw_text(labels: Mapping[str, str]) -> str:
 
 def _identity(name: str, present: Mapping[str, str], texts: Mapping[str, str]) -> str:
     """What identifies the GPU; for other parts of a host, and GPUs without an id: ``part@host``."""
-    uuid = texts[UUID]
+    if _first(present, _HARDWARE_TYPES) not in ("", "gpu"):
+        raise NoGpu
+    hardware_id = _first(present, _HARDWARE_IDS)  # unique on its host, if it has no UUID in it
+    uuid = texts[UUID] or (hardware_id if _UNIQUE.search(hardware_id) else "")
     if uuid.strip("0-"):  # virtual functions have zeros
         return uuid
     host = texts["hostname"]
-    if serial := present.get("serial_number"):
+    if serial := _first(present, _SERIALS):
         return serial
-    gpu = present.get("pci_bus_id") or _first(present, ("gpu", "gpu_id", "dev_id", "gpu_number"))
-    if gpu:
+    gpu = present.get("pci_bus_id") or _first(present, _NUMBERS) or hardware_id
+    if gpu and host:
         return f"gpu{gpu}@{host}" if gpu.isdecimal() else f"{gpu}@{host}"
     if name.lower().startswith(_DCGM):
         entity = entity_of(present)
@@ -84,7 +102,9 @@ def _workload(present: Mapping[str, str]) -> dict[str, str]:
 
 
 def _host(instance: str) -> str:
-    """The host of ``host:port``."""
+    """The host of ``host:port``. Programs with OpenTelemetry have a random id, which is none."""
+    if _UNIQUE.fullmatch(instance):
+        return ""
     if instance.startswith("["):
         return instance[1:].partition("]")[0]
     host, colon, port = instance.rpartition(":")

@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from gputel.model.columns import STALE_BITS
 from gputel.sources.exposition.labels import NoGpu, record_labels
-from gputel.sources.exposition.series_table import SeriesTable
-from gputel.sources.remote_write.wire import (
-    Series,
+from gputel.sources.exposition.read_samples import (
+    KnownLabels,
+    ReadSamples,
     TooManySamples,
-    WireFlaw,
-    labels_of,
-    series_1,
-    series_2,
+    read_samples,
 )
-
-_MOST_REMEMBERED_BYTES = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class ReadWrite:
-    """The records of one body. ``batch`` has SCHEMA.
-
-    ``ends``: the rows that only say that their series has ended, whose value is 0 here.
-    ``no_gpu``: samples of series that name no GPU. ``histograms`` and ``exemplars``: none of them
-    is stored.
-    """
-
-    batch: pa.RecordBatch
-    ends: npt.NDArray[np.bool_]
-    no_gpu: int
-    histograms: int
-    exemplars: int
+from gputel.sources.exposition.series_table import SeriesTable
+from gputel.sources.protobuf.reading import WireFlaw
+from gputel.sources.remote_write.wire import Series, labels_of, series_1, series_2
 
 
 class RemoteWriteReader:
     """Reads bodies, and remembers the labels of the series that it met. Threads may share it."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[str, ...] | None] = {}
-        self._known_bytes = 0
+        self._known = KnownLabels()
 
-    def read(self, body: bytes, version: int, most: int = 100_000) -> ReadWrite:
+    def read(self, body: bytes, version: int, most: int = 100_000) -> ReadSamples:
         """The records of a body of version 1 or 2, after decompression.
 
         Raises WireFlaw if it is damaged, TooManySamples if it has over ``most`` samples.
@@ -71,11 +48,8 @@ class RemoteWriteReader:
             for value, time_ms in series.samples:
                 values.append(value)
                 times.append(time_ms)
-        bits = np.frombuffer(b"".join(values), "<i8")
-        ends = bits == STALE_BITS
-        readings = np.where(ends, 0.0, bits.view("<f8"))
-        batch = table.batch(np.array(rows, np.int64), readings, _microseconds(times))
-        return ReadWrite(batch, ends, no_gpu, histograms, exemplars)
+        left_out = {"no_gpu": no_gpu, "histogram": histograms, "exemplar": exemplars}
+        return read_samples(table, rows, values, _microseconds(times), left_out)
 
     def _labels(self, series: Series) -> tuple[str, ...] | None:
         """The labels of the record; None if the series names no GPU."""
@@ -85,11 +59,7 @@ class RemoteWriteReader:
             return self._known[series.labels]
         except KeyError:
             labels = _record_labels(labels_of(series.labels))
-        size = len(series.labels) + sum(map(len, labels or ()))
-        if self._known_bytes + size > _MOST_REMEMBERED_BYTES:
-            self._known, self._known_bytes = {}, 0
-        self._known[series.labels] = labels
-        self._known_bytes += size
+        self._known.remember(series.labels, labels, len(series.labels))
         return labels
 
 

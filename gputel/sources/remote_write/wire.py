@@ -2,20 +2,21 @@
 
 Messages: https://prometheus.io/docs/specs/prw/remote_write_spec/ (1.0: ``WriteRequest``) and
 https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/ (2.0: ``Request``). Unknown fields are
-skipped. Nothing is allocated that the body does not have.
+skipped.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Hashable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+from gputel.sources.exposition.read_samples import TooManySamples
+from gputel.sources.protobuf.reading import WireFlaw, fields, signed, text_of, varint, varints
+
 _DOUBLE = struct.Struct("<d")
 _NO_VALUE = bytes(8)
-_MOST_VARINT_BYTES = 10
 _MOST_SYMBOLS = 500_000
 _MOST_LABELS = 512
 
@@ -24,14 +25,6 @@ _TIMESERIES, _LABELS, _SAMPLES, _EXEMPLARS, _HISTOGRAMS = 1, 1, 2, 3, 4
 _NAME, _TEXT = 1, 2
 _VALUE, _TIMESTAMP = 1, 2
 _SYMBOLS_2, _TIMESERIES_2, _HISTOGRAMS_2, _EXEMPLARS_2 = 4, 5, 3, 4
-
-
-class WireFlaw(ValueError):
-    """The body is no such message. The text says what is wrong."""
-
-
-class TooManySamples(ValueError):
-    """A series has more samples than a body may have."""
 
 
 class Series(NamedTuple):
@@ -47,13 +40,13 @@ class Series(NamedTuple):
     exemplars: int
 
 
-def series_1(body: bytes, most: int, known: Container[bytes] = ()) -> Iterator[Series]:
+def series_1(body: bytes, most: int, known: Container[Hashable] = ()) -> Iterator[Series]:
     """The series of a WriteRequest, each with at most ``most`` samples.
 
     ``known`` has the ``labels`` of series that were read before: they are not read again.
     Raises WireFlaw and TooManySamples.
     """
-    for number, start, end in _fields(body, 0, len(body)):
+    for number, start, end in fields(body, 0, len(body)):
         if number == _TIMESERIES:
             yield _known_series(body, start, end, known) or _series_1(body, start, end, most)
 
@@ -64,12 +57,12 @@ def series_2(body: bytes, most: int) -> Iterator[Series]:
     Raises WireFlaw and TooManySamples.
     """
     symbols: list[str] = []
-    for number, start, end in _fields(body, 0, len(body)):
+    for number, start, end in fields(body, 0, len(body)):
         if number == _SYMBOLS_2:
-            symbols.append(_text(body, start, end))
+            symbols.append(text_of(body, start, end))
             if len(symbols) > _MOST_SYMBOLS:
                 raise WireFlaw(f"it has over {_MOST_SYMBOLS} symbols: send less at once")
-    for number, start, end in _fields(body, 0, len(body)):
+    for number, start, end in fields(body, 0, len(body)):
         if number == _TIMESERIES_2:
             yield _series_2(body, start, end, symbols, most)
 
@@ -77,23 +70,23 @@ def series_2(body: bytes, most: int) -> Iterator[Series]:
 def labels_of(packed: bytes) -> dict[str, str]:
     """The labels of a series of 1.0, with ``__name__``. Raises WireFlaw."""
     labels: dict[str, str] = {}
-    for _, start, end in _fields(packed, 0, len(packed)):
+    for _, start, end in fields(packed, 0, len(packed)):
         name = text = ""
-        for part, begin, stop in _fields(packed, start, end):
+        for part, begin, stop in fields(packed, start, end):
             if part == _NAME:
-                name = _text(packed, begin, stop)
+                name = text_of(packed, begin, stop)
             elif part == _TEXT:
-                text = _text(packed, begin, stop)
+                text = text_of(packed, begin, stop)
         _add(labels, name, text)
     return labels
 
 
-def _known_series(body: bytes, start: int, end: int, known: Container[bytes]) -> Series | None:
+def _known_series(body: bytes, start: int, end: int, known: Container[Hashable]) -> Series | None:
     """A known series with one sample of 16 bytes, as nearly all are; None for anything else."""
     at = end - 18
     if at < start or body[at : at + 3] != b"\x12\x10\x09" or body[at + 11] != 0x10:
         return None
-    time_ms, stop = _varint(body, at + 12, end)
+    time_ms, stop = varint(body, at + 12, end)
     if stop != end:
         return None
     labels = body[start:at]
@@ -114,7 +107,7 @@ def _series_2(body: bytes, start: int, end: int, symbols: list[str], most: int) 
     labels: dict[str, str] = {}
 
     def take(_tag: int, begin: int, stop: int) -> None:
-        refs = list(islice(_varints(body, begin, stop), 2 * _MOST_LABELS + 1))
+        refs = list(islice(varints(body, begin, stop), 2 * _MOST_LABELS + 1))
         if len(refs) > 2 * _MOST_LABELS:
             raise WireFlaw(f"a series has over {_MOST_LABELS} labels")
         if len(refs) % 2 or (refs and max(refs) >= len(symbols)):
@@ -137,7 +130,7 @@ def _parts(
     samples: list[tuple[bytes, int]] = []
     others = {_EXEMPLARS: 0, _HISTOGRAMS: 0}  # in 2.0 the two numbers are swapped
     tag = start
-    for number, begin, stop in _fields(body, start, end):
+    for number, begin, stop in fields(body, start, end):
         if number == _LABELS:
             take_labels(tag, begin, stop)
         elif number == _SAMPLES:
@@ -159,58 +152,11 @@ def _add(labels: dict[str, str], name: str, text: str) -> None:
 
 def _sample(body: bytes, start: int, end: int) -> tuple[bytes, int]:
     value, time_ms = _NO_VALUE, 0
-    for number, begin, stop in _fields(body, start, end):
+    for number, begin, stop in fields(body, start, end):
         if number == _VALUE:
             value = body[begin:stop]
         elif number == _TIMESTAMP:
-            time_ms, _ = _varint(body, begin, stop)
+            time_ms, _ = varint(body, begin, stop)
     if len(value) != _DOUBLE.size:
         raise WireFlaw("the value of a sample has not 8 bytes")
-    return value, time_ms - (1 << 64) if time_ms >> 63 else time_ms
-
-
-def _fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The number of each field of a message, and the start and end of its content."""
-    while at < end:
-        tag, at = _varint(body, at, end)
-        kind = tag & 7
-        start = at
-        if kind == _BYTES:
-            size, start = _varint(body, at, end)
-            at = start + size
-        elif kind == _VARINT:
-            _, at = _varint(body, at, end)
-        elif kind == _FIXED64:
-            at += 8
-        elif kind == _FIXED32:
-            at += 4
-        else:
-            raise WireFlaw(f"a field has the unknown wire type {kind}")
-        if at > end:
-            raise WireFlaw("a field is longer than its message: the body is cut off or damaged")
-        yield tag >> 3, start, at
-
-
-def _varints(body: bytes, at: int, end: int) -> Iterator[int]:
-    while at < end:
-        number, at = _varint(body, at, end)
-        yield number
-
-
-def _varint(body: bytes, at: int, end: int) -> tuple[int, int]:
-    """A number, and the index after it."""
-    number = shift = 0
-    for index in range(at, min(end, at + _MOST_VARINT_BYTES)):
-        byte = body[index]
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, index + 1
-        shift += 7
-    raise WireFlaw("a number has no end: the body is cut off or damaged")
-
-
-def _text(body: bytes, start: int, end: int) -> str:
-    try:
-        return body[start:end].decode()
-    except UnicodeDecodeError:
-        raise WireFlaw("a label is not UTF-8 text") from None
+    return value, signed(time_ms)

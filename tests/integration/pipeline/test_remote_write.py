@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import subprocess
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from tests.helpers.processes import free_port
 from tests.helpers.remote_write import STALE, Written, request_2, snappy, write_request
+from tests.helpers.senders import SENDERS, Sender, exporting, sending
 from tests.helpers.waiting import eventually, until
 from tests.integration.pipeline.conftest import Pipeline
 from tests.integration.pipeline.pushing import Api, api_of
@@ -141,75 +135,31 @@ async def test_limits_of_a_client_are_a_503(pipeline: Pipeline) -> None:
             assert response.status == 429
 
 
-class Exporter:
-    """Answers as dcgm-exporter does: two GPUs, whose temperature counts the answers."""
-
-    def __init__(self) -> None:
-        self.answers = 0
-
-    async def metrics(self, _request: web.Request) -> web.Response:
-        self.answers += 1
-        lines = [
-            f'DCGM_FI_DEV_GPU_TEMP{{gpu="{number}",UUID="GPU-{number}",Hostname="h",pod="p"}} '
-            f"{self.answers}\n"
-            for number in range(2)
-        ]
-        return web.Response(text="".join([*lines, "go_goroutines 12\n"]))
-
-
-@pytest.fixture
-async def exporter() -> AsyncIterator[tuple[Exporter, int]]:
-    made = Exporter()
-    app = web.Application()
-    app.router.add_get("/metrics", made.metrics)
-    async with TestServer(app) as server:
-        assert server.port is not None
-        yield made, server.port
-
-
-@asynccontextmanager
-async def agent(directory: Path, exporter_port: int, api: Api) -> AsyncIterator[None]:
-    """A Prometheus in agent mode that scrapes the exporter and writes to the API."""
-    config = directory / "prometheus.yml"
-    config.write_text(
-        "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
-        "scrape_configs:\n"
-        "- job_name: dcgm\n"
-        f"  static_configs: [{{targets: ['127.0.0.1:{exporter_port}']}}]\n"
-        f"remote_write:\n- url: {str(api.session._base_url).rstrip('/')}{PATH}\n"
-        "  queue_config: {batch_send_deadline: 200ms, max_backoff: 200ms}\n"
-    )
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["prometheus", "--enable-feature=agent", f"--config.file={config}",
-             f"--storage.agent.path={directory / 'agent'}",
-             f"--web.listen-address=127.0.0.1:{free_port()}"],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        yield
-    finally:
-        process.kill()  # when it is told to end, it tries for a minute to send the rest
-        await asyncio.to_thread(process.wait, 60)
-        print((directory / "log").read_text())
-
-
-@pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
-async def test_what_a_prometheus_scrapes_lands_once_also_over_an_outage_of_the_broker(
-    pipeline: Pipeline, exporter: tuple[Exporter, int], tmp_path: Path
+@pytest.mark.parametrize("sender", SENDERS)
+async def test_what_a_sender_scrapes_lands_once_also_over_an_outage_of_the_broker(
+    pipeline: Pipeline,
+    tmp_path: Path,
+    sender: Sender,
 ) -> None:
-    made, exporter_port = exporter
     async with AsyncExitStack() as stack:
+        made, exporter_port = await stack.enter_async_context(exporting())
         async with pipeline.broker() as port:
             await pipeline.start_collector()
             api = await stack.enter_async_context(api_of(pipeline))
-            await stack.enter_async_context(agent(tmp_path, exporter_port, api))
+            url = f"{str(api.session._base_url).rstrip('/')}{PATH}"
+            command = sender(tmp_path, exporter_port, url)
+            await stack.enter_async_context(sending(command, tmp_path))
             await landed_at_least(pipeline, 4)
         seen = made.answers
         await until(lambda: made.answers >= seen + 5, 60, "scrapes without a broker")
         async with pipeline.broker(port):
-            await landed_at_least(pipeline, 2 * (seen + 5))
-            records = await api.read("GPU-0")
+            records: list[dict[str, Any]] = []
+
+            async def all_are_there() -> bool:
+                records[:] = await api.read("GPU-0")
+                return {record["value"] for record in records} >= set(range(1, seen + 6))
+
+            await eventually(all_are_there)  # vmagent sends newer samples before older ones
     values = [record["value"] for record in records]
     assert values[: seen + 5] == list(range(1, seen + 6))
     assert {(record["hostname"], record["pod"]) for record in records} == {("h", "p")}

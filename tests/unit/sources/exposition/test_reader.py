@@ -92,7 +92,7 @@ def test_empty_answer_has_no_rows() -> None:
 @pytest.mark.parametrize(
     ("body", "surplus"),
     [
-        (b'A{gpu="%d"} 1\n', "over 9 samples, the sample_limit"),
+        (b'A{UUID="%d"} 1\n', "over 9 samples, the sample_limit"),
         (b"go_goroutines_%d 1\n", "over 20 lines that are no samples of GPUs"),
         (b"junk %d\n", "over 20 lines that are no samples of GPUs"),
         (b"\n\n\n\n#%d\n", "over 100 lines"),

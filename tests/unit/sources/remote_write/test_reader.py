@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gputel.sources.remote_write.reader import ReadWrite, RemoteWriteReader
-from gputel.sources.remote_write.wire import TooManySamples, WireFlaw
+from gputel.sources.exposition.read_samples import ReadSamples, TooManySamples
+from gputel.sources.protobuf.reading import WireFlaw
+from gputel.sources.remote_write.reader import RemoteWriteReader
 from tests.helpers.remote_write import (
     STALE,
     Written,
@@ -34,7 +35,7 @@ def body_of(version: int, *written: Written) -> bytes:
     return write_request(written) if version == 1 else request_2(written)
 
 
-def rows(read: ReadWrite) -> list[tuple[str, str, int, float]]:
+def rows(read: ReadSamples) -> list[tuple[str, str, int, float]]:
     return [
         (row["uuid"], row["pod"], round(row["timestamp"].timestamp() * 1000), row["value"])
         for row in read.batch.to_pylist()
@@ -77,7 +78,7 @@ def test_what_is_no_record_is_counted(version: int) -> None:
     read = RemoteWriteReader().read(body, version)
     assert rows(read) == [("GPU-0", "", NOW_MS, 0.0), ("GPU-1", "", NOW_MS, 41.5)]
     assert read.ends.tolist() == [True, False]
-    assert (read.no_gpu, read.histograms, read.exemplars) == (2, 2, 1)
+    assert read.left_out == {"no_gpu": 2, "histogram": 2, "exemplar": 1}
 
 
 def test_other_values_that_are_no_numbers_are_left_to_the_checks(version: int) -> None:
@@ -145,6 +146,13 @@ def test_samples_and_symbols_are_bounded_however_small_they_are(version: int) ->
         RemoteWriteReader().read(block(4, b"") * 500_001, 2)
 
 
+def test_time_of_over_64_bits_is_cut_to_64(version: int) -> None:
+    body = body_of(version, series(0, (1.0, -1)))
+    longer = body.replace(b"\xff" * 9 + b"\x01", b"\xff" * 9 + b"\x7f")
+    assert longer != body
+    assert rows(RemoteWriteReader().read(longer, version)) == [("GPU-0", "", -1, 1.0)]
+
+
 def test_any_damage_is_a_flaw_or_a_batch(version: int) -> None:
     chance = random.Random(7)
     body = body_of(version, *(series(gpu, (gpu, NOW_MS), pod="p") for gpu in range(5)))
@@ -182,9 +190,9 @@ def test_reader_that_remembers_reads_as_a_new_one(
         read, new = reader.read(one, 1), RemoteWriteReader().read(one, 1)
         two = RemoteWriteReader().read(request_2(written), 2)
         assert read.batch.to_pylist() == new.batch.to_pylist() == two.batch.to_pylist()
-        assert read.no_gpu == new.no_gpu == two.no_gpu
+        assert read.left_out == new.left_out == two.left_out
         total = sum(len(samples) for _, samples in body)
-        assert read.batch.num_rows + read.no_gpu == total
+        assert read.batch.num_rows + read.left_out["no_gpu"] == total
 
 
 def test_snappy_of_the_helper_is_a_block_with_its_size() -> None:

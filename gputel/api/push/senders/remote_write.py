@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 from aiohttp import web
 
-from gputel import metrics
 from gputel.api.push.pusher import PUSHER, Pusher
-from gputel.api.push.records import ParsedPush, RejectedRecord, too_many
+from gputel.api.push.senders.samples import take_samples
 from gputel.api.shared.documented import answer, body, errors, operation, query
 from gputel.api.shared.schemas import ErrorSchema, NoQuery
-from gputel.errors import BadRequest, BrokerUnavailable, Busy, TooSlow, UnsupportedMediaType
-from gputel.model import record_batch
-from gputel.model.columns import with_ends
-from gputel.sources.remote_write.reader import ReadWrite, RemoteWriteReader
-from gputel.sources.remote_write.wire import TooManySamples, WireFlaw
-from gputel.threads import PUSHES
+from gputel.errors import BadRequest, BrokerUnavailable, UnsupportedMediaType
+from gputel.sources.exposition.read_samples import ReadSamples
+from gputel.sources.protobuf.reading import WireFlaw
+from gputel.sources.remote_write.reader import RemoteWriteReader
 
 _MEDIA_TYPE = "application/x-protobuf"
 _VERSIONS = {"prometheus.WriteRequest": 1, "io.prometheus.write.v2.Request": 2}
@@ -34,15 +29,6 @@ BODY: dict[str, Any] = {
 """The request body, for the OpenAPI document."""
 
 
-@dataclass(frozen=True)
-class _PreparedWrite:
-    payload: bytes
-    accepted: int  # samples
-    ends: int  # of series
-    rejects: list[RejectedRecord]
-    read: ReadWrite
-
-
 class RemoteWrites:
     """Takes remote writes. An API has one."""
 
@@ -51,45 +37,28 @@ class RemoteWrites:
         self._reader = RemoteWriteReader()
 
     async def write(self, request: web.Request) -> web.Response:
-        """Publish the samples of a body in one message, whose id is a hash of the body.
+        """Publish the samples of a body. Raises as ``take_samples`` and UnsupportedMediaType.
 
-        A sender sends the same bytes again after an error, so they are stored once. Raises
-        UnsupportedMediaType; BadRequest if the body is damaged or if samples were rejected; and
-        Busy and other errors with a status of 500 or more, after which a sender tries again.
+        Raises BadRequest also if samples were rejected; then the others are published.
         """
         version = _version_of(request)
-        try:
-            packed = await self._pusher.receive(request)
-        except TooSlow as error:  # after a 408 a sender would drop the samples
-            raise Busy(error.message) from None
-        prepared = await PUSHES.run(self._prepare, packed, version)
-        accepted, rejects, read = prepared.accepted, prepared.rejects, prepared.read
-        if prepared.payload:
-            digest = hashlib.blake2b(packed, digest_size=16).hexdigest()
-            await self._pusher.publish(f"write/{digest}", prepared.payload, accepted)
-        _count(read, prepared.ends, len(rejects))
+        read = partial(self._read, version)
+        taken = await take_samples(self._pusher, request, "snappy", f"write{version}", read)
+        accepted, rejects = taken.accepted, taken.rejects
         if rejects:
             raise BadRequest(
                 f"{len(rejects)} of {accepted + len(rejects)} samples of GPUs were not stored, the "
                 f"others were; the first of them: {rejects[0].reason}"
             )
-        return web.Response(status=204, headers=_written(version, accepted + prepared.ends, read))
+        # Samples without a GPU count as written, else a sender of 2.0 would send them again.
+        written = accepted + taken.ends + taken.left_out["no_gpu"]
+        return web.Response(status=204, headers=_written(version, written))
 
-    def _prepare(self, packed: bytes, version: int) -> _PreparedWrite:
+    def _read(self, version: int, body: bytes, most: int) -> ReadSamples:
         try:
-            body = self._pusher.unpack(packed, "snappy")
-            read = self._reader.read(body, version, self._pusher.most_records)
-        except TooManySamples:
-            raise too_many(self._pusher.most_records) from None
+            return self._reader.read(body, version, most)
         except WireFlaw as flaw:
             raise BadRequest(f"the body is no message of remote write: {flaw}") from None
-        indices = np.arange(read.batch.num_rows)
-        checked = self._pusher.check(ParsedPush(read.batch, indices, []))
-        ends = read.ends[checked.indices]
-        batch = with_ends(checked.batch, ends)
-        payload = record_batch.encode(batch) if batch.num_rows else b""
-        count = int(ends.sum())
-        return _PreparedWrite(payload, batch.num_rows - count, count, checked.rejects, read)
 
 
 REMOTE_WRITES = web.AppKey("remote_writes", RemoteWrites)
@@ -144,22 +113,9 @@ def _parameters(request: web.Request) -> dict[str, str]:
     return {name.strip().lower(): text.strip().strip('"') for name, _, text in pairs}
 
 
-def _count(read: ReadWrite, ends: int, rejected: int) -> None:
-    counts = {
-        "rejected": rejected,
-        "no_gpu": read.no_gpu,
-        "stale": ends,
-        "histogram": read.histograms,
-        "exemplar": read.exemplars,
-    }
-    for result, count in counts.items():
-        if count:
-            metrics.API_PUSHED_RECORDS.labels(result=result).inc(count)
-
-
-def _written(version: int, taken: int, read: ReadWrite) -> dict[str, str]:
-    """What was taken, for a sender of 2.0. Dropped samples count, else it would send them again."""
+def _written(version: int, samples: int) -> dict[str, str]:
+    """What was taken, for a sender of 2.0."""
     if version == 1:
         return {}
-    counts = {"Samples": taken + read.no_gpu, "Histograms": 0, "Exemplars": 0}
+    counts = {"Samples": samples, "Histograms": 0, "Exemplars": 0}
     return {_WRITTEN.format(kind): str(count) for kind, count in counts.items()}

@@ -1,0 +1,1 @@
+"""Protocols of programs that send samples again after an error: remote write and OTLP."""

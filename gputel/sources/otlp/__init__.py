@@ -1,0 +1,1 @@
+"""OTLP metrics: what OpenTelemetry's collectors and programs send, in protobuf or JSON."""

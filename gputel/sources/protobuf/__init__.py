@@ -1,0 +1,1 @@
+"""Protocol buffers, field by field: nothing is allocated that a body does not have."""
