@@ -1,7 +1,7 @@
 """Selectors of a meaning: the stored series that they read, and the series that these make up.
 
-The labels are those of the classic names, whatever release of the exporter sent them. Series that
-differ only in the release of exporter or driver are one, with the labels of the newest of them.
+The labels are those of the classic names, whatever release of the exporter sent them. Series whose
+labels are the same then are one, also if an old exporter has not sent the PCI address.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _CLASSIC = {
     "DCGM_FI_DEV_BOARD_SERIAL": "DCGM_FI_DEV_SERIAL",
 }
 _OLD_HOST = "hostname"  # what newer exporters call Hostname, which every series with a host has
-_OF_RELEASE = ("DCGM_FI_DRIVER_VERSION", "pci_bus_id")
-"""Labels that change with the release of the driver, or that older exporters do not send."""
+_NEWER = ("pci_bus_id",)
+"""Labels that exporters before 3.3.6 do not send, and that say nothing that others do not say."""
 
 _OF_EXPORTER = ("Hostname", "instance", "job")
 
@@ -58,7 +58,7 @@ def labels_of_meaning(labels: Labels, meaning: Meaning) -> Labels:
 def joined(meaning: Meaning, stored: LabelledSeries) -> tuple[MeantSeries, LabelledSeries]:
     """Which stored series are one series of the meaning, and these series, in order of id."""
     labels = [labels_of_meaning(each, meaning) for each in stored.labels]
-    keys = [drop(each, _OF_RELEASE) for each in labels]
+    keys = [drop(each, _NEWER) for each in labels]
     names = [metric for metric, _ in stored.readings_of]
     newest: dict[Labels, int] = {}
     for position, key in enumerate(keys):

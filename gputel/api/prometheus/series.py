@@ -111,7 +111,9 @@ class SeriesSource:
                         else:
                             stored.extend(piece)
                 if search.meaning is not None:
-                    yield meanings.joined(search.meaning, stored)[1].labels
+                    many = len(stored.labels) > _IN_THREAD_SERIES
+                    _, shown = await READING.run_if(many, meanings.joined, search.meaning, stored)
+                    yield shown.labels
 
     async def distinct(
         self, selectors: Iterable[Selector], first_us: int, last_us: int
@@ -210,7 +212,7 @@ class SeriesSource:
             samples = await _with_ends(connection, samples, *span)
         if reading.meaning is None:
             return series, samples
-        many = len(samples) > _IN_THREAD_SAMPLES
+        many = len(samples) > _IN_THREAD_SAMPLES or len(series.labels) > _IN_THREAD_SERIES
         meant, shown = await READING.run_if(many, meanings.joined, reading.meaning, series)
         meant = await self._judged(reading, series, meant, samples)
         samples, unknown = await READING.run_if(many, of_meaning, reading.meaning, meant, samples)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -24,8 +25,10 @@ from gputel.store.read.meanings import Bools, MeantSeries, in_unit
 from gputel.store.read.reader import Reader
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.selection import EVERY, Comparison, LabelCondition, Selection
+from gputel.threads import READING
 
 _REMEMBERED = 4  # lists of series
+_IN_THREAD_SERIES = 300  # naming fewer takes less time than starting a thread
 
 Sender = tuple[str, ...]
 """A GPU, and the MIG instance, instance and job of the exporter that sent a series of it."""
@@ -46,15 +49,15 @@ async def latest_of_meanings(
     stored = [metric for name in meanings for metric in MEANINGS[name].scales]
     selected = selection.and_(_is(METRIC, stored))
     newest = await latest(reader, selected, seen_since, limits)
-    named = _named(newest.of)
-    column = (newest.ts[named.position], newest.age_s[named.position], newest.value[named.position])
-    kept = _current(named, column[0])
-    is_ratio = np.zeros(len(kept), np.bool_)
-    value, known = _in_units(named, column[2], is_ratio)
+    named = await READING.run_if(len(newest) > _IN_THREAD_SERIES, _named, newest.of)
+    place = named.position
+    ts, age_s, sent = newest.ts[place], newest.age_s[place], newest.value[place]
+    kept = _current(named, ts)
+    value, known = _in_units(named, sent, np.zeros(len(kept), np.bool_))
     if not known[kept].all():
         is_ratio = await _proven(reader, named, seen_since, limits)
-        value, known = _in_units(named, column[2], is_ratio)
-    found = Newest(named.of, column[0], column[1], np.where(known, value, np.nan))
+        value, known = _in_units(named, sent, is_ratio)
+    found = Newest(named.of, ts, age_s, np.where(known, value, np.nan))
     return found if kept.all() else _only(found, kept)
 
 
@@ -62,7 +65,8 @@ async def latest_of_meanings(
 class _Named:
     """Series under the names of their meanings, in order; ``position`` is where each was before.
 
-    ``lane`` numbers what may be sent under several names, ``exporter`` those who sent it.
+    ``lane`` numbers what may be sent under several names. ``parts`` has the positions of the series
+    of each meaning.
     """
 
     of: OrderedSeries
@@ -70,7 +74,7 @@ class _Named:
     metric_name: tuple[str, ...]
     rank: Int64
     lane: Int64
-    exporter: Int64
+    parts: tuple[tuple[Int64, MeantSeries], ...]
     senders: tuple[Sender, ...]
 
 
@@ -84,6 +88,7 @@ def _named(of: OrderedSeries) -> _Named:
     series = tuple(renamed[place] for place in order)
     names = tuple(of.series[place].metric_name for place in order)
     senders = tuple(map(_sender, series))
+    pairs = list(zip(series, senders, strict=True))
     position = np.array(order, np.int64)
     ordered = OrderedSeries(series, of.series_id[position], of.place[position])
     return _Named(
@@ -91,12 +96,22 @@ def _named(of: OrderedSeries) -> _Named:
         position,
         names,
         np.array([MEANING_OF[name].ranks[name] for name in names], np.int64),
-        _numbered(
-            [(labels.metric_name, *each) for labels, each in zip(series, senders, strict=True)]
-        ),
-        _numbered([_exporter(labels, each) for labels, each in zip(series, senders, strict=True)]),
+        _numbered([(labels.metric_name, *sender) for labels, sender in pairs]),
+        tuple(_parts(ordered, names, _numbered([_exporter(*pair) for pair in pairs]))),
         senders,
     )
+
+
+def _parts(
+    of: OrderedSeries, names: Sequence[str], exporter: Int64
+) -> Iterator[tuple[Int64, MeantSeries]]:
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, labels in enumerate(of.series):
+        places[labels.metric_name].append(place)
+    for each in places.values():
+        at = np.array(each, np.int64)
+        ids, nothing = of.series_id[at], np.zeros(len(at), np.bool_)
+        yield at, MeantSeries(ids, [names[place] for place in each], ids, exporter[at], nothing)
 
 
 def _sender(labels: SeriesLabels) -> Sender:
@@ -130,17 +145,9 @@ def _current(named: _Named, ts: Int64) -> Bools:
 def _in_units(named: _Named, value: Float64, is_ratio: Bools) -> tuple[Float64, Bools]:
     """The values in the units of their meanings, and which of them are known."""
     scaled, known = value.copy(), np.ones(len(value), np.bool_)
-    texts = np.array([labels.metric_name for labels in named.of.series], object)
-    for name in set(texts.tolist()):
-        at = np.flatnonzero(texts == name)
-        series = MeantSeries(
-            named.of.series_id[at],
-            [named.metric_name[place] for place in at.tolist()],
-            named.of.series_id[at],
-            named.exporter[at],
-            is_ratio[at],
-        )
-        scaled[at], known[at] = in_unit(MEANINGS[name], series, np.arange(len(at)), value[at])
+    for at, part in named.parts:
+        series, meaning = replace(part, is_ratio=is_ratio[at]), MEANING_OF[part.metric_name[0]]
+        scaled[at], known[at] = in_unit(meaning, series, np.arange(len(at)), value[at])
     return scaled, known
 
 

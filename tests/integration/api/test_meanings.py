@@ -110,6 +110,26 @@ async def test_both_names_at_once_count_once_and_the_new_one_wins(
     assert await moment(client, f"count({CLASSIC})", 400) == ["2"], "stored names stay"
 
 
+async def test_labels_of_the_past_stay_when_the_driver_changes(
+    client: aiohttp.ClientSession, land: Land
+) -> None:
+    pci = ',pci_bus_id="00000000:8D:00.0"'
+    newer = NEW_RAW.replace("550.1", "580.1")
+    await land(
+        batch(
+            rows(CLASSIC, dict.fromkeys(range(0, 300, 15), 100.0))
+            + rows(NEW, dict.fromkeys(range(300, 450, 15), 100.0), NEW_RAW + pci)
+            + rows(NEW, dict.fromkeys(range(450, 600, 15), 100.0), newer + pci)
+        )
+    )
+    drawn = await graph(client, f"count by (DCGM_FI_DRIVER_VERSION) ({POWER})")
+    assert drawn == [
+        ({"DCGM_FI_DRIVER_VERSION": "550.1"}, ["1"] * 30),
+        ({"DCGM_FI_DRIVER_VERSION": "580.1"}, ["1"] * 10),
+    ]
+    assert await moment(client, f"count_over_time({POWER}[10m])", 440) == ["30"]
+
+
 async def test_energy_is_one_counter_in_joules(client: aiohttp.ClientSession, land: Land) -> None:
     old = {second: 1_000_000_000.0 + second * 250_000 for second in range(0, 300, 15)}
     new = {second: 1_000_000.0 + second * 250 for second in range(300, 600, 15)}
