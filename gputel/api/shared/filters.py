@@ -9,8 +9,9 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from gputel import times
+from gputel.api.shared.nearest import did_you_mean
 from gputel.api.shared.schemas import FormatQuery, QuerySchema, described
-from gputel.model.meanings import MEANINGS
+from gputel.model.meanings import MEANINGS, PREFIX
 from gputel.model.names import FILTER_COLUMNS, GPU_FILTER_COLUMNS, PARSED_COLUMNS, Match
 from gputel.store.read.reader import EARLIEST, LATEST
 from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching, starting
@@ -57,6 +58,8 @@ class MetricsField(TextsField):
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> list[str | None]:
         names = super()._deserialize(value, attr, data, **kwargs)
+        for name in names:
+            _check_known(name or "")
         if self._with_meanings and any(name in MEANINGS for name in names):
             if not all(name in MEANINGS for name in names):
                 raise ValidationError("has meanings and other names; ask for these in two requests")
@@ -66,8 +69,16 @@ class MetricsField(TextsField):
         return names
 
 
+def _check_known(name: str) -> None:
+    """Raise ValidationError for a name that only a meaning can have, and none has."""
+    if name.startswith(PREFIX) and name not in MEANINGS:
+        similar = did_you_mean(name, sorted(MEANINGS))
+        raise ValidationError(f"{name} is no meaning{similar}docs/meanings.md lists them")
+
+
 def check_stored(name: str) -> None:
     """Raise ValidationError for the name of a meaning, which is in no record."""
+    _check_known(name)
     if meaning := MEANINGS.get(name):
         raise ValidationError(
             f"{name} is a meaning, which PromQL answers under /prometheus/api/v1, and "

@@ -313,6 +313,17 @@ async def test_records_have_the_names_that_exporters_sent(
         assert f"{NEW} or {CLASSIC}" in text
 
 
+@pytest.mark.parametrize("path", ["", "/latest", "/top"])
+async def test_name_of_no_meaning_is_refused(client: aiohttp.ClientSession, path: str) -> None:
+    for name, advice in (
+        ("gputel:gpu_powr_watts", f": did you mean {POWER}? docs/meanings.md lists"),
+        ("gputel:x", "; docs/meanings.md lists them"),
+    ):
+        async with client.get(f"/api/v1/telemetry{path}", params={"metric": name}) as response:
+            assert response.status == 400
+            assert f"{name} is no meaning{advice}" in await response.text()
+
+
 async def test_metrics_tell_their_meaning(client: aiohttp.ClientSession, land: Land) -> None:
     await land(batch(rows(CLASSIC, {0: 100.0}) + rows("OTHER", {0: 1.0})))
     found = await get(client, "/api/v1/metrics", {})
