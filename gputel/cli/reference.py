@@ -1,4 +1,4 @@
-"""The generated pages of docs/: settings and metrics. ``make docs`` writes them.
+"""The generated pages of docs/: settings, metrics, meanings. ``make docs`` writes them.
 
 Run as a program, ``python -m gputel.cli.reference docs``.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gputel.config.resolve import SettingSpec, specs
 from gputel.metrics import DECLARED
+from gputel.model.meanings import MEANINGS, Scale
 
 _TITLES = {
     "common": "Every process",
@@ -72,7 +73,38 @@ def metrics_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"configuration.md": configuration_page, "metrics.md": metrics_page}
+def meanings_page() -> str:
+    """docs/meanings.md, from the table of meanings."""
+    lines = [
+        "# Meanings",
+        "",
+        "A meaning is one name and one unit for what exporters of different releases call",
+        "differently. PromQL answers it under `/prometheus`; [PromQL and Grafana](prometheus.md)",
+        "says how. Of two names, the first one is that of dcgm-exporter 4.9.",
+        "`make docs` generates this page from `gputel/model/meanings.py`.",
+        "",
+        "| meaning | type | made from | |",
+        "|---|---|---|---|",
+    ]
+    for meaning in MEANINGS.values():
+        about = meaning.about
+        sources = "<br>".join(_source(name, scale) for name, scale in meaning.scales.items())
+        lines.append(f"| `{meaning.name}` | {about.kind} | {sources} | {about.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def _source(name: str, scale: Scale | None) -> str:
+    if scale is None:
+        return f"`{name}`, percent or ratio, as its values tell"
+    factor = f" x {scale.times:.12g}" if scale.times != 1 else ""
+    return f"`{name}`{factor}" + (f" / {scale.per:.12g}" if scale.per != 1 else "")
+
+
+PAGES = {
+    "configuration.md": configuration_page,
+    "metrics.md": metrics_page,
+    "meanings.md": meanings_page,
+}
 
 
 def main(directory: str) -> None:

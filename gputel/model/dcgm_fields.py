@@ -240,17 +240,30 @@ _CLASSIC: Mapping[str, Field] = MappingProxyType(
 _RENAMED = {
     "DEV_SM_CLOCK_HERTZ": ("DEV_SM_CLOCK", "Hz"),
     "DEV_MEMORY_CLOCK_HERTZ": ("DEV_MEM_CLOCK", "Hz"),
+    "DEV_VIDEO_CLOCK_HERTZ": ("DEV_VIDEO_CLOCK", "Hz"),
+    "DEV_SM_MAX_CLOCK_HERTZ": ("DEV_MAX_SM_CLOCK", "Hz"),
+    "DEV_MEMORY_MAX_CLOCK_HERTZ": ("DEV_MAX_MEM_CLOCK", "Hz"),
+    "DEV_FAN_SPEED_RATIO": ("DEV_FAN_SPEED", "ratio"),
     "DEV_GPU_TEMP_CELSIUS": ("DEV_GPU_TEMP", "C"),
     "DEV_MEMORY_TEMP_CELSIUS": ("DEV_MEMORY_TEMP", "C"),
+    "DEV_GPU_TEMP_SLOWDOWN_CELSIUS": ("DEV_SLOWDOWN_TEMP", "C"),
+    "DEV_GPU_TEMP_SHUTDOWN_CELSIUS": ("DEV_SHUTDOWN_TEMP", "C"),
     "DEV_BOARD_POWER_WATTS": ("DEV_POWER_USAGE", "W"),
     "DEV_BOARD_POWER_RAW_WATTS": ("DEV_POWER_USAGE_INSTANT", "W"),
+    "DEV_BOARD_POWER_LIMIT_REQUESTED_WATTS": ("DEV_POWER_MGMT_LIMIT", "W"),
+    "DEV_BOARD_POWER_LIMIT_ENFORCED_WATTS": ("DEV_ENFORCED_POWER_LIMIT", "W"),
     "DEV_GPU_ENERGY_JOULES_TOTAL": ("DEV_TOTAL_ENERGY_CONSUMPTION", "J"),
     "DEV_FB_CAPACITY_BYTES": ("DEV_FB_TOTAL", "B"),
     "DEV_FB_FREE_BYTES": ("DEV_FB_FREE", "B"),
     "DEV_FB_USED_BYTES": ("DEV_FB_USED", "B"),
     "DEV_FB_RESERVED_BYTES": ("DEV_FB_RESERVED", "B"),
+    "DEV_FB_USED_RATIO": ("DEV_FB_USED_PERCENT", "ratio"),
+    "DEV_GPU_PSTATE": ("DEV_PSTATE", ""),
     "DEV_PCIE_REPLAY_TOTAL": ("DEV_PCIE_REPLAY_COUNTER", ""),
     "DEV_XID_ERROR": ("DEV_XID_ERRORS", ""),
+    "DEV_PAGE_RETIRED_SBE_TOTAL": ("DEV_RETIRED_SBE", ""),
+    "DEV_PAGE_RETIRED_DBE_TOTAL": ("DEV_RETIRED_DBE", ""),
+    "DEV_PAGE_RETIRED_PENDING": ("DEV_RETIRED_PENDING", ""),
     "DEV_ROW_REMAP_UNCORRECTABLE_TOTAL": ("DEV_UNCORRECTABLE_REMAPPED_ROWS", ""),
     "DEV_ROW_REMAP_CORRECTABLE_TOTAL": ("DEV_CORRECTABLE_REMAPPED_ROWS", ""),
     "DEV_ROW_REMAP_FAILED": ("DEV_ROW_REMAP_FAILURE", ""),
@@ -264,8 +277,13 @@ _RENAMED = {
     "PROF_FP16_UTIL_RATIO": ("PROF_PIPE_FP16_ACTIVE", "ratio"),
 }
 _PREFIX = "DCGM_FI_"
-# In DCGM 4.6 these are percentages under new names, from 4.7 on they are ratios. So the name alone
-# does not tell the unit.
+
+
+def _in_unit(classic: Field, unit: str) -> Field:
+    """The field in this unit; ``most`` is of the unit that it has now."""
+    return classic if unit == classic.unit else classic._replace(unit=unit, most=None)
+
+
 _PERCENT_OR_RATIO = {
     "DEV_GPU_UTIL_RATIO": "DEV_GPU_UTIL",
     "DEV_MEMORY_UTIL_RATIO": "DEV_MEM_COPY_UTIL",
@@ -273,11 +291,19 @@ _PERCENT_OR_RATIO = {
     "DEV_DEC_UTIL_RATIO": "DEV_DEC_UTIL",
 }
 
+DOUBTFUL = frozenset(_PREFIX + name for name in _PERCENT_OR_RATIO)
+"""Names whose unit is in doubt: percent in DCGM 4.6, a ratio of 0 to 1 from DCGM 4.7 on."""
+
+SINCE_4_7 = frozenset(
+    _PREFIX + new for new, (old, unit) in _RENAMED.items() if unit != _CLASSIC[_PREFIX + old].unit
+)
+"""Names that only DCGM 4.7 and later have: those of fields in another unit than before."""
+
 FIELDS: Mapping[str, Field] = MappingProxyType(
     {
         **_CLASSIC,
         **{
-            _PREFIX + new: _CLASSIC[_PREFIX + old]._replace(unit=unit)
+            _PREFIX + new: _in_unit(_CLASSIC[_PREFIX + old], unit)
             for new, (old, unit) in _RENAMED.items()
         },
         **{

@@ -14,10 +14,11 @@ from tests.helpers.batches import labels
 
 _ADD = """
 INSERT INTO scrape_target (job, url, shard, labels, interval_s, timeout_s, owner, scraped_at,
-                           duration_s, samples, refused, error, slots_lost, reported_at)
+                           duration_s, samples, refused, error, slots_lost, reported_at,
+                           frozen_since)
 VALUES ($1, $2, $1 || '/0', $3::jsonb, $4, 10, $5,
         CASE WHEN $6 THEN now() - make_interval(secs => $7 + 2) END, $8, $9, $10, $11, $12,
-        now() - make_interval(secs => $7))
+        now() - make_interval(secs => $7), $13)
 """
 
 
@@ -37,6 +38,7 @@ class ScrapeTarget:
     refused: int = 0
     error: str = ""
     slots_lost: int = 0
+    frozen_since: datetime | None = None
 
     @property
     def url(self) -> str:
@@ -65,6 +67,7 @@ async def add_target(pool: asyncpg.Pool, target: ScrapeTarget) -> None:
         target.refused,
         target.error,
         target.slots_lost,
+        target.frozen_since,
     )
 
 

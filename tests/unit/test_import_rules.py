@@ -112,7 +112,7 @@ MAY_IMPORT = {
         "store.upkeep store.write streamer streamer.scrape web web.access web.headers web.server"
     ),
     "cli": (
-        "api api.formats roles runtime sources.dcgm sources.simulated streamer.nvml "
+        "api api.formats model roles runtime sources.dcgm sources.simulated streamer.nvml "
         "streamer.scrape web web.server"
     ),
     "cli.ask": "cli model mq.wire",

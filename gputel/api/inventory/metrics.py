@@ -13,6 +13,7 @@ from gputel.api.shared.documented import errors, listed, operation, query
 from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.schemas import FormatQuery, described
 from gputel.model.dcgm_fields import field
+from gputel.model.meanings import MEANING_OF
 from gputel.store.limits import Limits
 from gputel.store.read.inventory import metrics
 from gputel.store.read.reader import Reader
@@ -36,6 +37,14 @@ class MetricSchema(Schema):
     type = fields.String(
         required=True,
         metadata=described("How its values behave.", "gauge", enum=["gauge", "counter", "unknown"]),
+    )
+    meaning = fields.String(
+        required=True,
+        metadata=described(
+            "The meaning that PromQL answers for this name and those of other releases, in one "
+            "unit; '' if it has none.",
+            "gputel:gpu_temperature_celsius",
+        ),
     )
     series = fields.Integer(
         required=True, metadata=described("The number of series of this metric.", 247)
@@ -85,6 +94,8 @@ async def _described(reader: Reader, limits: Limits) -> list[dict[str, Any]]:
     rows = []
     for metric in await metrics(reader, limits):
         known = field(metric.metric_name)
+        meaning = MEANING_OF.get(metric.metric_name)
         about = {"unit": known.unit, "help": known.help, "type": known.kind}
+        about["meaning"] = "" if meaning is None else meaning.name
         rows.append({"metric_name": metric.metric_name, **about, **msgspec.structs.asdict(metric)})
     return rows

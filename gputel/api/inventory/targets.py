@@ -91,6 +91,15 @@ class TargetSchema(Schema):
     slotsLost = fields.Integer(
         required=True, metadata=described("The scrapes that were due and did not land, ever.", 0)
     )
+    hint = fields.String(
+        required=True,
+        metadata=described(
+            "What may be wrong with a target that is up: its values, power or energy among them, "
+            "have all been the same for 10 minutes, or no sample of its answer is stored. '' if "
+            "nothing looks wrong.",
+            "",
+        ),
+    )
     lastReport = fields.DateTime(
         required=True, metadata=described("The time of the last report.", _TIME)
     )
@@ -121,8 +130,8 @@ class TargetsSchema(Schema):
     "telemetry",
     "List the targets of scrapes",
     "Every target that a streamer scrapes, or has scraped, and how its last scrape went, in the "
-    "form of Prometheus' API. `samples`, `refused`, `owner`, `slotsLost` and `lastReport` are "
-    "gputel's own.",
+    "form of Prometheus' API. `samples`, `refused`, `owner`, `slotsLost`, `hint` and "
+    "`lastReport` are gputel's own.",
 )
 @query(TargetsQuery)
 @answer(TargetsSchema(), 200, "The targets; empty lists if there are none.")

@@ -26,6 +26,13 @@ _REFUSALS = {
 }
 
 
+_WARNINGS = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "What the answer leaves out, and why. Absent if there is nothing to say.",
+}
+
+
 class PrometheusErrorSchema(Schema):
     """Why Prometheus' API refused a request."""
 
@@ -122,7 +129,8 @@ def _responses(data: Described) -> Described:
     success = {
         "type": "object",
         "required": ["status", "data"],
-        "properties": {"status": {"type": "string", "enum": ["success"]}, "data": data},
+        "properties": {"status": {"type": "string", "enum": ["success"]}, "data": data}
+        | {"warnings": _WARNINGS},
     }
     responses: Described = {"200": {"description": "The answer.", "schema": success}}
     for status, description in _REFUSALS.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from aiohttp import web
 
@@ -14,7 +14,8 @@ from gputel.api.prometheus.params import EVER_US, Parameters, now_us, steps
 from gputel.api.prometheus.series import SeriesSource, cache_bytes
 from gputel.config.settings import ApiSettings
 from gputel.errors import BadExpression
-from gputel.model.dcgm_fields import field
+from gputel.model.meanings import MEANING_OF, MEANINGS, about
+from gputel.promql.syntax.matching import matches
 from gputel.promql.syntax.nodes import Selector
 from gputel.promql.syntax.parse import may_be_slow, parse_selector
 from gputel.promql.values.labels import NAME, Labels
@@ -90,8 +91,33 @@ async def label_values(
         return (value for name, value in labels if name == label)
 
     selectors, first, last = await _matching(parameters)
-    texts = await prometheus.source.texts(selectors or [_EVERYTHING], first, last, values)
+    selectors = selectors or [_EVERYTHING]
+    texts = await prometheus.source.texts(selectors, first, last, values)
+    if label == NAME:
+        texts = sorted({*texts, *await _meanings(prometheus, selectors, first, last)})
     return answers.success(texts)
+
+
+async def _meanings(
+    prometheus: Prometheus, selectors: Sequence[Selector], first_us: int, last_us: int
+) -> set[str]:
+    """The meanings whose names fit a selector, and whose stored series fit its other matchers.
+
+    Queries read a meaning by its name only. A list of names is what people complete names from.
+    """
+    found: set[str] = set()
+    for selector in selectors:
+        about_names = [each for each in selector.matchers if each.name == NAME]
+        others = Selector(tuple(each for each in selector.matchers if each.name != NAME))
+        fitting = [
+            name
+            for name in MEANINGS
+            if all(matches(matcher, [name]).all() for matcher in about_names)
+        ]
+        if fitting:
+            names = {*await prometheus.source.texts([others], first_us, last_us, _metrics)}
+            found.update(name for name in fitting if names & MEANINGS[name].scales.keys())
+    return found
 
 
 def _names(labels: Labels) -> Iterator[str]:
@@ -124,15 +150,16 @@ async def _matching(parameters: Parameters) -> tuple[list[Selector], int, int]:
 async def metadata(prometheus: Prometheus, parameters: Parameters, _request: web.Request) -> bytes:
     """The type, help and unit of each metric."""
     limit = parameters.integer("limit")
-    names = await prometheus.source.texts([_EVERYTHING], -EVER_US, EVER_US, _metrics)
+    stored = await prometheus.source.texts([_EVERYTHING], -EVER_US, EVER_US, _metrics)
+    names = sorted({*stored, *(MEANING_OF[name].name for name in stored if name in MEANING_OF)})
     metrics = parameters.texts("metric")
     chosen = sorted({*names} & {*metrics}) if metrics and metrics[0] else names
     chosen = chosen[: None if limit is None or limit < 0 else limit]
-    known = {name: field(name) for name in chosen}
+    known = {name: about(name) for name in chosen}
     return answers.success(
         {
-            name: [{"type": about.kind, "help": about.help, "unit": about.unit}]
-            for name, about in known.items()
+            name: [{"type": field.kind, "help": field.help, "unit": field.unit}]
+            for name, field in known.items()
         }
     )
 

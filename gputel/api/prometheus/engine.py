@@ -94,9 +94,10 @@ class Engine:
         try:
             ranges = reaches(work.node, work.steps_us, self._limits.max_samples)
             samples = await self._source.samples(ranges)
-            thread = EVALUATION.start(answer, work, samples)
+            thread = EVALUATION.start(answer, work, samples.of)
             # A thread cannot be cancelled: it ends at its next call of ``check``.
-            return await asyncio.shield(thread)
+            body = await asyncio.shield(thread)
+            return prometheus_json.with_warnings(body, samples.warnings)
         finally:
             work.stop.set()
             if thread is None or thread.done():

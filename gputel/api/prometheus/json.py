@@ -28,6 +28,11 @@ def success(data: Any) -> bytes:
     return msgspec.json.encode({"status": "success", "data": data})
 
 
+def with_warnings(body: bytes, warnings: Sequence[str]) -> bytes:
+    """An answer with what its reader should know."""
+    return b'%s,"warnings":%s}' % (body[:-1], msgspec.json.encode(warnings)) if warnings else body
+
+
 class ResultWriter:
     """Collects the pieces of an answer, up to ``max_bytes``.
 

@@ -7,6 +7,7 @@ there: ``instance``, ``job``, the version of the driver.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from sys import getsizeof, intern
 from types import MappingProxyType
 
@@ -26,6 +27,23 @@ LANE = ("__name__", "UUID", *LANE_LABELS)
 """A series ends where another one begins that has the same texts of these labels."""
 
 _PAIR_BYTES = 72
+
+
+@dataclass(frozen=True)
+class LabelledSeries:
+    """Stored series in order of id, each with its labels by the names of Prometheus."""
+
+    series_ids: list[int] = field(default_factory=list)
+    labels: list[Labels] = field(default_factory=list)
+    readings_of: list[tuple[str, str]] = field(default_factory=list)
+    """The metric and GPU of each."""
+    labels_bytes: int = 0
+
+    def extend(self, more: LabelledSeries) -> None:
+        """Add series, but not their bytes."""
+        self.series_ids.extend(more.series_ids)
+        self.labels.extend(more.labels)
+        self.readings_of.extend(more.readings_of)
 
 
 def prometheus_labels(series: SeriesLabels) -> Labels:

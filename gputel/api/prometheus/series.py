@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from sys import getsizeof
 from threading import Event
 
 import numpy as np
 
-from gputel.api.prometheus.labels import LANE, labels_bytes, prometheus_labels, searched_column
+from gputel.api.prometheus import meanings
+from gputel.api.prometheus.labels import (
+    LANE,
+    LabelledSeries,
+    labels_bytes,
+    prometheus_labels,
+)
 from gputel.api.prometheus.params import EVER_US
+from gputel.api.prometheus.search import Search
+from gputel.api.prometheus.tally import Tally
 from gputel.config.settings import ApiSettings
-from gputel.errors import ExpressionFailed
+from gputel.model.dcgm_fields import SINCE_4_7
+from gputel.model.meanings import Meaning
 from gputel.promql.reach import Reach
 from gputel.promql.syntax.matching import matches
-from gputel.promql.syntax.nodes import Matcher, MatchOp, Selector
+from gputel.promql.syntax.nodes import Selector
 from gputel.promql.values.endings import only, with_endings
 from gputel.promql.values.labels import Labels, keep
 from gputel.promql.values.samples import SeriesSamples, collect
@@ -29,6 +37,7 @@ from gputel.store.byte_cache import ByteCache
 from gputel.store.limits import Limits
 from gputel.store.read.endings import READING_US
 from gputel.store.read.known_series import CACHED_LABELS_BYTES
+from gputel.store.read.meanings import MeantSeries, of_meaning, undecided
 from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.series_reader import (
@@ -50,7 +59,6 @@ _CACHES = 3  # stored labels, orders of them, Prometheus' labels
 
 _IN_THREAD_SERIES = 300  # checking fewer takes less time than starting a thread
 _IN_THREAD_SAMPLES = 10_000
-_LITERALS = re.compile(r"[\w :@/-]+(?:\|[\w :@/-]+)*", re.ASCII)
 
 
 def cache_bytes(settings: ApiSettings) -> int:
@@ -59,20 +67,11 @@ def cache_bytes(settings: ApiSettings) -> int:
 
 
 @dataclass(frozen=True)
-class LabelledSeries:
-    """Stored series in order of id, each with its labels by the names of Prometheus."""
+class QuerySamples:
+    """The samples of each selector of a query, and what the reader of its answer should know."""
 
-    series_ids: list[int] = field(default_factory=list)
-    labels: list[Labels] = field(default_factory=list)
-    readings_of: list[tuple[str, str]] = field(default_factory=list)
-    """The metric and GPU of each."""
-    labels_bytes: int = 0
-
-    def extend(self, more: LabelledSeries) -> None:
-        """Add series, but not their bytes."""
-        self.series_ids.extend(more.series_ids)
-        self.labels.extend(more.labels)
-        self.readings_of.extend(more.readings_of)
+    of: dict[Selector, SeriesSamples]
+    warnings: list[str]
 
 
 class SeriesSource:
@@ -83,17 +82,17 @@ class SeriesSource:
         self._limits = limits
         self._known: ByteCache[int, Labels] = ByteCache(cache_bytes, CACHED_LABELS_BYTES)
 
-    async def samples(self, reaches: Sequence[Reach]) -> dict[Selector, SeriesSamples]:
+    async def samples(self, reaches: Sequence[Reach]) -> QuerySamples:
         """The samples of each selector of an expression. Raises ExpressionFailed over a limit.
 
         A series counts where it has samples in the time that the selector reads.
         """
         read: dict[Selector, SeriesSamples] = {}
-        tally = _Tally(self._limits)
+        tally = Tally(self._limits)
         async with self._reader.snapshot() as connection:
             for reach in reaches:
                 read[reach.selector] = await self._selected(connection, reach, tally)
-        return read
+        return QuerySamples(read, sorted(tally.warnings))
 
     async def labels(
         self, selectors: Iterable[Selector], first_us: int, last_us: int
@@ -101,19 +100,27 @@ class SeriesSource:
         """The labels of the series with samples that match any of the selectors, some at a time."""
         async with self._reader.snapshot() as connection:
             for selector in selectors:
-                allowed, rest = _in_store(selector.matchers)
-                found = await series_where(connection, allowed, first_us, last_us)
+                search = Search.of(selector.matchers)
+                found = await series_where(connection, search.allowed, first_us, last_us)
                 found = await sampled(connection, found, first_us, last_us)
-                async with aclosing(self._each(connection, found, rest)) as pieces:
+                stored = LabelledSeries()
+                async with aclosing(self._each(connection, found, search)) as pieces:
                     async for piece in pieces:
-                        yield piece.labels
+                        if search.meaning is None:
+                            yield piece.labels
+                        else:
+                            stored.extend(piece)
+                if search.meaning is not None:
+                    many = len(stored.labels) > _IN_THREAD_SERIES
+                    _, shown = await READING.run_if(many, meanings.joined, search.meaning, stored)
+                    yield shown.labels
 
     async def distinct(
         self, selectors: Iterable[Selector], first_us: int, last_us: int
     ) -> set[Labels]:
         """The distinct labels of the same series. Raises ExpressionFailed over a limit."""
         distinct: set[Labels] = set()
-        tally = _Tally(self._limits)
+        tally = Tally(self._limits)
         async with aclosing(self.labels(selectors, first_us, last_us)) as pieces:
             async for piece in pieces:
                 fresh = {*piece} - distinct
@@ -133,7 +140,7 @@ class SeriesSource:
         Raises ExpressionFailed over the limit of bytes.
         """
         texts: set[str] = set()
-        tally = _Tally(self._limits)
+        tally = Tally(self._limits)
         async with aclosing(self.labels(selectors, first_us, last_us)) as pieces:
             async for piece in pieces:
                 fresh = {text for labels in piece for text in pick(labels)} - texts
@@ -147,7 +154,7 @@ class SeriesSource:
         Raises ExpressionFailed over the limit of bytes.
         """
         count, pairs = 0, Counter[tuple[str, str]]()
-        tally = _Tally(self._limits)
+        tally = Tally(self._limits)
         async with aclosing(self.labels([Selector(())], -EVER_US, EVER_US)) as pieces:
             async for piece in pieces:
                 count += len(piece)
@@ -156,76 +163,116 @@ class SeriesSource:
                 tally.add_bytes(sum(getsizeof(pair[1]) for pair in islice(pairs, known, None)))
         return count, pairs
 
-    async def _selected(self, connection: Connection, reach: Reach, tally: _Tally) -> SeriesSamples:
+    async def _selected(self, connection: Connection, reach: Reach, tally: Tally) -> SeriesSamples:
         """The samples of a selector, with marks where a series ends if it reads single samples."""
-        found = await self._matching(connection, reach)
-        span = reach.first_us, reach.last_us
+        search = Search.of(reach.selector.matchers)
+        found = await self._matching(connection, reach, search)
         tally.begin_selector()
-        samples = await samples_of(connection, found.tolist(), *span, tally.add_samples)
-        series = await self._labelled(connection, samples, tally)
+        reading = _Reading(connection, reach, search.meaning, tally)
+        series, samples = await self._read(reading, found.tolist(), tally.add_samples)
         many = len(samples) > _IN_THREAD_SAMPLES
-        if reach.selector.range_us is not None:
+        if reading.is_of_ranges:
             return await READING.run_if(many, _collect, series, samples)
-        samples = await _with_ends(connection, samples, *span)
         selected = len(series.labels)
         if selected and not {each.name for each in reach.selector.matchers} <= _OF_LANE:
-            others = await others_of(connection, series.series_ids)
-            more = await samples_of(connection, others, *span, tally.add_others)
-            series.extend(await self._labelled(connection, more, tally))
-            samples = concatenate([samples, await _with_ends(connection, more, *span)])
+            others = await _others(reading, found, series)
+            more, more_samples = await self._read(reading, others, tally.add_others)
+            series.extend(more)
+            samples = concatenate([samples, more_samples])
         if len(set(series.readings_of)) == len(series.readings_of):
             return await READING.run_if(many, _collect, series, samples)
         return await READING.run_if(many, _ended, series, samples, selected)
 
-    async def _matching(self, connection: Connection, reach: Reach) -> Int64:
+    async def _matching(self, connection: Connection, reach: Reach, search: Search) -> Int64:
         """The ids of the series that match, in order; some may have no samples in the time."""
         first, last = reach.first_us, reach.last_us
-        allowed, rest = _in_store(reach.selector.matchers)
-        found = await series_where(connection, allowed, first, last)
-        if not rest:
+        found = await series_where(connection, search.allowed, first, last)
+        if not search.rest:
             return found
         if len(found) > _FEW_SERIES:
             found = await sampled(connection, found, first, last)
         matching: list[int] = []
-        async with aclosing(self._each(connection, found, rest)) as pieces:
+        async with aclosing(self._each(connection, found, search)) as pieces:
             async for piece in pieces:
                 matching += piece.series_ids
         return np.array(matching, np.int64)
 
+    async def _read(
+        self, reading: _Reading, series_ids: Sequence[int], count: Callable[[Samples], None]
+    ) -> tuple[LabelledSeries, Samples]:
+        """The series with samples, in order of id, and their samples.
+
+        They have marks where a source said that a series has ended, if single samples are read.
+        Those of a meaning are series of the meaning.
+        """
+        connection, span = reading.connection, reading.span
+        samples = await samples_of(connection, series_ids, *span, count)
+        series = await self._labelled(connection, samples, reading.tally)
+        if not reading.is_of_ranges:
+            samples = await _with_ends(connection, samples, *span)
+        if reading.meaning is None:
+            return series, samples
+        many = len(samples) > _IN_THREAD_SAMPLES or len(series.labels) > _IN_THREAD_SERIES
+        meant, shown = await READING.run_if(many, meanings.joined, reading.meaning, series)
+        meant = await self._judged(reading, series, meant, samples)
+        samples, unknown = await READING.run_if(many, of_meaning, reading.meaning, meant, samples)
+        reading.tally.warn_of(reading.meaning, unknown)
+        return meanings.only(shown, np.isin(shown.series_ids, samples.series_id)), samples
+
+    async def _judged(
+        self, reading: _Reading, stored: LabelledSeries, meant: MeantSeries, samples: Samples
+    ) -> MeantSeries:
+        """The series with ``is_ratio`` where other names prove that the exporter sends ratios."""
+        assert reading.meaning is not None
+        if None not in reading.meaning.scales.values():
+            return meant
+        doubtful = np.flatnonzero(undecided(reading.meaning, meant, samples)).tolist()
+        if not doubtful:
+            return meant
+        uuids = sorted({stored.readings_of[position][1] for position in doubtful})
+        allowed = {"metric_name": sorted(SINCE_4_7), "uuid": uuids}
+        found = await series_where(reading.connection, allowed, *reading.span)
+        found = await sampled(reading.connection, found, *reading.span)
+        senders: set[meanings.Exporter] = set()
+        async with aclosing(self._each(reading.connection, found)) as pieces:
+            async for piece in pieces:
+                senders.update(meanings.exporters_of(piece))
+        is_ratio = [each in senders for each in meanings.exporters_of(stored)]
+        return replace(meant, is_ratio=np.array(is_ratio, np.bool_))
+
     async def _labelled(
-        self, connection: Connection, samples: Samples, tally: _Tally
+        self, connection: Connection, samples: Samples, tally: Tally
     ) -> LabelledSeries:
         """The series of these samples, which are in order of series."""
         series = LabelledSeries()
         found = samples.series_id[np.flatnonzero(np.diff(samples.series_id, prepend=-1))]
-        async with aclosing(self._each(connection, found, ())) as pieces:
+        async with aclosing(self._each(connection, found)) as pieces:
             async for piece in pieces:
                 tally.add_bytes(piece.labels_bytes)
                 series.extend(piece)
         return series
 
     async def _each(
-        self, connection: Connection, series_ids: Int64, matchers: Sequence[Matcher]
+        self, connection: Connection, series_ids: Int64, search: Search | None = None
     ) -> AsyncGenerator[LabelledSeries, None]:
-        """Those of the series that match all matchers, some at a time."""
+        """Those of the series that match the rest of the search, some at a time."""
         stop = Event()
+        search = search or Search()
         stored = labels_of(connection, self._reader.known, series_ids)
         try:
             async with aclosing(stored) as pieces:
                 async for piece in pieces:
-                    many = len(piece) > _IN_THREAD_SERIES or any(each.is_regex for each in matchers)
-                    yield await READING.run_if(many, self._taken, matchers, piece, stop)
+                    many = len(piece) > _IN_THREAD_SERIES or search.is_slow
+                    yield await READING.run_if(many, self._taken, search, piece, stop)
         finally:
             stop.set()
 
-    def _taken(
-        self, matchers: Sequence[Matcher], series: Sequence[SeriesLabels], stop: Event
-    ) -> LabelledSeries:
+    def _taken(self, search: Search, series: Sequence[SeriesLabels], stop: Event) -> LabelledSeries:
         sized = [self._labels(each) for each in series]
         labels = [each for each, _ in sized]
         taken = np.ones(len(labels), np.bool_)
-        values = [dict(each) for each in labels] if matchers else []
-        for matcher in matchers:
+        values = [dict(search.named(each)) for each in labels] if search.rest else []
+        for matcher in search.rest:
             texts = [each.get(matcher.name, "") for each in values]
             taken &= matches(matcher, texts, stop.is_set)
         positions = np.flatnonzero(taken).tolist()
@@ -245,78 +292,35 @@ class SeriesSource:
         return known
 
 
-class _Tally:
-    """Counts what one query has read. Its methods raise ExpressionFailed over a limit."""
+@dataclass(frozen=True)
+class _Reading:
+    """What a selector reads, and where."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._series = self._samples = self._bytes = 0
-        self._last = -1  # the series of the sample that was counted last
+    connection: Connection
+    reach: Reach
+    meaning: Meaning | None
+    tally: Tally
 
-    def add_series(self, count: int, size: int) -> None:
-        """Count series whose labels have ``size`` bytes."""
-        self._series += count
-        if self._series > self._limits.max_series:
-            raise ExpressionFailed(
-                f"the query selects more than {self._limits.max_series} series, the limit "
-                "(--query-max-series): narrow it by more matchers"
-            )
-        self.add_bytes(size)
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and last instant."""
+        return self.reach.first_us, self.reach.last_us
 
-    def begin_selector(self) -> None:
-        """What is counted next is another selector's, even if it is of the same series."""
-        self._last = -1
-
-    def add_samples(self, samples: Samples) -> None:
-        """Count samples, which come in order of series, and their series."""
-        ids = samples.series_id
-        if not len(ids):
-            return
-        self.add_series(int(np.count_nonzero(np.diff(ids, prepend=self._last))), 0)
-        self._last = int(ids[-1])
-        self.add_others(samples)
-
-    def add_others(self, samples: Samples) -> None:
-        """Count samples, but not their series, which the query does not select."""
-        self._samples += len(samples)
-        if self._samples > self._limits.max_samples:
-            raise ExpressionFailed(
-                "query processing would load too many samples into memory: more than "
-                f"{self._limits.max_samples}, the limit (--query-max-samples): narrow it by more "
-                "matchers or a shorter time"
-            )
-
-    def add_bytes(self, count: int) -> None:
-        """Count bytes of labels."""
-        self._bytes += count
-        if self._bytes > self._limits.max_bytes:
-            raise ExpressionFailed(
-                f"the labels of the series have more than {self._limits.max_bytes} bytes, the "
-                "limit (--query-max-bytes): narrow it by more matchers or a shorter time"
-            )
+    @property
+    def is_of_ranges(self) -> bool:
+        """Whether all samples of ranges are read, not single ones."""
+        return self.reach.selector.range_us is not None
 
 
-def _in_store(matchers: Sequence[Matcher]) -> tuple[dict[str, list[str]], list[Matcher]]:
-    """The values by column that Postgres can search for, and the other matchers."""
-    allowed: dict[str, list[str]] = {}
-    rest: list[Matcher] = []
-    for matcher in matchers:
-        values = _literals(matcher)
-        column = None if values is None else searched_column(matcher.name, values)
-        if values is not None and column is not None and column not in allowed:
-            allowed[column] = values
-        else:
-            rest.append(matcher)
-    return allowed, rest
-
-
-def _literals(matcher: Matcher) -> list[str] | None:
-    """The values that it matches, if it lists them, as ``a|b`` does; else None."""
-    if matcher.op is MatchOp.EQUAL:
-        return [matcher.value]
-    if matcher.op is MatchOp.RE and _LITERALS.fullmatch(matcher.value):
-        return matcher.value.split("|")
-    return None
+async def _others(reading: _Reading, selected: Int64, series: LabelledSeries) -> list[int]:
+    """The ids of the other series of the same metrics, or meaning, and GPUs."""
+    if reading.meaning is None:
+        return await others_of(reading.connection, series.series_ids)
+    uuids = sorted({uuid for _, uuid in series.readings_of})
+    allowed = {"metric_name": [*reading.meaning.scales], "uuid": uuids}
+    found = await series_where(reading.connection, allowed, *reading.span)
+    others: list[int] = np.setdiff1d(found, selected).tolist()
+    return others
 
 
 async def _with_ends(

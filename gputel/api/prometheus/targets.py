@@ -68,6 +68,7 @@ def _shown(target: Target) -> dict[str, Any]:
         "refused": target.refused,
         "owner": target.owner,
         "slotsLost": target.slots_lost,
+        "hint": _hint(target),
         "lastReport": rfc3339(target.reported_at),
     }
 
@@ -76,6 +77,23 @@ def _health(target: Target) -> str:
     if not target.reported or target.scraped_at is None:
         return "unknown"
     return "down" if target.error else "up"
+
+
+def _hint(target: Target) -> str:
+    """What may be wrong with a target that is up; empty if nothing looks wrong."""
+    if _health(target) != "up":
+        return ""
+    if target.frozen_since is not None:
+        return (
+            f"all its values are the same since {rfc3339(target.frozen_since)}: if its GPUs work, "
+            "restart the exporter"
+        )
+    if not target.samples:
+        return (
+            "its answer has no sample of a GPU that is stored: the exporter may have started "
+            "without the driver"
+        )
+    return ""
 
 
 def _error(target: Target) -> str:

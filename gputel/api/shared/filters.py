@@ -9,7 +9,9 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from gputel import times
+from gputel.api.shared.nearest import did_you_mean
 from gputel.api.shared.schemas import FormatQuery, QuerySchema, described
+from gputel.model.meanings import MEANINGS, PREFIX
 from gputel.model.names import FILTER_COLUMNS, GPU_FILTER_COLUMNS, PARSED_COLUMNS, Match
 from gputel.store.read.reader import EARLIEST, LATEST
 from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching, starting
@@ -37,6 +39,52 @@ class TextsField(fields.List[str]):
         if not all(texts):
             raise ValidationError(f"is empty; write it like {self._example}, or leave it out")
         return texts
+
+
+class MetricsField(TextsField):
+    """The names or patterns of metrics as exporters send them, or ``with_meanings`` meanings."""
+
+    def __init__(self, example: str, *, with_meanings: bool = False) -> None:
+        description = "Only this metric; `*` stands for any text, `?` for one character."
+        if with_meanings:
+            description += (
+                " Or the name of a meaning: the records are those of all its names, in its unit, "
+                "each GPU once; a value whose unit is unknown is null."
+            )
+        super().__init__(f"{description} May be repeated.", example)
+        self._with_meanings = with_meanings
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> list[str | None]:
+        names = super()._deserialize(value, attr, data, **kwargs)
+        for name in names:
+            _check_known(name or "")
+        if self._with_meanings and any(name in MEANINGS for name in names):
+            if not all(name in MEANINGS for name in names):
+                raise ValidationError("has meanings and other names; ask for these in two requests")
+            return names
+        for name in names:
+            check_stored(name or "")
+        return names
+
+
+def _check_known(name: str) -> None:
+    """Raise ValidationError for a name that only a meaning can have, and none has."""
+    if name.startswith(PREFIX) and name not in MEANINGS:
+        similar = did_you_mean(name, sorted(MEANINGS))
+        raise ValidationError(f"{name} is no meaning{similar}docs/meanings.md lists them")
+
+
+def check_stored(name: str) -> None:
+    """Raise ValidationError for the name of a meaning, which is in no record."""
+    _check_known(name)
+    if meaning := MEANINGS.get(name):
+        raise ValidationError(
+            f"{name} is a meaning, which PromQL answers under /prometheus/api/v1, and "
+            "/api/v1/telemetry/latest; take a name that exporters send: "
+            f"{' or '.join(meaning.scales)}"
+        )
 
 
 class SinceField(fields.Field[datetime]):
@@ -98,10 +146,7 @@ class InstanceFilters(QuerySchema):
 class SeriesFilters(GpuFilters, InstanceFilters):
     """Filters of series: by the labels of the GPU, by MIG instance, and by metric."""
 
-    metric = TextsField(
-        "Only this metric; `*` stands for any text, `?` for one character. May be repeated.",
-        "DCGM_FI_DEV_*_TEMP",
-    )
+    metric = MetricsField("DCGM_FI_DEV_*_TEMP")
 
 
 def selection(parameters: Mapping[str, Any]) -> Selection:

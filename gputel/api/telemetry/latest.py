@@ -11,11 +11,13 @@ from marshmallow import fields
 from gputel.api.formats.answer import Preferences, entity_tag
 from gputel.api.formats.newest import encode_newest
 from gputel.api.shared.documented import errors, listed, operation, query
-from gputel.api.shared.filters import SeriesFilters, SinceField, selection
+from gputel.api.shared.filters import MetricsField, SeriesFilters, SinceField, selection
 from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.schemas import RecordSchema, described, label_fields
+from gputel.model.meanings import MEANINGS
 from gputel.model.names import PARSED_COLUMNS, SHOWN_COLUMNS
 from gputel.store.read.latest import latest
+from gputel.store.read.latest_meanings import latest_of_meanings
 from gputel.store.read.selection import NO_TARGET, Selection
 from gputel.threads import READING
 
@@ -25,6 +27,7 @@ _IN_THREAD_RECORDS = 5_000  # encoding fewer takes less time than starting a thr
 class LatestQuery(SeriesFilters):
     """Filters of series, and the greatest age of their newest record."""
 
+    metric = MetricsField("DCGM_FI_DEV_*_TEMP", with_meanings=True)
     seen_since = SinceField(
         "Only series with a record at this time or later, RFC 3339 or like now-5m. Default: series "
         "with a record in the last 5 minutes of their GPU, however long ago that was."
@@ -64,7 +67,14 @@ async def list_latest_telemetry(request: web.Request) -> web.Response:
     parameters, app, preferences = request["querystring"], request.app, Preferences.of(request)
     with preferences.timing.phase("store"):
         seen_since = parameters.get("seen_since")
-        newest = await latest(app[READER], _selection(parameters), seen_since, app[LIMITS])
+        names = parameters.get("metric", [])
+        if any(name in MEANINGS for name in names):
+            others = {name: value for name, value in parameters.items() if name != "metric"}
+            newest = await latest_of_meanings(
+                app[READER], names, selection(others), seen_since, app[LIMITS]
+            )
+        else:
+            newest = await latest(app[READER], _selection(parameters), seen_since, app[LIMITS])
     with preferences.timing.phase("encode"):
         tag = entity_tag([preferences.format.encode(), *newest.determining()])
         if response := preferences.not_modified(tag):

@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from gputel.api.shared.filters import InstanceFilters, SeriesFilters, TextsField
+from gputel.api.shared.filters import InstanceFilters, MetricsField, SeriesFilters, TextsField
 from gputel.api.shared.schemas import FormatQuery, RecordSchema, TimeField, described, label_fields
 from gputel.api.telemetry.paging import decode_cursor
 from gputel.model.names import GROUP_COLUMNS, PARSED_COLUMNS
@@ -210,10 +210,7 @@ class RecordsQuery(TimeQuery):
 class GpuTelemetryQuery(RecordsQuery, InstanceFilters):
     """Parameters for the records of one GPU."""
 
-    metric = TextsField(
-        "Only this metric; `*` stands for any text, `?` for one character. May be repeated.",
-        "DCGM_FI_DEV_GPU_UTIL",
-    )
+    metric = MetricsField("DCGM_FI_DEV_GPU_UTIL")
 
 
 class FleetTelemetryQuery(RecordsQuery, SeriesFilters):

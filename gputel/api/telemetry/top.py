@@ -11,7 +11,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from gputel.api.formats.answer import answer_rows
 from gputel.api.shared.documented import errors, listed, operation, query
-from gputel.api.shared.filters import GpuFilters, InstanceFilters, selection
+from gputel.api.shared.filters import GpuFilters, InstanceFilters, check_stored, selection
 from gputel.api.shared.keys import LIMITS, READER
 from gputel.api.shared.schemas import GpuSchema, RecordSchema, described
 from gputel.api.telemetry.schemas import AggregateField, CountField, OrderField, TimeQuery
@@ -35,6 +35,7 @@ class MetricField(fields.String):
             raise ValidationError(
                 f"{value!r} is not the name of one metric; write it like DCGM_FI_DEV_GPU_TEMP"
             )
+        check_stored(value)
         return str(value)
 
 

@@ -48,8 +48,8 @@ _COLUMNS = (
     Column("owner", "owner", shared=True),
 )
 _CSV = ("scrapePool", "instance", "scrapeUrl", "health", "lastScrape", "lastScrapeDuration",
-        "samples", "refused", "slotsLost", "owner", "lastError", "lastReport", "scrapeInterval",
-        "scrapeTimeout", "labels")  # fmt: skip
+        "samples", "refused", "slotsLost", "owner", "lastError", "hint", "lastReport",
+        "scrapeInterval", "scrapeTimeout", "labels")  # fmt: skip
 
 
 @click.command("targets")
@@ -75,13 +75,14 @@ def targets_command(api_url: str, format_: str | None, down: bool, **parameters:
 
 
 def _show(targets: Targets) -> None:
-    """Print a table, and below it a line for each error: a column would leave it no room."""
+    """Print a table, and below it a line for each error or hint, for which it has no room."""
     table.write_table([{**each, "instance": _instance(each)} for each in targets], _COLUMNS)
-    errors = [each for each in targets if each["lastError"]]
-    if errors:
+    remarks = [(each, each["lastError"] or each["hint"]) for each in targets]
+    remarks = [(each, text) for each, text in remarks if text]
+    if remarks:
         echo()
-    for each in errors:
-        echo(printable(f"{_instance(each)}: {each['lastError']}"))
+    for each, text in remarks:
+        echo(printable(f"{_instance(each)}: {text}"))
     up = sum(each["health"] == "up" for each in targets)
     echo(f"\n{len(targets)} target{'s' if len(targets) != 1 else ''}, {up} up")
 

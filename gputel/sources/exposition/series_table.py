@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -29,6 +31,12 @@ class SeriesTable:
             for text, codes, texts in zip(labels, self._codes, self._texts, strict=True):
                 codes.append(texts.setdefault(text, len(texts)))
         return index
+
+    def texts_of(self, label: str, rows: Sequence[int]) -> set[str]:
+        """The texts of a label that the series of these indices have."""
+        place = LABELS.index(label)
+        texts, codes = list(self._texts[place]), self._codes[place]
+        return {texts[codes[row]] for row in rows}
 
     def __len__(self) -> int:
         """The number of series."""

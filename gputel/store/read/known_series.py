@@ -90,13 +90,18 @@ class KnownSeries:
         known = self._orders.get(key)
         if known is None:
             labels = await self.labels(connection, series_ids.tolist(), limits)
-            order = sorted(range(len(labels)), key=[*map(_place, labels)].__getitem__)
+            order = in_order(labels)
             known = OrderedSeries(
                 tuple(labels[each] for each in order), series_ids[order], np.array(order, np.int64)
             )
             size = sum(map(memory_bytes, labels)) + 32 * len(labels)
             self._orders.put(key, known, size)
         return known
+
+
+def in_order(series: Sequence[SeriesLabels]) -> list[int]:
+    """The positions of the series in order of uuid, metric and MIG instance."""
+    return sorted(range(len(series)), key=[*map(_place, series)].__getitem__)
 
 
 def _place(labels: SeriesLabels) -> tuple[str, str, int, str, int]:

@@ -24,8 +24,10 @@ _SQL = queries.load("targets")
 class Target(msgspec.Struct, frozen=True, gc=False):
     """A target, and its last scrape. ``scraped_at`` is None if there was none yet.
 
-    ``error`` says why the last scrape failed; it is empty if it did not. ``slots_lost`` counts the
-    scrapes that were due and did not land. ``reported`` tells whether a live streamer reports it.
+    ``error`` says why the last scrape failed; it is empty if it did not. Its values, which should
+    move, have all been the same from ``frozen_since`` on; None if they move. ``slots_lost`` counts
+    the scrapes that were due and did not land. ``reported`` tells whether a live streamer reports
+    it.
     """
 
     job: str
@@ -39,6 +41,7 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     samples: int
     refused: int
     error: str
+    frozen_since: datetime | None
     slots_lost: int
     reported_at: datetime
     reported: bool

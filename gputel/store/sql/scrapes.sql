@@ -115,10 +115,11 @@ ON CONFLICT (job, url, instance) DO UPDATE SET owner = excluded.owner, shard = e
 -- Locked in order, as those are that lose slots.
 INSERT INTO scrape_target AS t (
     owner, job, url, shard, labels, interval_s, timeout_s, scraped_at, duration_s, samples, refused,
-    error)
+    error, frozen_since)
 SELECT $1, *
 FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::float8[], $7::float8[],
-            $8::timestamptz[], $9::float8[], $10::integer[], $11::integer[], $12::text[])
+            $8::timestamptz[], $9::float8[], $10::integer[], $11::integer[], $12::text[],
+            $13::timestamptz[])
     AS r (job, url, shard, labels)
 ORDER BY job, url, labels ->> 'instance'
 ON CONFLICT (job, url, instance) DO UPDATE
@@ -126,7 +127,7 @@ SET owner = excluded.owner, shard = excluded.shard, labels = excluded.labels,
     interval_s = excluded.interval_s, timeout_s = excluded.timeout_s,
     scraped_at = excluded.scraped_at, duration_s = excluded.duration_s,
     samples = excluded.samples, refused = excluded.refused, error = excluded.error,
-    reported_at = now()
+    frozen_since = excluded.frozen_since, reported_at = now()
 
 -- name: forget_targets
 -- Those of the jobs $1 that are not among these, and that no other streamer than $5 scrapes; and

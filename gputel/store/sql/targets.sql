@@ -5,7 +5,7 @@
 -- their texts have over $3 bytes together, no more follow: so_far of the last one tells. A target is
 -- known to be scraped if its report is not older than $4 seconds, and than $5 of its intervals.
 SELECT job, url, labels, interval_s, timeout_s, owner, scraped_at, duration_s, samples, refused,
-       error, slots_lost, reported_at,
+       error, frozen_since, slots_lost, reported_at,
        reported_at >= now() - make_interval(secs => greatest($4::float8, $5::float8 * interval_s))
            AS reported,
        so_far

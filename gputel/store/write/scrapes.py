@@ -62,13 +62,17 @@ class KnownTarget:
 
 @dataclass(frozen=True)
 class TargetReport(KnownTarget):
-    """The last scrape of a target."""
+    """The last scrape of a target.
+
+    All its values have been the same from ``frozen_since`` on, though they should move.
+    """
 
     scraped_at: datetime
     duration_s: float
     samples: int
     refused: int
     error: str
+    frozen_since: datetime | None = None
 
 
 class Scrapes:

@@ -275,4 +275,5 @@ def _report_of(shard: str, job: ScrapeJob, result: TargetResult) -> TargetReport
         result.samples,
         result.refused,
         result.error,
+        result.frozen_since,
     )

@@ -126,7 +126,10 @@ class Shard:
         try:
             answer = await self._fetcher.get(self.job, target, self._within_s(at_us))
             scrape.duration_s = time.monotonic() - began
-            scrape.answer = await self._parse(self._readers[target.url], answer, at_us)
+            reader = self._readers[target.url]
+            scrape.answer = await self._parse(reader, answer, at_us)
+            if since_us := reader.frozen_since_us(scrape.answer, at_us):
+                scrape.frozen_since = datetime.fromtimestamp(since_us / 1_000_000, UTC)
         except ScrapeFailed as failure:
             scrape.duration_s = time.monotonic() - began
             scrape.error = failure.message
@@ -202,6 +205,7 @@ class Shard:
                 len(each.answer.series) - int(count),
                 len(each.answer.malformed) + int(count),
                 each.error,
+                each.frozen_since,
             )
             for each, count in zip(rows.scrapes, refused[:-1], strict=True)
         }

@@ -15,7 +15,10 @@ from gputel.streamer.scrape.shards import Grid
 
 @dataclass(frozen=True)
 class TargetResult:
-    """How the last scrape of a target went; ``samples`` of it are stored."""
+    """How the last scrape of a target went; ``samples`` of it are stored.
+
+    All its values have been the same from ``frozen_since`` on, though they should move.
+    """
 
     target: Target
     scraped_at: datetime
@@ -23,6 +26,7 @@ class TargetResult:
     samples: int
     refused: int
     error: str
+    frozen_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Scrape:
     duration_s: float = 0.0
     answer: ParsedAnswer = field(default_factory=ParsedAnswer)
     error: str = ""
+    frozen_since: datetime | None = None
 
 
 @dataclass

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from array import array
 from collections.abc import Sequence
 
 from gputel.model.entities import target_uuid
+from gputel.model.meanings import MEANINGS
 from gputel.model.names import LABEL_COLUMNS, METRIC, RAW, UUID
 from gputel.sources.exposition.labels import raw_text
 from gputel.sources.exposition.reader import BadLine, ExpositionReader, ParsedAnswer
@@ -19,6 +21,16 @@ log = logging.getLogger("gputel.streamer")
 
 UP, DURATION, SCRAPED = "up", "scrape_duration_seconds", "scrape_samples_scraped"
 """The samples of a target itself, by the names of Prometheus."""
+
+FROZEN_US = 600_000_000
+"""Values that are all the same for so long are a sign that the exporter reads no new ones."""
+
+_MOVING = {
+    metric
+    for name in ("gputel:gpu_power_watts", "gputel:gpu_energy_joules_total")
+    for metric in MEANINGS[name].scales
+}
+"""Metrics that change from reading to reading, also of a GPU that does nothing."""
 
 _LOG_EVERY_S = 3600.0  # an example of bad lines
 _SHOWN = 200
@@ -38,6 +50,8 @@ class TargetReader:
         self._open_metrics = False
         self._own: list[int] = []
         self._told_at: float | None = None
+        self._values = 0  # a hash of those of the last answer
+        self._same_since_us = 0
 
     def parse(self, answer: FetchedAnswer, at_us: int) -> ParsedAnswer:
         """The samples of an answer, in the table of the shard."""
@@ -52,6 +66,19 @@ class TargetReader:
                 live=True,
             )
         return self._reader.parse(answer.body, at_us)
+
+    def frozen_since_us(self, answer: ParsedAnswer, at_us: int) -> int | None:
+        """Since when all values have been the same; None if they move, or need not.
+
+        Called with each answer, and its time.
+        """
+        values = hash(array("d", answer.values).tobytes())
+        if values != self._values:
+            self._values, self._same_since_us = values, at_us
+        if at_us - self._same_since_us < FROZEN_US:
+            return None
+        moving = _MOVING & self._table.texts_of(METRIC, answer.series)
+        return self._same_since_us if moving else None
 
     def own_series(self) -> list[int]:
         """The series of the target itself: UP, DURATION and SCRAPED."""

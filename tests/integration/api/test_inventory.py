@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from yarl import URL
 
+from gputel.model.meanings import MEANINGS
 from gputel.store.upkeep.maintenance import Maintenance
 from tests.helpers.telemetry_rows import Labels, add_block, every
 from tests.integration.api.test_gpus import get
@@ -170,12 +171,13 @@ async def test_metrics_tell_what_is_kept_and_their_range_once_there_are_rollups(
                 "max": max(values),
             }
         )
-    known = ("unit", "help", "type")
+    known = ("unit", "help", "type", "meaning")
     found = await get(client, "/api/v1/metrics")
     about = {metric["metric_name"]: tuple(metric.pop(name) for name in known) for metric in found}
     assert found == [metric | {"min": None, "max": None} for metric in expected]
-    assert about["GONE"] == ("", "", "unknown")
-    assert about[TEMP] == ("C", "Temperature of the GPU.", "gauge")
+    assert about["GONE"] == ("", "", "unknown", "")
+    meaning = "gputel:gpu_temperature_celsius"
+    assert about[TEMP] == ("C", "Temperature of the GPU.", "gauge", meaning)
     assert about[ENERGY][2] == "counter"
 
     await Maintenance(pool).run(everything=True)
@@ -189,7 +191,7 @@ async def test_prometheus_metadata_tells_the_same(
     blocks: None, client: aiohttp.ClientSession
 ) -> None:
     told = (await get(client, "/prometheus/api/v1/metadata"))["data"]
-    assert told == {
+    assert {name: told[name] for name in told if name not in MEANINGS} == {
         metric["metric_name"]: [{name: metric[name] for name in ("type", "help", "unit")}]
         for metric in await get(client, "/api/v1/metrics")
     }

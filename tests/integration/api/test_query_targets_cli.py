@@ -47,6 +47,16 @@ async def test_the_table_shows_how_the_last_scrape_of_each_went(
     assert count == "3 targets, 1 up"
 
 
+async def test_hints_stand_below_the_table_and_in_csv(api: Listener, pool: asyncpg.Pool) -> None:
+    await add_target(pool, ScrapeTarget("gpu1:9400", samples=0))
+    *_, hint, _, count = await table_of(api)
+    assert hint.startswith("gpu1:9400: its answer has no sample of a GPU that is stored: ")
+    assert count == "1 target, 1 up"
+    ended = await gputel(api, "query", "targets", "--format", "csv")
+    (row,) = csv.DictReader(ended.out.splitlines())
+    assert f"gpu1:9400: {row['hint']}" == hint
+
+
 async def test_down_leaves_those_that_are_not_up(api: Listener, scraped: None) -> None:
     assert (await table_of(api, "--down"))[-1] == "2 targets, 0 up"
     assert await table_of(api, "--job", "node", "--down") == ["no target is down: all 1 are up"]

@@ -59,6 +59,7 @@ async def test_a_target_has_the_fields_of_prometheus_and_our_own(
         "refused": 2,
         "owner": "streamer-1",
         "slotsLost": 3,
+        "hint": "",
     }
 
 
@@ -80,6 +81,26 @@ async def test_the_health_is_that_of_the_last_scrape_while_a_streamer_reports_it
     assert found[2]["lastScrape"] == "0001-01-01T00:00:00Z"
     assert found[3]["lastError"] == f"no streamer scrapes it since {found[3]['lastReport']}"
     assert found[4]["scrapeInterval"] == "1m30s500ms"
+
+
+async def test_hint_says_what_may_be_wrong_with_a_target_that_is_up(
+    pool: asyncpg.Pool, client: aiohttp.ClientSession
+) -> None:
+    since = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    for target in (
+        ScrapeTarget("a:1", frozen_since=since),
+        ScrapeTarget("b:1", samples=0),
+        ScrapeTarget("c:1", samples=0, error="refused"),
+        ScrapeTarget("d:1", frozen_since=since, silent_s=1000),
+        ScrapeTarget("e:1"),
+    ):
+        await add_target(pool, target)
+    found = (await data(client, PATHS[0]))["activeTargets"]
+    frozen, empty, *others = [each["hint"] for each in found]
+    assert frozen.startswith("all its values are the same since 2026-03-01T12:00:00Z: if its GPUs")
+    assert empty.startswith("its answer has no sample of a GPU that is stored: ")
+    assert others == ["", "", ""]
+    assert [each["health"] for each in found] == ["up", "up", "down", "unknown", "up"]
 
 
 @pytest.mark.parametrize("path", PATHS)

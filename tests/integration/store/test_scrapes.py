@@ -193,10 +193,30 @@ async def test_expired_slots_that_are_given_up_are_lost_once_and_by_each_target(
     assert await lost(pool) == {"gpu1": 5, "gpu2": 0}
 
 
-def of_target(target: KnownTarget, at: datetime) -> TargetReport:
+def of_target(
+    target: KnownTarget, at: datetime, frozen_since: datetime | None = None
+) -> TargetReport:
     return TargetReport(
-        **vars(target), scraped_at=at, duration_s=0.5, samples=7, refused=1, error="it is down"
+        **vars(target),
+        scraped_at=at,
+        duration_s=0.5,
+        samples=7,
+        refused=1,
+        error="it is down",
+        frozen_since=frozen_since,
     )
+
+
+async def test_target_is_frozen_until_a_report_says_that_its_values_move(
+    pool: asyncpg.Pool, mine: Scrapes
+) -> None:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    for frozen_since in (None, at, None):
+        await mine.report([of_target(TARGET, at, frozen_since)])
+        found = await pool.fetchval(
+            "SELECT frozen_since FROM scrape_target WHERE instance = 'gpu1'"
+        )
+        assert found == frozen_since
 
 
 async def test_a_report_keeps_the_count_of_lost_slots_and_the_list_keeps_the_report(

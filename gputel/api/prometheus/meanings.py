@@ -1,0 +1,111 @@
+"""Selectors of a meaning: the stored series that they read, and the series that these make up.
+
+The labels are those of the classic names, whatever release of the exporter sent them. Series whose
+labels are the same then are one, also if an old exporter has not sent the PCI address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gputel.api.prometheus.labels import LabelledSeries
+from gputel.model.meanings import MEANINGS, Meaning
+from gputel.promql.syntax.matching import matches
+from gputel.promql.syntax.nodes import Matcher, MatchOp
+from gputel.promql.values.labels import NAME, Labels, drop, from_mapping
+from gputel.store.read.meanings import Bools, MeantSeries
+
+_CLASSIC = {
+    "DCGM_FI_SYSTEM_DRIVER_VERSION": "DCGM_FI_DRIVER_VERSION",
+    "DCGM_FI_SYSTEM_PROCESS_NAME": "DCGM_FI_PROCESS_NAME",
+    "DCGM_FI_DEV_GPU_BRAND": "DCGM_FI_DEV_BRAND",
+    "DCGM_FI_DEV_BOARD_SERIAL": "DCGM_FI_DEV_SERIAL",
+}
+_OLD_HOST = "hostname"  # what newer exporters call Hostname, which every series with a host has
+_NEWER = ("pci_bus_id",)
+"""Labels that exporters before 3.3.6 do not send, and that say nothing that others do not say."""
+
+_OF_EXPORTER = ("Hostname", "instance", "job")
+
+Exporter = tuple[str, ...]
+"""What tells an exporter of one GPU from others: its uuid, instance and job."""
+
+
+def meaning_of(matchers: Sequence[Matcher]) -> Meaning | None:
+    """The meaning that is selected by its name; None if it is not one. No pattern selects one."""
+    names = (each.value for each in matchers if each.name == NAME and each.op is MatchOp.EQUAL)
+    return next((MEANINGS[name] for name in names if name in MEANINGS), None)
+
+
+def stored_matchers(matchers: Sequence[Matcher], meaning: Meaning) -> list[Matcher]:
+    """The matchers of the stored series of a meaning."""
+    names = [each for each in matchers if each.name == NAME]
+    if all(matches(each, [meaning.name]).all() for each in names):
+        name = Matcher(NAME, MatchOp.RE, "|".join(meaning.scales))
+    else:
+        name = Matcher(NAME, MatchOp.EQUAL, "")  # no series is without a name
+    return [name, *(each for each in matchers if each.name != NAME)]
+
+
+def labels_of_meaning(labels: Labels, meaning: Meaning) -> Labels:
+    """The labels of a stored series as those of the meaning."""
+    values = {_CLASSIC.get(name, name): text for name, text in labels if name != _OLD_HOST}
+    return from_mapping(values | {NAME: meaning.name})
+
+
+def joined(meaning: Meaning, stored: LabelledSeries) -> tuple[MeantSeries, LabelledSeries]:
+    """Which stored series are one series of the meaning, and these series, in order of id."""
+    labels = [labels_of_meaning(each, meaning) for each in stored.labels]
+    keys = [drop(each, _NEWER) for each in labels]
+    names = [metric for metric, _ in stored.readings_of]
+    newest: dict[Labels, int] = {}
+    for position, key in enumerate(keys):
+        before = newest.get(key)
+        if before is None or meaning.ranks[names[position]] <= meaning.ranks[names[before]]:
+            newest[key] = position
+    exporters: dict[Exporter, int] = {}
+    numbers = [
+        exporters.setdefault(each, len(exporters))
+        for each in map(_sender, stored.labels, (uuid for _, uuid in stored.readings_of))
+    ]
+    shown = sorted(newest.values())
+    meant = MeantSeries(
+        np.array(stored.series_ids, np.int64),
+        names,
+        np.array([stored.series_ids[newest[key]] for key in keys], np.int64),
+        np.array(numbers, np.int64),
+        np.zeros(len(names), np.bool_),
+    )
+    return meant, LabelledSeries(
+        [stored.series_ids[position] for position in shown],
+        [labels[position] for position in shown],
+        [(meaning.name, stored.readings_of[position][1]) for position in shown],
+    )
+
+
+def exporters_of(series: LabelledSeries) -> list[Exporter]:
+    """The exporter of each series."""
+    texts = map(dict, series.labels)
+    return [
+        (uuid, each.get("instance", ""), each.get("job", ""))
+        for each, (_, uuid) in zip(texts, series.readings_of, strict=True)
+    ]
+
+
+def only(series: LabelledSeries, taken: Bools) -> LabelledSeries:
+    """Some of the series."""
+    positions = np.flatnonzero(taken).tolist()
+    return LabelledSeries(
+        [series.series_ids[position] for position in positions],
+        [series.labels[position] for position in positions],
+        [series.readings_of[position] for position in positions],
+    )
+
+
+def _sender(labels: Labels, uuid: str) -> Exporter:
+    """The exporter process that sent a series; its GPU alone where labels name no exporter."""
+    texts = dict(labels)
+    sender = tuple(texts.get(name, "") for name in _OF_EXPORTER)
+    return sender if any(sender[:2]) else (uuid,)
