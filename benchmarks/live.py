@@ -164,9 +164,8 @@ def memory(processes: set[psutil.Process]) -> float:
     return total / 2**20
 
 
-def measure(processes: list[psutil.Process], warm_s: float, seconds: float) -> dict[str, float]:
-    """CPU seconds of each role over ``seconds``, after the first scrapes."""
-    time.sleep(warm_s)
+def measure(processes: list[psutil.Process], seconds: float) -> dict[str, float]:
+    """CPU seconds of each role over ``seconds``."""
     before = cpu(family(processes))
     time.sleep(seconds)
     after = cpu(family(processes))
@@ -189,9 +188,11 @@ async def gputel(folder: Path, scrapes: Path, args: argparse.Namespace) -> dict[
         commands = [[*run, role] for role in ("broker", "collector", "streamer")]
         with started(*commands, env=env, log=folder / "gputel.log") as processes:
             processes.append(postgres)
-            used = await asyncio.to_thread(measure, processes, args.warm, args.seconds)
+            await asyncio.sleep(args.warm)
+            before = await stored(dsn)
+            used = await asyncio.to_thread(measure, processes, args.seconds)
             mib = memory(family(processes))
-            return used | await stored(dsn) | {"MiB": mib}
+            return used | since(before, await stored(dsn)) | {"MiB": mib}
 
 
 async def stored(dsn: str) -> dict[str, float]:
@@ -199,6 +200,11 @@ async def stored(dsn: str) -> dict[str, float]:
     row = await connection.fetchrow(STORED)
     await connection.close()
     return {name: float(value) for name, value in row.items()}
+
+
+def since(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """What has landed after the first scrapes, which also bring the series themselves."""
+    return after | {name: after[name] - before[name] for name in ("samples", "bytes", "lost")}
 
 
 def victoria(folder: Path, scrapes: Path, args: argparse.Namespace) -> dict[str, float]:
@@ -210,13 +216,19 @@ def victoria(folder: Path, scrapes: Path, args: argparse.Namespace) -> dict[str,
         f"-httpListenAddr=127.0.0.1:{port}",
     ]
     with started(command, env=dict(os.environ), log=folder / "victoria.log") as processes:
-        used = measure(processes, args.warm, args.seconds)
+        time.sleep(args.warm)
+        before = stored_by_victoria(folder, port)
+        used = measure(processes, args.seconds)
         mib = memory(family(processes))
-        pages = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+        return used | since(before, stored_by_victoria(folder, port)) | {"MiB": mib}
+
+
+def stored_by_victoria(folder: Path, port: int) -> dict[str, float]:
+    pages = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
     rows = sum(float(line.split()[-1]) for line in pages.splitlines()
                if line.startswith('vm_rows_inserted_total{type="promscrape"'))  # fmt: skip
     size = sum(path.stat().st_size for path in (folder / "victoria").rglob("*") if path.is_file())
-    return used | {"samples": rows, "bytes": float(size), "MiB": mib}
+    return {"samples": rows, "bytes": float(size), "lost": 0.0}
 
 
 def show(name: str, found: dict[str, float], args: argparse.Namespace) -> float:

@@ -23,7 +23,7 @@ from gputel.store.blocks.samples import (
     micros,
 )
 
-LEAST_SERIES, MOST_SERIES = 4, 1000
+LEAST_SERIES, MOST_SERIES = 2, 1000
 MOST_TIMES = 16
 """Blocks of more samples stay blocks: these cost little for each sample."""
 

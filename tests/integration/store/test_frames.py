@@ -171,9 +171,9 @@ async def test_the_newest_value_may_be_in_a_block_or_in_a_frame(pool: asyncpg.Po
     writer = await land_apart(pool, [scrape(slot) for slot in range(4)])
     newest = await latest(Reader(pool), of_gpu("GPU-1"))
     assert [each.value for each in newest] == [1000 + 10 * place + 3.5 for place in range(6)]
-    await writer.land([scrape(4, gpus=2, metrics=METRICS[:2])])  # too few for a frame
+    await writer.land([scrape(4, gpus=2, metrics=METRICS[:1])])  # too few for a frame
     newest = await latest(Reader(pool), of_gpu("GPU-1"))
-    slots = [4, 4, 3, 3, 3, 3]
+    slots = [4, 3, 3, 3, 3, 3]
     assert [each.value for each in newest] == [
         1000 + 10 * place + slot + 0.5 for place, slot in enumerate(slots)
     ]
