@@ -17,10 +17,11 @@ from tests.helpers.processes import free_port
 
 Sender = Callable[[Path, int, str], list[str]]
 """The command of a sender: files go into the directory; the port of the exporter, and the URL."""
+COUNTER = "DCGM_FI_DEV_PCIE_REPLAY_COUNTER"  # any number is possible
 
 
 class Exporter:
-    """Answers as dcgm-exporter does: two GPUs, whose temperature counts the answers."""
+    """Answers as dcgm-exporter does: two GPUs, each with a counter of the answers."""
 
     def __init__(self) -> None:
         self.answers = 0
@@ -28,8 +29,7 @@ class Exporter:
     async def metrics(self, _request: web.Request) -> web.Response:
         self.answers += 1
         lines = [
-            f'DCGM_FI_DEV_GPU_TEMP{{gpu="{number}",UUID="GPU-{number}",Hostname="h",pod="p"}} '
-            f"{self.answers}\n"
+            f'{COUNTER}{{gpu="{number}",UUID="GPU-{number}",Hostname="h",pod="p"}} {self.answers}\n'
             for number in range(2)
         ]
         return web.Response(text="".join([*lines, "go_goroutines 12\n"]))
