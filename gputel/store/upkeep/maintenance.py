@@ -27,6 +27,7 @@ from datetime import UTC, date, datetime, timedelta
 import asyncpg
 
 from gputel import metrics
+from gputel.store.days import day_span
 from gputel.store.pool import DATABASE_ERRORS, store_errors
 from gputel.store.queries import load
 from gputel.store.rollup.build import roll_up
@@ -38,7 +39,6 @@ log = logging.getLogger("gputel.store")
 
 _SETTLE = timedelta(minutes=10)
 _FRAME_SAMPLES = 100  # of each series, before its frames become blocks
-_DAY = timedelta(days=1)
 _POLL_S = 0.5
 # While this waits for a lock on a partition, readers of the partition wait as well.
 _LOCK_TIMEOUT = "SET lock_timeout = '1s'"
@@ -313,4 +313,4 @@ def _agreed(day: date, ago: timedelta) -> bool:
 
 
 def _ended(day: date, ago: timedelta, now: datetime) -> bool:
-    return datetime.combine(day, datetime.min.time(), UTC) + _DAY + ago <= now
+    return day_span(day)[1] + ago <= now
