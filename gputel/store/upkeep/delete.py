@@ -68,7 +68,7 @@ async def delete(
     streams = await stream_numbers(connection, deletion)
     read_to = await _stop_streams(connection, deletion, streams)
     total = Deleted()
-    where, conditions = deletion.where(8)
+    where, conditions = deletion.where(8)  # behind the other arguments of ``batches``
     async with store_errors():
         days = await connection.fetch(SQL["days"], *deletion.span)
     for day, part in days:

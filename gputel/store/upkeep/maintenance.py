@@ -173,7 +173,6 @@ class Maintenance:
             return work
         async with store_errors():
             await connection.execute(_SQL["set_retention"], self._retention)
-        async with store_errors():
             await connection.execute(_SQL["drop_ends"])
         for part in await self._parts(connection):
             if not part.ended(self._retention) or not _agreed(part.day, self._retention):
@@ -237,8 +236,7 @@ class Maintenance:
             self._framed[day] = frames - merged.blocks_before
             work = _with_merged(work, day, merged)
         if sum(frames for _, frames, _ in days) > sum(self._framed.values()):
-            async with store_errors():
-                await connection.execute("VACUUM (ANALYZE) sample_frame")
+            await self._vacuum(connection, "sample_frame")
         return work
 
     async def _look_at(
@@ -257,7 +255,7 @@ class Maintenance:
             for tier in GROWING:
                 merged += await merge_day(connection, part.day, tier)
             if merged.blocks_before:
-                await self._vacuum(connection, part)
+                await self._vacuum(connection, part.name)
             seen = _Seen(part.inserted, merged_at=part.inserted)
         else:
             self._seen[part.name] = replace(seen, inserted=part.inserted, done=seen.done and quiet)
@@ -270,16 +268,16 @@ class Maintenance:
     ) -> bool:
         """Free the space of merged blocks; False if readers prevented it."""
         if merged.blocks_before:
-            await self._vacuum(connection, part)
+            await self._vacuum(connection, part.name)
         removed = merged.blocks_before - merged.blocks_after
         async with store_errors():
             if not await connection.fetchval(_SQL["roomy"], part.name, removed):
                 return True
         return await self._in_short_lock(connection, f"VACUUM (FULL, ANALYZE) {part.name}")
 
-    async def _vacuum(self, connection: asyncpg.Connection, part: _DayTable) -> None:
+    async def _vacuum(self, connection: asyncpg.Connection, table: str) -> None:
         async with store_errors():
-            await connection.execute(f"VACUUM (ANALYZE) {part.name}")
+            await connection.execute(f"VACUUM (ANALYZE) {table}")
 
     async def _in_short_lock(
         self, connection: asyncpg.Connection, statement: str, *arguments: object

@@ -58,7 +58,7 @@ _ALL = Tier(1, MOST_SAMPLES + 1, least=1)
 
 
 class _NothingToMerge(Exception):
-    """The blocks overlap because streams do, and stay as they are: the transaction ends in vain."""
+    """A merge would leave the blocks as they are, since streams overlap: roll it back."""
 
 
 @dataclass(frozen=True)
