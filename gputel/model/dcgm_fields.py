@@ -299,6 +299,14 @@ SINCE_4_7 = frozenset(
 )
 """Names that only DCGM 4.7 and later have: those of fields in another unit than before."""
 
+CLASSIC_OF: Mapping[str, str] = MappingProxyType(
+    {
+        **{_PREFIX + new: _PREFIX + old for new, (old, _) in _RENAMED.items()},
+        **{_PREFIX + new: _PREFIX + old for new, old in _PERCENT_OR_RATIO.items()},
+    }
+)
+"""The older name of each field that has been renamed."""
+
 FIELDS: Mapping[str, Field] = MappingProxyType(
     {
         **_CLASSIC,

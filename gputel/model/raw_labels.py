@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from gputel.model.names import PARSED_COLUMNS
@@ -63,6 +63,11 @@ def read_raw(text: str) -> RawLabels:
             continue
         labels[known] = value
     return RawLabels(labels, whole)
+
+
+def raw_text(labels: Mapping[str, str]) -> str:
+    """All labels in Prometheus' text format, sorted: ``a="1",b="2"``."""
+    return ",".join(f'{label}="{_escaped(text)}"' for label, text in sorted(labels.items()))
 
 
 def parsed_labels(labels_raw: str) -> dict[str, str]:
@@ -127,3 +132,9 @@ def _unescaped(text: str) -> str:
     if "\\" not in text:
         return text
     return _ESCAPED.sub(lambda match: "\n" if match[1] == "n" else match[1], text)
+
+
+def _escaped(text: str) -> str:
+    if "\\" in text or '"' in text or "\n" in text:
+        return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return text

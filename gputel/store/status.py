@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 import asyncpg
 
 from gputel.store.blocks.blocks import MOST_SAMPLES
+from gputel.store.days import day_span
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 
@@ -91,7 +92,7 @@ def _day(
     part: asyncpg.Record, contents: asyncpg.Record, now: datetime, retention: timedelta | None
 ) -> DayStatus:
     whole = part["percent"] == _WHOLE
-    end = datetime.combine(part["day"], time(), UTC) + timedelta(days=1)
+    end = day_span(part["day"])[1]
     return DayStatus(
         day=part["day"],
         samples=round(contents["samples"] * _WHOLE / part["percent"]),

@@ -10,12 +10,12 @@ from aiohttp import web
 
 from gputel.api.prometheus import json as answers
 from gputel.api.prometheus.engine import Engine
+from gputel.api.prometheus.meanings import fits
 from gputel.api.prometheus.params import EVER_US, Parameters, now_us, steps
 from gputel.api.prometheus.series import SeriesSource, cache_bytes
 from gputel.config.settings import ApiSettings
 from gputel.errors import BadExpression
 from gputel.model.meanings import MEANING_OF, MEANINGS, about
-from gputel.promql.syntax.matching import matches
 from gputel.promql.syntax.nodes import Selector
 from gputel.promql.syntax.parse import may_be_slow, parse_selector
 from gputel.promql.values.labels import NAME, Labels
@@ -107,14 +107,8 @@ async def _meanings(
     """
     found: set[str] = set()
     for selector in selectors:
-        about_names = [each for each in selector.matchers if each.name == NAME]
         others = Selector(tuple(each for each in selector.matchers if each.name != NAME))
-        fitting = [
-            name
-            for name in MEANINGS
-            if all(matches(matcher, [name]).all() for matcher in about_names)
-        ]
-        if fitting:
+        if fitting := [name for name in MEANINGS if fits(selector.matchers, name)]:
             names = {*await prometheus.source.texts([others], first_us, last_us, _metrics)}
             found.update(name for name in fitting if names & MEANINGS[name].scales.keys())
     return found

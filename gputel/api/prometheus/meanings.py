@@ -15,7 +15,8 @@ from gputel.model.meanings import MEANINGS, Meaning
 from gputel.promql.syntax.matching import matches
 from gputel.promql.syntax.nodes import Matcher, MatchOp
 from gputel.promql.values.labels import NAME, Labels, drop, from_mapping
-from gputel.store.read.meanings import Bools, MeantSeries
+from gputel.store.read.endings import Bools
+from gputel.store.read.meanings import MeantSeries, numbered
 
 _CLASSIC = {
     "DCGM_FI_SYSTEM_DRIVER_VERSION": "DCGM_FI_DRIVER_VERSION",
@@ -29,8 +30,8 @@ _NEWER = ("pci_bus_id",)
 
 _OF_EXPORTER = ("Hostname", "instance", "job")
 
-Exporter = tuple[str, ...]
-"""What tells an exporter of one GPU from others: its uuid, instance and job."""
+Sender = tuple[str, ...]
+"""A GPU, and the instance and job of the exporter that sent a series of it."""
 
 
 def meaning_of(matchers: Sequence[Matcher]) -> Meaning | None:
@@ -41,12 +42,16 @@ def meaning_of(matchers: Sequence[Matcher]) -> Meaning | None:
 
 def stored_matchers(matchers: Sequence[Matcher], meaning: Meaning) -> list[Matcher]:
     """The matchers of the stored series of a meaning."""
-    names = [each for each in matchers if each.name == NAME]
-    if all(matches(each, [meaning.name]).all() for each in names):
+    if fits(matchers, meaning.name):
         name = Matcher(NAME, MatchOp.RE, "|".join(meaning.scales))
     else:
         name = Matcher(NAME, MatchOp.EQUAL, "")  # no series is without a name
     return [name, *(each for each in matchers if each.name != NAME)]
+
+
+def fits(matchers: Sequence[Matcher], name: str) -> bool:
+    """Whether a name meets the matchers of names."""
+    return all(matches(each, [name]).all() for each in matchers if each.name == NAME)
 
 
 def labels_of_meaning(labels: Labels, meaning: Meaning) -> Labels:
@@ -65,17 +70,13 @@ def joined(meaning: Meaning, stored: LabelledSeries) -> tuple[MeantSeries, Label
         before = newest.get(key)
         if before is None or meaning.ranks[names[position]] <= meaning.ranks[names[before]]:
             newest[key] = position
-    exporters: dict[Exporter, int] = {}
-    numbers = [
-        exporters.setdefault(each, len(exporters))
-        for each in map(_sender, stored.labels, (uuid for _, uuid in stored.readings_of))
-    ]
+    exporters = map(_exporter, stored.labels, (uuid for _, uuid in stored.readings_of))
     shown = sorted(newest.values())
     meant = MeantSeries(
         np.array(stored.series_ids, np.int64),
         names,
         np.array([stored.series_ids[newest[key]] for key in keys], np.int64),
-        np.array(numbers, np.int64),
+        numbered(exporters),
         np.zeros(len(names), np.bool_),
     )
     return meant, LabelledSeries(
@@ -85,8 +86,8 @@ def joined(meaning: Meaning, stored: LabelledSeries) -> tuple[MeantSeries, Label
     )
 
 
-def exporters_of(series: LabelledSeries) -> list[Exporter]:
-    """The exporter of each series."""
+def senders_of(series: LabelledSeries) -> list[Sender]:
+    """The sender of each series."""
     texts = map(dict, series.labels)
     return [
         (uuid, each.get("instance", ""), each.get("job", ""))
@@ -104,8 +105,8 @@ def only(series: LabelledSeries, taken: Bools) -> LabelledSeries:
     )
 
 
-def _sender(labels: Labels, uuid: str) -> Exporter:
+def _exporter(labels: Labels, uuid: str) -> tuple[str, ...]:
     """The exporter process that sent a series; its GPU alone where labels name no exporter."""
     texts = dict(labels)
-    sender = tuple(texts.get(name, "") for name in _OF_EXPORTER)
-    return sender if any(sender[:2]) else (uuid,)
+    own = tuple(texts.get(name, "") for name in _OF_EXPORTER)
+    return own if any(own[:2]) else (uuid,)

@@ -233,11 +233,11 @@ class SeriesSource:
         allowed = {"metric_name": sorted(SINCE_4_7), "uuid": uuids}
         found = await series_where(reading.connection, allowed, *reading.span)
         found = await sampled(reading.connection, found, *reading.span)
-        senders: set[meanings.Exporter] = set()
+        senders: set[meanings.Sender] = set()
         async with aclosing(self._each(reading.connection, found)) as pieces:
             async for piece in pieces:
-                senders.update(meanings.exporters_of(piece))
-        is_ratio = [each in senders for each in meanings.exporters_of(stored)]
+                senders.update(meanings.senders_of(piece))
+        is_ratio = [each in senders for each in meanings.senders_of(stored)]
         return replace(meant, is_ratio=np.array(is_ratio, np.bool_))
 
     async def _labelled(

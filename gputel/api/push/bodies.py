@@ -33,12 +33,16 @@ def format_of(request: web.Request) -> PushFormat:
     if request.content_type == _FORM:
         chosen = PROMETHEUS
     if chosen is None or "Content-Type" not in request.headers:
-        content_type = request.headers.get("Content-Type", "")[:100]
-        raise UnsupportedMediaType(
-            f"Content-Type: {content_type!r} is none of {', '.join(_BY_MEDIA_TYPE)}; name "
-            "the one that the body is in"
+        raise wrong_type(
+            request, f"none of {', '.join(_BY_MEDIA_TYPE)}; name the one that the body is in"
         )
     return chosen
+
+
+def wrong_type(request: web.Request, what: str) -> UnsupportedMediaType:
+    """The refusal of a Content-Type; ``what`` says what it is, and should be."""
+    content_type = request.headers.get("Content-Type", "")[:100]
+    return UnsupportedMediaType(f"Content-Type: {content_type!r} is {what}")
 
 
 def coding_of(request: web.Request) -> str:

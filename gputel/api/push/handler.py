@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gputel.api.push.pusher import PUSHER, Pushed
+from gputel.api.push.pusher import PUSHER, Pushed, taker
 from gputel.api.push.schemas import (
     BODY,
     KEY,
@@ -19,7 +19,7 @@ from gputel.api.push.schemas import (
 )
 from gputel.api.shared.documented import answer, body, errors, headers, operation, query
 from gputel.api.shared.schemas import ErrorSchema, NoQuery
-from gputel.errors import BadRequest, BrokerUnavailable
+from gputel.errors import BadRequest
 
 _KEY = re.compile(rf"[!-~]{{1,{KEY_LENGTH}}}")
 
@@ -53,10 +53,7 @@ _KEY = re.compile(rf"[!-~]{{1,{KEY_LENGTH}}}")
 @errors()
 async def push_telemetry(request: web.Request) -> web.Response:
     """Publish the good records of the body."""
-    pusher = request.app.get(PUSHER)
-    if pusher is None:
-        raise BrokerUnavailable("this API has no queue to put records into")
-    return _answer_of(await pusher.push(request, _key_of(request)))
+    return _answer_of(await taker(request, PUSHER).push(request, _key_of(request)))
 
 
 def _key_of(request: web.Request) -> str | None:

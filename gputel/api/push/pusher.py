@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from dataclasses import dataclass
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -32,6 +33,8 @@ from gputel.mq.wire.ids import new_id
 from gputel.store.write.admission import Admission
 from gputel.store.write.push_keys import PushKeys
 from gputel.threads import PUSHES
+
+Taker = TypeVar("Taker")
 
 _WAIT_S = 1.0  # in the broker, for room in the queue
 _PATIENCE_S = 10.0  # with a broker that does not answer
@@ -158,3 +161,11 @@ class Pusher:
 
 
 PUSHER = web.AppKey("pusher", Pusher)
+
+
+def taker(request: web.Request, key: web.AppKey[Taker]) -> Taker:
+    """What takes a push, such as PUSHER. Raises BrokerUnavailable if the API has no queue."""
+    found = request.app.get(key)
+    if found is None:
+        raise BrokerUnavailable("this API has no queue to put records into")
+    return found

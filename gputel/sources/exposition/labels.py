@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from gputel.model.entities import entity_of, is_target
 from gputel.model.names import LABELS, METRIC, RAW, UUID
+from gputel.model.raw_labels import raw_text
 from gputel.sources.exposition.grammar import LineFlaw
 
 _COLUMNS: dict[str, Sequence[str]] = {
@@ -19,22 +20,27 @@ _COLUMNS: dict[str, Sequence[str]] = {
     UUID: ("UUID", "uuid", "gpu_uuid"),
     "model_name": (
         *("modelName", "model_name", "card_series", "model", "gpu_model"),
-        *("hw.model", "hw_model", "name", "hw.name", "hw_name"),
+        *("hw.model", "name", "hw.name"),
     ),
-    "hostname": (
-        *("Hostname", "hostname", "node", "nodeName"),
-        *("k8s.node.name", "k8s_node_name", "host.name", "host_name"),
-    ),
+    "hostname": ("Hostname", "hostname", "node", "nodeName", "k8s.node.name", "host.name"),
 }
 _WORKLOAD: dict[str, Sequence[str]] = {
-    "container": ("container", "container_name", "k8s.container.name", "k8s_container_name"),
-    "pod": ("pod", "pod_name", "k8s.pod.name", "k8s_pod_name"),
-    "namespace": ("namespace", "pod_namespace", "k8s.namespace.name", "k8s_namespace_name"),
+    "container": ("container", "container_name", "k8s.container.name"),
+    "pod": ("pod", "pod_name", "k8s.pod.name"),
+    "namespace": ("namespace", "pod_namespace", "k8s.namespace.name"),
 }
-# Of OpenTelemetry, with dots, and as Prometheus writes them: https://opentelemetry.io/docs/specs/semconv/hardware/gpu/
-_HARDWARE_IDS = ("hw.id", "hw_id")
-_HARDWARE_TYPES = ("hw.type", "hw_type")
-_SERIALS = ("serial_number", "hw.serial_number", "hw_serial_number")
+
+
+def _spellings(names: Sequence[str]) -> Sequence[str]:
+    """The names, and those with dots as Prometheus writes them too: ``hw.id``, ``hw_id``."""
+    return [*dict.fromkeys(each for name in names for each in (name, name.replace(".", "_")))]
+
+
+_LABELS_OF = {column: _spellings(names) for column, names in (_COLUMNS | _WORKLOAD).items()}
+# Of OpenTelemetry: https://opentelemetry.io/docs/specs/semconv/hardware/gpu/
+_HARDWARE_IDS = _spellings(["hw.id"])
+_HARDWARE_TYPES = _spellings(["hw.type"])
+_SERIALS = _spellings(["serial_number", "hw.serial_number"])
 _NUMBERS = ("gpu", "gpu_id", "dev_id", "gpu_number")
 _UNIQUE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _EXPORTED = "exported_"
@@ -53,7 +59,7 @@ class NoGpu(LineFlaw):
 def record_labels(name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
     """The labels of a record, in the order of LABELS, for a sample. Raises NoGpu."""
     present = {label: text for label, text in labels.items() if text}
-    texts = {column: _first(present, names) for column, names in _COLUMNS.items()}
+    texts = {column: _first(present, _LABELS_OF[column]) for column in _COLUMNS}
     texts |= _workload(present)
     texts["hostname"] = texts["hostname"] or _host(present.get("instance", ""))
     texts[UUID] = _identity(name, present, texts)
@@ -62,11 +68,6 @@ def record_labels(name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
     texts[METRIC] = name
     texts[RAW] = raw_text(present)
     return tuple(texts.get(column, "") for column in LABELS)
-
-
-def raw_text(labels: Mapping[str, str]) -> str:
-    """All labels in Prometheus' text format, sorted: ``a="1",b="2"``."""
-    return ",".join(f'{label}="{_escaped(text)}"' for label, text in sorted(labels.items()))
 
 
 def _identity(name: str, present: Mapping[str, str], texts: Mapping[str, str]) -> str:
@@ -98,7 +99,7 @@ def _workload(present: Mapping[str, str]) -> dict[str, str]:
     renamed = {column: present.get(_EXPORTED + column, "") for column in _WORKLOAD}
     if any(renamed.values()):
         return renamed
-    return {column: _first(present, names) for column, names in _WORKLOAD.items()}
+    return {column: _first(present, _LABELS_OF[column]) for column in _WORKLOAD}
 
 
 def _host(instance: str) -> str:
@@ -116,9 +117,3 @@ def _first(present: Mapping[str, str], names: Sequence[str]) -> str:
         if name in present:
             return present[name]
     return ""
-
-
-def _escaped(text: str) -> str:
-    if "\\" in text or '"' in text or "\n" in text:
-        return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return text

@@ -80,10 +80,7 @@ def read_smi_header(titles: Sequence[str], path: Path) -> SmiLayout | None:
     _check(titles, columns, path)
     values = _values(titles, columns, path)
     if not values:
-        raise SourceError(
-            f"{path}: the header is one of nvidia-smi, and no column has values: add "
-            "utilization.gpu or others to --query-gpu"
-        )
+        raise _incomplete(path, "no column has values", "utilization.gpu or others")
     labels = {name: place for name, (place, _) in columns.items() if name in LABELS}
     used = {columns[TIME][0], *labels.values(), *(column.place for column in values)}
     left_out = tuple(title for place, title in enumerate(titles) if place not in used)
@@ -121,15 +118,15 @@ def _check(titles: Sequence[str], columns: Mapping[str, tuple[int, str]], path: 
             f"{path}: is about processes, not about GPUs: let nvidia-smi run with --query-gpu"
         )
     if TIME not in columns:
-        raise SourceError(
-            f"{path}: the header is one of nvidia-smi, and timestamp is missing: add timestamp to "
-            "--query-gpu"
-        )
+        raise _incomplete(path, "timestamp is missing", "timestamp")
     if not columns.keys() & set(IDENTITIES):
-        raise SourceError(
-            f"{path}: the header is one of nvidia-smi, and no column says which GPU it is: add "
-            "uuid to --query-gpu"
-        )
+        raise _incomplete(path, "no column says which GPU it is", "uuid")
+
+
+def _incomplete(path: Path, what: str, columns: str) -> SourceError:
+    return SourceError(
+        f"{path}: the header is one of nvidia-smi, and {what}: add {columns} to --query-gpu"
+    )
 
 
 def _values(

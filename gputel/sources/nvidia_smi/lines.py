@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 
+from gputel.model.raw_labels import raw_text
 from gputel.sources.nvidia_smi.header import SmiLayout
 from gputel.sources.nvidia_smi.table import BUS_ID, HOST, INDEX, LABELS, NAME, UUID, WORDS
 
@@ -123,7 +124,7 @@ class SmiLines:
         labels = (index, device, _identity(texts), texts.get(NAME, ""), host)
         shown = ",".join(map(_quoted, labels))
         heads = [f",{column.metric},{shown}," for column in self._layout.values]
-        return heads, "," + _quoted(_raw_text(raw))
+        return heads, "," + _quoted(raw_text(raw))
 
 
 def _split(text: str) -> list[str]:
@@ -146,12 +147,6 @@ def _identity(texts: dict[str, str]) -> str:
     if index := texts.get(INDEX):
         return f"gpu{index}@{host}"
     raise LineFlaw("no GPU is named: nvidia-smi has none of its uuid, pci.bus_id and index")
-
-
-def _raw_text(labels: dict[str, str]) -> str:
-    """Labels in Prometheus' text format, sorted by name."""
-    escaped = str.maketrans({"\\": r"\\", '"': r"\""})
-    return ",".join(f'{name}="{text.translate(escaped)}"' for name, text in sorted(labels.items()))
 
 
 def _is_absent(cell: str) -> bool:

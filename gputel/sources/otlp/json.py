@@ -16,20 +16,21 @@ from gputel.sources.otlp.points import (
     DELTA,
     ENDED,
     HISTOGRAM,
+    NO_RECORDED_VALUE,
     SUMMARY,
     Attribute,
     Metric,
     Point,
     float_bytes,
+    number_text,
 )
-from gputel.sources.otlp.wire import number_text
 
 _BYTES_OF_AN_OBJECT = 12  # at least, on average, in a body that says something
 _SPARE_OBJECTS = 1000
 _CUMULATIVE = (CUMULATIVE, "AGGREGATION_TEMPORALITY_CUMULATIVE")
-_NO_RECORDED_VALUE = 1
 _ABSENT = (b"", b"null")
 _MOST_NS = (1 << 64) - 1
+_INT64 = (-(1 << 63), (1 << 63) - 1)
 _WHOLE = re.compile(r"-?\d{1,20}", re.ASCII)
 _NO_JSON_NUMBERS = ("NaN", "Infinity", "-Infinity")
 
@@ -147,8 +148,8 @@ def _point(point: _Point) -> Point:
     if point.as_double is not None:
         value = float_bytes(_float("asDouble", point.as_double))
     elif point.as_int is not None:
-        value = float_bytes(_int("asInt", point.as_int, -(1 << 63), (1 << 63) - 1))
-    if (point.flags or 0) & _NO_RECORDED_VALUE:
+        value = float_bytes(_int("asInt", point.as_int, *_INT64))
+    if (point.flags or 0) & NO_RECORDED_VALUE:
         value = ENDED
     time_ns = _int("timeUnixNano", point.time_unix_nano or 0, 0, _MOST_NS)
     return Point(_attributes(point.attributes), time_ns, value)
@@ -171,7 +172,7 @@ def _text(value: _Value | None) -> str | None:
     if value.bool_value is not None:
         return "true" if value.bool_value else "false"
     if value.int_value is not None:
-        return str(_int("intValue", value.int_value, -(1 << 63), (1 << 63) - 1))
+        return str(_int("intValue", value.int_value, *_INT64))
     if value.double_value is not None:
         return number_text(_float("doubleValue", value.double_value))
     return ""

@@ -39,9 +39,12 @@ REFUSALS = {
 }
 """Why points are refused, in words."""
 
+NO_RECORDED_VALUE = 1
+"""The flag of a point that says that its series has ended."""
+
 _FLOAT = struct.Struct("<d")
 ENDED = struct.pack("<q", STALE_BITS)
-"""The value of a point that says that its series has ended."""
+"""The value of such a point."""
 
 
 class Point(NamedTuple):
@@ -73,3 +76,8 @@ class ListAttribute(ValueError):
 def float_bytes(number: float) -> bytes:
     """The 8 bytes of a value; an int64 is rounded to the nearest float64."""
     return _FLOAT.pack(number)
+
+
+def number_text(number: float) -> str:
+    """A number as the text of a label: ``2`` and not ``2.0``."""
+    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)

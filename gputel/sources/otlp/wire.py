@@ -16,17 +16,18 @@ from gputel.sources.otlp.points import (
     DELTA,
     ENDED,
     HISTOGRAM,
+    NO_RECORDED_VALUE,
     SUMMARY,
     Attribute,
     Metric,
     Point,
     float_bytes,
+    number_text,
 )
 from gputel.sources.protobuf.reading import WireFlaw, fields, signed, text_of, varint
 
 _MOST_ATTRIBUTES = 512
 _MESSAGES_OF_A_POINT = 4  # itself, and its metric, scope and resource
-_NO_RECORDED_VALUE = 1  # of the flags of a point
 _FIXED = struct.Struct("<Q")
 _SIGNED = struct.Struct("<q")
 _DOUBLE = struct.Struct("<d")
@@ -119,7 +120,7 @@ class WireRequest:
             elif number == _FLAGS:
                 flags, _ = varint(body, begin, stop)
             tag = stop
-        return Point(bytes(attributes), time_ns, ENDED if flags & _NO_RECORDED_VALUE else value)
+        return Point(bytes(attributes), time_ns, ENDED if flags & NO_RECORDED_VALUE else value)
 
 
 def attributes_of(packed: bytes, number: int) -> list[Attribute]:
@@ -139,11 +140,6 @@ def attributes_of(packed: bytes, number: int) -> list[Attribute]:
         if len(attributes) > _MOST_ATTRIBUTES:
             raise WireFlaw(f"a point or a resource has over {_MOST_ATTRIBUTES} attributes")
     return attributes
-
-
-def number_text(number: float) -> str:
-    """A number as the text of a label: ``2`` and not ``2.0``."""
-    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
 
 
 def _value_text(packed: bytes, start: int, end: int) -> str | None:

@@ -57,6 +57,12 @@ def decode_rows(rows: Sequence[Mapping[str, Any]]) -> Samples:
     )
 
 
+def streams_of(rows: Sequence[Mapping[str, Any]]) -> Int64:
+    """The stream of each of these samples; the rows have stream as well."""
+    numbers = np.array([row["stream"] for row in rows], np.int64)
+    return np.repeat(numbers, lengths([row["value"] for row in rows]))
+
+
 def decode_blocks(
     series_ids: Sequence[int],
     first_us: Sequence[int] | Int64,

@@ -18,10 +18,10 @@ from gputel.model.names import METRIC, UUID
 from gputel.model.raw_labels import LANE_LABELS, read_raw
 from gputel.store.blocks.blocks import Float64, Int64
 from gputel.store.limits import ANY, Limits
-from gputel.store.read.endings import READING_US
+from gputel.store.read.endings import READING_US, Bools
 from gputel.store.read.known_series import OrderedSeries, in_order
 from gputel.store.read.latest import Newest, latest
-from gputel.store.read.meanings import Bools, MeantSeries, in_unit
+from gputel.store.read.meanings import MeantSeries, in_unit, numbered
 from gputel.store.read.reader import Reader
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.selection import EVERY, Comparison, LabelCondition, Selection
@@ -96,8 +96,8 @@ def _named(of: OrderedSeries) -> _Named:
         position,
         names,
         np.array([MEANING_OF[name].ranks[name] for name in names], np.int64),
-        _numbered([(labels.metric_name, *sender) for labels, sender in pairs]),
-        tuple(_parts(ordered, names, _numbered([_exporter(*pair) for pair in pairs]))),
+        numbered([(labels.metric_name, *sender) for labels, sender in pairs]),
+        tuple(_parts(ordered, names, numbered([_exporter(*pair) for pair in pairs]))),
         senders,
     )
 
@@ -123,11 +123,6 @@ def _exporter(labels: SeriesLabels, sender: Sender) -> tuple[str, ...]:
     """The exporter process; the GPU alone if labels name no exporter."""
     own = (labels.hostname, *sender[2:])
     return own if any(own[:2]) else sender[:1]
-
-
-def _numbered(keys: Sequence[tuple[str, ...]]) -> Int64:
-    numbers: dict[tuple[str, ...], int] = {}
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 def _current(named: _Named, ts: Int64) -> Bools:

@@ -7,19 +7,16 @@ percentage is a whole number, so a value over 1 is percent, one between 0 and 1 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from gputel.model.columns import STALE_BITS
 from gputel.model.meanings import Meaning
 from gputel.store.blocks.blocks import Float64, Int64
 from gputel.store.blocks.samples import Samples, ordered
-from gputel.store.read.endings import READING_US
-
-Bools = npt.NDArray[np.bool_]
+from gputel.store.read.endings import READING_US, Bools
 
 _PERCENT = 100.0
 _FAR = 2**62
@@ -84,6 +81,12 @@ def in_unit(
             value[at], series.exporter[rows], series.is_ratio[rows]
         )
     return scaled, known
+
+
+def numbered(keys: Iterable[tuple[str, ...]]) -> Int64:
+    """A number for each key, the same for equal ones, from 0 on."""
+    numbers: dict[tuple[str, ...], int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 def undecided(meaning: Meaning, series: MeantSeries, samples: Samples) -> Bools:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import asyncpg
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from gputel.store.blocks.blocks import Int64
 from gputel.store.blocks.copy_in import copy_in
 from gputel.store.blocks.samples import decode_rows, micros, ordered
+from gputel.store.days import day_span
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Buckets, fold, from_samples, join
@@ -50,7 +51,7 @@ async def roll_up_day(connection: asyncpg.Connection, day: date, hours: Sequence
 
     If the samples of the day are no longer kept, its rollups stay as they are.
     """
-    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    span = day_span(day)
     async with store_errors():
         if await connection.fetchval(_SQL["has_samples"], day):
             await connection.execute(_SQL["ensure_day"], day)
@@ -58,7 +59,6 @@ async def roll_up_day(connection: asyncpg.Connection, day: date, hours: Sequence
             await connection.execute(_SQL["unmark"], hours)
             if not await connection.fetchval(_SQL["has_samples"], day):
                 return
-            span = midnight, midnight + timedelta(days=1)
             await connection.execute(_SQL["clear_minutes"], hours, *span)
             hour_starts_us = np.array([micros(hour) for hour in hours], np.int64)
             blocks = (min(hours), span[1], max(hours) + _HOUR)
@@ -66,7 +66,7 @@ async def roll_up_day(connection: asyncpg.Connection, day: date, hours: Sequence
                 fresh = await asyncio.to_thread(minutes_of, rows, hour_starts_us)
                 if len(fresh):
                     ids = np.unique(fresh.series_id).tolist()
-                    old = await connection.fetch(_SQL["take_hours"], ids, midnight)
+                    old = await connection.fetch(_SQL["take_hours"], ids, span[0])
                     for payload in await asyncio.to_thread(payloads, fresh, old, hour_starts_us):
                         await copy_in(connection, "rollup", ROW_COLUMNS, payload)
 

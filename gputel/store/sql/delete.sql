@@ -76,7 +76,7 @@ WHERE p.number <> ALL ($1::integer[])
 -- Of a day without samples: how many minutes of rollups lie in the range, and how many are cut by its
 -- ends, by series.
 SELECT r.series_id, sum(within.minutes)::bigint AS minutes, sum(within.cut)::bigint AS cut,
-       min(r.start) AS first_ts, max(r.start) AS last_ts
+       min(r.start) AS first_ts, max(r.start) + interval '1 hour' - interval '1 us' AS last_ts
 FROM rollup AS r JOIN series AS s USING (series_id)
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE is_whole) AS minutes, count(*) FILTER (WHERE NOT is_whole) AS cut

@@ -25,7 +25,8 @@ LEFT JOIN LATERAL (
 -- Of the series selected, those with a sample from $1 on, or where that is null, from $2 before the
 -- newest of their GPU on, in columns and in no set order; more than $3 at most by one. Each that is
 -- selected takes one step into the index (series_id, last_ts), of no day before $4, which Postgres
--- then leaves out of the plan at once, and one into that of the frames of each of its lists. A series whose end came after its last sample is left out.
+-- then leaves out of the plan at once, and one into that of the frames of each of its lists. A series
+-- whose end came after its last sample is left out.
 SELECT array_send(array_agg(series_id)) AS series_id, array_send(array_agg(last_ts)) AS last_ts,
        array_send(array_agg(value)) AS value
 FROM (

@@ -9,7 +9,7 @@ come later.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -22,20 +22,19 @@ from gputel.errors import StoreError, UsageError
 from gputel.store.blocks.blocks import Int64
 from gputel.store.blocks.copy_format import COLUMNS, payload_by_stream
 from gputel.store.blocks.copy_in import copy_in
-from gputel.store.blocks.samples import Samples, decode_rows, lengths, micros
+from gputel.store.blocks.samples import Samples, decode_rows, micros, streams_of
+from gputel.store.days import day_span
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.read.series_reader import moment
 from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Buckets
 from gputel.store.rollup.build import minutes_of, payloads
 from gputel.store.rollup.rows import ROW_COLUMNS, decode_rollups
-from gputel.store.upkeep.deletion import SQL, Deletion, day_span, stream_numbers
+from gputel.store.upkeep.batches import batches
+from gputel.store.upkeep.deletion import SQL, Deletion, stream_numbers
 from gputel.store.upkeep.merge import merge_frames
 
-_BATCH_SAMPLES = 250_000  # some 25 MB in this process
 _BATCH_SERIES = 1000
-_BLOCK_SAMPLES = 10  # what a block costs beside its samples, as samples
-_PAGE_SERIES = 100_000
 _EMPTY_SERIES = load("empty_series")
 _TAKE_HOURS = load("rollup")["take_hours"]
 
@@ -69,6 +68,7 @@ async def delete(
     streams = await stream_numbers(connection, deletion)
     read_to = await _stop_streams(connection, deletion, streams)
     total = Deleted()
+    where, conditions = deletion.where(8)  # behind the other arguments of ``batches``
     async with store_errors():
         days = await connection.fetch(SQL["days"], *deletion.span)
     for day, part in days:
@@ -77,7 +77,13 @@ async def delete(
         before = total
         if part and streams is None:  # streams of files have no frames
             await merge_frames(connection, day, 1)
-        async for ids in _batches(connection, deletion, day, streams, has_samples=bool(part)):
+        async for ids in batches(
+            connection,
+            SQL["series" if part else "series_of_rollups"].format(where=where),
+            *(*day_span(day), *deletion.span, streams),
+            conditions=conditions,
+            most_ids=_BATCH_SERIES,
+        ):
             batch = _Batch(connection, deletion, day, streams, ids)
             work = batch.delete_samples if part else batch.delete_minutes
             total += await _committed(connection, work)
@@ -100,36 +106,6 @@ async def _stop_streams(
         await stream_numbers(connection, deletion)
         await connection.execute(SQL["drop_leases"], streams)
     return read_to
-
-
-async def _batches(
-    connection: asyncpg.Connection,
-    deletion: Deletion,
-    day: date,
-    streams: tuple[int, ...] | None,
-    *,
-    has_samples: bool,
-) -> AsyncIterator[list[int]]:
-    where, arguments = deletion.where(8)
-    sql = SQL["series" if has_samples else "series_of_rollups"].format(where=where)
-    bounds = *day_span(day), *deletion.span, streams
-    batch: list[int] = []
-    size, after = 0, -1
-    while True:
-        async with store_errors():
-            page = await connection.fetch(sql, *bounds, after, _PAGE_SERIES, *arguments)
-        for series_id, blocks, samples in page:
-            cost = samples + _BLOCK_SAMPLES * blocks
-            if batch and (size + cost > _BATCH_SAMPLES or len(batch) == _BATCH_SERIES):
-                yield batch
-                batch, size = [], 0
-            batch.append(series_id)
-            size += cost
-        if len(page) < _PAGE_SERIES:
-            break
-        after = page[-1]["series_id"]
-    if batch:
-        yield batch
 
 
 async def _committed(
@@ -233,8 +209,7 @@ def _cut(rows: Sequence[asyncpg.Record], deletion: Deletion) -> tuple[Samples, l
     """The samples of these blocks that go, and those that stay as blocks for ``copy_in``."""
     samples = decode_rows(rows)
     gone = deletion.includes(samples.ts)
-    numbers = np.array([row["stream"] for row in rows], np.int64)
-    stream = np.repeat(numbers, lengths([row["value"] for row in rows]))
+    stream = streams_of(rows)
     _, payload = payload_by_stream(samples.take(~gone), stream[~gone])
     return samples.take(gone), payload
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
+from functools import partial
 
 import asyncpg
 import numpy as np
 
 from gputel.errors import UsageError
 from gputel.store.blocks.blocks import Int64
-from gputel.store.blocks.samples import Samples, decode_rows, lengths, micros
+from gputel.store.blocks.samples import decode_rows, lengths, micros
+from gputel.store.days import day_span
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.read.reader import EARLIEST, LATEST
@@ -27,7 +30,6 @@ _OF_GPUS = (
     "(s.uuid = ANY (${}::text[]) OR (s.hostname, s.gpu_id) IN "
     "(SELECT host, index FROM unnest(${}::text[], ${}::text[]) AS place (host, index)))"
 )
-_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -151,14 +153,49 @@ class Survey:
 
 
 class _Count:
-    def __init__(self) -> None:
+    def __init__(self, deletion: Deletion) -> None:
+        self._deletion = deletion
         self.series: Int64 = np.empty(0, np.int64)
-        self.samples = self.blocks = self.bytes = self.minutes = self.cut = self.days_left = 0
+        self.totals = Counter[str]()  # by the names of Survey
         self.first: datetime | None = None
         self.last: datetime | None = None
 
-    def add(self, ids: Sequence[int], first: datetime, last: datetime) -> None:
-        self.series = np.union1d(self.series, np.array(ids, np.int64))
+    def add_whole(self, rows: Sequence[asyncpg.Record]) -> None:
+        """Add series whose blocks lie in the range."""
+        for name in ("samples", "blocks", "bytes"):
+            self.totals[name] += sum(row[name] for row in rows)
+        self._add_series(rows)
+
+    def add_cut(self, rows: Sequence[asyncpg.Record]) -> None:
+        """Add blocks that the range may cut."""
+        samples = decode_rows(rows)
+        inside = self._deletion.includes(samples.ts)
+        counts = lengths([row["value"] for row in rows])
+        block = np.repeat(np.arange(len(rows)), counts)
+        within = np.bincount(block[inside], minlength=len(rows))
+        sizes = np.array([row["bytes"] for row in rows], np.int64) * within // np.maximum(1, counts)
+        if inside.any():
+            self.totals["samples"] += int(inside.sum())
+            self.totals["blocks"] += int((within > 0).sum())
+            self.totals["bytes"] += int(sizes.sum())
+            ts = samples.ts[inside]
+            ids = np.unique(samples.series_id[inside])
+            self._add(ids, moment(int(ts.min())), moment(int(ts.max())))
+
+    def add_minutes(self, rows: Sequence[asyncpg.Record]) -> None:
+        """Add series of which only rollups are left."""
+        self.totals["rollup_minutes"] += sum(row["minutes"] for row in rows)
+        self.totals["rollup_minutes_cut"] += sum(row["cut"] for row in rows)
+        self._add_series([row for row in rows if row["minutes"]])
+
+    def _add_series(self, rows: Sequence[asyncpg.Record]) -> None:
+        if rows:
+            ids = np.array([row["series_id"] for row in rows], np.int64)
+            first, last = (row["first_ts"] for row in rows), (row["last_ts"] for row in rows)
+            self._add(ids, min(first), max(last))
+
+    def _add(self, ids: Int64, first: datetime, last: datetime) -> None:
+        self.series = np.union1d(self.series, ids)
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
 
@@ -171,116 +208,45 @@ async def survey(
     Heads of blocks are read, and the samples of those that the range cuts. Raises StoreUnavailable
     or StoreError.
     """
-    count = _Count()
+    count = _Count(deletion)
+    read = partial(_rows, connection, deletion)
     async with (
         store_errors(),
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        for row in await connection.fetch(SQL["days"], *deletion.span):
-            if row["part"] is None:
-                if streams is None:
-                    await _count_minutes(connection, deletion, row["day"], count)
-                else:
-                    count.days_left += 1
-                continue
-            await _count_whole(connection, deletion, row["day"], streams, count)
-            await _count_cut(connection, deletion, row["day"], streams, count)
+        for day, part in await connection.fetch(SQL["days"], *deletion.span):
+            bounds = *day_span(day), *deletion.span
+            if part:
+                async for rows in read("whole", *bounds, streams):
+                    count.add_whole(rows)
+                async for rows in read("cut", *bounds, streams, at_once=_FETCH_BLOCKS):
+                    await asyncio.to_thread(count.add_cut, rows)
+            elif streams is None:
+                async for rows in read("minutes", *bounds):
+                    count.add_minutes(rows)
+            else:
+                count.totals["rollup_days_left"] += 1
         owners = await connection.fetchrow(SQL["owners"], count.series.tolist())
         repeating = await connection.fetchval(SQL["repeating_streams"], streams or ())
     return Survey(
-        len(count.series),
-        owners["gpus"],
-        owners["hosts"],
-        count.samples,
-        count.blocks,
-        count.bytes,
-        count.first,
-        count.last,
-        count.minutes,
-        count.cut,
-        count.days_left,
-        repeating if streams else 0,
+        series=len(count.series),
+        first=count.first,
+        last=count.last,
+        repeating_streams=repeating if streams else 0,
+        **owners,
+        **count.totals,
     )
 
 
-async def _count_whole(
+async def _rows(
     connection: asyncpg.Connection,
     deletion: Deletion,
-    day: date,
-    streams: tuple[int, ...] | None,
-    count: _Count,
-) -> None:
-    where, arguments = deletion.where(6)
-    cursor = await connection.cursor(
-        SQL["whole"].format(where=where), *day_span(day), *deletion.span, streams, *arguments
-    )
-    while rows := await cursor.fetch(_FETCH):
-        count.samples += sum(row["samples"] for row in rows)
-        count.blocks += sum(row["blocks"] for row in rows)
-        count.bytes += sum(row["bytes"] for row in rows)
-        count.add(
-            [row["series_id"] for row in rows],
-            min(row["first_ts"] for row in rows),
-            max(row["last_ts"] for row in rows),
-        )
-
-
-async def _count_cut(
-    connection: asyncpg.Connection,
-    deletion: Deletion,
-    day: date,
-    streams: tuple[int, ...] | None,
-    count: _Count,
-) -> None:
-    where, arguments = deletion.where(6)
-    cursor = await connection.cursor(
-        SQL["cut"].format(where=where), *day_span(day), *deletion.span, streams, *arguments
-    )
-    while rows := await cursor.fetch(_FETCH_BLOCKS):
-        samples, blocks, size = await asyncio.to_thread(_inside, rows, deletion)
-        if not len(samples):
-            continue
-        count.samples += len(samples)
-        count.blocks += blocks
-        count.bytes += size
-        count.add(
-            np.unique(samples.series_id).tolist(),
-            moment(int(samples.ts.min())),
-            moment(int(samples.ts.max())),
-        )
-
-
-def _inside(rows: Sequence[asyncpg.Record], deletion: Deletion) -> tuple[Samples, int, int]:
-    """The samples of these blocks in the range, the number of blocks with some, and their bytes."""
-    samples = decode_rows(rows)
-    inside = deletion.includes(samples.ts)
-    counts = lengths([row["value"] for row in rows])
-    block = np.repeat(np.arange(len(rows)), counts)
-    within = np.bincount(block[inside], minlength=len(rows))
-    sizes = np.array([row["bytes"] for row in rows], np.int64) * within // np.maximum(1, counts)
-    return samples.take(inside), int((within > 0).sum()), int(sizes.sum())
-
-
-async def _count_minutes(
-    connection: asyncpg.Connection, deletion: Deletion, day: date, count: _Count
-) -> None:
-    where, arguments = deletion.where(5)
-    cursor = await connection.cursor(
-        SQL["minutes"].format(where=where), *day_span(day), *deletion.span, *arguments
-    )
-    while rows := await cursor.fetch(_FETCH):
-        count.cut += sum(row["cut"] for row in rows)
-        going = [row for row in rows if row["minutes"]]
-        if going:
-            count.minutes += sum(row["minutes"] for row in going)
-            count.add(
-                [row["series_id"] for row in going],
-                min(row["first_ts"] for row in going),
-                max(row["last_ts"] for row in going) + timedelta(hours=1) - timedelta.resolution,
-            )
-
-
-def day_span(day: date) -> tuple[datetime, datetime]:
-    """A UTC day: its beginning, and its end, which is not included."""
-    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return midnight, midnight + _DAY
+    statement: str,
+    *bounds: object,
+    at_once: int = _FETCH,
+) -> AsyncIterator[list[asyncpg.Record]]:
+    """The rows of a statement, whose arguments are the bounds and the conditions on series."""
+    where, conditions = deletion.where(len(bounds) + 1)
+    cursor = await connection.cursor(SQL[statement].format(where=where), *bounds, *conditions)
+    while rows := await cursor.fetch(at_once):
+        yield rows

@@ -27,6 +27,7 @@ from datetime import UTC, date, datetime, timedelta
 import asyncpg
 
 from gputel import metrics
+from gputel.store.days import day_span
 from gputel.store.pool import DATABASE_ERRORS, store_errors
 from gputel.store.queries import load
 from gputel.store.rollup.build import roll_up
@@ -38,7 +39,6 @@ log = logging.getLogger("gputel.store")
 
 _SETTLE = timedelta(minutes=10)
 _FRAME_SAMPLES = 100  # of each series, before its frames become blocks
-_DAY = timedelta(days=1)
 _POLL_S = 0.5
 # While this waits for a lock on a partition, readers of the partition wait as well.
 _LOCK_TIMEOUT = "SET lock_timeout = '1s'"
@@ -173,7 +173,6 @@ class Maintenance:
             return work
         async with store_errors():
             await connection.execute(_SQL["set_retention"], self._retention)
-        async with store_errors():
             await connection.execute(_SQL["drop_ends"])
         for part in await self._parts(connection):
             if not part.ended(self._retention) or not _agreed(part.day, self._retention):
@@ -237,8 +236,7 @@ class Maintenance:
             self._framed[day] = frames - merged.blocks_before
             work = _with_merged(work, day, merged)
         if sum(frames for _, frames, _ in days) > sum(self._framed.values()):
-            async with store_errors():
-                await connection.execute("VACUUM (ANALYZE) sample_frame")
+            await self._vacuum(connection, "sample_frame")
         return work
 
     async def _look_at(
@@ -257,7 +255,7 @@ class Maintenance:
             for tier in GROWING:
                 merged += await merge_day(connection, part.day, tier)
             if merged.blocks_before:
-                await self._vacuum(connection, part)
+                await self._vacuum(connection, part.name)
             seen = _Seen(part.inserted, merged_at=part.inserted)
         else:
             self._seen[part.name] = replace(seen, inserted=part.inserted, done=seen.done and quiet)
@@ -270,16 +268,16 @@ class Maintenance:
     ) -> bool:
         """Free the space of merged blocks; False if readers prevented it."""
         if merged.blocks_before:
-            await self._vacuum(connection, part)
+            await self._vacuum(connection, part.name)
         removed = merged.blocks_before - merged.blocks_after
         async with store_errors():
             if not await connection.fetchval(_SQL["roomy"], part.name, removed):
                 return True
         return await self._in_short_lock(connection, f"VACUUM (FULL, ANALYZE) {part.name}")
 
-    async def _vacuum(self, connection: asyncpg.Connection, part: _DayTable) -> None:
+    async def _vacuum(self, connection: asyncpg.Connection, table: str) -> None:
         async with store_errors():
-            await connection.execute(f"VACUUM (ANALYZE) {part.name}")
+            await connection.execute(f"VACUUM (ANALYZE) {table}")
 
     async def _in_short_lock(
         self, connection: asyncpg.Connection, statement: str, *arguments: object
@@ -313,4 +311,4 @@ def _agreed(day: date, ago: timedelta) -> bool:
 
 
 def _ended(day: date, ago: timedelta, now: datetime) -> bool:
-    return datetime.combine(day, datetime.min.time(), UTC) + _DAY + ago <= now
+    return day_span(day)[1] + ago <= now

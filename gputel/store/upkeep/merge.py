@@ -11,10 +11,10 @@ other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 
 import asyncpg
 import numpy as np
@@ -23,13 +23,19 @@ from gputel.store.blocks.blocks import MOST_SAMPLES, Int64
 from gputel.store.blocks.copy_format import COLUMNS, payload_by_stream
 from gputel.store.blocks.copy_in import copy_in
 from gputel.store.blocks.frames import decode_frames
-from gputel.store.blocks.samples import INTEGER, Samples, counting, decode_rows, elements, lengths
+from gputel.store.blocks.samples import (
+    INTEGER,
+    Samples,
+    counting,
+    decode_rows,
+    elements,
+    streams_of,
+)
+from gputel.store.days import day_span
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
+from gputel.store.upkeep.batches import batches
 
-_BATCH_SAMPLES = 250_000  # some 25 MB in this process
-_BLOCK_SAMPLES = 10  # what a block costs beside its samples, as samples
-_PAGE_SERIES = 100_000
 _SQL = load("maintenance")
 _Blocks = tuple[int, int, list[memoryview]]  # how many samples and blocks, and the rows of these
 
@@ -52,7 +58,7 @@ _ALL = Tier(1, MOST_SAMPLES + 1, least=1)
 
 
 class _NothingToMerge(Exception):
-    """The blocks overlap because streams do, and stay as they are: the transaction ends in vain."""
+    """A merge would leave the blocks as they are, since streams overlap: roll it back."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,11 @@ async def merge_day(connection: asyncpg.Connection, day: date, tier: Tier) -> Me
     StoreUnavailable or StoreError; what was committed before stays merged.
     """
     total = await merge_frames(connection, day, 1) if tier is FINAL else Merged()
-    limits = (tier.low, tier.high, tier.least)
-    async for batch in _batches(connection, "candidates", *_span(day), *limits):
+    span, limits = day_span(day), (tier.low, tier.high, tier.least)
+    async for batch in batches(connection, _SQL["candidates"], *span, *limits):
         total += await _merge(connection, day, tier, batch)
     if tier is FINAL:
-        async for batch in _batches(connection, "overlapping", *_span(day)):
+        async for batch in batches(connection, _SQL["overlapping"], *span):
             total += await _merge(connection, day, _ALL, batch)
     return total
 
@@ -94,12 +100,12 @@ async def merge_frames(connection: asyncpg.Connection, day: date, least: int) ->
     Only of lists with at least ``least`` samples of each series. Raises StoreUnavailable or
     StoreError; what was committed before stays merged.
     """
-    total = Merged()
+    total, span = Merged(), day_span(day)
     async with store_errors():  # frames need no partition, but the blocks do
         await connection.execute(_SQL["ensure_day"], day)
-    async for batch in _batches(connection, "lists", *_span(day), least):
+    async for batch in batches(connection, _SQL["lists"], *span, least):
         async with store_errors(), connection.transaction():
-            rows = await connection.fetch(_SQL["take_frames"], *_span(day), batch)
+            rows = await connection.fetch(_SQL["take_frames"], *span, batch)
             members = await connection.fetch(_SQL["members"], batch)
             samples, blocks, payload = await asyncio.to_thread(_of_frames, rows, members)
             await copy_in(connection, "sample_block", COLUMNS, payload)
@@ -107,39 +113,15 @@ async def merge_frames(connection: asyncpg.Connection, day: date, least: int) ->
     return total
 
 
-async def _batches(
-    connection: asyncpg.Connection, statement: str, *arguments: object
-) -> AsyncIterator[Sequence[int]]:
-    """Ids of series or lists, as many as fit into memory with their samples."""
-    batch: list[int] = []
-    size, after = 0, -1
-    while True:
-        async with store_errors():
-            page = await connection.fetch(_SQL[statement], *arguments, after, _PAGE_SERIES)
-        for id_, blocks, samples in page:
-            cost = samples + _BLOCK_SAMPLES * blocks
-            if batch and size + cost > _BATCH_SAMPLES:
-                yield batch
-                batch, size = [], 0
-            batch.append(id_)
-            size += cost
-        if len(page) < _PAGE_SERIES:
-            break
-        after = page[-1][0]
-    if batch:
-        yield batch
-
-
 async def _merge(
-    connection: asyncpg.Connection, day: date, tier: Tier, series_ids: Sequence[int]
+    connection: asyncpg.Connection, day: date, tier: Tier, series_ids: list[int]
 ) -> Merged:
     with suppress(_NothingToMerge):
         async with store_errors(), connection.transaction():
             # If the planner does not know the size of the day, each batch reads the whole day.
             await connection.execute("SET LOCAL enable_seqscan = off")
-            rows = await connection.fetch(
-                _SQL["take"], *_span(day), tier.low, tier.high, list(series_ids)
-            )
+            limits = *day_span(day), tier.low, tier.high
+            rows = await connection.fetch(_SQL["take"], *limits, series_ids)
             samples, blocks, payload = await asyncio.to_thread(_of_blocks, rows)
             if (len(rows), sum(row["samples"] for row in rows)) == (blocks, samples):
                 raise _NothingToMerge
@@ -155,9 +137,7 @@ def _of_frames(rows: Sequence[asyncpg.Record], members: Sequence[asyncpg.Record]
 
 
 def _of_blocks(rows: Sequence[asyncpg.Record]) -> _Blocks:
-    numbers = np.array([row["stream"] for row in rows], np.int64)
-    stream = np.repeat(numbers, lengths([row["value"] for row in rows]))
-    return _merged(decode_rows(rows), stream)
+    return _merged(decode_rows(rows), streams_of(rows))
 
 
 def _merged(samples: Samples, stream: Int64) -> _Blocks:
@@ -166,8 +146,3 @@ def _merged(samples: Samples, stream: Int64) -> _Blocks:
     counted = counting(samples)
     samples, stream = samples.take(counted), stream[counted]
     return len(samples), *payload_by_stream(samples, stream)
-
-
-def _span(day: date) -> tuple[datetime, datetime]:
-    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return midnight, midnight + timedelta(days=1)

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import asyncpg
@@ -18,7 +19,7 @@ import pyarrow as pa
 from gputel import metrics
 from gputel.errors import DataRefused, StoreError, StoreUnavailable
 from gputel.model.columns import STALE_BITS, TIMESTAMP, VALUE
-from gputel.store.blocks.blocks import Blocks, make_blocks
+from gputel.store.blocks.blocks import Blocks, Int64, make_blocks
 from gputel.store.blocks.copy_format import (
     COLUMNS,
     FRAME_COLUMNS,
@@ -28,7 +29,7 @@ from gputel.store.blocks.copy_format import (
 )
 from gputel.store.blocks.copy_in import copy_in
 from gputel.store.blocks.frames import Alike, alike, frames_of
-from gputel.store.blocks.samples import EMPTY, Samples, concatenate
+from gputel.store.blocks.samples import EMPTY, EPOCH, Samples, concatenate
 from gputel.store.clock import Clocks
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
@@ -40,10 +41,6 @@ from gputel.store.write.series_index import Fingerprinted, Known, SeriesIndex, f
 from gputel.store.write.series_lists import SeriesLists
 from gputel.store.write.sightings import Sightings, sightings
 
-Int64 = npt.NDArray[np.int64]
-
-_UNIX_DAY_ZERO = date(1970, 1, 1)
-_UNIX_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 _FREE_TRIES = 2  # before a commit has removals of series wait for it
 _HOUR, _HOUR_US = timedelta(hours=1), 3_600_000_000
 
@@ -136,17 +133,12 @@ class Writer:
                 connection.transaction(isolation="read_committed"),
             ):
                 landed = await self._claim(connection, arrivals, prepared.rejected)
-                if not all(landed) or streams != self._streams_of(arrivals):
-                    fresh = [b for b, new in zip(batches, landed, strict=True) if new]
-                    streams = self._streams_of(
-                        [a for a, new in zip(arrivals, landed, strict=True) if new]
-                    )
-                    prepared = await asyncio.to_thread(prepare, fresh, streams, stored)
-                await self._note_repeats(
-                    connection,
-                    [a for a, new in zip(arrivals, landed, strict=True) if new],
-                    prepared.repeats,
-                )
+                fresh = [*compress(arrivals, landed)]
+                of_fresh = self._streams_of(fresh)
+                if of_fresh != streams:  # there are copies, or the claim told a stream's number
+                    batches = [*compress(batches, landed)]
+                    prepared = await asyncio.to_thread(prepare, batches, of_fresh, stored)
+                await self._note_repeats(connection, fresh, prepared.repeats)
                 await self._write(connection, prepared, known)
         except _SeriesRemoved:
             await self._series.forget(known)
@@ -276,25 +268,14 @@ def _prepare(
     lists: Mapping[bytes, int],
     window: Window,
 ) -> _Prepared:
-    pieces, ends, group_ids, rejects = [], [], [], []
-    for batch in batches:
-        series_id = known.ids(batch)
-        admitted, rejected = window.admit(batch.groups.batch)
-        rows = Samples(
-            series_id[batch.groups.row_group],
-            _column(batch, TIMESTAMP).view(np.int64),
-            _column(batch, VALUE),
-        )
-        if admitted is not None:
-            rows = rows.take(admitted)
-        stale = rows.value.view(np.int64) == STALE_BITS
-        if stale.any():
-            ends.append(rows.take(stale))
-            rows = rows.take(~stale)
-        pieces.append(rows)
+    group_ids = [known.ids(batch) for batch in batches]
+    pieces, ends, rejects = [], [], []
+    for batch, ids in zip(batches, group_ids, strict=True):
+        samples, ended, rejected = _admitted(batch, ids, window)
+        pieces.append(samples)
+        ends.append(ended)
         rejects.append(rejected)
-        group_ids.append(series_id)
-    rows = concatenate(pieces)
+    rows, ended = concatenate(pieces), concatenate(ends)
     blocks = make_blocks(rows.series_id, rows.ts, rows.value)
     repeats = [0] * len(batches)
     arrival = np.repeat(np.arange(len(batches)), list(map(len, pieces)))
@@ -311,7 +292,6 @@ def _prepare(
         in_no_frame = np.ones(len(blocks.starts), np.bool_)
         in_no_frame[frames.blocks] = False
         payload = copy_payload(blocks.take(in_no_frame), *set(streams))
-    ended = concatenate(ends)
     return _Prepared(
         blocks,
         payload,
@@ -325,8 +305,26 @@ def _prepare(
     )
 
 
+def _admitted(
+    batch: Fingerprinted, series_id: Int64, window: Window
+) -> tuple[Samples, Samples, Rejected]:
+    """The samples of a batch that may land, the marks of ends of series, and what is rejected."""
+    admitted, rejected = window.admit(batch.groups.batch)
+    rows = Samples(
+        series_id[batch.groups.row_group],
+        _column(batch, TIMESTAMP).view(np.int64),
+        _column(batch, VALUE),
+    )
+    if admitted is not None:
+        rows = rows.take(admitted)
+    stale = rows.value.view(np.int64) == STALE_BITS
+    if not stale.any():
+        return rows, EMPTY, rejected
+    return rows.take(~stale), rows.take(stale), rejected
+
+
 def _day(number: int) -> date:
-    return _UNIX_DAY_ZERO + timedelta(days=number)
+    return (EPOCH + timedelta(days=number)).date()
 
 
 def _lacks_partition(error: BaseException | None) -> bool:
@@ -346,4 +344,4 @@ def _column(batch: Fingerprinted, name: str) -> npt.NDArray[Any]:
 def _hours(blocks: Blocks) -> list[datetime]:
     hours = blocks.ts // _HOUR_US
     few = np.concatenate((hours[:1], hours[1:][np.diff(hours) != 0]))
-    return [_UNIX_ZERO + hour * _HOUR for hour in np.unique(few).tolist()]
+    return [EPOCH + hour * _HOUR for hour in np.unique(few).tolist()]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from gputel.model.entities import target_uuid
 from gputel.model.meanings import MEANINGS
 from gputel.model.names import LABEL_COLUMNS, METRIC, RAW, UUID
-from gputel.sources.exposition.labels import raw_text
+from gputel.model.raw_labels import raw_text
 from gputel.sources.exposition.reader import BadLine, ExpositionReader, ParsedAnswer
 from gputel.sources.exposition.series_table import SeriesTable
 from gputel.sources.exposition.target_rules import TargetRules

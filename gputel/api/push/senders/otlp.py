@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiohttp import web
 
-from gputel.api.push.bodies import coding_of
-from gputel.api.push.pusher import PUSHER, Pusher
+from gputel.api.push.bodies import coding_of, wrong_type
+from gputel.api.push.pusher import Pusher, taker
 from gputel.api.push.senders.otlp_answers import JSON, PROTOBUF, exported
 from gputel.api.push.senders.otlp_schemas import BODY, ExportedSchema, StatusSchema
 from gputel.api.push.senders.samples import TakenSamples, take_samples
 from gputel.api.shared.documented import answer, body, operation, query
 from gputel.api.shared.paths import OTLP_PATH
 from gputel.api.shared.schemas import NoQuery
-from gputel.errors import BadRequest, BrokerUnavailable, UnsupportedMediaType
+from gputel.errors import BadRequest
 from gputel.sources.exposition.read_samples import ReadSamples
 from gputel.sources.otlp.json import JsonFlaw
 from gputel.sources.otlp.points import REFUSALS
@@ -35,25 +36,18 @@ class OtlpExports:
     async def export(self, request: web.Request) -> web.Response:
         """Publish the points of a body. Raises as ``take_samples`` and UnsupportedMediaType."""
         if request.content_type not in (PROTOBUF, JSON):
-            content_type = request.headers.get("Content-Type", "")[:100]
-            raise UnsupportedMediaType(
-                f"Content-Type: {content_type!r} is neither {PROTOBUF} nor {JSON}"
-            )
-        read = self._read_json if request.content_type == JSON else self._read_protobuf
+            raise wrong_type(request, f"neither {PROTOBUF} nor {JSON}")
+        read = partial(self._read, is_json=request.content_type == JSON)
         taken = await take_samples(self._pusher, request, coding_of(request), "otlp", read)
         return exported(request, *_refused(taken))
 
-    def _read_protobuf(self, body: bytes, most: int) -> ReadSamples:
+    def _read(self, body: bytes, most: int, *, is_json: bool) -> ReadSamples:
+        read = self._reader.read_json if is_json else self._reader.read_protobuf
         try:
-            return self._reader.read_protobuf(body, most)
-        except WireFlaw as flaw:
-            raise BadRequest(f"the body is no export of metrics in protobuf: {flaw}") from None
-
-    def _read_json(self, body: bytes, most: int) -> ReadSamples:
-        try:
-            return self._reader.read_json(body, most)
-        except JsonFlaw as flaw:
-            raise BadRequest(f"the body is no export of metrics in JSON: {flaw}") from None
+            return read(body, most)
+        except (JsonFlaw, WireFlaw) as flaw:
+            encoding = "JSON" if is_json else "protobuf"
+            raise BadRequest(f"the body is no export of metrics in {encoding}: {flaw}") from None
 
 
 OTLP_EXPORTS = web.AppKey("otlp_exports", OtlpExports)
@@ -63,16 +57,11 @@ def _refused(taken: TakenSamples) -> tuple[int, str]:
     """How many points were refused, and why in words. Points without a GPU do not count."""
     reasons = Counter(each.reason for each in taken.rejects)
     reasons.update({words: taken.left_out.get(reason, 0) for reason, words in REFUSALS.items()})
-    told = [
-        f"{words} ({count} point{'s' if count > 1 else ''})"
-        for words, count in reasons.most_common(_MOST_REASONS)
-        if count
-    ]
-    rejected = reasons.total()
-    others = rejected - sum(count for _, count in reasons.most_common(_MOST_REASONS))
-    if others:
+    shown = reasons.most_common(_MOST_REASONS)
+    told = [f"{words} ({count} point{'s' if count > 1 else ''})" for words, count in shown if count]
+    if others := reasons.total() - sum(count for _, count in shown):
         told.append(f"other reasons ({others})")
-    return rejected, "; ".join(told)
+    return reasons.total(), "; ".join(told)
 
 
 def export_metrics(path: str) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -98,8 +87,6 @@ def export_metrics(path: str) -> Callable[[web.Request], Awaitable[web.Response]
     @answer(StatusSchema(), 503, "The queue is full, or the broker is not available: send again.")
     @answer(StatusSchema(), "default", "Any other refusal.")
     async def export(request: web.Request) -> web.Response:
-        if PUSHER not in request.app:
-            raise BrokerUnavailable("this API has no queue to put records into")
-        return await request.app[OTLP_EXPORTS].export(request)
+        return await taker(request, OTLP_EXPORTS).export(request)
 
     return export

@@ -7,11 +7,12 @@ from typing import Any
 
 from aiohttp import web
 
-from gputel.api.push.pusher import PUSHER, Pusher
+from gputel.api.push.bodies import wrong_type
+from gputel.api.push.pusher import Pusher, taker
 from gputel.api.push.senders.samples import take_samples
 from gputel.api.shared.documented import answer, body, errors, operation, query
 from gputel.api.shared.schemas import ErrorSchema, NoQuery
-from gputel.errors import BadRequest, BrokerUnavailable, UnsupportedMediaType
+from gputel.errors import BadRequest, UnsupportedMediaType
 from gputel.sources.exposition.read_samples import ReadSamples
 from gputel.sources.protobuf.reading import WireFlaw
 from gputel.sources.remote_write.reader import RemoteWriteReader
@@ -85,20 +86,15 @@ REMOTE_WRITES = web.AppKey("remote_writes", RemoteWrites)
 @errors()
 async def remote_write(request: web.Request) -> web.Response:
     """Publish the samples of GPUs."""
-    if PUSHER not in request.app:
-        raise BrokerUnavailable("this API has no queue to put records into")
-    return await request.app[REMOTE_WRITES].write(request)
+    return await taker(request, REMOTE_WRITES).write(request)
 
 
 def _version_of(request: web.Request) -> int:
     """1 or 2, as Content-Type says. Raises UnsupportedMediaType."""
     proto = _parameters(request).get("proto", "prometheus.WriteRequest")
     if request.content_type != _MEDIA_TYPE or proto not in _VERSIONS:
-        content_type = request.headers.get("Content-Type", "")[:100]
-        raise UnsupportedMediaType(
-            f"Content-Type: {content_type!r} is not {_MEDIA_TYPE} with a proto of remote write "
-            f"({' or '.join(_VERSIONS)})"
-        )
+        protos = " or ".join(_VERSIONS)
+        raise wrong_type(request, f"not {_MEDIA_TYPE} with a proto of remote write ({protos})")
     coding = request.headers.get("Content-Encoding", "").strip().lower()
     if coding not in ("", "snappy"):  # some senders of 1.0 leave it out, and Prometheus takes that
         raise UnsupportedMediaType(

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from gputel.model.raw_labels import raw_text
 from gputel.sources.exposition.grammar import LineFlaw, parse_line
-from gputel.sources.exposition.labels import raw_text
 
 
 @pytest.mark.parametrize(
