@@ -1,5 +1,6 @@
 -- Frames: the samples of one instant, or a few, of many series in one row. A fleet that is scraped
--- brings one sample of each series at a time, and a row for each would cost far more than the sample.
+-- brings one sample of each series at a time, and a row for each would cost far more than the
+-- sample.
 
 CREATE TABLE series_list (
     list_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -17,7 +18,8 @@ CREATE INDEX series_list_member_list ON series_list_member (list_id);
 
 -- Sample i, counted from 0, of the series in place p, counted from 1, is
 -- value[(p - 1) * samples + i + 1], and of the time first_ts + i * step_us. A frame never spans
--- midnight UTC. Streams of files have no frames. Maintenance makes blocks of frames before long, so this table stays small.
+-- midnight UTC. Streams of files have no frames. Maintenance makes blocks of frames before long, so
+-- this table stays small.
 CREATE TABLE sample_frame (
     list_id  bigint NOT NULL,
     first_ts timestamptz NOT NULL,
