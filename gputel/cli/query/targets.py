@@ -84,7 +84,9 @@ def _show(targets: Targets) -> None:
     for each, text in remarks:
         echo(printable(f"{_instance(each)}: {text}"))
     up = sum(each["health"] == "up" for each in targets)
-    echo(f"\n{len(targets)} target{'s' if len(targets) != 1 else ''}, {up} up")
+    never = sum(each["lastScrape"].startswith(_NEVER) for each in targets)
+    waiting = f", {never} not scraped yet" if never else ""
+    echo(f"\n{len(targets)} target{'s' if len(targets) != 1 else ''}, {up} up{waiting}")
 
 
 def _instance(target: dict[str, Any]) -> str:
