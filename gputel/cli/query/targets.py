@@ -67,7 +67,8 @@ def targets_command(api_url: str, format_: str | None, down: bool, **parameters:
     elif shown:
         _show(shown)
     elif targets:
-        echo(f"no target is down: all {len(targets)} are up")
+        are = "1 is" if len(targets) == 1 else f"all {len(targets)} are"
+        echo(f"no target is down: {are} up")
     elif parameters["scrapePool"] is None:
         echo(NO_TARGETS)
     else:
