@@ -212,7 +212,7 @@ class StreamerSettings:
     csv: Path | None = _setting(
         None,
         "CSV of DCGM or nvidia-smi to stream: plain, .gz or .zst. Default: a simulated sample in "
-        "--data-dir, in a loop.",
+        "--data-dir, in a loop, unless --scrape, --scrape-config or --nvml is given.",
     )
     csv_host: str | None = _setting(
         None,

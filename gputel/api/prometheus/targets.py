@@ -99,7 +99,7 @@ def _hint(target: Target) -> str:
 def _error(target: Target) -> str:
     if target.reported:
         return target.error
-    return f"no streamer scrapes it since {rfc3339(target.reported_at)}"
+    return f"no streamer scrapes it since {rfc3339(target.reported_at.replace(microsecond=0))}"
 
 
 def _duration(seconds: float) -> str:

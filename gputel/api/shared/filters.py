@@ -81,9 +81,8 @@ def check_stored(name: str) -> None:
     _check_known(name)
     if meaning := MEANINGS.get(name):
         raise ValidationError(
-            f"{name} is a meaning, which PromQL answers under /prometheus/api/v1, and "
-            "/api/v1/telemetry/latest; take a name that exporters send: "
-            f"{' or '.join(meaning.scales)}"
+            f"{name} is a meaning: only PromQL (/prometheus/api/v1) and /api/v1/telemetry/latest "
+            f"answer it; here take a name that exporters send: {' or '.join(meaning.scales)}"
         )
 
 

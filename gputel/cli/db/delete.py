@@ -41,10 +41,11 @@ def delete_command(
     shape: str,
     **flags: str | None,
 ) -> None:
-    """Delete samples that meet all conditions, at least one; shows them and asks first.
+    """Delete the samples that meet all conditions; show how many they are, and ask first.
 
-    All but the times may be repeated: any of them. With --stream alone the stream goes too, so that
-    its file can be ingested again.
+    Give at least one condition. All but --start and --end may be repeated: a sample then needs to
+    meet one of them. With --stream alone the stream goes too, so that its file can be ingested
+    again.
     """
     from gputel.cli.db.deletion import deletion_of, run
 

@@ -25,6 +25,10 @@ from gputel.store.upkeep.deletion import Deletion, Survey, stream_numbers, surve
 from gputel.store.upkeep.maintenance import sole_in_turn
 from gputel.units import size
 
+NOTHING = (
+    "no sample meets these conditions, so nothing is deleted: `gputel query hosts`, `gpus` and "
+    "`metrics` list the names there are"
+)
 _CONDITIONS = "--stream, --host, --gpu, --metric, --start or --end"
 
 
@@ -96,7 +100,7 @@ def _show(found: Survey, deletion: Deletion) -> None:
     from rich.table import Table
 
     if found.is_empty:
-        echo("no sample meets these conditions")
+        echo(NOTHING)
     else:
         table = Table(box=None, pad_edge=False, show_header=False)
         for name, text in _cells(found):
@@ -130,8 +134,8 @@ def _notes(found: Survey, deletion: Deletion) -> Iterator[str]:
         )
     if found.repeating_streams and found.samples:
         yield (
-            f"streams that brought samples again which were there already: "
-            f"{found.repeating_streams:,}; such a sample is stored once, and goes with the stream "
+            f"other streams that brought samples which the store had already: "
+            f"{found.repeating_streams:,}. Such a sample is stored once, and goes with the stream "
             "that brought it first"
         )
     if deletion.of_whole_streams:
@@ -140,7 +144,10 @@ def _notes(found: Survey, deletion: Deletion) -> Iterator[str]:
             "streamer that starts with it reads it from the beginning"
         )
     elif not found.is_empty:
-        yield "what has been read stays read: no stream or message brings these samples back"
+        yield (
+            "what has been read stays read: to ingest the same file again does not bring these "
+            "samples back"
+        )
 
 
 def _done(deleted: Deleted, deletion: Deletion) -> str:
@@ -152,7 +159,7 @@ def _done(deleted: Deleted, deletion: Deletion) -> str:
     if deletion.of_whole_streams:
         count = len(set(deletion.streams))
         parts.append("the stream" if count == 1 else f"{count} streams")
-    return ", ".join(parts)
+    return " and ".join(parts) if len(parts) < 3 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
 
 
 def _as_dict(found: Survey, deletion: Deletion, deleted: Deleted | None) -> dict[str, Any]:

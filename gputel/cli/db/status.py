@@ -63,8 +63,11 @@ def print_status(status: StoreStatus, shape: str) -> None:
     console.print(
         f"\n{report['series']:,} series in {kind}, from {report['oldest'] or 'no sample'}"
     )
-    wait = f"{report['stale_hours']:,} hour{'s wait' if report['stale_hours'] != 1 else ' waits'}"
-    console.print(f"rollups take {size(report['rollup_bytes'])}; {wait} for their rollups")
+    hours = report["stale_hours"]
+    wait = (
+        "1 hour waits for its rollups" if hours == 1 else f"{hours:,} hours wait for their rollups"
+    )
+    console.print(f"rollups take {size(report['rollup_bytes'])}; {wait}")
     if report["lag_s"] is not None:
         console.print(f"the newest sample is {span(report['lag_s'])} old")
     if report["estimated"]:

@@ -54,12 +54,23 @@ def _as_dict(stream: StreamSummary) -> dict[str, Any]:
 
 
 def _show(streams: Sequence[Mapping[str, Any]]) -> None:
+    """Print a table, whose lines only the terminal wraps: a path is copied, and grep finds it."""
     from rich.table import Table
 
+    rows = [
+        (
+            each["stream"],
+            f"{each['rows']:,}",
+            each["last_read"][:19] + "Z",
+            each["source"] + (" (in a loop)" if each["loop"] else ""),
+        )
+        for each in streams
+    ]
+    titles = ("stream", "rows", "last read", "source")
     table = Table(box=None, pad_edge=False)
-    for name in ("stream", "rows", "last read", "source"):
-        table.add_column(name, justify="right" if name == "rows" else "left", overflow="fold")
-    for each in streams:
-        source = each["source"] + (" (in a loop)" if each["loop"] else "")
-        table.add_row(each["stream"], f"{each['rows']:,}", each["last_read"][:19] + "Z", source)
-    console().print(table)
+    for title in titles:
+        table.add_column(title, justify="right" if title == "rows" else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    widths = [max(map(len, texts)) for texts in zip(titles, *rows, strict=True)]
+    console(width=sum(widths) + 2 * len(widths)).print(table, crop=False)

@@ -71,7 +71,7 @@ def _show(gpu: Mapping[str, Any], lines: Mapping[tuple[str, str], str]) -> None:
     about = {
         "uuid": gpu["uuid"],
         "model": gpu["modelName"],
-        "hostname": f"{gpu['hostname']}  (gpu {gpu['gpu_id']}, {gpu['device']})",
+        "hostname": gpu["hostname"] + _place(gpu),
         "last seen": f"{table.second(gpu['last_seen'])} UTC  ({table.ago(gpu['last_seen'])})",
         "first seen": f"{table.second(gpu['first_seen'])} UTC",
         "labels": _labels(gpu),
@@ -88,6 +88,13 @@ def _show(gpu: Mapping[str, Any], lines: Mapping[tuple[str, str], str]) -> None:
         for each in gpu["metrics"]
     ]
     table.write_table(rows, _COLUMNS)
+
+
+def _place(gpu: Mapping[str, Any]) -> str:
+    """The index and the device of the GPU on its host, of which a source may lack both."""
+    index = f"gpu {gpu['gpu_id']}" if gpu["gpu_id"] else ""
+    known = ", ".join(filter(None, (index, gpu["device"])))
+    return f"  ({known})" if known else ""
 
 
 def _labels(gpu: Mapping[str, Any]) -> str:

@@ -16,7 +16,10 @@ from gputel.cli.terminal import echo
 from gputel.model.names import GPU_COLUMNS
 
 NONE_MATCHES = "no GPU matches: leave a filter out; `gputel query gpus` lists all GPUs"
-NOTHING_LANDED = "no telemetry has landed yet: `gputel ingest FILE` or `gputel run` brings some"
+NOTHING_LANDED = (
+    "no telemetry has landed yet: `gputel ingest FILE` or `gputel run` brings some; "
+    "`gputel query targets` shows how scrapes go"
+)
 
 _NO_FILTERS: Mapping[str, Any] = MappingProxyType({})
 _GPUS = (table.UUID, table.HOSTNAME, table.GPU_ID, table.MODEL, *table.others(GPU_COLUMNS),

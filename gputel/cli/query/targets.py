@@ -67,7 +67,8 @@ def targets_command(api_url: str, format_: str | None, down: bool, **parameters:
     elif shown:
         _show(shown)
     elif targets:
-        echo(f"no target is down: all {len(targets)} are up")
+        are = "1 is" if len(targets) == 1 else f"all {len(targets)} are"
+        echo(f"no target is down: {are} up")
     elif parameters["scrapePool"] is None:
         echo(NO_TARGETS)
     else:
@@ -84,7 +85,9 @@ def _show(targets: Targets) -> None:
     for each, text in remarks:
         echo(printable(f"{_instance(each)}: {text}"))
     up = sum(each["health"] == "up" for each in targets)
-    echo(f"\n{len(targets)} target{'s' if len(targets) != 1 else ''}, {up} up")
+    never = sum(each["lastScrape"].startswith(_NEVER) for each in targets)
+    waiting = f", {never} not scraped yet" if never else ""
+    echo(f"\n{len(targets)} target{'s' if len(targets) != 1 else ''}, {up} up{waiting}")
 
 
 def _instance(target: dict[str, Any]) -> str:

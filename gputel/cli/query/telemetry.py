@@ -17,6 +17,7 @@ from gputel.cli.query.ask import Query
 from gputel.cli.query.uuid import complete_uuid
 from gputel.cli.terminal import echo
 from gputel.errors import UsageError
+from gputel.model.entities import is_target
 from gputel.model.names import GPU_FILTER_COLUMNS, PARSED_COLUMNS, SHOWN_COLUMNS
 from gputel.model.raw_labels import parsed_labels
 
@@ -107,9 +108,10 @@ def _show_latest(records: list[dict[str, Any]]) -> None:
     if not records:
         echo("no records: leave out a filter or --seen-since")
         return
-    gpus = len({record["uuid"] for record in records})
+    uuids = {record["uuid"] for record in records}
+    gpus = sum(not is_target(uuid) for uuid in uuids)
     one_metric = len({record["metric_name"] for record in records}) == 1
-    if one_metric or gpus == 1:
+    if one_metric or len(uuids) == 1:
         table.write_table(records, _LATEST)
     else:
         instance = [each for each in _INSTANCE if any(record[each.field] for record in records)]
@@ -119,4 +121,9 @@ def _show_latest(records: list[dict[str, Any]]) -> None:
             table.METRIC,
             (table.VALUE, table.AGE, *instance, table.HOSTNAME),
         )
-    echo(f"\n{len(records)} records of {gpus} GPU{'s' if gpus != 1 else ''}")
+    of_gpus = f" of {_number(gpus, 'GPU')}" if gpus else ""
+    echo(f"\n{_number(len(records), 'record')}{of_gpus}")
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"

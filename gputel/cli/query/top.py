@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -38,11 +39,20 @@ _COLUMNS = (
 @options.common()
 def top_command(api_url: str, format_: str | None, **parameters: Any) -> None:
     """Rank GPUs or hosts by METRIC, in the last hour unless --since says otherwise."""
-    Query(api_url, ("telemetry", "top"), parameters).print(format_, _show)
+    query = Query(api_url, ("telemetry", "top"), parameters)
+    query.print(format_, lambda rows: _show(rows, parameters))
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        echo("no records in the last hour or in this time: widen --since, such as --since 7d")
-        return
-    table.write_table(rows, _COLUMNS)
+def _show(rows: list[dict[str, Any]], parameters: Mapping[str, Any]) -> None:
+    given = parameters["start_time"] or parameters["end_time"]
+    if rows:
+        table.write_table(rows, _COLUMNS)
+        time = "the time asked for" if given else "the last hour"
+        echo(f"\nvalue: {parameters['agg'] or 'avg'} of {time}")
+    elif given:
+        echo("no records in this time: widen --since and --until, or leave out a filter")
+    else:
+        echo(
+            "no records in the last hour: --since 7d looks further back; "
+            "`gputel query metrics` shows when each metric was last seen"
+        )

@@ -52,7 +52,7 @@ class DcgmCsv:
         self._lines = LineReader(self._stream, self._data_offset)
         self._parser = parser_of(file.layout, host, keep_impossible=keep_impossible)
         self.rows_per_line = self._parser.rows_per_line
-        self.notes = file.notes
+        self.notes = file.notes(host)
         self.fingerprint = self._stream.fingerprint()
 
     @classmethod

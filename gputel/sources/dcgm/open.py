@@ -9,6 +9,7 @@ from gputel.sources.bytes.open import open_bytes
 from gputel.sources.bytes.stream import ByteStream
 from gputel.sources.dcgm.header import Layout, first_line, parse_header, titles_of
 from gputel.sources.nvidia_smi.header import SmiLayout, read_smi_header
+from gputel.sources.nvidia_smi.table import HOST
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,16 @@ class OpenCsv:
         smi = read_smi_header(titles_of(line, path), path)
         return cls(path, stream, smi or parse_header(line, path), data_offset)
 
-    @property
-    def notes(self) -> list[str]:
-        """What people should know of how the file is read; one sentence each."""
+    def notes(self, host: str) -> list[str]:
+        """What people should know of how the file is read, one sentence each.
+
+        ``host`` is that of its GPUs if the file does not name one.
+        """
         if not isinstance(self.layout, SmiLayout):
             return []
         notes = ["nvidia-smi's times have no zone and count as UTC: let it run with TZ=UTC"]
+        if host and HOST not in self.layout.labels:
+            notes.append(f"its GPUs count as those of host {host}: --csv-host names another one")
         if self.layout.left_out:
             notes.append(f"columns without numbers are left out: {', '.join(self.layout.left_out)}")
         return notes

@@ -100,7 +100,7 @@ class Access:
         if kind.lower() != "bearer" or token is None:
             raise Unauthorized(
                 "the token is unknown: send `Authorization: Bearer TOKEN` with one of the "
-                "server's --token-file"
+                "server's --token-file; gputel's commands and roles take it from GPUTEL_TOKEN"
             )
         if scope not in token.scopes:
             raise Forbidden(f"the token {token.name!r} does not allow this: it needs {scope}")

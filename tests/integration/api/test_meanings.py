@@ -309,7 +309,7 @@ async def test_records_have_the_names_that_exporters_sent(
     if "latest" in path:
         assert "has meanings and other names" in text
     else:
-        assert f"{POWER} is a meaning, which PromQL answers" in text
+        assert f"{POWER} is a meaning: only PromQL" in text
         assert f"{NEW} or {CLASSIC}" in text
 
 

@@ -44,7 +44,7 @@ async def test_the_table_shows_how_the_last_scrape_of_each_went(
     assert re.fullmatch(r"gpu2:9400 +down .* 0 +7 *", second)
     assert error == "gpu2:9400: connection refused: is it running?"
     assert re.fullmatch(r"gpu3:9400 +unknown +never +0 *", third)
-    assert count == "3 targets, 1 up"
+    assert count == "3 targets, 1 up, 1 not scraped yet"
 
 
 async def test_hints_stand_below_the_table_and_in_csv(api: Listener, pool: asyncpg.Pool) -> None:
@@ -58,8 +58,8 @@ async def test_hints_stand_below_the_table_and_in_csv(api: Listener, pool: async
 
 
 async def test_down_leaves_those_that_are_not_up(api: Listener, scraped: None) -> None:
-    assert (await table_of(api, "--down"))[-1] == "2 targets, 0 up"
-    assert await table_of(api, "--job", "node", "--down") == ["no target is down: all 1 are up"]
+    assert (await table_of(api, "--down"))[-1] == "2 targets, 0 up, 1 not scraped yet"
+    assert await table_of(api, "--job", "node", "--down") == ["no target is down: 1 is up"]
     assert await table_of(api, "--job", "x") == ["no target is of this job: leave --job out"]
 
 

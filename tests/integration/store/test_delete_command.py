@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from gputel.cli.db.deletion import NOTHING
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
 from tests.helpers.batches import NOON, steady
@@ -64,7 +65,7 @@ async def test_yes_deletes_what_it_shows(dsn: str) -> None:
     assert await fetchval(dsn, "SELECT min(timestamp) FROM telemetry") == NOON + timedelta(
         seconds=10
     )
-    assert gputel_db(*words).stdout == "no sample meets these conditions\n"
+    assert gputel_db(*words).stdout == NOTHING + "\n"
 
 
 @pytest.mark.usefixtures("captured")

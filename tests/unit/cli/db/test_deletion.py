@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from gputel.cli.db.deletion import _notes, _show, deletion_of
+from gputel.cli.db.deletion import NOTHING, _done, _notes, _show, deletion_of
 from gputel.cli.db.group import db
 from gputel.errors import UsageError
+from gputel.store.upkeep.delete import Deleted
 from gputel.store.upkeep.deletion import Deletion, Survey
 
 FOUND = Survey(
@@ -89,3 +90,31 @@ def test_what_stays_is_said() -> None:
     assert "the position of each stream goes as well" in "\n".join(
         _notes(FOUND, Deletion(streams=("a",)))
     )
+
+
+def test_an_answer_without_samples_says_where_names_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _show(Survey(), Deletion(uuids=("GPU-1",)))
+    assert capsys.readouterr().out == f"{NOTHING}\n"
+    assert "`gputel query hosts`" in NOTHING
+
+
+@pytest.mark.parametrize(
+    ("deleted", "deletion", "text"),
+    [
+        (Deleted(samples=10), Deletion(end=FOUND.last), "deleted 10 samples"),
+        (
+            Deleted(samples=10, series=2),
+            Deletion(end=FOUND.last),
+            "deleted 10 samples and 2 series that have no samples any more",
+        ),
+        (
+            Deleted(samples=10, series=2),
+            Deletion(streams=("a",)),
+            "deleted 10 samples, 2 series that have no samples any more, and the stream",
+        ),
+    ],
+)
+def test_what_was_deleted_is_one_sentence(deleted: Deleted, deletion: Deletion, text: str) -> None:
+    assert _done(deleted, deletion) == text

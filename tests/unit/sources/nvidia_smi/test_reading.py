@@ -102,9 +102,16 @@ def test_a_line_gives_a_record_for_each_value(tmp_path: Path) -> None:
 
 
 def test_notes_name_the_zone_and_what_is_left_out() -> None:
-    zone, left_out = DcgmCsv.open(FIXTURE, "source").notes
+    zone, host, left_out = DcgmCsv.open(FIXTURE, "source", host="dgx-7").notes
     assert "UTC" in zone
+    assert host == "its GPUs count as those of host dgx-7: --csv-host names another one"
     assert left_out == "columns without numbers are left out: persistence_mode"
+
+
+def test_no_note_tells_of_a_host_that_the_file_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "smi.csv", header="timestamp, index, hostname, fan.speed [%]")
+    (zone,) = DcgmCsv.open(path, "source", host="dgx-7").notes
+    assert "UTC" in zone
 
 
 @pytest.mark.parametrize("absent", ["[N/A]", "N/A", "[Not Supported]", "[Unknown Error]"])
