@@ -19,6 +19,8 @@ from gputel.promql.values.samples import SeriesSamples
 from gputel.promql.values.vector import Float64, Int64, Scalar, String, Value, Vector
 
 _SAMPLES_AT_ONCE = 100_000
+_ARROW_EXPONENT, _EXPONENT = 1e10, 1e21  # from where on Arrow and Prometheus write exponents
+_EXACT = 2.0**53  # below it, a whole number has one text
 # Made once: from a str, Arrow makes a new scalar each time, and looks for pandas then.
 _OPENED, _BETWEEN, _QUOTED, _CLOSED, _NONE = map(pa.scalar, ("[", ',"', '"', '"],', ""))
 
@@ -164,14 +166,28 @@ def _seconds(times_us: Int64) -> pa.StringArray:
 
 
 def _numbers(values: Float64) -> pa.StringArray:
-    """Numbers in the fewest digits that are exact; NaN, +Inf and -Inf by name."""
+    """Numbers in the fewest digits that are exact; NaN, +Inf and -Inf by name.
+
+    As Prometheus, with an exponent only below 1e-6 and from 1e21 on.
+    """
     texts = pc.cast(pa.array(values), pa.string())
+    large = (np.abs(values) >= _ARROW_EXPONENT) & (np.abs(values) < _EXPONENT)
+    if large.any():
+        texts = pc.replace_with_mask(texts, pa.array(large), _positional(values[large]))
     finite = np.isfinite(values)
     if not finite.all():
         for odd, name in ((np.isnan(values), "NaN"), (values == np.inf, "+Inf")):
             texts = pc.if_else(pa.array(odd), name, texts)
         texts = pc.if_else(pa.array(values == -np.inf), "-Inf", texts)
     return texts
+
+
+def _positional(values: Float64) -> pa.StringArray:
+    """Large numbers without an exponent."""
+    whole = (np.abs(values) < _EXACT) & (values == np.trunc(values))
+    if whole.all():
+        return pc.cast(pa.array(values.astype(np.int64)), pa.string())
+    return pa.array([np.format_float_positional(value, trim="-") for value in values], pa.string())
 
 
 def _result(kind: str, result: bytes) -> bytes:
