@@ -37,7 +37,7 @@ from gputel.store.byte_cache import ByteCache
 from gputel.store.limits import Limits
 from gputel.store.read.endings import READING_US
 from gputel.store.read.known_series import CACHED_LABELS_BYTES
-from gputel.store.read.meanings import MeantSeries, of_meaning, undecided
+from gputel.store.read.meanings import MeantSeries, ambiguous, of_meaning
 from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.series_reader import (
@@ -226,7 +226,7 @@ class SeriesSource:
         assert reading.meaning is not None
         if None not in reading.meaning.scales.values():
             return meant
-        doubtful = np.flatnonzero(undecided(reading.meaning, meant, samples)).tolist()
+        doubtful = np.flatnonzero(ambiguous(reading.meaning, meant, samples)).tolist()
         if not doubtful:
             return meant
         uuids = sorted({stored.readings_of[position][1] for position in doubtful})

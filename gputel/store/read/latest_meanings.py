@@ -53,10 +53,10 @@ async def latest_of_meanings(
     place = named.position
     ts, age_s, sent = newest.ts[place], newest.age_s[place], newest.value[place]
     kept = _current(named, ts)
-    value, known = _in_units(named, sent, np.zeros(len(kept), np.bool_))
-    if not known[kept].all():
+    is_ratio = np.zeros(len(kept), np.bool_)
+    if (kept & named.doubtful & (sent == 1)).any():
         is_ratio = await _proven(reader, named, seen_since, limits)
-        value, known = _in_units(named, sent, is_ratio)
+    value, known = _in_units(named, sent, is_ratio)
     found = Newest(named.of, ts, age_s, np.where(known, value, np.nan))
     return found if kept.all() else _only(found, kept)
 
@@ -72,6 +72,7 @@ class _Named:
     of: OrderedSeries
     position: Int64
     metric_name: tuple[str, ...]
+    doubtful: Bools
     rank: Int64
     lane: Int64
     parts: tuple[tuple[Int64, MeantSeries], ...]
@@ -95,6 +96,7 @@ def _named(of: OrderedSeries) -> _Named:
         ordered,
         position,
         names,
+        np.array([name in DOUBTFUL for name in names], np.bool_),
         np.array([MEANING_OF[name].ranks[name] for name in names], np.int64),
         _numbered([(labels.metric_name, *sender) for labels, sender in pairs]),
         tuple(_parts(ordered, names, _numbered([_exporter(*pair) for pair in pairs]))),
@@ -155,11 +157,7 @@ async def _proven(
     reader: Reader, named: _Named, seen_since: datetime | None, limits: Limits
 ) -> Bools:
     """The series whose exporter also sends names that only exporters of ratios have."""
-    doubtful = [
-        labels.uuid
-        for labels, name in zip(named.of.series, named.metric_name, strict=True)
-        if name in DOUBTFUL
-    ]
+    doubtful = [named.of.series[place].uuid for place in np.flatnonzero(named.doubtful)]
     proof = Selection((_is(METRIC, sorted(SINCE_4_7)), _is(UUID, sorted({*doubtful}))))
     found = await latest(reader, proof, seen_since, limits)
     senders = {(each[0], *each[2:]) for each in map(_sender, found.of.series)}

@@ -86,11 +86,15 @@ def in_unit(
     return scaled, known
 
 
-def undecided(meaning: Meaning, series: MeantSeries, samples: Samples) -> Bools:
-    """The series with samples whose unit is unknown."""
+def ambiguous(meaning: Meaning, series: MeantSeries, samples: Samples) -> Bools:
+    """The series with samples whose unit they do not tell by themselves: 1 under a doubtful name.
+
+    Other samples of the exporter are no sure proof, since it may have been upgraded between them.
+    """
     row = np.searchsorted(series.series_id, samples.series_id)
-    _, known = in_unit(meaning, series, row, samples.value)
-    return np.bincount(row[~known], minlength=len(series.series_id)) > 0
+    doubtful = np.array([meaning.scales[name] is None for name in series.metric_name], np.bool_)
+    ones = doubtful[row] & (samples.value == 1)
+    return np.bincount(row[ones], minlength=len(series.series_id)) > 0
 
 
 def _percentages(value: Float64, exporter: Int64, is_ratio: Bools) -> tuple[Float64, Bools]:

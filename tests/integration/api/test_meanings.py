@@ -280,6 +280,27 @@ async def test_names_that_only_dcgm_4_7_has_prove_a_ratio(
     assert "a sample" in warning
 
 
+async def test_percentages_of_before_an_upgrade_do_not_make_100_percent_1_percent(
+    client: aiohttp.ClientSession, land: Land
+) -> None:
+    await land(
+        batch(
+            rows(RATIO, {0: 37.0, 600: 1.0}, NEW_RAW)
+            + rows(RATIO, {600: 1.0}, NEW_RAW, gpu=1)
+            + rows("DCGM_FI_DEV_SM_CLOCK_HERTZ", {600: 1.4e9}, NEW_RAW)
+            + rows("DCGM_FI_DEV_SM_CLOCK_HERTZ", {600: 1.4e9}, NEW_RAW, gpu=1)
+        )
+    )
+    assert await ratio(client, 600) == (["100", "100"], [])
+    found = await get(
+        client,
+        "/prometheus/api/v1/query",
+        {"query": f"last_over_time({PERCENT}[10m1s])", "time": at(600)},
+    )
+    assert [each["value"][1] for each in found["data"]["result"]] == ["37"]
+    assert len(found["warnings"]) == 1
+
+
 async def test_samples_that_contradict_each_other_are_left_out(
     client: aiohttp.ClientSession, land: Land
 ) -> None:
@@ -371,6 +392,7 @@ async def test_newest_value_of_an_unknown_unit_is_null(
     client: aiohttp.ClientSession, land: Land
 ) -> None:
     other = NEW_RAW.replace('"n1:9400"', '"n2:9400"')
+    upgraded = NEW_RAW.replace('"n1:9400"', '"n4:9400"')
     await land(
         batch(
             rows(RATIO, {0: 1.0}, NEW_RAW)
@@ -378,7 +400,11 @@ async def test_newest_value_of_an_unknown_unit_is_null(
             + rows(RATIO, {0: 1.0}, other, gpu=1)
             + rows(RATIO, {0: 0.5}, other.replace("n2", "n3"), gpu=2)
             + rows(UTIL, {0: 1.0}, gpu=3)
+            + rows(RATIO, {0: 37.0}, upgraded, gpu=4)
+            + rows(RATIO, {0: 1.0}, upgraded, gpu=5)
+            + rows("DCGM_FI_DEV_SM_CLOCK_HERTZ", {0: 1.4e9}, upgraded, gpu=5)
         )
     )
     values = {uuid: value for _, uuid, value in await newest(client, PERCENT)}
-    assert values == {"GPU-0": 100, "GPU-1": None, "GPU-2": 50, "GPU-3": 1}
+    assert values.pop("GPU-5") is None
+    assert values == {"GPU-0": 100, "GPU-1": None, "GPU-2": 50, "GPU-3": 1, "GPU-4": 37}
