@@ -15,7 +15,7 @@ from gputel.model.meanings import MEANINGS, Meaning
 from gputel.promql.syntax.matching import matches
 from gputel.promql.syntax.nodes import Matcher, MatchOp
 from gputel.promql.values.labels import NAME, Labels, drop, from_mapping
-from gputel.store.read.meanings import Bools, MeantSeries
+from gputel.store.read.meanings import NEVER, Bools, MeantSeries
 
 _CLASSIC = {
     "DCGM_FI_SYSTEM_DRIVER_VERSION": "DCGM_FI_DRIVER_VERSION",
@@ -30,7 +30,7 @@ _NEWER = ("pci_bus_id",)
 _OF_EXPORTER = ("Hostname", "instance", "job")
 
 Exporter = tuple[str, ...]
-"""What tells an exporter of one GPU from others: its uuid, instance and job."""
+"""What tells an exporter from others: its host, instance and job; or only a GPU's uuid."""
 
 
 def meaning_of(matchers: Sequence[Matcher]) -> Meaning | None:
@@ -66,17 +66,14 @@ def joined(meaning: Meaning, stored: LabelledSeries) -> tuple[MeantSeries, Label
         if before is None or meaning.ranks[names[position]] <= meaning.ranks[names[before]]:
             newest[key] = position
     exporters: dict[Exporter, int] = {}
-    numbers = [
-        exporters.setdefault(each, len(exporters))
-        for each in map(_sender, stored.labels, (uuid for _, uuid in stored.readings_of))
-    ]
+    numbers = [exporters.setdefault(each, len(exporters)) for each in exporters_of(stored)]
     shown = sorted(newest.values())
     meant = MeantSeries(
         np.array(stored.series_ids, np.int64),
         names,
         np.array([stored.series_ids[newest[key]] for key in keys], np.int64),
         np.array(numbers, np.int64),
-        np.zeros(len(names), np.bool_),
+        *(np.full(len(names), time) for time in NEVER),
     )
     return meant, LabelledSeries(
         [stored.series_ids[position] for position in shown],
@@ -87,11 +84,19 @@ def joined(meaning: Meaning, stored: LabelledSeries) -> tuple[MeantSeries, Label
 
 def exporters_of(series: LabelledSeries) -> list[Exporter]:
     """The exporter of each series."""
-    texts = map(dict, series.labels)
-    return [
-        (uuid, each.get("instance", ""), each.get("job", ""))
-        for each, (_, uuid) in zip(texts, series.readings_of, strict=True)
-    ]
+    uuids = (uuid for _, uuid in series.readings_of)
+    return list(map(_exporter, series.labels, uuids))
+
+
+def one_reading_each(series: LabelledSeries) -> dict[int, Exporter]:
+    """The exporters by the ids of their series, of which only those of one metric and GPU count."""
+    readings: dict[Exporter, tuple[str, str]] = {}
+    columns = zip(exporters_of(series), series.readings_of, series.series_ids, strict=True)
+    return {
+        series_id: exporter
+        for exporter, reading, series_id in columns
+        if readings.setdefault(exporter, reading) == reading
+    }
 
 
 def only(series: LabelledSeries, taken: Bools) -> LabelledSeries:
@@ -104,7 +109,7 @@ def only(series: LabelledSeries, taken: Bools) -> LabelledSeries:
     )
 
 
-def _sender(labels: Labels, uuid: str) -> Exporter:
+def _exporter(labels: Labels, uuid: str) -> Exporter:
     """The exporter process that sent a series; its GPU alone where labels name no exporter."""
     texts = dict(labels)
     sender = tuple(texts.get(name, "") for name in _OF_EXPORTER)

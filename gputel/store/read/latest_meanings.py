@@ -21,7 +21,7 @@ from gputel.store.limits import ANY, Limits
 from gputel.store.read.endings import READING_US
 from gputel.store.read.known_series import OrderedSeries, in_order
 from gputel.store.read.latest import Newest, latest
-from gputel.store.read.meanings import Bools, MeantSeries, in_unit
+from gputel.store.read.meanings import EVER, NEVER, Bools, MeantSeries, in_unit
 from gputel.store.read.reader import Reader
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.selection import EVERY, Comparison, LabelCondition, Selection
@@ -56,7 +56,7 @@ async def latest_of_meanings(
     is_ratio = np.zeros(len(kept), np.bool_)
     if (kept & named.doubtful & (sent == 1)).any():
         is_ratio = await _proven(reader, named, seen_since, limits)
-    value, known = _in_units(named, sent, is_ratio)
+    value, known = _in_units(named, ts, sent, is_ratio)
     found = Newest(named.of, ts, age_s, np.where(known, value, np.nan))
     return found if kept.all() else _only(found, kept)
 
@@ -112,8 +112,8 @@ def _parts(
         places[labels.metric_name].append(place)
     for each in places.values():
         at = np.array(each, np.int64)
-        ids, nothing = of.series_id[at], np.zeros(len(at), np.bool_)
-        yield at, MeantSeries(ids, [names[place] for place in each], ids, exporter[at], nothing)
+        ids, never = of.series_id[at], (np.full(len(at), time) for time in NEVER)
+        yield at, MeantSeries(ids, [names[place] for place in each], ids, exporter[at], *never)
 
 
 def _sender(labels: SeriesLabels) -> Sender:
@@ -144,12 +144,16 @@ def _current(named: _Named, ts: Int64) -> Bools:
     return kept
 
 
-def _in_units(named: _Named, value: Float64, is_ratio: Bools) -> tuple[Float64, Bools]:
+def _in_units(named: _Named, ts: Int64, value: Float64, is_ratio: Bools) -> tuple[Float64, Bools]:
     """The values in the units of their meanings, and which of them are known."""
     scaled, known = value.copy(), np.ones(len(value), np.bool_)
     for at, part in named.parts:
-        series, meaning = replace(part, is_ratio=is_ratio[at]), MEANING_OF[part.metric_name[0]]
-        scaled[at], known[at] = in_unit(meaning, series, np.arange(len(at)), value[at])
+        ratio_from, ratio_to = (
+            np.where(is_ratio[at], *times) for times in zip(EVER, NEVER, strict=True)
+        )
+        series = replace(part, ratio_from=ratio_from, ratio_to=ratio_to)
+        meaning, row = MEANING_OF[part.metric_name[0]], np.arange(len(at))
+        scaled[at], known[at] = in_unit(meaning, series, row, ts[at], value[at])
     return scaled, known
 
 
