@@ -16,7 +16,7 @@ from gputel.promql.syntax.matching import matches
 from gputel.promql.syntax.nodes import Matcher, MatchOp
 from gputel.promql.values.labels import NAME, Labels, drop, from_mapping
 from gputel.store.read.endings import Bools
-from gputel.store.read.meanings import MeantSeries, numbered
+from gputel.store.read.meanings import NEVER, MeantSeries, numbered
 
 _CLASSIC = {
     "DCGM_FI_SYSTEM_DRIVER_VERSION": "DCGM_FI_DRIVER_VERSION",
@@ -30,8 +30,8 @@ _NEWER = ("pci_bus_id",)
 
 _OF_EXPORTER = ("Hostname", "instance", "job")
 
-Sender = tuple[str, ...]
-"""A GPU, and the instance and job of the exporter that sent a series of it."""
+Exporter = tuple[str, ...]
+"""What tells an exporter from others: its host, instance and job; or only a GPU's uuid."""
 
 
 def meaning_of(matchers: Sequence[Matcher]) -> Meaning | None:
@@ -70,14 +70,13 @@ def joined(meaning: Meaning, stored: LabelledSeries) -> tuple[MeantSeries, Label
         before = newest.get(key)
         if before is None or meaning.ranks[names[position]] <= meaning.ranks[names[before]]:
             newest[key] = position
-    exporters = map(_exporter, stored.labels, (uuid for _, uuid in stored.readings_of))
     shown = sorted(newest.values())
     meant = MeantSeries(
         np.array(stored.series_ids, np.int64),
         names,
         np.array([stored.series_ids[newest[key]] for key in keys], np.int64),
-        numbered(exporters),
-        np.zeros(len(names), np.bool_),
+        numbered(exporters_of(stored)),
+        *(np.full(len(names), time) for time in NEVER),
     )
     return meant, LabelledSeries(
         [stored.series_ids[position] for position in shown],
@@ -86,13 +85,21 @@ def joined(meaning: Meaning, stored: LabelledSeries) -> tuple[MeantSeries, Label
     )
 
 
-def senders_of(series: LabelledSeries) -> list[Sender]:
-    """The sender of each series."""
-    texts = map(dict, series.labels)
-    return [
-        (uuid, each.get("instance", ""), each.get("job", ""))
-        for each, (_, uuid) in zip(texts, series.readings_of, strict=True)
-    ]
+def exporters_of(series: LabelledSeries) -> list[Exporter]:
+    """The exporter of each series."""
+    uuids = (uuid for _, uuid in series.readings_of)
+    return list(map(_exporter, series.labels, uuids))
+
+
+def one_reading_each(series: LabelledSeries) -> dict[int, Exporter]:
+    """The exporters by the ids of their series, of which only those of one metric and GPU count."""
+    readings: dict[Exporter, tuple[str, str]] = {}
+    columns = zip(exporters_of(series), series.readings_of, series.series_ids, strict=True)
+    return {
+        series_id: exporter
+        for exporter, reading, series_id in columns
+        if readings.setdefault(exporter, reading) == reading
+    }
 
 
 def only(series: LabelledSeries, taken: Bools) -> LabelledSeries:
@@ -105,7 +112,7 @@ def only(series: LabelledSeries, taken: Bools) -> LabelledSeries:
     )
 
 
-def _exporter(labels: Labels, uuid: str) -> tuple[str, ...]:
+def _exporter(labels: Labels, uuid: str) -> Exporter:
     """The exporter process that sent a series; its GPU alone where labels name no exporter."""
     texts = dict(labels)
     own = tuple(texts.get(name, "") for name in _OF_EXPORTER)

@@ -37,7 +37,7 @@ from gputel.store.byte_cache import ByteCache
 from gputel.store.limits import Limits
 from gputel.store.read.endings import READING_US
 from gputel.store.read.known_series import CACHED_LABELS_BYTES
-from gputel.store.read.meanings import MeantSeries, of_meaning, undecided
+from gputel.store.read.meanings import NEVER, MeantSeries, ambiguous, of_meaning
 from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.series_reader import (
@@ -222,23 +222,31 @@ class SeriesSource:
     async def _judged(
         self, reading: _Reading, stored: LabelledSeries, meant: MeantSeries, samples: Samples
     ) -> MeantSeries:
-        """The series with ``is_ratio`` where other names prove that the exporter sends ratios."""
+        """The series, with the times in which other names prove that the exporter sends ratios."""
         assert reading.meaning is not None
         if None not in reading.meaning.scales.values():
             return meant
-        doubtful = np.flatnonzero(undecided(reading.meaning, meant, samples)).tolist()
+        doubtful = np.flatnonzero(ambiguous(reading.meaning, meant, samples)).tolist()
         if not doubtful:
             return meant
         uuids = sorted({stored.readings_of[position][1] for position in doubtful})
         allowed = {"metric_name": sorted(SINCE_4_7), "uuid": uuids}
         found = await series_where(reading.connection, allowed, *reading.span)
         found = await sampled(reading.connection, found, *reading.span)
-        senders: set[meanings.Sender] = set()
+        proofs = LabelledSeries()
         async with aclosing(self._each(reading.connection, found)) as pieces:
             async for piece in pieces:
-                senders.update(meanings.senders_of(piece))
-        is_ratio = [each in senders for each in meanings.senders_of(stored)]
-        return replace(meant, is_ratio=np.array(is_ratio, np.bool_))
+                proofs.extend(piece)
+        proved = meanings.one_reading_each(proofs)
+        count = reading.tally.add_others
+        proof = await samples_of(reading.connection, sorted(proved), *reading.span, count)
+        times: dict[meanings.Exporter, tuple[int, int]] = {}
+        for series_id, (first, last) in _spans(proof).items():
+            before = times.get(proved[series_id], NEVER)
+            times[proved[series_id]] = min(first, before[0]), max(last, before[1])
+        spans = [times.get(each, NEVER) for each in meanings.exporters_of(stored)]
+        ratio_from, ratio_to = np.array(spans, np.int64).T
+        return replace(meant, ratio_from=ratio_from - READING_US, ratio_to=ratio_to + READING_US)
 
     async def _labelled(
         self, connection: Connection, samples: Samples, tally: Tally
@@ -321,6 +329,14 @@ async def _others(reading: _Reading, selected: Int64, series: LabelledSeries) ->
     found = await series_where(reading.connection, allowed, *reading.span)
     others: list[int] = np.setdiff1d(found, selected).tolist()
     return others
+
+
+def _spans(samples: Samples) -> dict[int, tuple[int, int]]:
+    """The times of the first and the last sample of each series."""
+    starts = np.flatnonzero(np.diff(samples.series_id, prepend=-1))
+    ends = np.append(starts, len(samples))[1:] - 1
+    times = zip(samples.ts[starts].tolist(), samples.ts[ends].tolist(), strict=True)
+    return dict(zip(samples.series_id[starts].tolist(), times, strict=True))
 
 
 async def _with_ends(

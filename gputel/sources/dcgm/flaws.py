@@ -7,10 +7,12 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gputel.model.bounds import blank_entries, label_flaws
 from gputel.model.columns import LABELS, NEWEST_US, OLDEST_US, SCHEMA, TIMESTAMP, VALUE
 from gputel.model.entities import name_entities
+from gputel.model.meanings import MEANINGS
 from gputel.model.names import LABEL_COLUMNS, METRIC
 from gputel.model.possible import (
     FIRST_SENTINEL,
@@ -24,6 +26,7 @@ from gputel.sources.dcgm.times import OUTSIDE
 Flaw = tuple[str, str]
 """A column, by gputel's name, and what is wrong with its value."""
 
+_MEANINGS = pa.array(sorted(MEANINGS), pa.string())
 _NEVER_BLANK = [column.name for column in LABEL_COLUMNS if column.required]
 
 
@@ -60,6 +63,7 @@ def find_flaws(batch: pa.RecordBatch, *, keep_impossible: bool = False) -> dict[
         blank = blank_entries(column.dictionary)
         if blank:
             _note(flaws, name, np.isin(column.indices.to_numpy(), blank), f"{name} is blank")
+    _note_meanings(flaws, batch.column(METRIC))
     for name in LABELS:
         _note_labels(flaws, name, batch.column(name))
     values = _numbers(batch.column(VALUE), flaws, VALUE, 0).astype(np.float64, copy=False)
@@ -68,6 +72,14 @@ def find_flaws(batch: pa.RecordBatch, *, keep_impossible: bool = False) -> dict[
     if not keep_impossible:
         _note_impossible(flaws, batch)
     return flaws
+
+
+def _note_meanings(flaws: dict[int, Flaw], metrics: pa.DictionaryArray) -> None:
+    """A record under the name of a meaning would be hidden by it from all queries but patterns."""
+    names = pc.is_in(metrics.dictionary, _MEANINGS).to_numpy(zero_copy_only=False)
+    if names.any():
+        of_row = names[metrics.indices.to_numpy()]
+        _note(flaws, METRIC, of_row, f"{METRIC} is the name of a meaning, which only queries have")
 
 
 def _note_labels(flaws: dict[int, Flaw], name: str, column: pa.DictionaryArray) -> None:

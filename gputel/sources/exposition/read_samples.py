@@ -13,10 +13,29 @@ from gputel.model.columns import STALE_BITS
 from gputel.sources.exposition.series_table import SeriesTable
 
 _MOST_REMEMBERED_BYTES = 64 * 1024 * 1024
+MOST_LABEL_CHARACTERS = 64 * 1024 * 1024
+"""Of the labels of all series of a body."""
 
 
 class TooManySamples(ValueError):
     """A body has more samples than it may have."""
+
+
+class LargeLabels(ValueError):
+    """The labels of all series of a body are too large together."""
+
+
+class LabelBudget:
+    """Bounds the labels of the series of one body, in which many series may share a text."""
+
+    def __init__(self) -> None:
+        self._left = MOST_LABEL_CHARACTERS
+
+    def count(self, characters: int) -> None:
+        """Count the labels of a series. Raises LargeLabels."""
+        self._left -= characters
+        if self._left < 0:
+            raise LargeLabels
 
 
 @dataclass(frozen=True)

@@ -32,15 +32,17 @@ _MESSAGES = ("Failed to initialize NVML", "NVIDIA-SMI has failed", "No devices w
 _OF_PROCESSES = "pid"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ValueColumn:
     """A column of values: its position and title, its metric, and the unit as nvidia-smi has it.
 
-    A value of the metric is that of the column multiplied by ``factor``.
+    A value of the metric is that of the column multiplied by ``factor``. ``name`` is that of
+    nvidia-smi without the unit.
     """
 
     place: int
     title: str
+    name: str
     metric: str
     unit: str
     factor: Decimal = Decimal(1)
@@ -141,12 +143,12 @@ def _values(
         metric = FIELDS.get(name, "")
         if taken.get(metric) == name:
             _check_unit(titles[place], unit, metric, path)
-            values.append(ValueColumn(place, titles[place], metric, unit or _unit_of(metric)))
+            values.append(ValueColumn(place, titles[place], name, metric, unit or _unit_of(metric)))
         elif unit in UNITS and (unit or name.startswith(NUMBERS)):
             known = UNITS[unit]
             own = _CAPITAL.sub("_", name).lower().replace(".", "_")
             metric = PREFIX + own + known.ending
-            values.append(ValueColumn(place, titles[place], metric, unit, known.factor))
+            values.append(ValueColumn(place, titles[place], name, metric, unit, known.factor))
     return tuple(values)
 
 

@@ -10,8 +10,19 @@ from decimal import Decimal
 from functools import lru_cache
 
 from gputel.model.raw_labels import raw_text
-from gputel.sources.nvidia_smi.header import SmiLayout
-from gputel.sources.nvidia_smi.table import BUS_ID, HOST, INDEX, LABELS, NAME, UUID, WORDS
+from gputel.sources.nvidia_smi.header import SmiLayout, ValueColumn
+from gputel.sources.nvidia_smi.table import (
+    BUS_ID,
+    HOST,
+    INDEX,
+    LABELS,
+    MASKS,
+    NAME,
+    STATE,
+    UUID,
+    WORDS,
+    WORDY,
+)
 
 HEADER = b"timestamp,metric_name,gpu_id,device,uuid,modelName,Hostname,value,labels_raw"
 """The columns of the lines that come out."""
@@ -75,7 +86,7 @@ class SmiLines:
         heads, tail = self._around_value(cells)
         time = _quoted(cells[self._layout.time_place])
         for number, column in enumerate(self._layout.values):
-            text = _value(cells[column.place], column.unit, column.factor)
+            text = _value(cells[column.place], column)
             if text is not None:
                 row = f"{time}{heads[number]}{text}{tail}\n"
                 result.lines.append(row.encode("utf-8", "surrogateescape"))
@@ -155,20 +166,19 @@ def _is_absent(cell: str) -> bool:
 
 
 @lru_cache(maxsize=65_536)
-def _value(cell: str, unit: str, factor: Decimal) -> str | None:
+def _value(cell: str, column: ValueColumn) -> str | None:
     """The value as a field of a CSV; None if it is absent. What is no number stays as it is."""
     if cell and _is_absent(cell):
         return None
-    text = cell.removesuffix(unit).rstrip()
+    text = cell.removesuffix(column.unit).rstrip()
     if _NUMBER.fullmatch(text):
-        return text if factor == 1 else f"{Decimal(text) * factor:f}"
-    if unit:
-        return _quoted(cell)
-    if _HEX.fullmatch(text):
+        return text if column.factor == 1 else f"{Decimal(text) * column.factor:f}"
+    if column.name.startswith(MASKS) and _HEX.fullmatch(text):
         return str(int(text, 16))
-    if state := _STATE.fullmatch(text):
+    if column.name == STATE and (state := _STATE.fullmatch(text)):
         return state[1]
-    return WORDS.get(text) or _quoted(cell)
+    word = WORDS.get(text) if column.name.startswith(WORDY) else None
+    return word or _quoted(cell)
 
 
 def _quoted(text: str) -> str:

@@ -82,6 +82,22 @@ NUMBERS = (
 """What the other columns begin with that have numbers, or yes and no, without a unit."""
 
 
+WORDY = (
+    "clocks_event_reasons.",
+    "clocks_throttle_reasons.",
+    "ecc.errors.",
+    "remapped_rows.",
+    "retired_pages.",
+)
+"""What the columns begin with that may have WORDS."""
+
+MASKS = ("clocks_event_reasons.", "clocks_throttle_reasons.")
+"""What the columns begin with that may have masks of bits, as hexadecimal numbers."""
+
+STATE = "pstate"
+"""The column with states: P0 to P15."""
+
+
 class Unit(NamedTuple):
     """The end of a metric's name for a unit, and what a value is multiplied by."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from gputel.sources.otlp.points import Attribute, ListAttribute
+from gputel.sources.otlp.points import LIST_ATTRIBUTE, Attribute, PointRefused
 
 _NO_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 _NO_METRIC = re.compile(r"[^a-zA-Z0-9_:]")
@@ -20,28 +20,31 @@ def metric_name(name: str) -> str:
     return f"_{known}" if known[:1].isdigit() else known
 
 
-def labels_of(resource: Iterable[Attribute], point: Iterable[Attribute]) -> dict[str, str]:
-    """The labels of a point: its attributes, which win, and those of its resource.
+def resource_labels(attributes: Iterable[Attribute]) -> dict[str, str]:
+    """The labels that all points of a resource have, unless they have these themselves.
 
     The name and the id of a service become ``job`` and ``instance``. What is no single value is
-    left out of a resource. Raises ListAttribute if a point has such an attribute.
+    left out.
     """
-    labels = _named((name, text) for name, text in resource if text)
+    labels = point_labels((name, text) for name, text in attributes if text)
     service = labels.pop("service_name", "")
     namespace = labels.pop("service_namespace", "")
     if service:
         labels["job"] = f"{namespace}/{service}" if namespace else service
     if instance := labels.pop("service_instance_id", ""):
         labels["instance"] = instance
-    return labels | _named(point)
+    return labels
 
 
-def _named(attributes: Iterable[Attribute]) -> dict[str, str]:
-    """Labels by name. The texts of attributes that have one name as labels are joined by ``;``."""
+def point_labels(attributes: Iterable[Attribute]) -> dict[str, str]:
+    """Labels by name. The texts of attributes that have one name as labels are joined by ``;``.
+
+    Raises PointRefused if an attribute is no single value.
+    """
     labels: dict[str, str] = {}
     for name, text in sorted(attributes, key=lambda attribute: attribute[0]):
         if text is None:
-            raise ListAttribute
+            raise PointRefused(LIST_ATTRIBUTE)
         known = _NO_LABEL.sub("_", name)
         known = f"key_{known}" if known[:1].isdigit() else known
         if known and text and known != "__name__":

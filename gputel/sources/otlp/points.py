@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from gputel.model.bounds import RAW_BYTES
 from gputel.model.columns import STALE_BITS
 
 Attribute = tuple[str, str | None]
@@ -27,6 +28,10 @@ NO_NAME = "no_name"
 NO_TIME = "no_time"
 NO_VALUE = "no_value"
 LIST_ATTRIBUTE = "list_attribute"
+LARGE = "large"
+
+MOST_ATTRIBUTES = 512
+"""Of a point, and of a resource."""
 
 REFUSALS = {
     DELTA: "sums are stored only with cumulative temporality",
@@ -36,6 +41,7 @@ REFUSALS = {
     NO_TIME: "time_unix_nano is missing",
     NO_VALUE: "a point has no value",
     LIST_ATTRIBUTE: "an attribute of a point is a list, a map or bytes",
+    LARGE: f"a point has labels of over {RAW_BYTES} bytes, or over {MOST_ATTRIBUTES} attributes",
 }
 """Why points are refused, in words."""
 
@@ -69,8 +75,8 @@ class Metric(NamedTuple):
     refused: int = 0
 
 
-class ListAttribute(ValueError):
-    """An attribute of a point is no single value, so it is no label."""
+class PointRefused(ValueError):
+    """A point is not stored. The text is a key of REFUSALS."""
 
 
 def float_bytes(number: float) -> bytes:

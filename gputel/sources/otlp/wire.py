@@ -16,6 +16,7 @@ from gputel.sources.otlp.points import (
     DELTA,
     ENDED,
     HISTOGRAM,
+    MOST_ATTRIBUTES,
     NO_RECORDED_VALUE,
     SUMMARY,
     Attribute,
@@ -24,9 +25,11 @@ from gputel.sources.otlp.points import (
     float_bytes,
     number_text,
 )
-from gputel.sources.protobuf.reading import WireFlaw, fields, signed, text_of, varint
+from gputel.sources.protobuf.reading import FieldBudget, WireFlaw, signed, text_of, varint
 
-_MOST_ATTRIBUTES = 512
+_FIELDS_OF_AN_ATTRIBUTE = 16  # it has four
+_BYTES_OF_A_FIELD = 4  # at least, on average, in a body that says something
+_SPARE_FIELDS = 10_000
 _MESSAGES_OF_A_POINT = 4  # itself, and its metric, scope and resource
 _FIXED = struct.Struct("<Q")
 _SIGNED = struct.Struct("<q")
@@ -51,6 +54,7 @@ class WireRequest:
 
     def __init__(self, body: bytes, most: int) -> None:
         self._body = body
+        self._fields = FieldBudget(len(body) // _BYTES_OF_A_FIELD + _SPARE_FIELDS).fields
         self._messages_left = _MESSAGES_OF_A_POINT * most
 
     def metrics(self) -> Iterator[Metric]:
@@ -69,7 +73,7 @@ class WireRequest:
 
     def _parts(self, start: int, end: int, number: int) -> Iterator[tuple[int, int]]:
         """Where the messages of this field number start and end."""
-        for field, begin, stop in fields(self._body, start, end):
+        for field, begin, stop in self._fields(self._body, start, end):
             if field == number:
                 self._messages_left -= 1
                 if self._messages_left < 0:
@@ -80,7 +84,7 @@ class WireRequest:
         """What a metric has: one kind of points, or more if its writer was wrong."""
         name = ""
         parts = []
-        for number, begin, stop in fields(self._body, start, end):
+        for number, begin, stop in self._fields(self._body, start, end):
             if number == _NAME:
                 name = text_of(self._body, begin, stop)
             elif number in (_GAUGE, _SUM) or number in _REFUSED:
@@ -97,7 +101,7 @@ class WireRequest:
 
     def _temporality(self, start: int, end: int) -> int:
         temporality = 0
-        for number, begin, stop in fields(self._body, start, end):
+        for number, begin, stop in self._fields(self._body, start, end):
             if number == _TEMPORALITY:
                 temporality, _ = varint(self._body, begin, stop)
         return temporality
@@ -108,7 +112,7 @@ class WireRequest:
         value: bytes | None = None
         time_ns = flags = 0
         tag = start
-        for number, begin, stop in fields(body, start, end):
+        for number, begin, stop in self._fields(body, start, end):
             if number == _ATTRIBUTES:
                 attributes += body[tag:stop]
             elif number == _TIME:
@@ -124,8 +128,12 @@ class WireRequest:
 
 
 def attributes_of(packed: bytes, number: int) -> list[Attribute]:
-    """The attributes in the fields of this number. Raises WireFlaw."""
+    """The attributes in the fields of this number, at most one over MOST_ATTRIBUTES.
+
+    Raises WireFlaw.
+    """
     attributes: list[Attribute] = []
+    fields = FieldBudget(_FIELDS_OF_AN_ATTRIBUTE * MOST_ATTRIBUTES).fields
     for field, start, end in fields(packed, 0, len(packed)):
         if field != number:
             continue
@@ -135,16 +143,16 @@ def attributes_of(packed: bytes, number: int) -> list[Attribute]:
             if part == _KEY:
                 name = text_of(packed, begin, stop)
             elif part == _VALUE:
-                text = _value_text(packed, begin, stop)
+                text = _value_text(fields(packed, begin, stop), packed)
         attributes.append((name, text))
-        if len(attributes) > _MOST_ATTRIBUTES:
-            raise WireFlaw(f"a point or a resource has over {_MOST_ATTRIBUTES} attributes")
+        if len(attributes) > MOST_ATTRIBUTES:
+            break
     return attributes
 
 
-def _value_text(packed: bytes, start: int, end: int) -> str | None:
+def _value_text(fields: Iterator[tuple[int, int, int]], packed: bytes) -> str | None:
     text: str | None = ""
-    for number, begin, stop in fields(packed, start, end):
+    for number, begin, stop in fields:
         if number == _TEXT:
             text = text_of(packed, begin, stop)
         elif number == _BOOL:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from gputel.sources.exposition.labels import NoGpu, record_labels
 from gputel.sources.exposition.read_samples import (
     KnownLabels,
+    LabelBudget,
     ReadSamples,
     TooManySamples,
     read_samples,
@@ -26,9 +27,11 @@ class RemoteWriteReader:
     def read(self, body: bytes, version: int, most: int = 100_000) -> ReadSamples:
         """The records of a body of version 1 or 2, after decompression.
 
-        Raises WireFlaw if it is damaged, TooManySamples if it has over ``most`` samples.
+        Raises WireFlaw if it is damaged, TooManySamples if it has over ``most`` samples, and
+        LargeLabels.
         """
         table = SeriesTable()
+        budget = LabelBudget()
         rows: list[int] = []
         values: list[bytes] = []
         times: list[int] = []
@@ -40,7 +43,7 @@ class RemoteWriteReader:
             counted += len(series.samples)
             if counted > most:
                 raise TooManySamples
-            labels = self._labels(series)
+            labels = self._labels(series, budget)
             if labels is None:
                 no_gpu += len(series.samples)
                 continue
@@ -51,9 +54,10 @@ class RemoteWriteReader:
         left_out = {"no_gpu": no_gpu, "histogram": histograms, "exemplar": exemplars}
         return read_samples(table, rows, values, _microseconds(times), left_out)
 
-    def _labels(self, series: Series) -> tuple[str, ...] | None:
+    def _labels(self, series: Series, budget: LabelBudget) -> tuple[str, ...] | None:
         """The labels of the record; None if the series names no GPU."""
         if isinstance(series.labels, dict):
+            budget.count(sum(map(len, series.labels.values())))
             return _record_labels(series.labels)
         try:
             return self._known[series.labels]

@@ -21,7 +21,7 @@ from gputel.store.limits import ANY, Limits
 from gputel.store.read.endings import READING_US, Bools
 from gputel.store.read.known_series import OrderedSeries, in_order
 from gputel.store.read.latest import Newest, latest
-from gputel.store.read.meanings import MeantSeries, in_unit, numbered
+from gputel.store.read.meanings import EVER, NEVER, MeantSeries, in_unit, numbered
 from gputel.store.read.reader import Reader
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.selection import EVERY, Comparison, LabelCondition, Selection
@@ -53,10 +53,10 @@ async def latest_of_meanings(
     place = named.position
     ts, age_s, sent = newest.ts[place], newest.age_s[place], newest.value[place]
     kept = _current(named, ts)
-    value, known = _in_units(named, sent, np.zeros(len(kept), np.bool_))
-    if not known[kept].all():
+    is_ratio = np.zeros(len(kept), np.bool_)
+    if (kept & named.doubtful & (sent == 1)).any():
         is_ratio = await _proven(reader, named, seen_since, limits)
-        value, known = _in_units(named, sent, is_ratio)
+    value, known = _in_units(named, ts, sent, is_ratio)
     found = Newest(named.of, ts, age_s, np.where(known, value, np.nan))
     return found if kept.all() else _only(found, kept)
 
@@ -72,6 +72,7 @@ class _Named:
     of: OrderedSeries
     position: Int64
     metric_name: tuple[str, ...]
+    doubtful: Bools
     rank: Int64
     lane: Int64
     parts: tuple[tuple[Int64, MeantSeries], ...]
@@ -95,6 +96,7 @@ def _named(of: OrderedSeries) -> _Named:
         ordered,
         position,
         names,
+        np.array([name in DOUBTFUL for name in names], np.bool_),
         np.array([MEANING_OF[name].ranks[name] for name in names], np.int64),
         numbered([(labels.metric_name, *sender) for labels, sender in pairs]),
         tuple(_parts(ordered, names, numbered([_exporter(*pair) for pair in pairs]))),
@@ -110,8 +112,8 @@ def _parts(
         places[labels.metric_name].append(place)
     for each in places.values():
         at = np.array(each, np.int64)
-        ids, nothing = of.series_id[at], np.zeros(len(at), np.bool_)
-        yield at, MeantSeries(ids, [names[place] for place in each], ids, exporter[at], nothing)
+        ids, never = of.series_id[at], (np.full(len(at), time) for time in NEVER)
+        yield at, MeantSeries(ids, [names[place] for place in each], ids, exporter[at], *never)
 
 
 def _sender(labels: SeriesLabels) -> Sender:
@@ -137,12 +139,16 @@ def _current(named: _Named, ts: Int64) -> Bools:
     return kept
 
 
-def _in_units(named: _Named, value: Float64, is_ratio: Bools) -> tuple[Float64, Bools]:
+def _in_units(named: _Named, ts: Int64, value: Float64, is_ratio: Bools) -> tuple[Float64, Bools]:
     """The values in the units of their meanings, and which of them are known."""
     scaled, known = value.copy(), np.ones(len(value), np.bool_)
     for at, part in named.parts:
-        series, meaning = replace(part, is_ratio=is_ratio[at]), MEANING_OF[part.metric_name[0]]
-        scaled[at], known[at] = in_unit(meaning, series, np.arange(len(at)), value[at])
+        ratio_from, ratio_to = (
+            np.where(is_ratio[at], *times) for times in zip(EVER, NEVER, strict=True)
+        )
+        series = replace(part, ratio_from=ratio_from, ratio_to=ratio_to)
+        meaning, row = MEANING_OF[part.metric_name[0]], np.arange(len(at))
+        scaled[at], known[at] = in_unit(meaning, series, row, ts[at], value[at])
     return scaled, known
 
 
@@ -150,11 +156,7 @@ async def _proven(
     reader: Reader, named: _Named, seen_since: datetime | None, limits: Limits
 ) -> Bools:
     """The series whose exporter also sends names that only exporters of ratios have."""
-    doubtful = [
-        labels.uuid
-        for labels, name in zip(named.of.series, named.metric_name, strict=True)
-        if name in DOUBTFUL
-    ]
+    doubtful = [named.of.series[place].uuid for place in np.flatnonzero(named.doubtful)]
     proof = Selection((_is(METRIC, sorted(SINCE_4_7)), _is(UUID, sorted({*doubtful}))))
     found = await latest(reader, proof, seen_since, limits)
     senders = {(each[0], *each[2:]) for each in map(_sender, found.of.series)}

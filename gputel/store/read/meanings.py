@@ -20,6 +20,9 @@ from gputel.store.read.endings import READING_US, Bools
 
 _PERCENT = 100.0
 _FAR = 2**62
+EVER = (-_FAR, _FAR)
+NEVER = (_FAR, -_FAR)
+"""Spans of time, for ``ratio_from`` and ``ratio_to``."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,15 @@ class MeantSeries:
     """Stored series of one meaning, in order of id: columns of one length.
 
     ``one`` has the id of the series that each is a part of. ``exporter`` numbers the exporters that
-    sent them; ``is_ratio`` tells where something else proves that the exporter sends ratios.
+    sent them. From ``ratio_from`` to ``ratio_to`` something else proves that it sends ratios.
     """
 
     series_id: Int64
     metric_name: Sequence[str]
     one: Int64
     exporter: Int64
-    is_ratio: Bools
+    ratio_from: Int64
+    ratio_to: Int64
 
 
 def of_meaning(
@@ -47,7 +51,7 @@ def of_meaning(
     unit is unknown.
     """
     row = np.searchsorted(series.series_id, samples.series_id)
-    value, known = in_unit(meaning, series, row, samples.value)
+    value, known = in_unit(meaning, series, row, samples.ts, samples.value)
     left_out = np.bincount(row[~known], minlength=len(series.series_id))
     unknown: dict[str, int] = {}
     for number in np.flatnonzero(left_out).tolist():
@@ -61,7 +65,7 @@ def of_meaning(
 
 
 def in_unit(
-    meaning: Meaning, series: MeantSeries, row: Int64, value: Float64
+    meaning: Meaning, series: MeantSeries, row: Int64, ts: Int64, value: Float64
 ) -> tuple[Float64, Bools]:
     """The values in the unit of the meaning, and which are known; ``row`` has their series."""
     scales = [meaning.scales[name] for name in series.metric_name]
@@ -77,9 +81,8 @@ def in_unit(
     if doubtful.any():
         at = np.flatnonzero(doubtful & real)
         rows = row[at]
-        scaled[at], known[at] = _percentages(
-            value[at], series.exporter[rows], series.is_ratio[rows]
-        )
+        is_ratio = (series.ratio_from[rows] <= ts[at]) & (ts[at] <= series.ratio_to[rows])
+        scaled[at], known[at] = _percentages(value[at], series.exporter[rows], is_ratio)
     return scaled, known
 
 
@@ -89,15 +92,24 @@ def numbered(keys: Iterable[tuple[str, ...]]) -> Int64:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
-def undecided(meaning: Meaning, series: MeantSeries, samples: Samples) -> Bools:
-    """The series with samples whose unit is unknown."""
+def ambiguous(meaning: Meaning, series: MeantSeries, samples: Samples) -> Bools:
+    """The series with samples whose unit they do not tell by themselves: 1 under a doubtful name.
+
+    Other samples of the exporter are no sure proof, since it may have been upgraded between them.
+    """
     row = np.searchsorted(series.series_id, samples.series_id)
-    _, known = in_unit(meaning, series, row, samples.value)
-    return np.bincount(row[~known], minlength=len(series.series_id)) > 0
+    doubtful = np.array([meaning.scales[name] is None for name in series.metric_name], np.bool_)
+    ones = doubtful[row] & (samples.value == 1)
+    return np.bincount(row[ones], minlength=len(series.series_id)) > 0
 
 
 def _percentages(value: Float64, exporter: Int64, is_ratio: Bools) -> tuple[Float64, Bools]:
-    """Percentages or ratios as percentages, and which of them are known."""
+    """Percentages or ratios as percentages, and which of them are known.
+
+    What an exporter sends while it is proved to send ratios says nothing of what it sends at other
+    times, as before an upgrade, nor the other way around.
+    """
+    exporter = 2 * exporter + is_ratio
     percent, ratio = value > 1, (value > 0) & (value < 1)
     exporters = int(exporter.max(initial=-1)) + 1
     sends_percent, sends_ratio = np.zeros(exporters, np.bool_), np.zeros(exporters, np.bool_)

@@ -280,6 +280,41 @@ async def test_names_that_only_dcgm_4_7_has_prove_a_ratio(
     assert "a sample" in warning
 
 
+async def test_1_before_an_upgrade_to_ratios_is_1_percent_and_100_percent_after(
+    client: aiohttp.ClientSession, land: Land
+) -> None:
+    proof = "DCGM_FI_DEV_SM_CLOCK_HERTZ"
+    await land(
+        batch(
+            rows(RATIO, {0: 37.0, 15: 1.0, 60: 1.0, 75: 0.5}, NEW_RAW)
+            + rows(RATIO, {15: 1.0, 60: 1.0}, NEW_RAW, gpu=1)
+            + rows(proof, {60: 1.4e9, 75: 1.4e9}, NEW_RAW)
+            + rows(proof, {60: 1.4e9}, NEW_RAW, gpu=1)
+        )
+    )
+    for second, values in ((15, ["1", "1"]), (60, ["100", "100"])):
+        parameters = {"query": f"last_over_time({PERCENT}[1m])", "time": at(second)}
+        found = await get(client, "/prometheus/api/v1/query", parameters)
+        assert [each["value"][1] for each in found["data"]["result"]] == values
+        assert "warnings" not in found
+
+
+async def test_proof_of_ratios_says_nothing_of_the_time_before_it(
+    client: aiohttp.ClientSession, land: Land
+) -> None:
+    await land(
+        batch(
+            rows(RATIO, {0: 1.0, 15: 0.0, 60: 0.5, 75: 1.0}, NEW_RAW)
+            + rows("DCGM_FI_DEV_SM_CLOCK_HERTZ", {60: 1.4e9, 75: 1.4e9}, NEW_RAW)
+        )
+    )
+    found = await answer(client, f"sum_over_time({PERCENT}[15s])")
+    start = NOON.timestamp()
+    values = {round(ts - start): value for ts, value in found["data"]["result"][0]["values"]}
+    assert [values.get(second) for second in (0, 15, 60, 75)] == [None, "0", "50", "150"]
+    assert len(found["warnings"]) == 1
+
+
 async def test_samples_that_contradict_each_other_are_left_out(
     client: aiohttp.ClientSession, land: Land
 ) -> None:
@@ -371,6 +406,7 @@ async def test_newest_value_of_an_unknown_unit_is_null(
     client: aiohttp.ClientSession, land: Land
 ) -> None:
     other = NEW_RAW.replace('"n1:9400"', '"n2:9400"')
+    upgraded = NEW_RAW.replace('"n1:9400"', '"n4:9400"')
     await land(
         batch(
             rows(RATIO, {0: 1.0}, NEW_RAW)
@@ -378,7 +414,11 @@ async def test_newest_value_of_an_unknown_unit_is_null(
             + rows(RATIO, {0: 1.0}, other, gpu=1)
             + rows(RATIO, {0: 0.5}, other.replace("n2", "n3"), gpu=2)
             + rows(UTIL, {0: 1.0}, gpu=3)
+            + rows(RATIO, {0: 37.0}, upgraded, gpu=4)
+            + rows(RATIO, {0: 1.0}, upgraded, gpu=5)
+            + rows("DCGM_FI_DEV_SM_CLOCK_HERTZ", {0: 1.4e9}, upgraded, gpu=5)
         )
     )
     values = {uuid: value for _, uuid, value in await newest(client, PERCENT)}
-    assert values == {"GPU-0": 100, "GPU-1": None, "GPU-2": 50, "GPU-3": 1}
+    shown = {"GPU-0": 100, "GPU-1": None, "GPU-2": 50, "GPU-3": 1, "GPU-4": 37, "GPU-5": 100}
+    assert values == shown

@@ -12,14 +12,20 @@ from aiohttp import web
 from gputel import metrics
 from gputel.api.push.pusher import Pusher
 from gputel.api.push.records import ParsedPush, RejectedRecord, too_many
-from gputel.errors import Busy, JournalFull, TooSlow
+from gputel.errors import Busy, JournalFull, PayloadTooLarge, TooSlow
 from gputel.model import record_batch
 from gputel.model.columns import with_ends
-from gputel.sources.exposition.read_samples import ReadSamples, TooManySamples
+from gputel.sources.exposition.read_samples import (
+    MOST_LABEL_CHARACTERS,
+    LargeLabels,
+    ReadSamples,
+    TooManySamples,
+)
 from gputel.threads import PUSHES
 
 Read = Callable[[bytes, int], ReadSamples]
-"""Reads an unpacked body of at most so many samples. Raises BadRequest and TooManySamples."""
+"""Reads an unpacked body of at most so many samples. Raises BadRequest, TooManySamples
+and LargeLabels."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,11 @@ def _prepare(
         samples = read(body, pusher.most_records)
     except TooManySamples:
         raise too_many(pusher.most_records) from None
+    except LargeLabels:
+        raise PayloadTooLarge(
+            f"the labels of the series in the body have over {MOST_LABEL_CHARACTERS} characters "
+            "together: send fewer series at once"
+        ) from None
     indices = np.arange(samples.batch.num_rows)
     checked = pusher.check(ParsedPush(samples.batch, indices, []))
     ends = samples.ends[checked.indices]

@@ -44,6 +44,7 @@ def check(bench, bad: bytes, column: str | None, reason: str) -> None:
         ("value", "9223372036854775795", "value is DCGM's blank sentinel (int64)"),
         ("value", "140737488355328", "value is DCGM's blank sentinel (fp64, blank)"),
         ("value", "140737488355329", "value is DCGM's blank sentinel (fp64, not found)"),
+        ("metric_name", "gputel:gpu_power_watts", "metric_name is the name of a meaning"),
         ("timestamp", "", "timestamp is blank"),
         ("timestamp", "  ", "timestamp is blank"),
         ("timestamp", "yesterday", "timestamp is not like 2025-07-18T20:42:34Z: 'yesterday'"),

@@ -165,6 +165,15 @@ def test_a_bad_line_is_one_reject(tmp_path: Path) -> None:
     assert texts[4] == "NUL character"
 
 
+@pytest.mark.parametrize("text", ["P0", "Active", "Yes", "0x4"])
+def test_text_of_another_column_is_no_value(tmp_path: Path, text: str) -> None:
+    header = "timestamp, uuid, temperature.gpu, pcie.link.gen.current, encoder.stats.averageFps"
+    row = f"2026/11/30 14:36:01.123, GPU-0, {text}, {text}, {text}"
+    chunk = read(write(tmp_path / "smi.csv", row, header=header))
+    assert samples(chunk) == []
+    assert [reason for _, _, reason in reasons(chunk)] == [f"value is not a number: '{text}'"] * 3
+
+
 def test_last_line_without_a_line_feed_may_lack_digits(tmp_path: Path) -> None:
     path = tmp_path / "smi.csv"
     path.write_text("\n".join([HEADER, line(1), line(2)])[:-4])

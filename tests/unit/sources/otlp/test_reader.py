@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gputel.sources.exposition.read_samples import ReadSamples, TooManySamples
+from gputel.sources.exposition.read_samples import LargeLabels, ReadSamples, TooManySamples
 from gputel.sources.otlp.json import JsonFlaw
 from gputel.sources.otlp.reader import OtlpReader
 from gputel.sources.protobuf.reading import WireFlaw
@@ -192,6 +192,9 @@ def test_reader_that_remembers_reads_as_a_new_one() -> None:
         assert made.left_out == new.left_out
 
 
+ONE_POINT = block(1, b"T") + block(5, block(1, b""))
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -200,8 +203,9 @@ def test_reader_that_remembers_reads_as_a_new_one() -> None:
         (b"\x0b", "wire type 3"),
         (block(1, block(2, block(2, block(1, b"\xff")))), "not UTF-8"),
         (block(1, block(2, block(2, block(5, block(1, b"\x1a\x01a"))))), "8 bytes"),
-        (otlp.protobuf(Export({str(n): "x" for n in range(513)}).gauge("T", point(1, 1, GPU))),
-         "over 512 attributes"),
+        (block(1, block(2, block(2, b"\x78\x01" * 25_000))), "mostly empty fields"),
+        (block(1, block(1, b"\x78\x01" * 9000) + block(2, block(2, ONE_POINT))),
+         "mostly empty fields"),
     ],
 )  # fmt: skip
 def test_damaged_protobuf_is_refused(body: bytes, reason: str) -> None:
@@ -247,6 +251,32 @@ def test_json_may_have_nulls_numbers_unknown_fields_and_names_of_enums() -> None
         "attributes": [{"key": "UUID", "value": {"stringValue": "GPU-1", "bytesValue": null}}]
         }]}}]}]}]}"""
     assert rows(OtlpReader().read_json(body)) == [("T", "GPU-1", 5.0)]
+
+
+MANY = {str(number): "x" for number in range(513)}
+LARGE = {"text": "x" * 5000}
+
+
+@pytest.mark.parametrize("attributes", [MANY, LARGE])
+def test_points_with_many_or_large_attributes_are_refused_alone(
+    read: Read, attributes: dict[str, str]
+) -> None:
+    good, own = Export(GPU).gauge("T", point(1, NOW, {})), Export(GPU)
+    shared = Export(GPU | attributes).gauge("T", point(2, NOW, {}), point(3, NOW, {}))
+    made = read(own.gauge("T", point(4, NOW, attributes)), shared, good)
+    assert rows(made) == [("T", "GPU-1", 1.0)]
+    assert made.left_out == {"large": 3}
+
+
+def test_resource_of_many_series_does_not_multiply_without_a_bound(read: Read) -> None:
+    points = [point(1, NOW, {"n": number}) for number in range(20_000)]
+    with pytest.raises(LargeLabels):
+        read(Export(GPU | {"text": "x" * 4000}).gauge("T", *points), most=20_000)
+
+
+def test_list_of_a_resource_is_no_large_label(read: Read) -> None:
+    made = read(Export(GPU | {"command": ["x" * 5000]}).gauge("T", point(1, NOW, {})))
+    assert rows(made) == [("T", "GPU-1", 1.0)]
 
 
 @pytest.mark.parametrize("number", [1, 2])

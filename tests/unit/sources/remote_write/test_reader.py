@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gputel.sources.exposition.read_samples import ReadSamples, TooManySamples
+from gputel.sources.exposition.read_samples import LargeLabels, ReadSamples, TooManySamples
 from gputel.sources.protobuf.reading import WireFlaw
 from gputel.sources.remote_write.reader import RemoteWriteReader
 from tests.helpers.remote_write import (
@@ -144,6 +144,13 @@ def test_samples_and_symbols_are_bounded_however_small_they_are(version: int) ->
         RemoteWriteReader().read(body_of(version, *two), version, 100)
     with pytest.raises(WireFlaw, match="500000 symbols"):
         RemoteWriteReader().read(block(4, b"") * 500_001, 2)
+
+
+def test_symbol_of_many_series_does_not_multiply_without_a_bound() -> None:
+    text = block(4, b"") + block(4, b"__name__") + block(4, b"UUID") + block(4, b"x" * 100_000)
+    body = text + block(5, block(1, bytes([1, 2, 2, 3])) + block(2, b"\x10\x01")) * 1000
+    with pytest.raises(LargeLabels):
+        RemoteWriteReader().read(body, 2)
 
 
 def test_time_of_over_64_bits_is_cut_to_64(version: int) -> None:

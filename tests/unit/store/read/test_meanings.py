@@ -12,7 +12,7 @@ from gputel.model.columns import STALE_BITS
 from gputel.model.meanings import MEANINGS
 from gputel.store.blocks.samples import Samples
 from gputel.store.read.endings import READING_US
-from gputel.store.read.meanings import MeantSeries, of_meaning
+from gputel.store.read.meanings import NEVER, MeantSeries, of_meaning
 
 POWER = MEANINGS["gputel:gpu_power_watts"]
 ENERGY = MEANINGS["gputel:gpu_energy_joules_total"]
@@ -34,7 +34,8 @@ def meant(
         names,
         np.array(one or range(count), np.int64),
         np.array(exporter or [0] * count, np.int64),
-        np.zeros(count, np.bool_),
+        np.full(count, NEVER[0]),
+        np.full(count, NEVER[1]),
     )
 
 
@@ -144,6 +145,9 @@ def test_decided_percentages_are_those_that_the_gpu_has(truth: list[int], is_rat
 
 def test_other_names_of_the_exporter_may_prove_a_ratio() -> None:
     series = meant([RATIO, RATIO])
-    series.is_ratio[0] = True
-    found, _ = of_meaning(UTIL, series, samples({0: 1.0}, {0: 1.0}))
-    assert found.value.tolist() == [100.0, 100.0]
+    sent = samples({0: 37.0, 1: 1.0, 2: 1.0, 3: 1.0}, {1: 1.0, 2: 1.0, 3: 0.5})
+    series.ratio_from[:] = sent.ts[2]
+    series.ratio_to[:] = sent.ts[3]
+    found, unknown = of_meaning(UTIL, series, sent)
+    assert found.value.tolist() == [37.0, 1.0, 100.0, 100.0, 1.0, 100.0, 50.0]
+    assert unknown == {}
