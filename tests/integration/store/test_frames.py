@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from math import inf, nan
 from typing import Any
 
 import asyncpg
@@ -27,12 +29,14 @@ from gputel.store.upkeep.merge import FINAL, merge_day, merge_frames
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
 from tests.helpers.batches import NOON, batch, labels
+from tests.helpers.waiting import eventually
 
 STEP, DAY = timedelta(seconds=10), timedelta(days=1)
 METRICS = [f"METRIC_{number}" for number in range(6)]
 FLAT = "SELECT timestamp, uuid, metric_name, value FROM telemetry ORDER BY 1, 2, 3, 4"
 SAMPLES = "SELECT count(*) FROM telemetry"
 FRAMES = "SELECT count(*) FROM sample_frame"
+WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'sample_frame'::regclass"
 
 
 def scrape(
@@ -165,6 +169,38 @@ async def test_a_sample_that_a_frame_has_is_not_stored_again(pool: asyncpg.Pool)
     again = [Arrival(f"again {slot}", None, scrape(slot).batch) for slot in (1, 4)]
     assert await writer.land(again) == [True, True]
     assert await pool.fetchval(SAMPLES) == 6 * 3 * len(METRICS)
+
+
+async def test_a_repeat_is_found_while_its_frame_becomes_a_block(pool: asyncpg.Pool) -> None:
+    writer = await land_apart(pool, [scrape(slot) for slot in range(6)])
+    again = Arrival("again", None, scrape(4).batch)
+    async with asyncio.TaskGroup() as group, pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE sample_frame")
+            landing = group.create_task(writer.land([again]))
+            await eventually(
+                lambda: pool.fetchval(WAITS)
+            )  # it has looked at blocks, and not yet at frames
+            await merge_frames(connection, NOON.date(), 1)
+        assert await landing == [True]
+    assert await pool.fetchval(SAMPLES) == 6 * 3 * len(METRICS)
+
+
+@pytest.mark.parametrize("values", [(1.0, 5.0), (nan, 5.0), (5.0, inf)])
+@pytest.mark.parametrize("in_frames", [(False, True), (True, False), (True, True), (False, False)])
+async def test_the_larger_of_two_newest_values_counts(
+    pool: asyncpg.Pool, values: tuple[float, float], in_frames: tuple[bool, bool]
+) -> None:
+    writer = await land_apart(pool, [scrape(slot, gpus=1) for slot in range(4)])
+    newest = NOON + 9 * STEP
+    for number, (value, framed) in enumerate(zip(values, in_frames, strict=True)):
+        # Of all series together for a frame, and else of one at a time.
+        parts = [METRICS] if framed else [[each] for each in METRICS]
+        for part in parts:
+            rows = batch([(labels("GPU-0", metric), newest, value) for metric in part])
+            assert await writer.land([Arrival(f"{number} {part}", None, rows)]) == [True]
+    found = await latest(Reader(pool), EVERY)
+    assert [each.value for each in found] == [values[1]] * len(METRICS)
 
 
 async def test_the_newest_value_may_be_in_a_block_or_in_a_frame(pool: asyncpg.Pool) -> None:
