@@ -19,6 +19,9 @@ from gputel.store.queries import load
 MOST_LISTS = 200_000  # some 30 MB
 _MOST_MET = 20_000
 _AT_ONCE = 2_000  # lists that one statement adds
+MOST_OF_SERIES = 32
+"""Lists that a series is in. Readers look at each of them, and a GPU of which other series are
+missing each time would have ever more."""
 
 
 class SeriesLists:
@@ -79,5 +82,5 @@ class SeriesLists:
         places = np.arange(len(ids)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + 1
         members = (lists.tolist(), ids.tolist(), places.tolist())
         async with store_errors(), self._pool.acquire() as connection:
-            await connection.execute(self._sql["add_lists"], digests, *members)
+            await connection.execute(self._sql["add_lists"], digests, *members, MOST_OF_SERIES)
             return dict(await connection.fetch(self._sql["find_lists"], digests))

@@ -155,6 +155,20 @@ async def test_series_that_come_together_once_have_no_list(pool: asyncpg.Pool) -
     assert await pool.fetchval("SELECT count(*) FROM series_list_member") % 5 == 0
 
 
+async def test_a_series_is_in_so_many_lists_at_most(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gputel.store.write.series_lists.MOST_OF_SERIES", 2)
+    arrivals = [
+        scrape(slot, gpus=1, metrics=[each for each in METRICS if each != METRICS[slot % 4]])
+        for slot in range(16)
+    ]
+    await land_apart(pool, arrivals)
+    assert await pool.fetchval("SELECT count(*) FROM series_list") == 2
+    assert await pool.fetchval(FRAMES) == 2 * 2, "from the third time on"
+    assert await stored(pool) == flat(*arrivals)
+
+
 async def test_writers_at_once_use_the_same_lists(pool: asyncpg.Pool) -> None:
     for writer in (Writer(pool), Writer(pool)):
         for slot in range(4):
