@@ -16,8 +16,7 @@ from gputel.store.blocks.frames import Alike
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 
-MOST_LISTS = 200_000  # some 30 MB
-_MOST_MET = 20_000
+MOST_LISTS = 200_000  # some 30 MB, and as much for those that have been met once
 _AT_ONCE = 2_000  # lists that one statement adds
 MOST_OF_SERIES = 32
 """Lists that a series is in. Readers look at each of them, and a GPU of which other series are
@@ -56,7 +55,7 @@ class SeriesLists:
             self._met.pop(each.digest, None)
             if each.digest not in again:
                 self._met[each.digest] = None
-        while len(self._met) > _MOST_MET:
+        while len(self._met) > MOST_LISTS:
             del self._met[next(iter(self._met))]
         digests = sorted(again)
         for first in range(0, len(digests), _AT_ONCE):

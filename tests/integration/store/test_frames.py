@@ -11,8 +11,11 @@ from math import inf, nan
 from typing import Any
 
 import asyncpg
+import numpy as np
 import pytest
 
+from gputel.store.blocks.blocks import make_blocks
+from gputel.store.blocks.frames import alike
 from gputel.store.blocks.samples import micros
 from gputel.store.read.inventory import metrics
 from gputel.store.read.latest import latest
@@ -26,6 +29,7 @@ from gputel.store.upkeep.delete import delete
 from gputel.store.upkeep.deletion import Deletion, survey
 from gputel.store.upkeep.maintenance import Maintenance, sole
 from gputel.store.upkeep.merge import FINAL, merge_day, merge_frames
+from gputel.store.write.series_lists import SeriesLists
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
 from tests.helpers.batches import NOON, batch, labels
@@ -167,6 +171,18 @@ async def test_a_series_is_in_so_many_lists_at_most(
     assert await pool.fetchval("SELECT count(*) FROM series_list") == 2
     assert await pool.fetchval(FRAMES) == 2 * 2, "from the third time on"
     assert await stored(pool) == flat(*arrivals)
+
+
+async def test_a_fleet_of_many_gpus_has_lists(pool: asyncpg.Pool) -> None:
+    gpus = 25_000
+    ids = np.arange(2 * gpus)
+    blocks = make_blocks(ids, np.zeros(len(ids), np.int64), np.zeros(len(ids)))
+    found = alike(blocks, ids // 2)
+    lists = SeriesLists(pool)
+    for _ in range(2):
+        lists.known(0)
+        await lists.meet(blocks, found, 0)
+    assert len(lists.known(0)) == gpus
 
 
 async def test_writers_at_once_use_the_same_lists(pool: asyncpg.Pool) -> None:
