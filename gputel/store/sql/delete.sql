@@ -176,12 +176,13 @@ SET first_ts = CASE WHEN g.first_ts BETWEEN $2 AND $3 THEN p.first_ts ELSE g.fir
 FROM present AS p WHERE g.uuid = p.uuid
 
 -- name: empty
--- Of these series, or the GPUs $2, those that have nothing left.
+-- Of these series, or the GPUs $2, those that have nothing left. By steps into the index: as joins,
+-- these would read the heads of all blocks of the store, while collectors wait.
 SELECT array_agg(series_id)
 FROM series AS wanted
 WHERE (series_id = ANY ($1::bigint[]) OR uuid = ANY ($2::text[]))
-  AND NOT EXISTS (SELECT FROM stored_block AS b WHERE b.series_id = wanted.series_id)
-  AND NOT EXISTS (SELECT FROM rollup AS r WHERE r.series_id = wanted.series_id)
+  AND (SELECT true FROM stored_block AS b WHERE b.series_id = wanted.series_id LIMIT 1) IS NULL
+  AND (SELECT true FROM rollup AS r WHERE r.series_id = wanted.series_id LIMIT 1) IS NULL
 
 -- name: uuids
 SELECT DISTINCT uuid FROM series WHERE series_id = ANY ($1::bigint[])

@@ -25,22 +25,26 @@ LEFT JOIN LATERAL (
 -- Of the series selected, those with a sample from $1 on, or where that is null, from $2 before the
 -- newest of their GPU on, in columns and in no set order; more than $3 at most by one. Each that is
 -- selected takes one step into the index (series_id, last_ts), of no day before $4, which Postgres
--- then leaves out of the plan at once, and one into that of the frames of each of its lists. A series
--- whose end came after its last sample is left out.
+-- then leaves out of the plan at once, and one into that of the frames of each of its lists. Of several
+-- values of an instant the one that counts is taken. A series whose end came after its last sample is
+-- left out.
 SELECT array_send(array_agg(series_id)) AS series_id, array_send(array_agg(last_ts)) AS last_ts,
        array_send(array_agg(value)) AS value
 FROM (
     SELECT s.series_id, newest.last_ts, newest.value
     FROM series AS s JOIN gpu AS g USING (uuid)
     CROSS JOIN LATERAL (
-        (
-            SELECT last_ts, value[samples] AS value FROM sample_block
-            WHERE series_id = s.series_id
-              AND last_ts >= coalesce($1::timestamptz, g.last_ts - $2::interval)
-              AND last_ts <= g.last_ts AND last_ts >= $4::timestamptz
-            ORDER BY last_ts DESC
-            LIMIT 1
-        ) UNION ALL (
+        SELECT last_ts, value
+        FROM (
+            SELECT last_ts, value[samples] AS value FROM (
+                SELECT last_ts, samples, value FROM sample_block
+                WHERE series_id = s.series_id
+                  AND last_ts >= coalesce($1::timestamptz, g.last_ts - $2::interval)
+                  AND last_ts <= g.last_ts AND last_ts >= $4::timestamptz
+                ORDER BY last_ts DESC
+                FETCH FIRST ROW WITH TIES
+            ) AS block
+            UNION ALL
             SELECT frame.last_ts, frame.value[m.place * frame.samples]
             FROM series_list_member AS m
             CROSS JOIN LATERAL (
@@ -49,11 +53,11 @@ FROM (
                   AND last_ts >= coalesce($1::timestamptz, g.last_ts - $2::interval)
                   AND last_ts <= g.last_ts AND last_ts >= $4::timestamptz
                 ORDER BY last_ts DESC
-                LIMIT 1
+                FETCH FIRST ROW WITH TIES
             ) AS frame
             WHERE m.series_id = s.series_id
-        )
-        ORDER BY last_ts DESC
+        ) AS readings
+        ORDER BY last_ts DESC, value = 'NaN', value DESC
         LIMIT 1
     ) AS newest
     WHERE g.last_ts >= coalesce($1::timestamptz, '-infinity')

@@ -5,16 +5,16 @@
 WITH gone AS (
     DELETE FROM rollup_stale
     WHERE hour IN (SELECT hour FROM rollup_stale GROUP BY hour HAVING count(*) > 1)
-    RETURNING hour, made_at
+    RETURNING hour, noted_at
 )
-INSERT INTO rollup_stale (hour, made_at) SELECT hour, max(made_at) FROM gone GROUP BY hour
+INSERT INTO rollup_stale (hour, noted_at) SELECT hour, max(noted_at) FROM gone GROUP BY hour
 
 -- name: settled
 -- Stale hours by UTC day that nobody has written to for this long, newest day first.
 SELECT day, array_agg(hour ORDER BY hour) AS hours
 FROM (
     SELECT hour, (hour AT TIME ZONE 'UTC')::date AS day FROM rollup_stale
-    GROUP BY hour HAVING max(made_at) <= now() - $1::interval
+    GROUP BY hour HAVING max(noted_at) <= now() - $1::interval
 ) AS hours
 GROUP BY day
 ORDER BY day DESC

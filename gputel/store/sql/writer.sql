@@ -102,18 +102,24 @@ FROM newest JOIN locked USING (series_id) WHERE s.series_id = newest.series_id
 
 -- name: add_lists
 -- Lists of series by their digests, which are in order: the member $3[i] of all lists is in the list
--- of digest number $2[i], counted from 1, in the place $4[i]. Lists that are there stay.
-WITH wanted AS (
+-- of digest number $2[i], counted from 1, in the place $4[i]. Lists that are there stay. None is added
+-- of a series that is in $5 lists: readers look at each list of a series.
+WITH member AS (
+    SELECT * FROM unnest($2::integer[], $3::bigint[], $4::integer[]) AS m (number, series_id, place)
+), full_lists AS (
+    SELECT number FROM member
+    WHERE (SELECT count(*) FROM series_list_member AS m WHERE m.series_id = member.series_id) >= $5
+), wanted AS (
     SELECT * FROM unnest($1::bytea[]) WITH ORDINALITY AS w (digest, number)
+    WHERE number NOT IN (SELECT number FROM full_lists)
 ), added AS (
     INSERT INTO series_list (digest) SELECT digest FROM wanted ORDER BY number
     ON CONFLICT DO NOTHING
     RETURNING list_id, digest
 )
 INSERT INTO series_list_member (series_id, list_id, place)
-SELECT m.series_id, added.list_id, m.place
-FROM unnest($2::integer[], $3::bigint[], $4::integer[]) AS m (number, series_id, place)
-JOIN wanted USING (number) JOIN added USING (digest)
+SELECT member.series_id, added.list_id, member.place
+FROM member JOIN wanted USING (number) JOIN added USING (digest)
 
 -- name: find_lists
 SELECT digest, list_id FROM series_list WHERE digest = ANY ($1::bytea[])

@@ -37,7 +37,11 @@ async def find_stored(pool: asyncpg.Pool, blocks: Blocks, sightings: Sightings |
             return EMPTY
         suspects = await asyncio.to_thread(_suspects, blocks, sightings, rows)
         found = []
-        async with pool.acquire() as connection, connection.transaction(readonly=True):
+        async with (
+            pool.acquire() as connection,
+            # One snapshot, as frames become blocks meanwhile.
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
             for day in np.unique(suspects.ts // DAY_US).tolist():
                 of_day = suspects.take(suspects.ts // DAY_US == day)
                 ids = np.unique(of_day.series_id).tolist()

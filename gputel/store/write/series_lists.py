@@ -16,9 +16,11 @@ from gputel.store.blocks.frames import Alike
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 
-MOST_LISTS = 200_000  # some 30 MB
-_MOST_MET = 20_000
+MOST_LISTS = 200_000  # some 30 MB, and as much for those that have been met once
 _AT_ONCE = 2_000  # lists that one statement adds
+MOST_OF_SERIES = 32
+"""Lists that a series is in. Readers look at each of them, and a GPU of which other series are
+missing each time would have ever more."""
 
 
 class SeriesLists:
@@ -53,7 +55,7 @@ class SeriesLists:
             self._met.pop(each.digest, None)
             if each.digest not in again:
                 self._met[each.digest] = None
-        while len(self._met) > _MOST_MET:
+        while len(self._met) > MOST_LISTS:
             del self._met[next(iter(self._met))]
         digests = sorted(again)
         for first in range(0, len(digests), _AT_ONCE):
@@ -79,5 +81,5 @@ class SeriesLists:
         places = np.arange(len(ids)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + 1
         members = (lists.tolist(), ids.tolist(), places.tolist())
         async with store_errors(), self._pool.acquire() as connection:
-            await connection.execute(self._sql["add_lists"], digests, *members)
+            await connection.execute(self._sql["add_lists"], digests, *members, MOST_OF_SERIES)
             return dict(await connection.fetch(self._sql["find_lists"], digests))

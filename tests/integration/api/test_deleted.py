@@ -23,6 +23,7 @@ from gputel.store.read.selection import Comparison, LabelCondition, Selection
 from gputel.store.upkeep.delete import delete
 from gputel.store.upkeep.deletion import Deletion, stream_numbers, survey
 from gputel.store.upkeep.maintenance import Maintenance, sole
+from gputel.store.upkeep.merge import merge_frames
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
 from gputel.web.health import Health
@@ -34,7 +35,7 @@ SERIES = [(uuid, metric) for uuid in ("GPU-a", "GPU-b", "GPU-c") for metric in (
 STREAMS = ("one", "two")
 TABLES = (
     "sample_block, series, gpu, rollup, rollup_stale, series_end, stream_progress, stream_lease, "
-    "stream_rejects, stream_repeats, message_ledger"
+    "stream_rejects, stream_repeats, message_ledger, sample_frame, series_list, series_list_member"
 )
 Key = tuple[int, int]  # a series, and a step after START
 
@@ -111,6 +112,12 @@ class Store:
     async def maintain(self) -> None:
         await Maintenance(self.pool).run(everything=True)
 
+    async def merge_frames(self) -> None:
+        async with sole(self.pool) as connection:
+            assert connection is not None
+            for day in (START.date(), (START + STEPS * STEP).date()):
+                await merge_frames(connection, day, 2)
+
     async def answers(self) -> dict[str, Any]:
         return {
             f"{path} {parameters}": await self._answer(path, parameters)
@@ -161,7 +168,20 @@ runs = st.builds(
     st.integers(0, STEPS - 1),
     st.integers(1, STEPS),
 )
-landings = st.tuples(st.just("land"), st.sampled_from((None, *STREAMS)), keys | runs)
+scrapes = st.builds(
+    # Again and again the same series of each GPU at the same times, so that these are in frames.
+    lambda series, first, count, apart, times: [
+        [(each, step + later) for each in series for later in range(times) if step + later < STEPS]
+        for step in range(first, min(STEPS, first + count * apart), apart)
+    ],
+    st.sampled_from([(0, 1, 2, 3, 4, 5), (0, 1), (2, 3, 4)]),
+    st.sampled_from([0, 255, 260, 268]) | st.integers(0, STEPS - 1),  # 270 is midnight
+    st.integers(1, 8),
+    st.integers(1, 5),
+    st.integers(1, 3),
+)
+messages = st.builds(lambda one: [one], keys | runs) | scrapes
+landings = st.tuples(st.just("land"), st.sampled_from((None, *STREAMS)), messages)
 
 
 @st.composite
@@ -183,7 +203,12 @@ def deletions(draw: st.DrawFn) -> Deletion:
     )
 
 
-steps = landings | st.tuples(st.just("delete"), deletions()) | st.tuples(st.just("maintain"))
+steps = (
+    landings
+    | st.tuples(st.just("delete"), deletions())
+    | st.tuples(st.just("maintain"))
+    | st.tuples(st.just("merge frames"))
+)
 
 
 @pytest.fixture(scope="module")
@@ -222,8 +247,12 @@ async def follow(story: Sequence[tuple[Any, ...]], dsns: tuple[str, str]) -> Non
             await Streams(store.pool, name, "owner").register(name, name, looping=True)
         for action, *arguments in story:
             if action == "land":
-                await store.land(*arguments)
-                model.land(*arguments)
+                stream, parts = arguments
+                for message in parts:
+                    await store.land(stream, message)
+                    model.land(stream, message)
+            elif action == "merge frames":
+                await store.merge_frames()
             elif action == "maintain":
                 await store.maintain()
             elif arguments[0] != Deletion():
@@ -249,4 +278,5 @@ async def follow(story: Sequence[tuple[Any, ...]], dsns: tuple[str, str]) -> Non
 def test_every_answer_is_that_of_a_store_that_never_had_the_samples(
     dsns: tuple[str, str], story: list[tuple[Any, ...]]
 ) -> None:
-    asyncio.run(follow([("land", "one", [(0, 5)]), *story], dsns))
+    framed = [[(2, step), (3, step)] for step in range(4)]
+    asyncio.run(follow([("land", "one", [[(0, 5)]]), ("land", None, framed), *story], dsns))

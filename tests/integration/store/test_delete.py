@@ -15,7 +15,7 @@ from gputel.store.read.latest import latest
 from gputel.store.read.reader import Reader
 from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching
 from gputel.store.upkeep.delete import Deleted, delete
-from gputel.store.upkeep.deletion import Deletion, Survey, stream_numbers, survey
+from gputel.store.upkeep.deletion import SQL, Deletion, Survey, stream_numbers, survey
 from gputel.store.upkeep.maintenance import Maintenance, sole
 from gputel.store.write.landing import Landings, LandingsGone
 from gputel.store.write.streams import Streams
@@ -170,6 +170,14 @@ async def test_the_oldest_and_the_newest_sample_of_a_gpu_are_what_is_left(
     assert gpu.last_seen == NOON + 89.5 * MINUTE
     (newest,) = await latest(Reader(pool))
     assert (newest.timestamp, newest.value) == (NOON + 89.5 * MINUTE, 179)
+
+
+async def test_series_with_nothing_left_are_found_by_index(pool: asyncpg.Pool) -> None:
+    """A join reads the heads of all blocks of the store, and commits wait for that."""
+    sql = SQL["empty"].replace("$1", "'{1}'").replace("$2", "'{}'")
+    plan = "\n".join(row[0] for row in await pool.fetch("EXPLAIN " + sql))
+    assert "Anti Join" not in plan
+    assert "Index Cond" in plan
 
 
 async def test_labels_of_a_gpu_go_with_the_series_that_had_them(pool: asyncpg.Pool) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from math import inf, nan
 from typing import Any
 
 import asyncpg
+import numpy as np
 import pytest
 
+from gputel.store.blocks.blocks import make_blocks
+from gputel.store.blocks.frames import alike
 from gputel.store.blocks.samples import micros
 from gputel.store.read.inventory import metrics
 from gputel.store.read.latest import latest
@@ -24,15 +29,18 @@ from gputel.store.upkeep.delete import delete
 from gputel.store.upkeep.deletion import Deletion, survey
 from gputel.store.upkeep.maintenance import Maintenance, sole
 from gputel.store.upkeep.merge import FINAL, merge_day, merge_frames
+from gputel.store.write.series_lists import SeriesLists
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
 from tests.helpers.batches import NOON, batch, labels
+from tests.helpers.waiting import eventually
 
 STEP, DAY = timedelta(seconds=10), timedelta(days=1)
 METRICS = [f"METRIC_{number}" for number in range(6)]
 FLAT = "SELECT timestamp, uuid, metric_name, value FROM telemetry ORDER BY 1, 2, 3, 4"
 SAMPLES = "SELECT count(*) FROM telemetry"
 FRAMES = "SELECT count(*) FROM sample_frame"
+WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'sample_frame'::regclass"
 
 
 def scrape(
@@ -151,6 +159,32 @@ async def test_series_that_come_together_once_have_no_list(pool: asyncpg.Pool) -
     assert await pool.fetchval("SELECT count(*) FROM series_list_member") % 5 == 0
 
 
+async def test_a_series_is_in_so_many_lists_at_most(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gputel.store.write.series_lists.MOST_OF_SERIES", 2)
+    arrivals = [
+        scrape(slot, gpus=1, metrics=[each for each in METRICS if each != METRICS[slot % 4]])
+        for slot in range(16)
+    ]
+    await land_apart(pool, arrivals)
+    assert await pool.fetchval("SELECT count(*) FROM series_list") == 2
+    assert await pool.fetchval(FRAMES) == 2 * 2, "from the third time on"
+    assert await stored(pool) == flat(*arrivals)
+
+
+async def test_a_fleet_of_many_gpus_has_lists(pool: asyncpg.Pool) -> None:
+    gpus = 25_000
+    ids = np.arange(2 * gpus)
+    blocks = make_blocks(ids, np.zeros(len(ids), np.int64), np.zeros(len(ids)))
+    found = alike(blocks, ids // 2)
+    lists = SeriesLists(pool)
+    for _ in range(2):
+        lists.known(0)
+        await lists.meet(blocks, found, 0)
+    assert len(lists.known(0)) == gpus
+
+
 async def test_writers_at_once_use_the_same_lists(pool: asyncpg.Pool) -> None:
     for writer in (Writer(pool), Writer(pool)):
         for slot in range(4):
@@ -165,6 +199,38 @@ async def test_a_sample_that_a_frame_has_is_not_stored_again(pool: asyncpg.Pool)
     again = [Arrival(f"again {slot}", None, scrape(slot).batch) for slot in (1, 4)]
     assert await writer.land(again) == [True, True]
     assert await pool.fetchval(SAMPLES) == 6 * 3 * len(METRICS)
+
+
+async def test_a_repeat_is_found_while_its_frame_becomes_a_block(pool: asyncpg.Pool) -> None:
+    writer = await land_apart(pool, [scrape(slot) for slot in range(6)])
+    again = Arrival("again", None, scrape(4).batch)
+    async with asyncio.TaskGroup() as group, pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE sample_frame")
+            landing = group.create_task(writer.land([again]))
+            await eventually(
+                lambda: pool.fetchval(WAITS)
+            )  # it has looked at blocks, and not yet at frames
+            await merge_frames(connection, NOON.date(), 1)
+        assert await landing == [True]
+    assert await pool.fetchval(SAMPLES) == 6 * 3 * len(METRICS)
+
+
+@pytest.mark.parametrize("values", [(1.0, 5.0), (nan, 5.0), (5.0, inf)])
+@pytest.mark.parametrize("in_frames", [(False, True), (True, False), (True, True), (False, False)])
+async def test_the_larger_of_two_newest_values_counts(
+    pool: asyncpg.Pool, values: tuple[float, float], in_frames: tuple[bool, bool]
+) -> None:
+    writer = await land_apart(pool, [scrape(slot, gpus=1) for slot in range(4)])
+    newest = NOON + 9 * STEP
+    for number, (value, framed) in enumerate(zip(values, in_frames, strict=True)):
+        # Of all series together for a frame, and else of one at a time.
+        parts = [METRICS] if framed else [[each] for each in METRICS]
+        for part in parts:
+            rows = batch([(labels("GPU-0", metric), newest, value) for metric in part])
+            assert await writer.land([Arrival(f"{number} {part}", None, rows)]) == [True]
+    found = await latest(Reader(pool), EVERY)
+    assert [each.value for each in found] == [values[1]] * len(METRICS)
 
 
 async def test_the_newest_value_may_be_in_a_block_or_in_a_frame(pool: asyncpg.Pool) -> None:

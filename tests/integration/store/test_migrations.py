@@ -133,3 +133,22 @@ async def test_gpus_of_an_older_store_are_seen_when_their_samples_were(empty_dsn
         "hostname FROM gpu AS g JOIN series USING (series_id) ORDER BY 1",
     )
     assert [tuple(row) for row in found] == [("a", 1, 9, "h2"), ("b", 3, 3, "h3")]
+
+
+async def test_an_older_collector_lands_samples_and_maintains_nothing(dsn: str) -> None:
+    await query(dsn, "INSERT INTO rollup_stale (hour) VALUES ('2026-03-01 12:00Z')")
+    with pytest.raises(asyncpg.UndefinedColumnError):
+        # Maintenance before 0017 began with this, and would make rollups without frames.
+        await query(
+            dsn,
+            """
+            WITH gone AS (
+                DELETE FROM rollup_stale
+                WHERE hour IN (SELECT hour FROM rollup_stale GROUP BY hour HAVING count(*) > 1)
+                RETURNING hour, made_at
+            )
+            INSERT INTO rollup_stale (hour, made_at)
+            SELECT hour, max(made_at) FROM gone GROUP BY hour
+            """,
+        )
+    assert await query(dsn, "SELECT hour FROM rollup_stale")

@@ -178,7 +178,7 @@ async def test_an_hour_waits_until_it_has_settled(pool: asyncpg.Pool) -> None:
     await Writer(pool).land([message(1, hours=1), message(2, hours=1)])
     maintenance = Maintenance(pool)
     assert (await maintenance.run()).rolled_up_hours == 0
-    await pool.execute("UPDATE rollup_stale SET made_at = now() - interval '1 hour'")
+    await pool.execute("UPDATE rollup_stale SET noted_at = now() - interval '1 hour'")
     assert (await maintenance.run()).rolled_up_hours == 1
     assert await pool.fetchval(ROLLUPS) > 0
 
