@@ -16,9 +16,6 @@ ORDER BY day
 -- name: ensure_tomorrow
 SELECT ensure_sample_block_day((now() AT TIME ZONE 'UTC')::date + 1)
 
--- name: ensure_day
-SELECT ensure_sample_block_day($1::date)
-
 -- name: drop_day
 SELECT drop_sample_block_day($1)
 

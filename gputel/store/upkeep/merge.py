@@ -37,6 +37,7 @@ from gputel.store.queries import load
 from gputel.store.upkeep.batches import batches
 
 _SQL = load("maintenance")
+_ENSURE_DAY = load("writer")["ensure_day"]
 _Blocks = tuple[int, int, list[memoryview]]  # how many samples and blocks, and the rows of these
 
 
@@ -102,7 +103,7 @@ async def merge_frames(connection: asyncpg.Connection, day: date, least: int) ->
     """
     total, span = Merged(), day_span(day)
     async with store_errors():  # frames need no partition, but the blocks do
-        await connection.execute(_SQL["ensure_day"], day)
+        await connection.execute(_ENSURE_DAY, day)
     async for batch in batches(connection, _SQL["lists"], *span, least):
         async with store_errors(), connection.transaction():
             rows = await connection.fetch(_SQL["take_frames"], *span, batch)
