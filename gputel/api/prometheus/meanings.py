@@ -16,7 +16,7 @@ from gputel.promql.syntax.matching import matches
 from gputel.promql.syntax.nodes import Matcher, MatchOp
 from gputel.promql.values.labels import NAME, Labels, drop, from_mapping
 from gputel.store.read.endings import Bools
-from gputel.store.read.meanings import NEVER, MeantSeries, numbered
+from gputel.store.read.meanings import NEVER, MeantSeries, exporter_of, numbered
 
 _CLASSIC = {
     "DCGM_FI_SYSTEM_DRIVER_VERSION": "DCGM_FI_DRIVER_VERSION",
@@ -27,8 +27,6 @@ _CLASSIC = {
 _OLD_HOST = "hostname"  # what newer exporters call Hostname, which every series with a host has
 _NEWER = ("pci_bus_id",)
 """Labels that exporters before 3.3.6 do not send, and that say nothing that others do not say."""
-
-_OF_EXPORTER = ("Hostname", "instance", "job")
 
 Exporter = tuple[str, ...]
 """What tells an exporter from others: its host, instance and job; or only a GPU's uuid."""
@@ -113,7 +111,6 @@ def only(series: LabelledSeries, taken: Bools) -> LabelledSeries:
 
 
 def _exporter(labels: Labels, uuid: str) -> Exporter:
-    """The exporter process that sent a series; its GPU alone where labels name no exporter."""
     texts = dict(labels)
-    own = tuple(texts.get(name, "") for name in _OF_EXPORTER)
-    return own if any(own[:2]) else (uuid,)
+    host, instance, job = (texts.get(name, "") for name in ("Hostname", "instance", "job"))
+    return exporter_of(uuid, host, instance, job)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from itertools import starmap
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from gputel.store.limits import ANY, Limits
 from gputel.store.read.endings import READING_US, Bools
 from gputel.store.read.known_series import OrderedSeries, in_order
 from gputel.store.read.latest import Newest, latest
-from gputel.store.read.meanings import EVER, NEVER, MeantSeries, in_unit, numbered
+from gputel.store.read.meanings import EVER, NEVER, MeantSeries, exporter_of, in_unit, numbered
 from gputel.store.read.reader import Reader
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.selection import EVERY, Comparison, LabelCondition, Selection
@@ -99,7 +100,7 @@ def _named(of: OrderedSeries) -> _Named:
         np.array([name in DOUBTFUL for name in names], np.bool_),
         np.array([MEANING_OF[name].ranks[name] for name in names], np.int64),
         numbered([(labels.metric_name, *sender) for labels, sender in pairs]),
-        tuple(_parts(ordered, names, numbered([_exporter(*pair) for pair in pairs]))),
+        tuple(_parts(ordered, names, numbered(starmap(_exporter, pairs)))),
         senders,
     )
 
@@ -122,9 +123,8 @@ def _sender(labels: SeriesLabels) -> Sender:
 
 
 def _exporter(labels: SeriesLabels, sender: Sender) -> tuple[str, ...]:
-    """The exporter process; the GPU alone if labels name no exporter."""
-    own = (labels.hostname, *sender[2:])
-    return own if any(own[:2]) else sender[:1]
+    uuid, _, instance, job = sender
+    return exporter_of(uuid, labels.hostname, instance, job)
 
 
 def _current(named: _Named, ts: Int64) -> Bools:

@@ -92,6 +92,11 @@ def numbered(keys: Iterable[tuple[str, ...]]) -> Int64:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
+def exporter_of(uuid: str, host: str, instance: str, job: str) -> tuple[str, ...]:
+    """What tells an exporter from others; the GPU alone if labels name no exporter."""
+    return (host, instance, job) if host or instance else (uuid,)
+
+
 def ambiguous(meaning: Meaning, series: MeantSeries, samples: Samples) -> Bools:
     """The series with samples whose unit they do not tell by themselves: 1 under a doubtful name.
 
