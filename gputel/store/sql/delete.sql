@@ -142,38 +142,93 @@ RETURNING series_id, start, step_s, array_send(place) AS place, array_send(min) 
           array_send(max) AS max, array_send(sum) AS sum, array_send(last) AS last,
           array_send(count) AS count
 
--- name: refresh_gpus
--- GPUs of the series $1 whose oldest or newest sample was from $2 to $3: what they have now. One that
--- has no samples keeps its times, as one of which only rollups are left does.
+-- name: stale_hours
+-- How many notes each hour has. None goes while one works alone, and each commit adds its own.
+SELECT hour, count(*) AS notes FROM rollup_stale GROUP BY hour
+
+-- name: stays
+-- Of the blocks of a series, those that ``take`` leaves.
+NOT (is_cut AND last_ts >= $1 AND last_ts < $2 AND last_ts >= $3 AND first_ts <= $4
+     AND ($5::integer[] IS NULL OR stream = ANY ($5)))
+
+-- name: spans_left
+-- Of the GPUs of the series $6 whose oldest or newest sample is of the range:
+-- what they have when ``take`` has been done, and no part of what it takes stays. It is null where
+-- nothing is left. The condition above is put in.
 WITH touched AS (
-    SELECT * FROM gpu
-    WHERE uuid IN (SELECT uuid FROM series WHERE series_id = ANY ($1::bigint[]))
-      AND (first_ts BETWEEN $2 AND $3 OR last_ts BETWEEN $2 AND $3)
+    SELECT uuid FROM gpu
+    WHERE uuid IN (SELECT uuid FROM series WHERE series_id = ANY ($6::bigint[]))
+      AND (first_ts BETWEEN greatest($1, $3::timestamptz) AND least($2, $4::timestamptz)
+           OR last_ts BETWEEN greatest($1, $3) AND least($2, $4))
+), of_gpu AS (
+    SELECT uuid, series_id, series_id = ANY ($6) AS is_cut FROM series JOIN touched USING (uuid)
+), lists AS (
+    SELECT list_id, min(f.first_ts) AS first_ts, max(f.last_ts) AS last_ts
+    FROM (SELECT DISTINCT list_id FROM series_list_member JOIN of_gpu USING (series_id)) AS list
+    JOIN sample_frame AS f USING (list_id)
+    GROUP BY list_id
 ), spans AS (
     SELECT s.uuid, s.series_id, oldest.first_ts, newest.last_ts
-    FROM touched JOIN series AS s USING (uuid)
+    FROM of_gpu AS s
     CROSS JOIN LATERAL (
-        SELECT last_ts FROM stored_block WHERE series_id = s.series_id
+        SELECT last_ts FROM sample_block
+        WHERE series_id = s.series_id AND {stays}
         ORDER BY last_ts DESC LIMIT 1
     ) AS newest
     CROSS JOIN LATERAL (
-        SELECT last_ts FROM stored_block WHERE series_id = s.series_id ORDER BY last_ts LIMIT 1
+        SELECT last_ts FROM sample_block
+        WHERE series_id = s.series_id AND {stays}
+        ORDER BY last_ts LIMIT 1
     ) AS earliest
     CROSS JOIN LATERAL (
-        SELECT min(first_ts) AS first_ts FROM stored_block
+        SELECT min(first_ts) AS first_ts FROM sample_block
         WHERE series_id = s.series_id AND last_ts >= earliest.last_ts
           AND last_ts < date_trunc('day', earliest.last_ts, 'UTC') + interval '1 day'
+          AND {stays}
     ) AS oldest
+    UNION ALL
+    SELECT s.uuid, s.series_id, lists.first_ts, lists.last_ts
+    FROM of_gpu AS s JOIN series_list_member USING (series_id) JOIN lists USING (list_id)
+)
+SELECT uuid, min(first_ts) AS first_ts, max(last_ts) AS last_ts,
+       (array_agg(series_id ORDER BY last_ts DESC, series_id DESC))[1] AS series_id
+FROM touched LEFT JOIN spans USING (uuid) GROUP BY uuid
+
+-- name: refresh_gpus
+-- The GPUs $1 whose oldest or newest sample was from $5 to $6: what is left of them. It was looked for
+-- before ($2 to $4); more may have landed in the hours $7 since, and parts of blocks stay, of the
+-- series $8 ($9, $10). A GPU that has no samples keeps its times, as one of which only rollups are
+-- left does.
+WITH spans AS (
+    SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::bigint[])
+        AS looked (uuid, first_ts, last_ts, series_id)
+    UNION ALL
+    SELECT s.uuid, part.first_ts, part.last_ts, series_id
+    FROM unnest($8::bigint[], $9::timestamptz[], $10::timestamptz[])
+        AS part (series_id, first_ts, last_ts)
+    JOIN series AS s USING (series_id)
+    UNION ALL
+    SELECT s.uuid, b.first_ts, b.last_ts, s.series_id
+    FROM unnest($7::timestamptz[]) AS late (hour)
+    CROSS JOIN (SELECT uuid, series_id FROM series WHERE uuid = ANY ($1)) AS s
+    CROSS JOIN LATERAL (
+        SELECT first_ts, last_ts FROM stored_block
+        WHERE series_id = s.series_id AND first_ts < late.hour + interval '1 hour'
+          AND last_ts >= late.hour
+          AND last_ts < date_trunc('day', late.hour, 'UTC') + interval '1 day'
+    ) AS b
 ), present AS (
     SELECT uuid, min(first_ts) AS first_ts, max(last_ts) AS last_ts,
            (array_agg(series_id ORDER BY last_ts DESC, series_id DESC))[1] AS series_id
-    FROM spans GROUP BY uuid
+    FROM spans WHERE last_ts IS NOT NULL GROUP BY uuid
 )
 UPDATE gpu AS g
-SET first_ts = CASE WHEN g.first_ts BETWEEN $2 AND $3 THEN p.first_ts ELSE g.first_ts END,
-    last_ts = p.last_ts,
-    series_id = p.series_id
-FROM present AS p WHERE g.uuid = p.uuid
+SET first_ts = CASE WHEN g.first_ts BETWEEN $5 AND $6 THEN p.first_ts ELSE g.first_ts END,
+    last_ts = CASE WHEN g.last_ts BETWEEN $5 AND $6 THEN p.last_ts ELSE g.last_ts END,
+    series_id = CASE WHEN g.last_ts BETWEEN $5 AND $6 THEN p.series_id ELSE g.series_id END
+FROM present AS p
+WHERE g.uuid = p.uuid AND g.uuid = ANY ($1)
+  AND (g.first_ts BETWEEN $5 AND $6 OR g.last_ts BETWEEN $5 AND $6)
 
 -- name: empty
 -- Of these series, or the GPUs $2, those that have nothing left. By steps into the index: as joins,

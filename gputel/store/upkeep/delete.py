@@ -32,6 +32,7 @@ from gputel.store.rollup.build import minutes_of, payloads
 from gputel.store.rollup.rows import ROW_COLUMNS, decode_rollups
 from gputel.store.upkeep.batches import batches
 from gputel.store.upkeep.deletion import SQL, Deletion, stream_numbers
+from gputel.store.upkeep.gpu_spans import Bounds, SpansLeft, foresee, refresh_gpus
 from gputel.store.upkeep.merge import merge_frames
 
 _BATCH_SERIES = 1000
@@ -85,7 +86,9 @@ async def delete(
             most_ids=_BATCH_SERIES,
         ):
             batch = _Batch(connection, deletion, day, streams, ids)
-            work = batch.delete_samples if part else batch.delete_minutes
+            work: Callable[[], Awaitable[Deleted]] = batch.delete_minutes
+            if part:
+                work = partial(batch.delete_samples, await foresee(connection, batch.bounds))
             total += await _committed(connection, work)
             progress(total)
         if total.samples > before.samples:
@@ -137,16 +140,18 @@ class _Batch:
     streams: tuple[int, ...] | None
     series_ids: list[int]
 
-    async def delete_samples(self) -> Deleted:
-        """Cut the samples out of their blocks, and make what follows from them anew."""
-        rows = await self.connection.fetch(
-            SQL["take"],
-            *day_span(self.day),
-            *self.deletion.span,
-            self.streams,
-            self.series_ids,
-        )
-        gone, payload = await asyncio.to_thread(_cut, rows, self.deletion)
+    @property
+    def bounds(self) -> Bounds:
+        """Which blocks it takes."""
+        return *day_span(self.day), *self.deletion.span, self.streams, self.series_ids
+
+    async def delete_samples(self, spans: SpansLeft) -> Deleted:
+        """Cut the samples out of their blocks, and make what follows from them anew.
+
+        ``spans`` were foreseen before the transaction, as commits wait for it.
+        """
+        rows = await self.connection.fetch(SQL["take"], *self.bounds)
+        gone, kept, payload = await asyncio.to_thread(_cut, rows, self.deletion)
         await copy_in(self.connection, "sample_block", COLUMNS, payload)
         if not len(gone):
             return Deleted()
@@ -155,9 +160,8 @@ class _Batch:
             minutes = await self._minutes_left(hours)
             await self._take_minutes(hours)
             await self._write_rollups(minutes, hours)
+        await refresh_gpus(self.connection, self.bounds, spans, kept)
         ids = np.unique(gone.series_id).tolist()
-        span = moment(int(gone.ts.min())), moment(int(gone.ts.max()))
-        await self.connection.execute(SQL["refresh_gpus"], ids, *span)
         return Deleted(samples=len(gone), series=await self._remove_empty(ids))
 
     async def delete_minutes(self) -> Deleted:
@@ -205,13 +209,15 @@ class _Batch:
         return removed
 
 
-def _cut(rows: Sequence[asyncpg.Record], deletion: Deletion) -> tuple[Samples, list[memoryview]]:
-    """The samples of these blocks that go, and those that stay as blocks for ``copy_in``."""
+def _cut(
+    rows: Sequence[asyncpg.Record], deletion: Deletion
+) -> tuple[Samples, Samples, list[memoryview]]:
+    """The samples of these blocks that go, and those that stay, also as blocks for ``copy_in``."""
     samples = decode_rows(rows)
     gone = deletion.includes(samples.ts)
-    stream = streams_of(rows)
-    _, payload = payload_by_stream(samples.take(~gone), stream[~gone])
-    return samples.take(gone), payload
+    kept = samples.take(~gone)
+    _, payload = payload_by_stream(kept, streams_of(rows)[~gone])
+    return samples.take(gone), kept, payload
 
 
 async def _finish(

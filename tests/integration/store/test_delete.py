@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -164,6 +165,8 @@ async def test_the_oldest_and_the_newest_sample_of_a_gpu_are_what_is_left(
 ) -> None:
     await land(pool, rows(), rows(metric="UTIL", minutes=60), rows(start=NOON + DAY, minutes=1))
     await deleted(pool, Deletion(end=NOON + 10 * MINUTE))
+    (gpu,) = await Reader(pool).gpus()
+    assert (gpu.first_seen, gpu.last_seen) == (NOON + 10.5 * MINUTE, NOON + DAY + MINUTE / 2)
     await deleted(pool, Deletion(start=NOON + 90 * MINUTE))
     (gpu,) = await Reader(pool).gpus()
     assert gpu.first_seen == NOON + 10.5 * MINUTE
@@ -400,12 +403,51 @@ async def test_a_deletion_waits_for_a_commit_that_is_under_way(pool: asyncpg.Poo
     assert await deleting == Deleted(360, 0, 1)
 
 
-async def _waits(pool: asyncpg.Pool) -> None:
-    async def waits() -> bool:
-        sql = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = $1::regclass)"
-        return bool(await pool.fetchval(sql, "rollup_stale"))
+@pytest.mark.parametrize(
+    ("end", "late", "span"),
+    [
+        (None, 100.25, (100.25, 100.25)),
+        (NOON + 30 * MINUTE, 29.75, (29.75, 179.5)),
+        (NOON + 30 * MINUTE, 31.25, (30.5, 179.5)),
+    ],
+)
+async def test_what_lands_while_a_deletion_waits_counts_for_the_gpu(
+    pool: asyncpg.Pool, end: datetime | None, late: float, span: tuple[float, float]
+) -> None:
+    """What is left of a GPU is looked for before commits have to wait."""
+    await land(pool, rows(), rows(metric="UTIL", minutes=60))
+    sample = [(labels("GPU-a", "LATE"), NOON + late * MINUTE, 1.0)]
+    metrics = matching("metric_name", ["TEMP", "UTIL"])
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM gpu FOR UPDATE")
+        landing = asyncio.create_task(land(pool, sample))
+        await _waits(pool, "transactionid")
+        deletion = Deletion(Selection((metrics,)), ("GPU-a",), end=end)
+        deleting = asyncio.create_task(deleted(pool, deletion))
+        await _waits(pool, "relation")
+    await asyncio.gather(landing, deleting)
+    (gpu,) = await Reader(pool).gpus()
+    assert (gpu.first_seen, gpu.last_seen) == tuple(NOON + each * MINUTE for each in span)
 
-    await eventually(waits)
+
+async def test_commits_do_not_wait_for_a_look_into_all_days(pool: asyncpg.Pool) -> None:
+    """What is done while they wait reads no block, unless more has landed meanwhile."""
+    await land(pool, rows(), rows("GPU-b", start=NOON + DAY))
+    nothing: list[object] = [["GPU-a"], [NOON], [NOON], [1], NOON, NOON + DAY, [], [], [], []]
+    sql = "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, BUFFERS OFF) " + SQL["refresh_gpus"]
+    plan = [row[0] for row in await pool.fetch(sql, *nothing)]
+    blocks = [line for line in plan if re.search("on sample_(block|frame)", line)]
+    assert blocks
+    assert all("never executed" in line for line in blocks), blocks
+
+
+async def _waits(pool: asyncpg.Pool, kind: str = "relation") -> None:
+    """Until somebody in this database waits for a lock of this kind."""
+    sql = """
+        SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+                       WHERE NOT granted AND locktype = $1 AND datname = current_database())
+    """
+    await eventually(lambda: pool.fetchval(sql, kind))
 
 
 async def test_a_deletion_that_is_broken_off_goes_on_when_it_is_run_again(
