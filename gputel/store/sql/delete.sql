@@ -1,6 +1,9 @@
 -- What people delete. Of a day, which begins at $1 and ends before $2, it is what lies from $3 to $4,
--- both inclusive, in blocks of the streams $5, or of any where that is null; {where} is a condition on
--- the labels of the series s.
+-- both inclusive, in blocks of the streams $5, or of any where that is null.
+
+-- name: matching
+-- The ids of the series s that meet the condition on labels {where}.
+SELECT array_send(array_agg(series_id ORDER BY series_id)) FROM series AS s WHERE {where}
 
 -- name: streams
 -- Those of these names, and whether a streamer reads them: it has a lease, or has reserved rows lately.
@@ -43,24 +46,26 @@ ORDER BY day
 
 -- name: whole
 -- Of blocks that lie in the range: their samples by series, and their bytes, as a row without its
--- arrays takes 72.
+-- arrays takes 72. Of the series $6, or of all where that is null.
 SELECT b.series_id, count(*) AS blocks, sum(b.samples)::bigint AS samples,
        min(b.first_ts) AS first_ts, max(b.last_ts) AS last_ts,
        sum(72 + pg_column_size(b.value) + coalesce(pg_column_size(b.off_us), 0))::bigint AS bytes
-FROM stored_block AS b JOIN series AS s USING (series_id)
+FROM stored_block AS b
 WHERE b.last_ts >= $1 AND b.last_ts < $2 AND b.first_ts >= $3 AND b.last_ts <= $4
-  AND ($5::integer[] IS NULL OR b.stream = ANY ($5)) AND {where}
+  AND ($5::integer[] IS NULL OR b.stream = ANY ($5))
+  AND ($6::bigint[] IS NULL OR b.series_id = ANY ($6))
 GROUP BY b.series_id
 
 -- name: cut
--- Blocks that an end of the range may cut.
+-- Likewise blocks that an end of the range may cut.
 SELECT b.series_id, b.first_ts, b.step_us, array_send(b.off_us) AS off_us,
        array_send(b.value) AS value,
        72 + pg_column_size(b.value) + coalesce(pg_column_size(b.off_us), 0) AS bytes
-FROM stored_block AS b JOIN series AS s USING (series_id)
+FROM stored_block AS b
 WHERE b.last_ts >= $1 AND b.last_ts < $2 AND b.last_ts >= $3 AND b.first_ts <= $4
   AND (b.first_ts < $3 OR b.last_ts > $4)
-  AND ($5::integer[] IS NULL OR b.stream = ANY ($5)) AND {where}
+  AND ($5::integer[] IS NULL OR b.stream = ANY ($5))
+  AND ($6::bigint[] IS NULL OR b.series_id = ANY ($6))
 
 -- name: owners
 SELECT count(DISTINCT uuid) AS gpus, count(DISTINCT hostname) FILTER (WHERE hostname <> '') AS hosts
@@ -74,10 +79,10 @@ WHERE p.number <> ALL ($1::integer[])
 
 -- name: minutes
 -- Of a day without samples: how many minutes of rollups lie in the range, and how many are cut by its
--- ends, by series.
+-- ends, by series. Of the series $6, or of all where that is null; $5 is null.
 SELECT r.series_id, sum(within.minutes)::bigint AS minutes, sum(within.cut)::bigint AS cut,
        min(r.start) AS first_ts, max(r.start) + interval '1 hour' - interval '1 us' AS last_ts
-FROM rollup AS r JOIN series AS s USING (series_id)
+FROM rollup AS r
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE is_whole) AS minutes, count(*) FILTER (WHERE NOT is_whole) AS cut
     FROM unnest(r.place, r.count) WITH ORDINALITY AS bucket (place, count, i)
@@ -90,31 +95,35 @@ CROSS JOIN LATERAL (
     WHERE begins + interval '1 minute' > $3 AND begins <= $4
 ) AS within
 WHERE r.step_s = 60 AND r.start >= $1 AND r.start < $2
-  AND r.start > $3::timestamptz - interval '1 hour' AND r.start <= $4 AND {where}
+  AND r.start > $3::timestamptz - interval '1 hour' AND r.start <= $4
+  AND $5::integer[] IS NULL AND ($6::bigint[] IS NULL OR r.series_id = ANY ($6))
 GROUP BY r.series_id
 HAVING sum(within.minutes + within.cut) > 0
 
 -- name: series
--- Series after $6 that have blocks to look at, and all their samples of the day; at most $7 of them.
+-- Series after $7 that have blocks to look at, and all their samples of the day; at most $8 of them.
+-- Of the series $6, or of all where that is null.
 SELECT b.series_id, count(*) AS blocks, sum(b.samples)::bigint AS samples
-FROM stored_block AS b JOIN series AS s USING (series_id)
-WHERE b.last_ts >= $1 AND b.last_ts < $2 AND b.series_id > $6 AND {where}
+FROM stored_block AS b
+WHERE b.last_ts >= $1 AND b.last_ts < $2 AND b.series_id > $7
+  AND ($6::bigint[] IS NULL OR b.series_id = ANY ($6))
 GROUP BY b.series_id
 HAVING bool_or(b.last_ts >= $3 AND b.first_ts <= $4
                AND ($5::integer[] IS NULL OR b.stream = ANY ($5)))
 ORDER BY b.series_id
-LIMIT $7
+LIMIT $8
 
 -- name: series_of_rollups
 -- Likewise of a day of which only rollups are left; $5 is null.
 SELECT r.series_id, count(*) AS blocks, 60 * count(*) AS samples
-FROM rollup AS r JOIN series AS s USING (series_id)
+FROM rollup AS r
 WHERE r.step_s = 60 AND r.start >= $1 AND r.start < $2
   AND r.start > $3::timestamptz - interval '1 hour' AND r.start <= $4
-  AND $5::integer[] IS NULL AND r.series_id > $6 AND {where}
+  AND $5::integer[] IS NULL AND ($6::bigint[] IS NULL OR r.series_id = ANY ($6))
+  AND r.series_id > $7
 GROUP BY r.series_id
 ORDER BY r.series_id
-LIMIT $7
+LIMIT $8
 
 -- name: take
 -- Blocks of the series $6 with a part in the range, deleted as they are read.

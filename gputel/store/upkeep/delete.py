@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from itertools import product
 
 import asyncpg
 import numpy as np
@@ -30,8 +31,8 @@ from gputel.store.read.series_reader import moment
 from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Buckets
 from gputel.store.rollup.build import minutes_of, payloads
 from gputel.store.rollup.rows import ROW_COLUMNS, decode_rollups
-from gputel.store.upkeep.batches import batches
-from gputel.store.upkeep.deletion import SQL, Deletion, stream_numbers
+from gputel.store.upkeep.batches import BY_INDEX, batches
+from gputel.store.upkeep.deletion import SQL, Deletion, series_pieces, stream_numbers
 from gputel.store.upkeep.gpu_spans import Bounds, SpansLeft, foresee, refresh_gpus
 from gputel.store.upkeep.merge import merge_frames
 
@@ -69,21 +70,21 @@ async def delete(
     streams = await stream_numbers(connection, deletion)
     read_to = await _stop_streams(connection, deletion, streams)
     total = Deleted()
-    where, conditions = deletion.where(8)  # behind the other arguments of ``batches``
     async with store_errors():
         days = await connection.fetch(SQL["days"], *deletion.span)
-    for day, part in days:
+        pieces = await series_pieces(connection, deletion)
+    for (day, part), some in product(days, pieces):
         if part is None and streams is not None:
             continue
         before = total
         if part and streams is None:  # streams of files have no frames
-            await merge_frames(connection, day, 1)
+            await merge_frames(connection, day, 1, some)
         async for ids in batches(
             connection,
-            SQL["series" if part else "series_of_rollups"].format(where=where),
-            *(*day_span(day), *deletion.span, streams),
-            conditions=conditions,
+            SQL["series" if part else "series_of_rollups"],
+            *(*day_span(day), *deletion.span, streams, some),
             most_ids=_BATCH_SERIES,
+            by_index=some is not None,
         ):
             batch = _Batch(connection, deletion, day, streams, ids)
             work: Callable[[], Awaitable[Deleted]] = batch.delete_minutes
@@ -121,8 +122,7 @@ async def _committed(
             async with store_errors(), connection.transaction(isolation="read_committed"):
                 await connection.execute("SET LOCAL lock_timeout = '1s'")
                 await connection.execute(_EMPTY_SERIES["keep_writers_out"])
-                # If the planner does not know the size of the day, it reads the whole day.
-                await connection.execute("SET LOCAL enable_seqscan = off")
+                await connection.execute(BY_INDEX)
                 return await work()
         except StoreError as error:
             if not isinstance(error.__cause__, asyncpg.LockNotAvailableError):

@@ -8,22 +8,25 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import product
 
 import asyncpg
 import numpy as np
 
 from gputel.errors import UsageError
 from gputel.store.blocks.blocks import Int64
-from gputel.store.blocks.samples import decode_rows, lengths, micros
+from gputel.store.blocks.samples import INTEGER, decode_rows, elements, lengths, micros
 from gputel.store.days import day_span
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.read.reader import EARLIEST, LATEST
 from gputel.store.read.selection import Bools, Selection, storable
 from gputel.store.read.series_reader import moment
+from gputel.store.upkeep.batches import BY_INDEX
 
 SQL = load("delete")
 _FETCH = 10_000
+_PIECE_IDS = 100_000
 _FETCH_BLOCKS = 64  # of 65,536 samples at most
 _READ_LATELY_S = 10.0
 _OF_GPUS = (
@@ -209,44 +212,57 @@ async def survey(
     or StoreError.
     """
     count = _Count(deletion)
-    read = partial(_rows, connection, deletion)
+    read = partial(_rows, connection)
     async with (
         store_errors(),
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        for day, part in await connection.fetch(SQL["days"], *deletion.span):
-            bounds = *day_span(day), *deletion.span
+        days = await connection.fetch(SQL["days"], *deletion.span)
+        pieces = await series_pieces(connection, deletion)
+        if pieces != [None]:
+            await connection.execute(BY_INDEX)
+        for (day, part), ids in product(days, pieces):
+            bounds = *day_span(day), *deletion.span, streams, ids
             if part:
-                async for rows in read("whole", *bounds, streams):
+                async for rows in read("whole", *bounds):
                     count.add_whole(rows)
-                async for rows in read("cut", *bounds, streams, at_once=_FETCH_BLOCKS):
+                async for rows in read("cut", *bounds, at_once=_FETCH_BLOCKS):
                     await asyncio.to_thread(count.add_cut, rows)
             elif streams is None:
                 async for rows in read("minutes", *bounds):
                     count.add_minutes(rows)
-            else:
-                count.totals["rollup_days_left"] += 1
+        left = sum(part is None for _, part in days) if streams else 0
         owners = await connection.fetchrow(SQL["owners"], count.series.tolist())
         repeating = await connection.fetchval(SQL["repeating_streams"], streams or ())
     return Survey(
         series=len(count.series),
         first=count.first,
         last=count.last,
+        rollup_days_left=left,
         repeating_streams=repeating if streams else 0,
         **owners,
         **count.totals,
     )
 
 
+async def series_pieces(
+    connection: asyncpg.Connection, deletion: Deletion
+) -> list[list[int] | None]:
+    """The ids of the series that meet the conditions on labels, in pieces that fit one statement.
+
+    ``[None]`` if there are no such conditions, which stands for all series.
+    """
+    if not (deletion.selection.conditions or deletion.uuids or deletion.places):
+        return [None]
+    where, conditions = deletion.where(1)
+    raw = await connection.fetchval(SQL["matching"].format(where=where), *conditions)
+    ids = elements([raw] if raw else [], INTEGER).tolist()
+    return [ids[first : first + _PIECE_IDS] for first in range(0, len(ids), _PIECE_IDS)]
+
+
 async def _rows(
-    connection: asyncpg.Connection,
-    deletion: Deletion,
-    statement: str,
-    *bounds: object,
-    at_once: int = _FETCH,
+    connection: asyncpg.Connection, statement: str, *arguments: object, at_once: int = _FETCH
 ) -> AsyncIterator[list[asyncpg.Record]]:
-    """The rows of a statement, whose arguments are the bounds and the conditions on series."""
-    where, conditions = deletion.where(len(bounds) + 1)
-    cursor = await connection.cursor(SQL[statement].format(where=where), *bounds, *conditions)
+    cursor = await connection.cursor(SQL[statement], *arguments)
     while rows := await cursor.fetch(at_once):
         yield rows

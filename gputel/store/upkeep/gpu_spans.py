@@ -18,6 +18,7 @@ from gputel.store.blocks.samples import Samples
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.read.series_reader import moment
+from gputel.store.upkeep.batches import BY_INDEX
 
 _SQL = load("delete")
 _SPANS_LEFT = _SQL["spans_left"].format(stays=_SQL["stays"])
@@ -41,7 +42,7 @@ async def foresee(connection: asyncpg.Connection, bounds: Bounds) -> SpansLeft:
     Raises StoreUnavailable or StoreError.
     """
     async with store_errors(), connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("SET LOCAL enable_seqscan = off")
+        await connection.execute(BY_INDEX)
         notes = await connection.fetch(_SQL["stale_hours"])
         return SpansLeft(await connection.fetch(_SPANS_LEFT, *bounds), dict(notes))
 

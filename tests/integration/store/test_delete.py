@@ -441,6 +441,22 @@ async def test_commits_do_not_wait_for_a_look_into_all_days(pool: asyncpg.Pool) 
     assert all("never executed" in line for line in blocks), blocks
 
 
+async def test_blocks_of_series_that_cannot_match_are_not_read(pool: asyncpg.Pool) -> None:
+    names = [f"GPU-{number}" for number in range(100)]
+    await land(pool, [row for name in names for row in rows(name, minutes=1)])
+    read = """
+        SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::integer
+        FROM pg_stat_user_tables WHERE relname LIKE 'sample_block%'
+    """
+    deletion = Deletion(uuids=("GPU-7",))
+    async with sole(pool) as connection:
+        assert connection is not None
+        assert (await survey(connection, deletion, None)).samples == 2
+        assert await delete(connection, deletion, unseen) == Deleted(2, 0, 1)
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        assert await connection.fetchval(read) < 20, "of 100 blocks, some times"
+
+
 async def _waits(pool: asyncpg.Pool, kind: str = "relation") -> None:
     """Until somebody in this database waits for a lock of this kind."""
     sql = """

@@ -319,13 +319,14 @@ async def test_the_status_counts_frames(pool: asyncpg.Pool) -> None:
 async def test_deletion_takes_samples_out_of_frames(pool: asyncpg.Pool) -> None:
     arrivals = [scrape(slot) for slot in range(6)]
     await land_apart(pool, arrivals)
-    assert await pool.fetchval(FRAMES) > 0
+    frames = await pool.fetchval(FRAMES)
     deletion = Deletion(uuids=("GPU-1",), start=NOON + 2 * STEP, end=NOON + 3 * STEP)
     async with sole(pool) as connection:
         assert connection is not None
         found = await survey(connection, deletion, None)
         deleted = await delete(connection, deletion, lambda _: None)
     assert found.samples == deleted.samples == 2 * len(METRICS)
+    assert await pool.fetchval(FRAMES) == frames * 2 / 3 > 0, "those of other GPUs stay"
     assert await stored(pool) == [
         row
         for row in flat(*arrivals)
