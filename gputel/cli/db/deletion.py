@@ -146,7 +146,7 @@ def _notes(found: Survey, deletion: Deletion) -> Iterator[str]:
     elif not found.is_empty:
         yield (
             "what has been read stays read: to ingest the same file again does not bring these "
-            "samples back"
+            "samples back, but gputel ingest --stream-id NEW-NAME FILE does"
         )
 
 

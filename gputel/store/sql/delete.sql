@@ -31,6 +31,12 @@ WITH forgotten AS (
 )
 DELETE FROM stream_repeats WHERE stream_id IN (SELECT stream_id FROM forgotten)
 
+-- name: note_deleted
+-- Of the streams with these numbers, so many samples more have been deleted.
+UPDATE stream_progress AS p SET deleted_samples = p.deleted_samples + gone.samples
+FROM unnest($1::integer[], $2::bigint[]) AS gone (number, samples)
+WHERE p.number = gone.number
+
 -- name: drop_leases
 -- Of chunks that no streamer reads any more, before their stream is deleted.
 DELETE FROM stream_lease

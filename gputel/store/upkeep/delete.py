@@ -151,16 +151,18 @@ class _Batch:
         ``spans`` were foreseen before the transaction, as commits wait for it.
         """
         rows = await self.connection.fetch(SQL["take"], *self.bounds)
-        gone, kept, payload = await asyncio.to_thread(_cut, rows, self.deletion)
-        await copy_in(self.connection, "sample_block", COLUMNS, payload)
+        cut = await asyncio.to_thread(_cut, rows, self.deletion)
+        await copy_in(self.connection, "sample_block", COLUMNS, cut.payload)
+        gone = cut.gone
         if not len(gone):
             return Deleted()
+        await self.connection.execute(SQL["note_deleted"], *cut.gone_by_stream)
         if await self.connection.fetchval(SQL["has_rollups"], self.day):
             hours = np.unique(gone.ts // HOUR_US * HOUR_US)
             minutes = await self._minutes_left(hours)
             await self._take_minutes(hours)
             await self._write_rollups(minutes, hours)
-        await refresh_gpus(self.connection, self.bounds, spans, kept)
+        await refresh_gpus(self.connection, self.bounds, spans, cut.kept)
         ids = np.unique(gone.series_id).tolist()
         return Deleted(samples=len(gone), series=await self._remove_empty(ids))
 
@@ -209,15 +211,23 @@ class _Batch:
         return removed
 
 
-def _cut(
-    rows: Sequence[asyncpg.Record], deletion: Deletion
-) -> tuple[Samples, Samples, list[memoryview]]:
-    """The samples of these blocks that go, and those that stay, also as blocks for ``copy_in``."""
-    samples = decode_rows(rows)
+@dataclass(frozen=True)
+class _Cut:
+    """The samples of some blocks that go, and those that stay, also as blocks for ``copy_in``."""
+
+    gone: Samples
+    gone_by_stream: tuple[list[int], list[int]]  # numbers of streams, and how many samples of each
+    kept: Samples
+    payload: list[memoryview]
+
+
+def _cut(rows: Sequence[asyncpg.Record], deletion: Deletion) -> _Cut:
+    samples, stream = decode_rows(rows), streams_of(rows)
     gone = deletion.includes(samples.ts)
     kept = samples.take(~gone)
-    _, payload = payload_by_stream(kept, streams_of(rows)[~gone])
-    return samples.take(gone), kept, payload
+    numbers, counts = np.unique(stream[gone], return_counts=True)
+    _, payload = payload_by_stream(kept, stream[~gone])
+    return _Cut(samples.take(gone), (numbers.tolist(), counts.tolist()), kept, payload)
 
 
 async def _finish(

@@ -276,7 +276,11 @@ async def test_a_whole_stream_goes_with_its_position_and_can_be_read_again(
 async def test_a_part_of_a_stream_leaves_its_position(pool: asyncpg.Pool) -> None:
     await land_stream(pool, "capture", rows())
     assert await deleted(pool, Deletion(streams=("capture",), end=NOON + HOUR)) == Deleted(121)
-    assert await Streams(pool, "capture", "owner").reserve(10, 60) is None
+    streams = Streams(pool, "capture", "owner")
+    assert await streams.reserve(10, 60) is None
+    assert (await streams.progress()).deleted_samples == 121
+    await deleted(pool, Deletion(uuids=("GPU-a",), end=NOON + HOUR + MINUTE))
+    assert (await streams.progress()).deleted_samples == 123
 
 
 async def test_a_message_of_a_deleted_stream_that_comes_again_is_dropped(

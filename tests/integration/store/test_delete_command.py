@@ -39,7 +39,7 @@ async def test_streams_are_listed_by_the_names_that_delete_takes(dsn: str) -> No
     assert stream.pop("last_read").endswith("Z")
     assert stream == {
         "stream": "capture", "source": "/data/capture.csv", "loop": False, "rows": 100,
-        "row_count": 100, "is_recorded": True,
+        "row_count": 100, "is_recorded": True, "deleted_samples": 0,
     }  # fmt: skip
     assert "capture" in gputel_db("streams", "--postgres-dsn", dsn).stdout
 
