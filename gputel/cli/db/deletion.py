@@ -134,7 +134,7 @@ def _notes(found: Survey, deletion: Deletion) -> Iterator[str]:
         )
     if found.repeating_streams and found.samples:
         yield (
-            f"other streams that brought samples which the store had already: "
+            f"other streams that have brought samples again since then, perhaps some of these: "
             f"{found.repeating_streams:,}. Such a sample is stored once, and goes with the stream "
             "that brought it first"
         )

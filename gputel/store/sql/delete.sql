@@ -78,10 +78,12 @@ SELECT count(DISTINCT uuid) AS gpus, count(DISTINCT hostname) FILTER (WHERE host
 FROM series WHERE series_id = ANY ($1::bigint[])
 
 -- name: repeating_streams
--- How many other streams than these brought samples that were there already.
+-- How many other streams than these brought samples that were there already, since these began.
 SELECT count(DISTINCT r.stream_id)
 FROM stream_repeats AS r JOIN stream_progress AS p USING (stream_id)
 WHERE p.number <> ALL ($1::integer[])
+  AND coalesce(r.noted_at >= (SELECT min(created_at) FROM stream_progress
+                              WHERE number = ANY ($1)), true)
 
 -- name: minutes
 -- Of a day without samples: how many minutes of rollups lie in the range, and how many are cut by its

@@ -147,7 +147,7 @@ class Survey:
     rollup_days_left: int = 0
     """Days of which only rollups are left, which do not tell streams: they stay."""
     repeating_streams: int = 0
-    """Other streams that brought samples again, perhaps some of these: each is stored once."""
+    """Other streams that brought samples again since these began, perhaps some of these."""
 
     @property
     def is_empty(self) -> bool:

@@ -48,7 +48,7 @@ class SeriesLists:
 
         Raises StoreUnavailable or StoreError.
         """
-        if removals != self._removals or not new or not await self._keeps_frames():
+        if removals != self._removals or not new:
             return
         again = {each.digest: each for each in new if each.digest in self._met}
         for each in new:
@@ -66,8 +66,12 @@ class SeriesLists:
             if len(self._ids) > MOST_LISTS:
                 self._ids = {}
             self._ids.update(found)
+        if len(digests) >= _AT_ONCE:
+            async with store_errors():
+                await self._pool.execute(self._sql["analyze_lists"])
 
-    async def _keeps_frames(self) -> bool:
+    async def keeps_frames(self) -> bool:
+        """Whether this store keeps frames. Raises StoreUnavailable or StoreError."""
         if self._kept is None:
             async with store_errors():
                 self._kept = bool(await self._pool.fetchval(self._sql["keeps_frames"]))

@@ -216,6 +216,9 @@ async def test_a_stream_is_told_apart_within_one_series(pool: asyncpg.Pool) -> N
     found = await surveyed(pool, Deletion(streams=("tuesday",)))
     assert (found.samples, found.repeating_streams) == (60, 0), "30 minutes are new"
     assert (await surveyed(pool, Deletion(streams=("monday",)))).repeating_streams == 1
+    await land_stream(pool, "wednesday", rows(start=NOON + 3 * HOUR, minutes=10))
+    assert (await surveyed(pool, Deletion(streams=("wednesday",)))).repeating_streams == 0
+    assert await deleted(pool, Deletion(streams=("wednesday",))) == Deleted(20)
     assert await deleted(pool, Deletion(streams=("tuesday",))) == Deleted(60)
     left = [row[0] for row in await pool.fetch("SELECT timestamp FROM telemetry ORDER BY 1")]
     assert left == [

@@ -183,6 +183,22 @@ async def test_a_fleet_of_many_gpus_has_lists(pool: asyncpg.Pool) -> None:
         lists.known(0)
         await lists.meet(blocks, found, 0)
     assert len(lists.known(0)) == gpus
+    told = "SELECT reltuples FROM pg_class WHERE oid = 'series_list_member'::regclass"
+    assert await pool.fetchval(told) == 2 * gpus, "the planner knows of them"
+
+
+async def test_a_store_without_frames_does_not_look_for_any(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one with a hypertable is."""
+    monkeypatch.setattr("gputel.store.write.writer.alike", None)
+    await pool.execute("""
+        ALTER TABLE sample_block RENAME TO parted;
+        CREATE TABLE sample_block (LIKE parted INCLUDING DEFAULTS)
+    """)
+    await land_apart(pool, [scrape(slot) for slot in range(3)])
+    assert await pool.fetchval("SELECT count(*) FROM sample_block") == 3 * 3 * len(METRICS)
+    assert await pool.fetchval(FRAMES) == 0
 
 
 async def test_writers_at_once_use_the_same_lists(pool: asyncpg.Pool) -> None:
