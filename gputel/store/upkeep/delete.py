@@ -32,7 +32,7 @@ from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Buckets
 from gputel.store.rollup.build import minutes_of, payloads
 from gputel.store.rollup.rows import ROW_COLUMNS, decode_rollups
 from gputel.store.upkeep.batches import BY_INDEX, batches
-from gputel.store.upkeep.deletion import SQL, Deletion, series_pieces, stream_numbers
+from gputel.store.upkeep.conditions import SQL, Deletion, series_pieces, stream_numbers
 from gputel.store.upkeep.gpu_spans import Bounds, SpansLeft, foresee, refresh_gpus
 from gputel.store.upkeep.merge import merge_frames
 

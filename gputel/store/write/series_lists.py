@@ -12,7 +12,7 @@ import asyncpg
 import numpy as np
 
 from gputel.store.blocks.blocks import Blocks
-from gputel.store.blocks.frames import Alike
+from gputel.store.blocks.frames import FrameCandidate
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 
@@ -43,7 +43,9 @@ class SeriesLists:
             self._removals, self._ids, self._met = removals, {}, {}
         return self._ids
 
-    async def meet(self, blocks: Blocks, new: Sequence[Alike], removals: int | None) -> None:
+    async def meet(
+        self, blocks: Blocks, new: Sequence[FrameCandidate], removals: int | None
+    ) -> None:
         """Note series that came together, and have no list. The blocks are theirs.
 
         Raises StoreUnavailable or StoreError.
@@ -77,7 +79,7 @@ class SeriesLists:
                 self._kept = bool(await self._pool.fetchval(self._sql["keeps_frames"]))
         return self._kept
 
-    async def _add(self, blocks: Blocks, new: Sequence[Alike]) -> dict[bytes, int]:
+    async def _add(self, blocks: Blocks, new: Sequence[FrameCandidate]) -> dict[bytes, int]:
         digests = [each.digest for each in new]
         sizes = np.array([len(each.blocks) for each in new])
         ids = blocks.series_id[blocks.starts[np.concatenate([each.blocks for each in new])]]

@@ -15,10 +15,11 @@ from gputel.store import queries
 from gputel.store.read.latest import latest
 from gputel.store.read.reader import Reader
 from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching
+from gputel.store.upkeep.conditions import SQL, Deletion, stream_numbers
 from gputel.store.upkeep.delete import Deleted, delete
-from gputel.store.upkeep.deletion import SQL, Deletion, Survey, stream_numbers, survey
 from gputel.store.upkeep.maintenance import Maintenance, sole
-from gputel.store.write.landing import Landings, LandingsGone
+from gputel.store.upkeep.survey import Survey, survey
+from gputel.store.write.live_landings import Landings, LandingsGone
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
 from tests.helpers.batches import NOON, batch, labels

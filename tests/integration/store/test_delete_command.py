@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gputel.cli.db.deletion import NOTHING
+from gputel.cli.db.delete_dialog import NOTHING
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
 from tests.helpers.batches import NOON, steady

@@ -20,9 +20,10 @@ from gputel.errors import UsageError
 from gputel.model.names import METRIC
 from gputel.store.open import open_store
 from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching
+from gputel.store.upkeep.conditions import Deletion, stream_numbers
 from gputel.store.upkeep.delete import Deleted, delete
-from gputel.store.upkeep.deletion import Deletion, Survey, stream_numbers, survey
 from gputel.store.upkeep.maintenance import sole_in_turn
+from gputel.store.upkeep.survey import Survey, survey
 from gputel.units import size
 
 NOTHING = (
