@@ -247,17 +247,44 @@ FROM present AS p
 WHERE g.uuid = p.uuid AND g.uuid = ANY ($1)
   AND (g.first_ts BETWEEN $5 AND $6 OR g.last_ts BETWEEN $5 AND $6)
 
--- name: empty
--- Of these series, or the GPUs $2, those that have nothing left. By steps into the index: as joins,
--- these would read the heads of all blocks of the store, while collectors wait.
-SELECT array_agg(series_id)
-FROM series AS wanted
-WHERE (series_id = ANY ($1::bigint[]) OR uuid = ANY ($2::text[]))
-  AND (SELECT true FROM stored_block AS b WHERE b.series_id = wanted.series_id LIMIT 1) IS NULL
-  AND (SELECT true FROM rollup AS r WHERE r.series_id = wanted.series_id LIMIT 1) IS NULL
+-- name: emptied
+-- Of all series of the GPUs of the series $6, with their GPUs: those that have nothing when ``take`` has
+-- been done, but perhaps parts of what it takes, and rollups of that day. The condition above is put
+-- in. The newest day is looked at first, as one that is left is most likely to be there.
+WITH of_gpu AS (
+    SELECT uuid, series_id, series_id = ANY ($6::bigint[]) AS is_cut FROM series
+    WHERE uuid IN (SELECT uuid FROM series WHERE series_id = ANY ($6))
+)
+SELECT series_id, uuid FROM of_gpu AS s
+WHERE (
+    SELECT true FROM sample_block WHERE series_id = s.series_id AND {stays}
+    ORDER BY last_ts DESC LIMIT 1
+) IS NULL AND (
+    SELECT true FROM series_list_member JOIN sample_frame USING (list_id)
+    WHERE series_id = s.series_id LIMIT 1
+) IS NULL AND (
+    SELECT true FROM rollup
+    WHERE series_id = s.series_id AND step_s = 3600 AND NOT (is_cut AND start >= $1 AND start < $2)
+    ORDER BY start DESC LIMIT 1
+) IS NULL
 
--- name: uuids
-SELECT DISTINCT uuid FROM series WHERE series_id = ANY ($1::bigint[])
+-- name: filled
+-- Of the series $1, those that have anything of the day from $2 to before $3, or samples of the
+-- hours $4.
+SELECT series_id FROM stored_block
+WHERE series_id = ANY ($1::bigint[]) AND last_ts >= $2 AND last_ts < $3
+UNION
+SELECT series_id FROM rollup WHERE series_id = ANY ($1) AND start >= $2 AND start < $3
+UNION
+SELECT s.series_id
+FROM unnest($4::timestamptz[]) AS late (hour) CROSS JOIN unnest($1) AS s (series_id)
+CROSS JOIN LATERAL (
+    SELECT FROM stored_block
+    WHERE series_id = s.series_id AND first_ts < late.hour + interval '1 hour'
+      AND last_ts >= late.hour
+      AND last_ts < date_trunc('day', late.hour, 'UTC') + interval '1 day'
+    LIMIT 1
+) AS b
 
 -- name: forget_labels
 -- Labels of these GPUs that no series of theirs has any more.

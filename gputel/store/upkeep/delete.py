@@ -33,7 +33,7 @@ from gputel.store.rollup.build import minutes_of, payloads
 from gputel.store.rollup.rows import ROW_COLUMNS, decode_rollups
 from gputel.store.upkeep.batches import BY_INDEX, batches
 from gputel.store.upkeep.conditions import SQL, Deletion, series_pieces, stream_numbers
-from gputel.store.upkeep.gpu_spans import Bounds, SpansLeft, foresee, refresh_gpus
+from gputel.store.upkeep.foresight import Bounds, Foresight, foresee
 from gputel.store.upkeep.merge import merge_frames
 
 _BATCH_SERIES = 1000
@@ -87,10 +87,9 @@ async def delete(
             by_index=some is not None,
         ):
             batch = _Batch(connection, deletion, day, streams, ids)
-            work: Callable[[], Awaitable[Deleted]] = batch.delete_minutes
-            if part:
-                work = partial(batch.delete_samples, await foresee(connection, batch.bounds))
-            total += await _committed(connection, work)
+            foresight = await foresee(connection, batch.bounds)
+            work = batch.delete_samples if part else batch.delete_minutes
+            total += await _committed(connection, partial(work, foresight))
             progress(total)
         if total.samples > before.samples:
             async with store_errors():
@@ -145,11 +144,8 @@ class _Batch:
         """Which blocks it takes."""
         return *day_span(self.day), *self.deletion.span, self.streams, self.series_ids
 
-    async def delete_samples(self, spans: SpansLeft) -> Deleted:
-        """Cut the samples out of their blocks, and make what follows from them anew.
-
-        ``spans`` were foreseen before the transaction, as commits wait for it.
-        """
+    async def delete_samples(self, foresight: Foresight) -> Deleted:
+        """Cut the samples out of their blocks, and make what follows from them anew."""
         rows = await self.connection.fetch(SQL["take"], *self.bounds)
         cut = await asyncio.to_thread(_cut, rows, self.deletion)
         await copy_in(self.connection, "sample_block", COLUMNS, cut.payload)
@@ -162,11 +158,10 @@ class _Batch:
             minutes = await self._minutes_left(hours)
             await self._take_minutes(hours)
             await self._write_rollups(minutes, hours)
-        await refresh_gpus(self.connection, self.bounds, spans, cut.kept)
-        ids = np.unique(gone.series_id).tolist()
-        return Deleted(samples=len(gone), series=await self._remove_empty(ids))
+        await foresight.refresh_gpus(self.connection, cut.kept)
+        return Deleted(samples=len(gone), series=await self._remove_empty(foresight))
 
-    async def delete_minutes(self) -> Deleted:
+    async def delete_minutes(self, foresight: Foresight) -> Deleted:
         """Delete rollups of which no samples are left; an hour is made anew of its minutes."""
         first, end = map(micros, day_span(self.day))
         hours = np.arange(first, end, HOUR_US)
@@ -175,9 +170,7 @@ class _Batch:
         buckets = decode_rollups(old)
         gone = self.deletion.includes(buckets.start_us, MINUTE_US)
         await self._write_rollups(buckets.take(~gone), hours)
-        return Deleted(
-            rollup_minutes=int(gone.sum()), series=await self._remove_empty(self.series_ids)
-        )
+        return Deleted(rollup_minutes=int(gone.sum()), series=await self._remove_empty(foresight))
 
     async def _minutes_left(self, hours: Int64) -> Buckets:
         first, end = moment(int(hours[0])), moment(int(hours[-1]) + HOUR_US)
@@ -199,15 +192,12 @@ class _Batch:
         for payload in await asyncio.to_thread(payloads, minutes, old, hours):
             await copy_in(self.connection, "rollup", ROW_COLUMNS, payload)
 
-    async def _remove_empty(self, ids: Sequence[int]) -> int:
-        empty = await self.connection.fetchval(SQL["empty"], ids, [])
+    async def _remove_empty(self, foresight: Foresight) -> int:
+        empty = await foresight.empty_series(self.connection)
         if not empty:
             return 0
-        uuids = [row[0] for row in await self.connection.fetch(SQL["uuids"], empty)]
-        # A GPU must not stay for a series that never had a sample.
-        empty = await self.connection.fetchval(SQL["empty"], empty, uuids)
-        removed: int = await self.connection.fetchval(_EMPTY_SERIES["remove"], empty)
-        await self.connection.execute(SQL["forget_labels"], uuids)
+        removed: int = await self.connection.fetchval(_EMPTY_SERIES["remove"], [*empty])
+        await self.connection.execute(SQL["forget_labels"], [*{*empty.values()}])
         return removed
 
 
