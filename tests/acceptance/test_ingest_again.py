@@ -133,7 +133,7 @@ async def test_deleted_rows_stay_deleted_and_the_report_tells_how_to_land_them_a
     again = await ingest(file)
     assert (again.process.returncode, again.err) == (0, "")
     assert f"{100 - left} of its samples have been deleted since by gputel db delete" in again.out
-    assert "to land them again, run gputel ingest --stream-id NEW-NAME FILE" in again.out
+    assert "to do so, run gputel ingest --stream-id NEW-NAME FILE" in again.out
     assert await pool.fetchval("SELECT count(*) FROM telemetry") == left
     assert json.loads((await ingest(file, "--format", "json")).out)["samples_deleted"] == 100 - left
     run = processes.start("run", "--csv", file, "--role", "streamer", "--broker-url",

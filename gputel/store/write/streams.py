@@ -53,11 +53,11 @@ class Progress:
 def deletion_note(samples: int) -> str:
     """What people have to know who read the source of a stream again with so many deleted samples.
 
-    They stay deleted, as a message that comes again must not bring them back.
+    The stream does not land them again, as a message that comes again must not.
     """
     return (
-        f"{samples:,} of its samples have been deleted since by gputel db delete, and stay so: "
-        "to land them again, run gputel ingest --stream-id NEW-NAME FILE"
+        f"{samples:,} of its samples have been deleted since by gputel db delete, and this stream "
+        "does not land them again: to do so, run gputel ingest --stream-id NEW-NAME FILE"
     )
 
 
