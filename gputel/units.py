@@ -7,11 +7,11 @@ _SPANS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def size(count: float) -> str:
-    """A number of bytes: ``1,023 bytes``, ``3.0 MiB``."""
+    """A number of bytes: ``1,023 bytes``, ``3 MiB``; ``3.0 MiB`` if that is not exact."""
     unit = 0
     while count >= 1024 and unit < len(_SIZES) - 1:
         count, unit = count / 1024, unit + 1
-    return f"{count:,.1f} {_SIZES[unit]}" if unit else f"{count:,.0f} bytes"
+    return f"{count:,.{0 if count == int(count) else 1}f} {_SIZES[unit]}"
 
 
 def span(seconds: float) -> str:

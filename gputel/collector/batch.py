@@ -43,7 +43,8 @@ _STALL_S = 300.0  # work without progress for this long loses its leases
 class DeliveryBatch:
     """The messages of one consume.
 
-    ``landed`` are to be acked; ``short``: this machine was short of memory for too long.
+    ``to_ack`` have landed, or their streamer sends them again; ``short``: this machine was short of
+    memory for too long.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class DeliveryBatch:
         self._stopping = stopping
         self._open = OpenDeliveries(shared, deliveries)
         self._moved_at = 0.0
-        self.landed: list[tuple[str, str]] = []
+        self.to_ack: list[tuple[str, str]] = []
         self.short = False
 
     async def run(self) -> None:
@@ -94,7 +95,7 @@ class DeliveryBatch:
             metrics.COLLECTOR_RETURNED.labels(reason="damaged_at_broker").inc()
             text = "message %r is damaged at the broker: its rows are read and sent again"
             self._shared.lines.write(text, delivery.id)
-            self.landed += self._open.landed([delivery])
+            self.to_ack += self._open.close([delivery])
         else:
             reason = "the checksum does not fit: the message was damaged on the way"
             await self._open.send_back(delivery, reason, "damaged", 0.0)
@@ -147,7 +148,7 @@ class DeliveryBatch:
         self._shared.database.ends()
         self._shared.machine.ends()
         metrics.COLLECTOR_DUPLICATES.inc(len(landed) - sum(landed))
-        self.landed += self._open.landed(item.delivery for item in good)
+        self.to_ack += self._open.close(item.delivery for item in good)
 
     async def _land_apart(self, good: Sequence[DecodedMessage], error: Exception) -> None:
         if isinstance(error, StoreError):
@@ -196,11 +197,11 @@ class DeliveryBatch:
 
     async def _acknowledge(self) -> None:
         try:
-            await self._shared.client.ack(self.landed)
+            await self._shared.client.ack(self.to_ack)
         except Exception as error:  # the next consume sends it again
             log.warning("ack failed, it is sent again with the next consume: %s", reason_of(error))
             return
-        self.landed = []
+        self.to_ack = []
 
     def _moves(self) -> None:
         self._moved_at = asyncio.get_running_loop().time()

@@ -10,6 +10,7 @@ from gputel import metrics
 from gputel.errors import DecodeError
 from gputel.model.bounds import id_flaw, name_flaw
 from gputel.model.checksum import is_damaged
+from gputel.model.entities import SCRAPES, TARGET_FLAW, target_rows
 from gputel.model.record_batch import PayloadLimits, decode
 from gputel.mq.wire.protocol import Delivery
 from gputel.sources.json.payload import decode_json, is_json
@@ -91,7 +92,11 @@ def _arrival(delivery: Delivery, limits: PayloadLimits) -> Arrival:
         raise DecodeError(f"the message's id {flaw}")
     chunk = _chunk(delivery.metadata)
     if not is_json(delivery.payload):
-        return Arrival(delivery.id, chunk, decode(delivery.payload, limits))
+        batch = decode(delivery.payload, limits)
+        is_scrape = chunk is not None and chunk.stream_id.startswith(SCRAPES)
+        if not is_scrape and target_rows(batch) is not None:
+            raise DecodeError(f"the record batch has a record whose {TARGET_FLAW}")
+        return Arrival(delivery.id, chunk, batch)
     batch, left_out = decode_json(delivery.payload, limits)
     metrics.COLLECTOR_ROWS_REJECTED.labels(reason="no_reading").inc(left_out)
     return Arrival(delivery.id, chunk, batch)

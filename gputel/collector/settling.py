@@ -24,8 +24,8 @@ class OpenDeliveries:
         """The id and lease of each."""
         return [(delivery.id, lease) for lease, delivery in self._open.items()]
 
-    def landed(self, deliveries: Iterable[Delivery]) -> list[tuple[str, str]]:
-        """Mark these as landed; returns the items to ack."""
+    def close(self, deliveries: Iterable[Delivery]) -> list[tuple[str, str]]:
+        """These are settled, or about to be; returns the id and lease of each for the broker."""
         items = [(delivery.id, delivery.lease) for delivery in deliveries]
         for _, lease in items:
             self._open.pop(lease, None)
@@ -57,7 +57,7 @@ class OpenDeliveries:
 
     async def give_back(self, deliveries: Sequence[Delivery] | None = None) -> None:
         """Give these, or all, back to the queue: this collector stops."""
-        items = self.items if deliveries is None else self.landed(deliveries)
+        items = self.items if deliveries is None else self.close(deliveries)
         self._open = {} if deliveries is None else self._open
         try:
             async with asyncio.timeout(LAST_CALLS_S):

@@ -25,7 +25,7 @@ class Worker:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._landed: list[tuple[str, str]] = []  # committed, to be acked
+        self._to_ack: list[tuple[str, str]] = []  # committed, or not needed
         # The first message may be the one that crashed the process before: take it alone.
         self._careful = True
         self._refusals = 0
@@ -71,7 +71,7 @@ class Worker:
             metrics.COLLECTOR_RETRIES.labels(reason="machine").inc()
             self._shared.machine.begins(GputelError(reason_of(error)))
         else:  # a reply that is not understood: the next one may be good
-            self._landed = []  # the acks may be the cause; the store drops redelivered copies
+            self._to_ack = []  # the acks may be the cause; the store drops redelivered copies
             metrics.COLLECTOR_RETRIES.labels(reason="broker").inc()
             text = f"its reply is not understood: {reason_of(error)}"
             self._shared.broker.begins(GputelError(text))
@@ -82,7 +82,7 @@ class Worker:
         try:
             await batch.run()
         finally:
-            self._landed += batch.landed
+            self._to_ack += batch.to_ack
         if batch.short:
             await pause(_SHORT_PAUSE_S, stopping)
 
@@ -107,22 +107,22 @@ class Worker:
         settings, client = self._shared.settings, self._shared.client
         most = 1 if self._careful else settings.commit_max_messages
         max_bytes, timeout_s = settings.commit_max_bytes, self._shared.first_lease_s
-        if not self._landed:
+        if not self._to_ack:
             return await client.consume(most, max_bytes, _WAIT_S, timeout_s)
         try:
             consumed = await client.ack_and_consume(
-                self._landed, most, max_bytes, _WAIT_S, timeout_s
+                self._to_ack, most, max_bytes, _WAIT_S, timeout_s
             )
         except QueueClosed:
-            self._landed = []
+            self._to_ack = []
             raise
-        self._landed = []
+        self._to_ack = []
         return consumed.messages
 
     async def _acknowledge(self) -> None:
         """Ack what has landed. If the ack is lost, the store drops the redelivered copy."""
         try:
             async with asyncio.timeout(LAST_CALLS_S):
-                await self._shared.client.ack(self._landed)
+                await self._shared.client.ack(self._to_ack)
         except Exception as error:
             log.warning("ack failed, the store drops the copies when they come again: %s", error)

@@ -11,7 +11,9 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gputel.model.bounds import blank_entries
 from gputel.model.columns import SCHEMA
@@ -22,6 +24,15 @@ _KINDS = ("nvswitch", "cpu")
 _DEVICE = re.compile(rf"({'|'.join(_KINDS)})\S+", re.ASCII)
 TARGET_PREFIX = "target@"
 """The uuid of a target begins with it, and then has the label ``instance`` of the target."""
+
+TARGET_FLAW = (
+    f"{UUID} begins with {TARGET_PREFIX}, as gputel names the targets of its scrapes: only a "
+    "scrape tells how its target is"
+)
+"""Why nothing but a scrape may bring a record about a target."""
+
+SCRAPES = "scrape/"
+"""The names of streams of scrapes begin with it."""
 
 ENTITY_UUID = f"^(({'|'.join(_KINDS)})[^@]*@|{TARGET_PREFIX})"
 """The uuids of entities, as a pattern for Python and Postgres."""
@@ -72,6 +83,16 @@ def _name_of(labels_raw: str, hostname: str, device: str) -> str | None:
 def target_uuid(instance: str) -> str:
     """The uuid of the series about a target, such as ``up``."""
     return TARGET_PREFIX + instance
+
+
+def target_rows(batch: pa.RecordBatch) -> npt.NDArray[np.bool_] | None:
+    """The rows about targets; None if there are none."""
+    column = batch.column(UUID)
+    texts = pc.starts_with(column.dictionary, TARGET_PREFIX).to_numpy(zero_copy_only=False)
+    if not texts.any():
+        return None
+    rows: npt.NDArray[np.bool_] = texts[column.indices.to_numpy(zero_copy_only=False)]
+    return rows if rows.any() else None
 
 
 def is_target(uuid: str) -> bool:

@@ -126,7 +126,7 @@ async def _file_work(
     process: Process, services: Services, client: QueueClient
 ) -> Callable[[asyncio.Event], Awaitable[None]]:
     """What ``working`` runs for the file or the sample, once its stream is registered."""
-    from gputel.store.write.streams import Streams
+    from gputel.store.write.streams import Streams, deletion_note
     from gputel.streamer.follower import Follower
     from gputel.streamer.open_source import open_source
     from gputel.streamer.streamer import Streamer
@@ -139,7 +139,9 @@ async def _file_work(
     data_dir = process.settings.common.data_dir
     opened = await asyncio.to_thread(open_source, settings, data_dir, keep_impossible=keep)
     streams = streams_of(opened.stream_id)
-    await streams.register(opened.fingerprint, opened.name, looping=settings.loop)
+    progress = await streams.register(opened.fingerprint, opened.name, looping=settings.loop)
+    if progress.deleted_samples and not settings.loop:
+        log.warning("%s: %s", opened.name, deletion_note(progress.deleted_samples))
     rate = f"{settings.rate:g} rows/s" if settings.rate else "no limit"
     log.info("streamer: %s as stream %r, %s", opened.name, opened.stream_id, rate)
     return Streamer(settings, client, streams, opened.source).run

@@ -116,3 +116,30 @@ async def test_other_content_under_the_name_of_a_stream_is_refused(
         "choose another name with --stream-id\n"
     )
     assert await pool.fetchval("SELECT count(*) FROM telemetry") == 10
+
+
+async def test_deleted_rows_stay_deleted_and_the_report_tells_how_to_land_them_again(
+    ingest: Ingest, processes: Processes, dsn: str, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    file = write_numbered(tmp_path / "numbered.csv", 100)
+    assert (await ingest(file)).process.returncode == 0
+    delete = ("db", "delete", "--host", "host-4", "--yes")
+    ended = await processes.run(*delete, GPUTEL_POSTGRES_DSN=dsn)
+    assert (ended.process.returncode, ended.err) == (0, "")
+    assert "gputel ingest --stream-id NEW-NAME FILE does" in ended.out
+    left = 84  # of 100 rows, 16 are of host-4
+    assert await pool.fetchval("SELECT count(*) FROM telemetry") == left
+
+    again = await ingest(file)
+    assert (again.process.returncode, again.err) == (0, "")
+    assert f"{100 - left} of its samples have been deleted since by gputel db delete" in again.out
+    assert "to do so, run gputel ingest --stream-id NEW-NAME FILE" in again.out
+    assert await pool.fetchval("SELECT count(*) FROM telemetry") == left
+    assert json.loads((await ingest(file, "--format", "json")).out)["samples_deleted"] == 100 - left
+    run = processes.start("run", "--csv", file, "--role", "streamer", "--broker-url",
+                          "http://127.0.0.1:1", GPUTEL_POSTGRES_DSN=dsn)  # fmt: skip
+    await run.says("of its samples have been deleted since by gputel db delete")
+
+    anew = json.loads((await ingest(file, "--stream-id", "anew", "--format", "json")).out)
+    assert (anew["rows_landed"], anew["rows_already_there"]) == (100 - left, left)
+    assert await numbers(pool) == Counter(range(100))

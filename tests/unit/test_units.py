@@ -9,7 +9,13 @@ from gputel.units import age, size, span
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 bytes"), (1023, "1,023 bytes"), (1024, "1.0 KiB"), (5e15, "4,547.5 TiB")],
+    [
+        (0, "0 bytes"),
+        (1023, "1,023 bytes"),
+        (3072, "3 KiB"),
+        (3100, "3.0 KiB"),
+        (5e15, "4,547.5 TiB"),
+    ],
 )
 def test_sizes_have_the_unit_that_suits_them(count: float, text: str) -> None:
     assert size(count) == text

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from gputel.api.prometheus.labels import LabelledSeries
-from gputel.model.meanings import MEANINGS, Meaning
+from gputel.api.shared.nearest import did_you_mean
+from gputel.model.meanings import MEANINGS, PREFIX, Meaning
 from gputel.promql.syntax.matching import matches
 from gputel.promql.syntax.nodes import Matcher, MatchOp
 from gputel.promql.values.labels import NAME, Labels, drop, from_mapping
@@ -36,6 +37,19 @@ def meaning_of(matchers: Sequence[Matcher]) -> Meaning | None:
     """The meaning that is selected by its name; None if it is not one. No pattern selects one."""
     names = (each.value for each in matchers if each.name == NAME and each.op is MatchOp.EQUAL)
     return next((MEANINGS[name] for name in names if name in MEANINGS), None)
+
+
+def reason_for_nothing(matchers: Sequence[Matcher]) -> str | None:
+    """Why a selector finds nothing: its name is no meaning, or a pattern; None for others."""
+    for each in matchers:
+        if each.name != NAME or not each.value.startswith(PREFIX):
+            continue
+        if each.op is MatchOp.EQUAL and each.value not in MEANINGS:
+            similar = did_you_mean(each.value, sorted(MEANINGS))
+            return f"{each.value} is no meaning{similar}docs/meanings.md lists them"
+        if each.op is MatchOp.RE:
+            return f"the pattern {each.value!r} selects no meaning: query each by its name"
+    return None
 
 
 def stored_matchers(matchers: Sequence[Matcher], meaning: Meaning) -> list[Matcher]:

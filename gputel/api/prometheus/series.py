@@ -91,7 +91,9 @@ class SeriesSource:
         tally = Tally(self._limits)
         async with self._reader.snapshot() as connection:
             for reach in reaches:
-                read[reach.selector] = await self._selected(connection, reach, tally)
+                found = read[reach.selector] = await self._selected(connection, reach, tally)
+                if not len(found):
+                    tally.warn_of_nothing(reach.selector)
         return QuerySamples(read, sorted(tally.warnings))
 
     async def labels(

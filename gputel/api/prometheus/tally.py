@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gputel.api.prometheus.meanings import reason_for_nothing
 from gputel.errors import ExpressionFailed
 from gputel.model.meanings import Meaning
+from gputel.promql.syntax.nodes import Selector
 from gputel.store.blocks.samples import Samples
 from gputel.store.limits import Limits
 
@@ -30,6 +32,11 @@ class Tally:
                 "percent in DCGM 4.6 and a ratio from 4.7 on, and nothing else that the exporter "
                 f"sends tells which it is; query {name} itself to see the values"
             )
+
+    def warn_of_nothing(self, selector: Selector) -> None:
+        """Note why a selector has found nothing, if its name tells it."""
+        if reason := reason_for_nothing(selector.matchers):
+            self.warnings.add(reason)
 
     def add_series(self, count: int, size: int) -> None:
         """Count series whose labels have ``size`` bytes."""

@@ -47,7 +47,7 @@ def delete_command(
     meet one of them. With --stream alone the stream goes too, so that its file can be ingested
     again.
     """
-    from gputel.cli.db.deletion import deletion_of, run
+    from gputel.cli.db.delete_dialog import deletion_of, run
 
     deletion = deletion_of(streams, hosts, gpus, metrics, start, end)
     if not (dry_run or yes or sys.stdin.isatty()):

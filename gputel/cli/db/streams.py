@@ -50,6 +50,7 @@ def _as_dict(stream: StreamSummary) -> dict[str, Any]:
         "row_count": stream.row_count,
         "last_read": rfc3339(read),
         "is_recorded": stream.recorded,
+        "deleted_samples": stream.deleted_samples,
     }
 
 

@@ -82,6 +82,7 @@ class IngestObserver:
         report.rows_landed = max(0, ours - others)
         report.first_rejects = self.examples
         report.rejected_before = self._start.rejected_rows
+        report.samples_deleted = self._start.deleted_samples
         skipped_elsewhere = max(0, progress.skipped_lines - self._lines_skipped)
         settled_elsewhere = self._start.landed_rows - self._start.rejected_rows + settled - ours
         report.duplicates_dropped = max(0, settled_elsewhere - skipped_elsewhere)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from gputel.cli.terminal import console
 from gputel.errors import GputelError, SourceError
 from gputel.printable import json_text, printable
+from gputel.store.write.streams import deletion_note
 
 
 class DeadChunk(GputelError):
@@ -34,6 +35,7 @@ class Report:
     rejected_before: int = 0  # by an earlier run, whose rejects file has them
     rows_already_there: int = 0  # another file or push has brought their series and time
     duplicates_dropped: int = 0
+    samples_deleted: int = 0  # that an earlier run landed, and gputel db delete took away
     seconds: float = 0.0
     complete: bool = False
     rejects_file: str | None = None
@@ -64,6 +66,8 @@ def shown(report: Report, shape: str, *, alone: bool, followed: bool = False) ->
     if report.complete and not report.rows_read and report.duplicates_dropped:
         every = "row that can land" if report.rejected_before else "row"
         lines.append(f"  every {every} had landed before: nothing was landed twice")
+    if report.samples_deleted:
+        lines.append(f"  {deletion_note(report.samples_deleted)}")
     lines += _table(report)
     if not report.complete:
         stopped = "following was stopped" if followed else "stopped before the end"
@@ -144,6 +148,8 @@ def _in_words(report: Report) -> str:
         parts.append(f"{report.rejected_before:,} rejected by an earlier run")
     if report.duplicates_dropped:
         parts.append(f"{report.duplicates_dropped:,} had landed before")
+    if report.samples_deleted:
+        parts.append(deletion_note(report.samples_deleted))
     if not report.complete:
         parts.append("stopped before the end")
     return f"{', '.join(parts)}, {report.seconds:,.2f} s"

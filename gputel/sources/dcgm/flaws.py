@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from gputel.model.bounds import blank_entries, label_flaws
 from gputel.model.columns import LABELS, NEWEST_US, OLDEST_US, SCHEMA, TIMESTAMP, VALUE
-from gputel.model.entities import name_entities
+from gputel.model.entities import TARGET_FLAW, name_entities, target_rows
 from gputel.model.meanings import MEANINGS
-from gputel.model.names import LABEL_COLUMNS, METRIC
+from gputel.model.names import LABEL_COLUMNS, METRIC, UUID
 from gputel.model.possible import (
     FIRST_SENTINEL,
     SENTINELS,
@@ -33,9 +33,15 @@ _NEVER_BLANK = [column.name for column in LABEL_COLUMNS if column.required]
 def checked(
     batch: pa.RecordBatch, *, keep_impossible: bool = False
 ) -> tuple[pa.RecordBatch, dict[int, Flaw]]:
-    """A parsed batch with names for NVSwitches and CPUs, and the flaws of its rows."""
+    """A parsed batch with names for NVSwitches and CPUs, and the flaws of its rows.
+
+    It is for all sources but scrapes: a record about a target of scrapes is a flaw.
+    """
     batch = name_entities(batch)
-    return batch, find_flaws(batch, keep_impossible=keep_impossible)
+    flaws = find_flaws(batch, keep_impossible=keep_impossible)
+    if (rows := target_rows(batch)) is not None:
+        _note(flaws, UUID, rows, TARGET_FLAW)
+    return batch, flaws
 
 
 def without_rows(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from gputel.model.entities import entity_of, is_target
+from gputel.model.entities import entity_of
 from gputel.model.names import LABELS, METRIC, RAW, UUID
 from gputel.model.raw_labels import raw_text
 from gputel.sources.exposition.grammar import LineFlaw
@@ -63,8 +63,6 @@ def record_labels(name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
     texts |= _workload(present)
     texts["hostname"] = texts["hostname"] or _host(present.get("instance", ""))
     texts[UUID] = _identity(name, present, texts)
-    if is_target(texts[UUID]):
-        raise NoGpu  # only gputel gives such an identity, to `up` and the like
     texts[METRIC] = name
     texts[RAW] = raw_text(present)
     return tuple(texts.get(column, "") for column in LABELS)

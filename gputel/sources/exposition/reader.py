@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gputel.model.entities import TARGET_FLAW, is_target
+from gputel.model.names import LABELS, UUID
 from gputel.sources.exposition.grammar import LineFlaw, Sample, parse_line, parse_rest
 from gputel.sources.exposition.labels import NoGpu, record_labels
 from gputel.sources.exposition.series_table import SeriesTable
@@ -31,6 +33,7 @@ _MOST_FORGOTTEN = 1000  # remembered lines and series that the last answer did n
 # In place of a series: a line that is new, that the rules drop, that is of no GPU.
 _NEW, _DROPPED, _FOREIGN = -1, -2, -3
 _NO_GPU = NoGpu().reason
+_UUID = LABELS.index(UUID)
 
 
 @dataclass(frozen=True)
@@ -249,9 +252,12 @@ class ExpositionReader:
         if labels is None:
             return _DROPPED
         try:
-            return self._table.index_of(record_labels(sample.name, labels))
+            record = record_labels(sample.name, labels)
         except NoGpu:
             return _FOREIGN
+        if is_target(record[_UUID]):
+            raise LineFlaw(TARGET_FLAW)
+        return self._table.index_of(record)
 
 
 def _decoded(text: bytes) -> str:

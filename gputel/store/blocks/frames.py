@@ -29,7 +29,7 @@ MOST_TIMES = 16
 
 
 @dataclass(frozen=True)
-class Alike:
+class FrameCandidate:
     """Blocks that a frame can hold: those of one GPU, at the same times."""
 
     digest: bytes
@@ -53,7 +53,7 @@ class Frames:
         return len(self.list_ids)
 
 
-def alike(blocks: Blocks, gpu_of_block: Int64) -> list[Alike]:
+def frame_candidates(blocks: Blocks, gpu_of_block: Int64) -> list[FrameCandidate]:
     """The blocks that may become frames. ``gpu_of_block`` numbers the GPU of each block."""
     fit = np.flatnonzero((blocks.counts <= MOST_TIMES) & ~blocks.uneven)
     if len(fit) < LEAST_SERIES:
@@ -69,12 +69,12 @@ def alike(blocks: Blocks, gpu_of_block: Int64) -> list[Alike]:
     kept = (sizes >= LEAST_SERIES) & (sizes <= MOST_SERIES)
     series_id = blocks.series_id[blocks.starts[order]]
     return [
-        Alike(_digest(series_id[start : start + size]), order[start : start + size])
+        FrameCandidate(_digest(series_id[start : start + size]), order[start : start + size])
         for start, size in zip(starts[kept].tolist(), sizes[kept].tolist(), strict=True)
     ]
 
 
-def frames_of(found: Sequence[Alike], list_ids: Mapping[bytes, int]) -> Frames:
+def frames_of(found: Sequence[FrameCandidate], list_ids: Mapping[bytes, int]) -> Frames:
     """The frames of those blocks whose series have a list."""
     listed = [each for each in found if each.digest in list_ids]
     return Frames(

@@ -24,16 +24,19 @@ ORDER BY series_id
 -- for, and the others wait.
 LOCK TABLE rollup_stale IN SHARE MODE
 
+-- name: still_empty
+-- Of these series, those that have nothing.
+SELECT array_agg(series_id) FROM unnest($1::bigint[]) AS s (series_id)
+WHERE series_id <> ALL (
+    SELECT series_id FROM stored_block WHERE series_id = ANY ($1)
+    UNION ALL SELECT series_id FROM rollup WHERE series_id = ANY ($1)
+)
+
 -- name: remove
--- Those that still have nothing, and the lists that they are in, which have no frames then. A GPU
--- goes with its last series; one whose newest series has gone gets another.
+-- These, which have nothing, and the lists that they are in, which have no frames then. A GPU goes
+-- with its last series; one whose newest series has gone gets another.
 WITH removed AS (
-    DELETE FROM series AS s
-    WHERE s.series_id = ANY ($1::bigint[])
-      AND s.series_id <> ALL (
-          SELECT series_id FROM stored_block WHERE series_id = ANY ($1::bigint[])
-          UNION ALL SELECT series_id FROM rollup WHERE series_id = ANY ($1::bigint[])
-      )
+    DELETE FROM series AS s WHERE s.series_id = ANY ($1::bigint[])
     RETURNING s.series_id, s.uuid
 ), counted AS (
     UPDATE series_removal SET times = times + 1 WHERE EXISTS (SELECT FROM removed)

@@ -80,17 +80,19 @@ SELECT (last_ts AT TIME ZONE 'UTC')::date AS day, count(*) AS frames, now() AS n
 FROM sample_frame GROUP BY 1 ORDER BY 1
 
 -- name: lists
--- Lists after $4 whose frames of the day have at least $3 samples of each series, how many frames,
--- and their samples.
+-- Lists after $5 whose frames of the day have at least $3 samples of each series, how many frames,
+-- and their samples. Of the series $4, or of all where that is null.
 SELECT f.list_id, count(*) AS frames,
        sum(f.samples) * (SELECT count(*) FROM series_list_member AS m WHERE m.list_id = f.list_id)
            AS samples
 FROM sample_frame AS f
-WHERE f.last_ts >= $1 AND f.last_ts < $2 AND f.list_id > $4
+WHERE f.last_ts >= $1 AND f.last_ts < $2 AND f.list_id > $5
+  AND ($4::bigint[] IS NULL
+       OR f.list_id IN (SELECT list_id FROM series_list_member WHERE series_id = ANY ($4)))
 GROUP BY f.list_id
 HAVING sum(f.samples) >= $3
 ORDER BY f.list_id
-LIMIT $5
+LIMIT $6
 
 -- name: take_frames
 -- The frames of these lists, deleted as they are read: what comes meanwhile stays.

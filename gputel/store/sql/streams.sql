@@ -76,11 +76,12 @@ SELECT p.next_row, p.row_count,
        (SELECT coalesce(sum(skipped), 0)::bigint FROM stream_rejects
         WHERE stream_id = $1) AS skipped_lines,
        (SELECT coalesce(sum(repeats), 0)::bigint FROM stream_repeats
-        WHERE stream_id = $1) AS repeated_rows
+        WHERE stream_id = $1) AS repeated_rows,
+       p.deleted_samples
 FROM stream_progress AS p
 LEFT JOIN stream_lease AS l USING (stream_id)
 WHERE p.stream_id = $1
-GROUP BY p.next_row, p.row_count
+GROUP BY p.stream_id
 
 -- name: unsettled
 -- Which of these chunks have not landed yet.
@@ -89,7 +90,7 @@ SELECT first_row FROM stream_lease WHERE stream_id = $1 AND first_row = ANY ($2:
 -- name: all
 -- Every stream of a file, the last one read first.
 SELECT p.stream_id, p.source, p.looping, p.next_row, p.row_count, p.created_at, p.reserved_at,
-       p.recorded, coalesce(sum(l.row_count), 0)::bigint AS leased_rows
+       p.recorded, p.deleted_samples, coalesce(sum(l.row_count), 0)::bigint AS leased_rows
 FROM stream_progress AS p LEFT JOIN stream_lease AS l USING (stream_id)
 WHERE NOT p.slots
 GROUP BY p.stream_id

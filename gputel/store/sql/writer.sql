@@ -124,6 +124,10 @@ FROM member JOIN wanted USING (number) JOIN added USING (digest)
 -- name: find_lists
 SELECT digest, list_id FROM series_list WHERE digest = ANY ($1::bytea[])
 
+-- name: analyze_lists
+-- A planner without statistics takes a list for a large part of all members.
+ANALYZE series_list_member
+
 -- name: keeps_frames
 -- A hypertable knows only the days of its own blocks, so frames would not be found there.
 SELECT relkind = 'p' FROM pg_class WHERE oid = 'sample_block'::regclass

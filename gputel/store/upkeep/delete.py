@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from itertools import product
 
 import asyncpg
 import numpy as np
@@ -30,8 +31,9 @@ from gputel.store.read.series_reader import moment
 from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Buckets
 from gputel.store.rollup.build import minutes_of, payloads
 from gputel.store.rollup.rows import ROW_COLUMNS, decode_rollups
-from gputel.store.upkeep.batches import batches
-from gputel.store.upkeep.deletion import SQL, Deletion, stream_numbers
+from gputel.store.upkeep.batches import BY_INDEX, batches
+from gputel.store.upkeep.conditions import SQL, Deletion, series_pieces, stream_numbers
+from gputel.store.upkeep.foresight import Bounds, Foresight, foresee
 from gputel.store.upkeep.merge import merge_frames
 
 _BATCH_SERIES = 1000
@@ -68,25 +70,26 @@ async def delete(
     streams = await stream_numbers(connection, deletion)
     read_to = await _stop_streams(connection, deletion, streams)
     total = Deleted()
-    where, conditions = deletion.where(8)  # behind the other arguments of ``batches``
     async with store_errors():
         days = await connection.fetch(SQL["days"], *deletion.span)
-    for day, part in days:
+        pieces = await series_pieces(connection, deletion)
+    for (day, part), some in product(days, pieces):
         if part is None and streams is not None:
             continue
         before = total
         if part and streams is None:  # streams of files have no frames
-            await merge_frames(connection, day, 1)
+            await merge_frames(connection, day, 1, some)
         async for ids in batches(
             connection,
-            SQL["series" if part else "series_of_rollups"].format(where=where),
-            *(*day_span(day), *deletion.span, streams),
-            conditions=conditions,
+            SQL["series" if part else "series_of_rollups"],
+            *(*day_span(day), *deletion.span, streams, some),
             most_ids=_BATCH_SERIES,
+            by_index=some is not None,
         ):
             batch = _Batch(connection, deletion, day, streams, ids)
+            foresight = await foresee(connection, batch.bounds)
             work = batch.delete_samples if part else batch.delete_minutes
-            total += await _committed(connection, work)
+            total += await _committed(connection, partial(work, foresight))
             progress(total)
         if total.samples > before.samples:
             async with store_errors():
@@ -118,8 +121,7 @@ async def _committed(
             async with store_errors(), connection.transaction(isolation="read_committed"):
                 await connection.execute("SET LOCAL lock_timeout = '1s'")
                 await connection.execute(_EMPTY_SERIES["keep_writers_out"])
-                # If the planner does not know the size of the day, it reads the whole day.
-                await connection.execute("SET LOCAL enable_seqscan = off")
+                await connection.execute(BY_INDEX)
                 return await work()
         except StoreError as error:
             if not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
@@ -137,30 +139,29 @@ class _Batch:
     streams: tuple[int, ...] | None
     series_ids: list[int]
 
-    async def delete_samples(self) -> Deleted:
+    @property
+    def bounds(self) -> Bounds:
+        """Which blocks it takes."""
+        return *day_span(self.day), *self.deletion.span, self.streams, self.series_ids
+
+    async def delete_samples(self, foresight: Foresight) -> Deleted:
         """Cut the samples out of their blocks, and make what follows from them anew."""
-        rows = await self.connection.fetch(
-            SQL["take"],
-            *day_span(self.day),
-            *self.deletion.span,
-            self.streams,
-            self.series_ids,
-        )
-        gone, payload = await asyncio.to_thread(_cut, rows, self.deletion)
-        await copy_in(self.connection, "sample_block", COLUMNS, payload)
+        rows = await self.connection.fetch(SQL["take"], *self.bounds)
+        cut = await asyncio.to_thread(_cut, rows, self.deletion)
+        await copy_in(self.connection, "sample_block", COLUMNS, cut.payload)
+        gone = cut.gone
         if not len(gone):
             return Deleted()
+        await self.connection.execute(SQL["note_deleted"], *cut.gone_by_stream)
         if await self.connection.fetchval(SQL["has_rollups"], self.day):
             hours = np.unique(gone.ts // HOUR_US * HOUR_US)
             minutes = await self._minutes_left(hours)
             await self._take_minutes(hours)
             await self._write_rollups(minutes, hours)
-        ids = np.unique(gone.series_id).tolist()
-        span = moment(int(gone.ts.min())), moment(int(gone.ts.max()))
-        await self.connection.execute(SQL["refresh_gpus"], ids, *span)
-        return Deleted(samples=len(gone), series=await self._remove_empty(ids))
+        await foresight.refresh_gpus(self.connection, cut.kept)
+        return Deleted(samples=len(gone), series=await self._remove_empty(foresight))
 
-    async def delete_minutes(self) -> Deleted:
+    async def delete_minutes(self, foresight: Foresight) -> Deleted:
         """Delete rollups of which no samples are left; an hour is made anew of its minutes."""
         first, end = map(micros, day_span(self.day))
         hours = np.arange(first, end, HOUR_US)
@@ -169,9 +170,7 @@ class _Batch:
         buckets = decode_rollups(old)
         gone = self.deletion.includes(buckets.start_us, MINUTE_US)
         await self._write_rollups(buckets.take(~gone), hours)
-        return Deleted(
-            rollup_minutes=int(gone.sum()), series=await self._remove_empty(self.series_ids)
-        )
+        return Deleted(rollup_minutes=int(gone.sum()), series=await self._remove_empty(foresight))
 
     async def _minutes_left(self, hours: Int64) -> Buckets:
         first, end = moment(int(hours[0])), moment(int(hours[-1]) + HOUR_US)
@@ -193,25 +192,32 @@ class _Batch:
         for payload in await asyncio.to_thread(payloads, minutes, old, hours):
             await copy_in(self.connection, "rollup", ROW_COLUMNS, payload)
 
-    async def _remove_empty(self, ids: Sequence[int]) -> int:
-        empty = await self.connection.fetchval(SQL["empty"], ids, [])
+    async def _remove_empty(self, foresight: Foresight) -> int:
+        empty = await foresight.empty_series(self.connection)
         if not empty:
             return 0
-        uuids = [row[0] for row in await self.connection.fetch(SQL["uuids"], empty)]
-        # A GPU must not stay for a series that never had a sample.
-        empty = await self.connection.fetchval(SQL["empty"], empty, uuids)
-        removed: int = await self.connection.fetchval(_EMPTY_SERIES["remove"], empty)
-        await self.connection.execute(SQL["forget_labels"], uuids)
+        removed: int = await self.connection.fetchval(_EMPTY_SERIES["remove"], [*empty])
+        await self.connection.execute(SQL["forget_labels"], [*{*empty.values()}])
         return removed
 
 
-def _cut(rows: Sequence[asyncpg.Record], deletion: Deletion) -> tuple[Samples, list[memoryview]]:
-    """The samples of these blocks that go, and those that stay as blocks for ``copy_in``."""
-    samples = decode_rows(rows)
+@dataclass(frozen=True)
+class _Cut:
+    """The samples of some blocks that go, and those that stay, also as blocks for ``copy_in``."""
+
+    gone: Samples
+    gone_by_stream: tuple[list[int], list[int]]  # numbers of streams, and how many samples of each
+    kept: Samples
+    payload: list[memoryview]
+
+
+def _cut(rows: Sequence[asyncpg.Record], deletion: Deletion) -> _Cut:
+    samples, stream = decode_rows(rows), streams_of(rows)
     gone = deletion.includes(samples.ts)
-    stream = streams_of(rows)
-    _, payload = payload_by_stream(samples.take(~gone), stream[~gone])
-    return samples.take(gone), payload
+    kept = samples.take(~gone)
+    numbers, counts = np.unique(stream[gone], return_counts=True)
+    _, payload = payload_by_stream(kept, stream[~gone])
+    return _Cut(samples.take(gone), (numbers.tolist(), counts.tolist()), kept, payload)
 
 
 async def _finish(

@@ -55,7 +55,8 @@ async def remove_empty_series(connection: asyncpg.Connection, newest: int) -> in
                     await connection.execute("SET LOCAL lock_timeout = '1s'")
                     await connection.execute(_SQL["keep_writers_out"])
                     some = found[first : first + at_once]
-                    removed += await connection.fetchval(_SQL["remove"], some)
+                    empty = await connection.fetchval(_SQL["still_empty"], some)
+                    removed += await connection.fetchval(_SQL["remove"], empty or [])
             except asyncpg.LockNotAvailableError:
                 return None
     return removed

@@ -34,7 +34,7 @@ from gputel.store.blocks.samples import (
 from gputel.store.days import day_span
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
-from gputel.store.upkeep.batches import batches
+from gputel.store.upkeep.batches import BY_INDEX, batches
 
 _SQL = load("maintenance")
 _ENSURE_DAY = load("writer")["ensure_day"]
@@ -95,16 +95,21 @@ async def merge_day(connection: asyncpg.Connection, day: date, tier: Tier) -> Me
     return total
 
 
-async def merge_frames(connection: asyncpg.Connection, day: date, least: int) -> Merged:
+async def merge_frames(
+    connection: asyncpg.Connection,
+    day: date,
+    least: int,
+    series_ids: Sequence[int] | None = None,
+) -> Merged:
     """Make blocks of the frames of one UTC day, in batches of lists with a commit each.
 
-    Only of lists with at least ``least`` samples of each series. Raises StoreUnavailable or
-    StoreError; what was committed before stays merged.
+    Only of lists with at least ``least`` samples of each series, and with one of ``series_ids`` if
+    these are given. Raises StoreUnavailable or StoreError; what was committed before stays merged.
     """
     total, span = Merged(), day_span(day)
     async with store_errors():  # frames need no partition, but the blocks do
         await connection.execute(_ENSURE_DAY, day)
-    async for batch in batches(connection, _SQL["lists"], *span, least):
+    async for batch in batches(connection, _SQL["lists"], *span, least, series_ids):
         async with store_errors(), connection.transaction():
             rows = await connection.fetch(_SQL["take_frames"], *span, batch)
             members = await connection.fetch(_SQL["members"], batch)
@@ -119,8 +124,7 @@ async def _merge(
 ) -> Merged:
     with suppress(_NothingToMerge):
         async with store_errors(), connection.transaction():
-            # If the planner does not know the size of the day, each batch reads the whole day.
-            await connection.execute("SET LOCAL enable_seqscan = off")
+            await connection.execute(BY_INDEX)
             limits = *day_span(day), tier.low, tier.high
             rows = await connection.fetch(_SQL["take"], *limits, series_ids)
             samples, blocks, payload = await asyncio.to_thread(_of_blocks, rows)

@@ -12,7 +12,7 @@ import asyncpg
 import numpy as np
 
 from gputel.store.blocks.blocks import Blocks
-from gputel.store.blocks.frames import Alike
+from gputel.store.blocks.frames import FrameCandidate
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 
@@ -43,12 +43,14 @@ class SeriesLists:
             self._removals, self._ids, self._met = removals, {}, {}
         return self._ids
 
-    async def meet(self, blocks: Blocks, new: Sequence[Alike], removals: int | None) -> None:
+    async def meet(
+        self, blocks: Blocks, new: Sequence[FrameCandidate], removals: int | None
+    ) -> None:
         """Note series that came together, and have no list. The blocks are theirs.
 
         Raises StoreUnavailable or StoreError.
         """
-        if removals != self._removals or not new or not await self._keeps_frames():
+        if removals != self._removals or not new:
             return
         again = {each.digest: each for each in new if each.digest in self._met}
         for each in new:
@@ -66,14 +68,18 @@ class SeriesLists:
             if len(self._ids) > MOST_LISTS:
                 self._ids = {}
             self._ids.update(found)
+        if len(digests) >= _AT_ONCE:
+            async with store_errors():
+                await self._pool.execute(self._sql["analyze_lists"])
 
-    async def _keeps_frames(self) -> bool:
+    async def keeps_frames(self) -> bool:
+        """Whether this store keeps frames. Raises StoreUnavailable or StoreError."""
         if self._kept is None:
             async with store_errors():
                 self._kept = bool(await self._pool.fetchval(self._sql["keeps_frames"]))
         return self._kept
 
-    async def _add(self, blocks: Blocks, new: Sequence[Alike]) -> dict[bytes, int]:
+    async def _add(self, blocks: Blocks, new: Sequence[FrameCandidate]) -> dict[bytes, int]:
         digests = [each.digest for each in new]
         sizes = np.array([len(each.blocks) for each in new])
         ids = blocks.series_id[blocks.starts[np.concatenate([each.blocks for each in new])]]

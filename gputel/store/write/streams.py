@@ -36,6 +36,8 @@ class Progress:
     rejected_rows: int
     skipped_lines: int
     repeated_rows: int
+    deleted_samples: int
+    """Samples that it brought and ``gputel db delete`` took away: they count as landed rows."""
 
     @property
     def landed_rows(self) -> int:
@@ -46,6 +48,17 @@ class Progress:
     def complete(self) -> bool:
         """Every row of a one-shot stream has landed."""
         return self.row_count is not None and self.next_row >= self.row_count and not self.leases
+
+
+def deletion_note(samples: int) -> str:
+    """What people have to know who read the source of a stream again with so many deleted samples.
+
+    The stream does not land them again, as a message that comes again must not.
+    """
+    return (
+        f"{samples:,} of its samples have been deleted since by gputel db delete, and this stream "
+        "does not land them again: to do so, run gputel ingest --stream-id NEW-NAME FILE"
+    )
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,7 @@ class StreamSummary:
     created_at: datetime
     reserved_at: datetime | None
     recorded: bool
+    deleted_samples: int
     leased_rows: int
 
 

@@ -28,14 +28,14 @@ from gputel.store.blocks.copy_format import (
     payload_by_stream,
 )
 from gputel.store.blocks.copy_in import copy_in
-from gputel.store.blocks.frames import Alike, alike, frames_of
+from gputel.store.blocks.frames import FrameCandidate, frame_candidates, frames_of
 from gputel.store.blocks.samples import EMPTY, EPOCH, Samples, concatenate
 from gputel.store.clock import Clocks
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.read.series_reader import moment
 from gputel.store.write.admission import Admission, Rejected, Window
-from gputel.store.write.landing import add_landing
+from gputel.store.write.live_landings import add_landing
 from gputel.store.write.repeats import find_stored, has_repeats, without_repeats
 from gputel.store.write.series_index import Fingerprinted, Known, SeriesIndex, fingerprint
 from gputel.store.write.series_lists import SeriesLists
@@ -69,7 +69,7 @@ class _Prepared:
     blocks: Blocks
     payload: list[memoryview]  # of those that are in no frame
     frames: list[memoryview]
-    unlisted: list[Alike]  # blocks that could have been a frame
+    unlisted: list[FrameCandidate]  # blocks that could have been a frame
     sightings: Sightings | None
     hours: list[datetime]  # of the samples
     ends: tuple[list[datetime], list[int]]  # of series: when, and the ids
@@ -117,7 +117,8 @@ class Writer:
         self, arrivals: Sequence[Arrival], batches: Sequence[Fingerprinted]
     ) -> list[bool]:
         known = await self._series.learn(batches)
-        lists = self._lists.known(known.removals)
+        keeps_frames = await self._lists.keeps_frames()
+        lists = self._lists.known(known.removals) if keeps_frames else None
         window = self._admission.between(*await self._clocks.span_us())
         prepare = partial(_prepare, known=known, lists=lists, window=window)
         streams = self._streams_of(arrivals)
@@ -265,9 +266,10 @@ def _prepare(
     stored: Samples,
     *,
     known: Known,
-    lists: Mapping[bytes, int],
+    lists: Mapping[bytes, int] | None,
     window: Window,
 ) -> _Prepared:
+    """``lists`` has the ids of the lists of series; None if the store keeps no frames."""
     group_ids = [known.ids(batch) for batch in batches]
     pieces, ends, rejects = [], [], []
     for batch, ids in zip(batches, group_ids, strict=True):
@@ -284,8 +286,10 @@ def _prepare(
         blocks = make_blocks(rows.series_id, rows.ts, rows.value)
         repeats[: len(counts)] = counts.tolist()
     seen = sightings(blocks, [batch.groups for batch in batches], group_ids)
-    found = alike(blocks, seen.gpu_of_block) if seen and not any(streams) else []
-    frames = frames_of(found, lists)
+    listed = lists or {}
+    may_be_framed = lists is not None and not any(streams)
+    found = frame_candidates(blocks, seen.gpu_of_block) if seen and may_be_framed else []
+    frames = frames_of(found, listed)
     if len(set(streams)) > 1:
         _, payload = payload_by_stream(rows, np.array(streams, np.int64)[arrival])
     else:
@@ -296,7 +300,7 @@ def _prepare(
         blocks,
         payload,
         frame_payload(blocks, frames),
-        [each for each in found if each.digest not in lists],
+        [each for each in found if each.digest not in listed],
         seen,
         _hours(blocks),
         ([moment(us) for us in ended.ts.tolist()], ended.series_id.tolist()),

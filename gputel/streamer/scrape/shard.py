@@ -13,6 +13,7 @@ from gputel import metrics
 from gputel.backoff import pause
 from gputel.errors import ScrapeFailed
 from gputel.model.columns import with_ends
+from gputel.model.entities import SCRAPES
 from gputel.sources.dcgm.flaws import find_flaws, without_rows
 from gputel.sources.exposition.reader import BadLine, ParsedAnswer
 from gputel.sources.exposition.series_table import SeriesTable
@@ -52,7 +53,7 @@ class Shard:
         self._keep_impossible = keep_impossible
         self._grid = grid_of(name, job.interval_s)
         job_name, number = name.rsplit("/", 1)
-        self._stream_id = f"scrape/{job_name}/{round(job.interval_s * 1000)}/{number}"
+        self._stream_id = f"{SCRAPES}{job_name}/{round(job.interval_s * 1000)}/{number}"
         self._most_slots = max(1, int(batch_s / job.interval_s))
         self._table = SeriesTable()
         self._readers: dict[str, TargetReader] = {}  # by URL

@@ -20,10 +20,11 @@ from gputel.config.settings import ApiSettings, PostgresSettings
 from gputel.store.pool import close_pool, open_pool
 from gputel.store.read.reader import Reader
 from gputel.store.read.selection import Comparison, LabelCondition, Selection
+from gputel.store.upkeep.conditions import Deletion, stream_numbers
 from gputel.store.upkeep.delete import delete
-from gputel.store.upkeep.deletion import Deletion, stream_numbers, survey
 from gputel.store.upkeep.maintenance import Maintenance, sole
 from gputel.store.upkeep.merge import merge_frames
+from gputel.store.upkeep.survey import survey
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
 from gputel.web.health import Health

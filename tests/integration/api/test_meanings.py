@@ -359,6 +359,35 @@ async def test_name_of_no_meaning_is_refused(client: aiohttp.ClientSession, path
             assert f"{name} is no meaning{advice}" in await response.text()
 
 
+@pytest.mark.parametrize(
+    ("query", "warnings"),
+    [
+        (
+            "sum(gputel:gpu_powr_watts) or vector(1)",
+            [f"gputel:gpu_powr_watts is no meaning: did you mean {POWER}? "
+             "docs/meanings.md lists them"],
+        ),
+        ("rate(gputel:x[5m])", ["gputel:x is no meaning; docs/meanings.md lists them"]),
+        (
+            '{__name__=~"gputel:gpu_power_.*"}',
+            ["the pattern 'gputel:gpu_power_.*' selects no meaning: query each by its name"],
+        ),
+        ("gputel:gpu_temperature_celsius", None),
+        ("no_such_metric", None),
+        ("gputel:of_a_rule", None),
+    ],
+)  # fmt: skip
+async def test_promql_warns_of_a_name_that_is_no_meaning(
+    client: aiohttp.ClientSession, land: Land, query: str, warnings: list[str] | None
+) -> None:
+    await land(batch(rows(CLASSIC, {0: 100.0}) + rows("gputel:of_a_rule", {0: 1.0})))
+    for found in (
+        await get(client, "/prometheus/api/v1/query", {"query": query, "time": at(10)}),
+        await answer(client, query),
+    ):
+        assert found.get("warnings") == warnings
+
+
 async def test_metrics_tell_their_meaning(client: aiohttp.ClientSession, land: Land) -> None:
     await land(batch(rows(CLASSIC, {0: 100.0}) + rows("OTHER", {0: 1.0})))
     found = await get(client, "/api/v1/metrics", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -14,10 +15,11 @@ from gputel.store import queries
 from gputel.store.read.latest import latest
 from gputel.store.read.reader import Reader
 from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching
+from gputel.store.upkeep.conditions import SQL, Deletion, stream_numbers
 from gputel.store.upkeep.delete import Deleted, delete
-from gputel.store.upkeep.deletion import SQL, Deletion, Survey, stream_numbers, survey
 from gputel.store.upkeep.maintenance import Maintenance, sole
-from gputel.store.write.landing import Landings, LandingsGone
+from gputel.store.upkeep.survey import Survey, survey
+from gputel.store.write.live_landings import Landings, LandingsGone
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
 from tests.helpers.batches import NOON, batch, labels
@@ -164,20 +166,14 @@ async def test_the_oldest_and_the_newest_sample_of_a_gpu_are_what_is_left(
 ) -> None:
     await land(pool, rows(), rows(metric="UTIL", minutes=60), rows(start=NOON + DAY, minutes=1))
     await deleted(pool, Deletion(end=NOON + 10 * MINUTE))
+    (gpu,) = await Reader(pool).gpus()
+    assert (gpu.first_seen, gpu.last_seen) == (NOON + 10.5 * MINUTE, NOON + DAY + MINUTE / 2)
     await deleted(pool, Deletion(start=NOON + 90 * MINUTE))
     (gpu,) = await Reader(pool).gpus()
     assert gpu.first_seen == NOON + 10.5 * MINUTE
     assert gpu.last_seen == NOON + 89.5 * MINUTE
     (newest,) = await latest(Reader(pool))
     assert (newest.timestamp, newest.value) == (NOON + 89.5 * MINUTE, 179)
-
-
-async def test_series_with_nothing_left_are_found_by_index(pool: asyncpg.Pool) -> None:
-    """A join reads the heads of all blocks of the store, and commits wait for that."""
-    sql = SQL["empty"].replace("$1", "'{1}'").replace("$2", "'{}'")
-    plan = "\n".join(row[0] for row in await pool.fetch("EXPLAIN " + sql))
-    assert "Anti Join" not in plan
-    assert "Index Cond" in plan
 
 
 async def test_labels_of_a_gpu_go_with_the_series_that_had_them(pool: asyncpg.Pool) -> None:
@@ -213,6 +209,9 @@ async def test_a_stream_is_told_apart_within_one_series(pool: asyncpg.Pool) -> N
     found = await surveyed(pool, Deletion(streams=("tuesday",)))
     assert (found.samples, found.repeating_streams) == (60, 0), "30 minutes are new"
     assert (await surveyed(pool, Deletion(streams=("monday",)))).repeating_streams == 1
+    await land_stream(pool, "wednesday", rows(start=NOON + 3 * HOUR, minutes=10))
+    assert (await surveyed(pool, Deletion(streams=("wednesday",)))).repeating_streams == 0
+    assert await deleted(pool, Deletion(streams=("wednesday",))) == Deleted(20)
     assert await deleted(pool, Deletion(streams=("tuesday",))) == Deleted(60)
     left = [row[0] for row in await pool.fetch("SELECT timestamp FROM telemetry ORDER BY 1")]
     assert left == [
@@ -273,7 +272,11 @@ async def test_a_whole_stream_goes_with_its_position_and_can_be_read_again(
 async def test_a_part_of_a_stream_leaves_its_position(pool: asyncpg.Pool) -> None:
     await land_stream(pool, "capture", rows())
     assert await deleted(pool, Deletion(streams=("capture",), end=NOON + HOUR)) == Deleted(121)
-    assert await Streams(pool, "capture", "owner").reserve(10, 60) is None
+    streams = Streams(pool, "capture", "owner")
+    assert await streams.reserve(10, 60) is None
+    assert (await streams.progress()).deleted_samples == 121
+    await deleted(pool, Deletion(uuids=("GPU-a",), end=NOON + HOUR + MINUTE))
+    assert (await streams.progress()).deleted_samples == 123
 
 
 async def test_a_message_of_a_deleted_stream_that_comes_again_is_dropped(
@@ -400,12 +403,73 @@ async def test_a_deletion_waits_for_a_commit_that_is_under_way(pool: asyncpg.Poo
     assert await deleting == Deleted(360, 0, 1)
 
 
-async def _waits(pool: asyncpg.Pool) -> None:
-    async def waits() -> bool:
-        sql = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = $1::regclass)"
-        return bool(await pool.fetchval(sql, "rollup_stale"))
+@pytest.mark.parametrize(
+    ("end", "late", "span"),
+    [
+        (None, 100.25, (100.25, 100.25)),
+        (NOON + 30 * MINUTE, 29.75, (29.75, 179.5)),
+        (NOON + 30 * MINUTE, 31.25, (30.5, 179.5)),
+    ],
+)
+async def test_what_lands_while_a_deletion_waits_counts_for_the_gpu(
+    pool: asyncpg.Pool, end: datetime | None, late: float, span: tuple[float, float]
+) -> None:
+    """What is left of a GPU is looked for before commits have to wait."""
+    await land(pool, rows(), rows(metric="UTIL", minutes=60))
+    sample = [(labels("GPU-a", "LATE"), NOON + late * MINUTE, 1.0)]
+    metrics = matching("metric_name", ["TEMP", "UTIL"])
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM gpu FOR UPDATE")
+        landing = asyncio.create_task(land(pool, sample))
+        await _waits(pool, "transactionid")
+        deletion = Deletion(Selection((metrics,)), ("GPU-a",), end=end)
+        deleting = asyncio.create_task(deleted(pool, deletion))
+        await _waits(pool, "relation")
+    await asyncio.gather(landing, deleting)
+    (gpu,) = await Reader(pool).gpus()
+    assert (gpu.first_seen, gpu.last_seen) == tuple(NOON + each * MINUTE for each in span)
 
-    await eventually(waits)
+
+async def test_commits_do_not_wait_for_a_look_into_all_days(pool: asyncpg.Pool) -> None:
+    """What is done while they wait reads no other days, unless more has landed meanwhile."""
+    await land(pool, rows(), rows("GPU-b", start=NOON + DAY))
+    midnight = NOON - 12 * HOUR
+    done: dict[str, list[object]] = {
+        "refresh_gpus": [["GPU-a"], [NOON], [NOON], [1], NOON, NOON + DAY, [], [], [], []],
+        "filled": [[1, 2], midnight, midnight + DAY, []],
+    }
+    for name, arguments in done.items():
+        sql = "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, BUFFERS OFF) " + SQL[name]
+        plan = [row[0] for row in await pool.fetch(sql, *arguments)]
+        other_days = re.compile(rf"on (sample_frame|sample_block_(?!{NOON:%Y%m%d}))")
+        read = [line for line in plan if other_days.search(line)]
+        assert read
+        assert all("never executed" in line for line in read if "frame" not in line), read
+
+
+async def test_blocks_of_series_that_cannot_match_are_not_read(pool: asyncpg.Pool) -> None:
+    names = [f"GPU-{number}" for number in range(100)]
+    await land(pool, [row for name in names for row in rows(name, minutes=1)])
+    read = """
+        SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::integer
+        FROM pg_stat_user_tables WHERE relname LIKE 'sample_block%'
+    """
+    deletion = Deletion(uuids=("GPU-7",))
+    async with sole(pool) as connection:
+        assert connection is not None
+        assert (await survey(connection, deletion, None)).samples == 2
+        assert await delete(connection, deletion, unseen) == Deleted(2, 0, 1)
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        assert await connection.fetchval(read) < 20, "of 100 blocks, some times"
+
+
+async def _waits(pool: asyncpg.Pool, kind: str = "relation") -> None:
+    """Until somebody in this database waits for a lock of this kind."""
+    sql = """
+        SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+                       WHERE NOT granted AND locktype = $1 AND datname = current_database())
+    """
+    await eventually(lambda: pool.fetchval(sql, kind))
 
 
 async def test_a_deletion_that_is_broken_off_goes_on_when_it_is_run_again(

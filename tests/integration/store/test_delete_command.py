@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gputel.cli.db.deletion import NOTHING
+from gputel.cli.db.delete_dialog import NOTHING
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
 from tests.helpers.batches import NOON, steady
@@ -39,7 +39,7 @@ async def test_streams_are_listed_by_the_names_that_delete_takes(dsn: str) -> No
     assert stream.pop("last_read").endswith("Z")
     assert stream == {
         "stream": "capture", "source": "/data/capture.csv", "loop": False, "rows": 100,
-        "row_count": 100, "is_recorded": True,
+        "row_count": 100, "is_recorded": True, "deleted_samples": 0,
     }  # fmt: skip
     assert "capture" in gputel_db("streams", "--postgres-dsn", dsn).stdout
 

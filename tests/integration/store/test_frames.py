@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from gputel.store.blocks.blocks import make_blocks
-from gputel.store.blocks.frames import alike
+from gputel.store.blocks.frames import frame_candidates
 from gputel.store.blocks.samples import micros
 from gputel.store.read.inventory import metrics
 from gputel.store.read.latest import latest
@@ -25,10 +25,11 @@ from gputel.store.read.series_reader import samples_of
 from gputel.store.read.telemetry import TelemetryQuery, telemetry
 from gputel.store.rollup.build import roll_up
 from gputel.store.status import store_status
+from gputel.store.upkeep.conditions import Deletion
 from gputel.store.upkeep.delete import delete
-from gputel.store.upkeep.deletion import Deletion, survey
 from gputel.store.upkeep.maintenance import Maintenance, sole
 from gputel.store.upkeep.merge import FINAL, merge_day, merge_frames
+from gputel.store.upkeep.survey import survey
 from gputel.store.write.series_lists import SeriesLists
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
@@ -177,12 +178,28 @@ async def test_a_fleet_of_many_gpus_has_lists(pool: asyncpg.Pool) -> None:
     gpus = 25_000
     ids = np.arange(2 * gpus)
     blocks = make_blocks(ids, np.zeros(len(ids), np.int64), np.zeros(len(ids)))
-    found = alike(blocks, ids // 2)
+    found = frame_candidates(blocks, ids // 2)
     lists = SeriesLists(pool)
     for _ in range(2):
         lists.known(0)
         await lists.meet(blocks, found, 0)
     assert len(lists.known(0)) == gpus
+    told = "SELECT reltuples FROM pg_class WHERE oid = 'series_list_member'::regclass"
+    assert await pool.fetchval(told) == 2 * gpus, "the planner knows of them"
+
+
+async def test_a_store_without_frames_does_not_look_for_any(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one with a hypertable is."""
+    monkeypatch.setattr("gputel.store.write.writer.frame_candidates", None)
+    await pool.execute("""
+        ALTER TABLE sample_block RENAME TO parted;
+        CREATE TABLE sample_block (LIKE parted INCLUDING DEFAULTS)
+    """)
+    await land_apart(pool, [scrape(slot) for slot in range(3)])
+    assert await pool.fetchval("SELECT count(*) FROM sample_block") == 3 * 3 * len(METRICS)
+    assert await pool.fetchval(FRAMES) == 0
 
 
 async def test_writers_at_once_use_the_same_lists(pool: asyncpg.Pool) -> None:
@@ -319,13 +336,14 @@ async def test_the_status_counts_frames(pool: asyncpg.Pool) -> None:
 async def test_deletion_takes_samples_out_of_frames(pool: asyncpg.Pool) -> None:
     arrivals = [scrape(slot) for slot in range(6)]
     await land_apart(pool, arrivals)
-    assert await pool.fetchval(FRAMES) > 0
+    frames = await pool.fetchval(FRAMES)
     deletion = Deletion(uuids=("GPU-1",), start=NOON + 2 * STEP, end=NOON + 3 * STEP)
     async with sole(pool) as connection:
         assert connection is not None
         found = await survey(connection, deletion, None)
         deleted = await delete(connection, deletion, lambda _: None)
     assert found.samples == deleted.samples == 2 * len(METRICS)
+    assert await pool.fetchval(FRAMES) == frames * 2 / 3 > 0, "those of other GPUs stay"
     assert await stored(pool) == [
         row
         for row in flat(*arrivals)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from gputel.streamer.scrape.documents.values import size_text
+from gputel.units import size
 
 
 def read_limited(path: Path, limit: int) -> bytes:
@@ -18,5 +18,5 @@ def read_limited(path: Path, limit: int) -> bytes:
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
     if len(data) > limit:
-        raise ValueError(f"is over {size_text(limit)}, which is too large")
+        raise ValueError(f"is over {size(limit)}, which is too large")
     return data

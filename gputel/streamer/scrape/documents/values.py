@@ -27,11 +27,3 @@ def parse_size(text: str) -> int:
     if not match:
         raise ValueError(f"{text!r} is not a size like 16MB, 512KiB or 1000000")
     return int(match[1]) << _SIZES.get(match[2], 0)
-
-
-def size_text(count: int) -> str:
-    """The bytes as people write them: ``16 MiB``."""
-    for unit, bits in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if count and count % (1 << bits) == 0:
-            return f"{count >> bits} {unit}"
-    return f"{count} bytes"

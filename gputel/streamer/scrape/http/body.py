@@ -7,7 +7,7 @@ import zlib
 from aiohttp import ClientResponse
 
 from gputel.errors import ScrapeFailed
-from gputel.streamer.scrape.documents.values import size_text
+from gputel.units import size
 
 _GZIP = 16 + zlib.MAX_WBITS
 _MOST_MEMBERS = 1000
@@ -46,7 +46,7 @@ class _Plain:
         self._size += len(data)
         if self._size > self._limit:
             name = f"{self._limit_name}, " if self._limit_name else ""
-            raise ScrapeFailed(f"the answer is over {name}{size_text(self._limit)}")
+            raise ScrapeFailed(f"the answer is over {name}{size(self._limit)}")
         self._parts.append(data)
 
     def end(self) -> bytes:

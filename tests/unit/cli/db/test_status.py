@@ -25,6 +25,6 @@ def test_a_narrow_terminal_shortens_no_day_and_no_number(
     print_status(StoreStatus([DAY], 10, False, 0, 0, now), "table")
     lines = capsys.readouterr().out.splitlines()
     (line,) = (line for line in lines if line.startswith("2026-03-01 expired"))
-    words = "123,456,789 1,234,567 1,234,000 3.0 GiB 2.0 GiB 1.0 GiB 2026-03-01T12:30:15Z"
+    words = "123,456,789 1,234,567 1,234,000 3 GiB 2 GiB 1 GiB 2026-03-01T12:30:15Z"
     assert [word for word in words.split() if word not in line.split()] == []
     assert "the newest sample is 2 s old" in lines

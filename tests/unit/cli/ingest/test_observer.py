@@ -13,7 +13,7 @@ from gputel.store.write.streams import ChunkLease, Progress
 def test_a_chunk_that_cannot_land_is_named_by_its_lines(
     tmp_path: Path, rows_per_line: int, lines: tuple[int, int]
 ) -> None:
-    start = Progress(0, None, 0, 0, 0, None, 0, 0, 0)
+    start = Progress(0, None, 0, 0, 0, None, 0, 0, 0, 0)
     rejects = Rejects(tmp_path / "rejects.csv", append=False)
     observer = IngestObserver("smi.csv", start, rejects, rows_per_line)
     assert observer.dead_lines is None

@@ -45,7 +45,7 @@ def test_what_a_queue_holds_and_how_old_it_is() -> None:
     text = shown(ready=1234, blocked=12, dead=1, bytes=3 * 2**20, oldest_ready_s=90.0)
     assert "ready 1,234 the next is 1.5 min old, 12 behind others of their key" in text
     assert "messages 1,235 of 100,000, 1.2%" in text
-    assert "size 3.0 MiB of 256.0 MiB, 1.2%" in text
+    assert "size 3 MiB of 256 MiB, 1.2%" in text
     assert "size of all queues" in text
 
 
@@ -58,7 +58,7 @@ def test_times_and_journal_are_told_when_there_are_some() -> None:
     )
     assert "published 9 2 duplicates" in text
     assert "until delivered 2.1 ms on average; half below 2 ms, 99% below 250 ms" in text
-    assert "on disk 64.0 MiB in 2 segments" in text
+    assert "on disk 64 MiB in 2 segments" in text
     assert "BROKEN" in text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gputel.model.entities import TARGET_FLAW
 from gputel.model.names import LABELS
 from gputel.sources.exposition.reader import ExpositionReader
 
@@ -173,8 +174,6 @@ def test_all_labels_are_kept_sorted_and_escaped() -> None:
         "go_goroutines 12",
         'node_cpu_seconds_total{cpu="0",mode="idle"} 5',
         'up{job="x"} 1',
-        'up{UUID="target@gpu1:9400",instance="gpu1:9400"} 0',
-        'up{pci_bus_id="target",Hostname="gpu1:9400"} 0',
     ],
 )
 def test_line_without_a_gpu_is_told_apart_from_a_bad_one(line: str) -> None:
@@ -185,6 +184,19 @@ def test_line_without_a_gpu_is_told_apart_from_a_bad_one(line: str) -> None:
     assert "names no GPU" in bad.reason
     (bad,) = ExpositionReader().read(b"no number x\n", NOW_US).bad
     assert not bad.is_foreign
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'up{UUID="target@gpu1:9400",instance="gpu1:9400"} 0',
+        'up{pci_bus_id="target",Hostname="gpu1:9400"} 0',
+    ],
+)
+def test_line_about_a_target_is_refused(line: str) -> None:
+    answer = ExpositionReader().read(f"{line}\n{line}\n".encode(), NOW_US)
+    assert answer.batch.num_rows == 0
+    assert [(bad.reason, bad.is_foreign) for bad in answer.bad] == 2 * [(TARGET_FLAW, False)]
 
 
 def test_batch_has_a_column_for_each_label() -> None:

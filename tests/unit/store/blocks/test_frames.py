@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from gputel.store.blocks.blocks import PG_EPOCH_US, Blocks, make_blocks
 from gputel.store.blocks.copy_format import frame_payload
-from gputel.store.blocks.frames import LEAST_SERIES, MOST_TIMES, alike, decode_frames, frames_of
+from gputel.store.blocks.frames import (
+    LEAST_SERIES,
+    MOST_TIMES,
+    decode_frames,
+    frame_candidates,
+    frames_of,
+)
 from gputel.store.blocks.samples import Samples, concatenate, ordered
 
 START_US = PG_EPOCH_US + 800_000_000_000_000
@@ -61,28 +67,31 @@ def parsed(payload: list[memoryview]) -> list[dict[str, Any]]:
 
 def test_series_of_one_gpu_at_the_same_times_are_alike() -> None:
     blocks = blocks_of(10, 3)
-    (found,) = alike(blocks, on_one_gpu(blocks))
+    (found,) = frame_candidates(blocks, on_one_gpu(blocks))
     assert found.blocks.tolist() == list(range(10))
 
 
 def test_series_of_two_gpus_are_two_frames() -> None:
     blocks = blocks_of(10, 1)
-    found = alike(blocks, np.arange(10) % 2)
+    found = frame_candidates(blocks, np.arange(10) % 2)
     assert [each.blocks.tolist() for each in found] == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
     assert found[0].digest != found[1].digest
 
 
 def test_the_same_series_have_the_same_digest_at_other_times() -> None:
     one, other = blocks_of(5, 1), blocks_of(5, 2, start_us=START_US + STEP_US)
-    assert alike(one, on_one_gpu(one))[0].digest == alike(other, on_one_gpu(other))[0].digest
+    assert (
+        frame_candidates(one, on_one_gpu(one))[0].digest
+        == frame_candidates(other, on_one_gpu(other))[0].digest
+    )
 
 
 def test_few_series_long_blocks_and_uneven_times_stay_blocks() -> None:
     for blocks in (blocks_of(LEAST_SERIES - 1, 1), blocks_of(9, MOST_TIMES + 1)):
-        assert alike(blocks, on_one_gpu(blocks)) == []
+        assert frame_candidates(blocks, on_one_gpu(blocks)) == []
     ids = np.repeat(np.arange(9), 3)
     uneven = make_blocks(ids, np.tile([0, 10, 21], 9) + START_US, np.zeros(27))
-    assert alike(uneven, on_one_gpu(uneven)) == []
+    assert frame_candidates(uneven, on_one_gpu(uneven)) == []
 
 
 @given(
@@ -105,7 +114,7 @@ def test_frames_and_the_blocks_left_over_hold_all_samples(
     samples = concatenate(pieces)
     blocks = make_blocks(samples.series_id, samples.ts, samples.value)
     gpus = np.array(gpu_of_series, np.int64)[blocks.series_id[blocks.starts]]
-    found = alike(blocks, gpus)
+    found = frame_candidates(blocks, gpus)
     listed = {each.digest: place for place, each in enumerate(found) if len(each.blocks) % 2}
     members = {
         listed[each.digest]: blocks.series_id[blocks.starts[each.blocks]]

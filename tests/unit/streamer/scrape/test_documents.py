@@ -9,7 +9,7 @@ import pytest
 from gputel.config.file_state import state_of
 from gputel.streamer.scrape.documents.files import read_limited
 from gputel.streamer.scrape.documents.parse import parse_json, parse_yaml
-from gputel.streamer.scrape.documents.values import parse_seconds, parse_size, size_text
+from gputel.streamer.scrape.documents.values import parse_seconds, parse_size
 
 
 @pytest.mark.parametrize(
@@ -38,15 +38,6 @@ def test_a_size_is_read_as_prometheus_does(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a size like 16MB"):
         parse_size(text)
-
-
-def test_a_size_is_shown_in_the_largest_unit_that_fits() -> None:
-    assert [size_text(count) for count in (16 << 20, 3 << 10, 1 << 30, 1000)] == [
-        "16 MiB",
-        "3 KiB",
-        "1 GiB",
-        "1000 bytes",
-    ]
 
 
 def test_an_alias_bomb_is_refused() -> None:

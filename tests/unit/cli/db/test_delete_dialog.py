@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from gputel.cli.db.deletion import NOTHING, _done, _notes, _show, deletion_of
+from gputel.cli.db.delete_dialog import NOTHING, _done, _notes, _show, deletion_of
 from gputel.cli.db.group import db
 from gputel.errors import UsageError
+from gputel.store.upkeep.conditions import Deletion
 from gputel.store.upkeep.delete import Deleted
-from gputel.store.upkeep.deletion import Deletion, Survey
+from gputel.store.upkeep.survey import Survey
 
 FOUND = Survey(
     series=2_500_000, gpus=100_000, hosts=12_500, samples=123_456_789_012, blocks=9_876_543,
@@ -77,7 +78,7 @@ def test_what_would_go_fits_into_80_columns(
     words = " ".join(" ".join(table).split())
     assert words == (
         "samples 123,456,789,012 series 2,500,000 GPUs 100,000 hosts 12,500 blocks 9,876,543 "
-        "size about 3.0 TiB first 2026-03-01T12:00:00.123456Z last 2026-03-31T00:00:00Z "
+        "size about 3 TiB first 2026-03-01T12:00:00.123456Z last 2026-03-31T00:00:00Z "
         "minutes of rollups whose samples have expired 44,640"
     )
 

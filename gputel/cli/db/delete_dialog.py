@@ -20,9 +20,10 @@ from gputel.errors import UsageError
 from gputel.model.names import METRIC
 from gputel.store.open import open_store
 from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching
+from gputel.store.upkeep.conditions import Deletion, stream_numbers
 from gputel.store.upkeep.delete import Deleted, delete
-from gputel.store.upkeep.deletion import Deletion, Survey, stream_numbers, survey
 from gputel.store.upkeep.maintenance import sole_in_turn
+from gputel.store.upkeep.survey import Survey, survey
 from gputel.units import size
 
 NOTHING = (
@@ -134,7 +135,7 @@ def _notes(found: Survey, deletion: Deletion) -> Iterator[str]:
         )
     if found.repeating_streams and found.samples:
         yield (
-            f"other streams that brought samples which the store had already: "
+            f"other streams that have brought samples again since then, perhaps some of these: "
             f"{found.repeating_streams:,}. Such a sample is stored once, and goes with the stream "
             "that brought it first"
         )
@@ -146,7 +147,7 @@ def _notes(found: Survey, deletion: Deletion) -> Iterator[str]:
     elif not found.is_empty:
         yield (
             "what has been read stays read: to ingest the same file again does not bring these "
-            "samples back"
+            "samples back, but gputel ingest --stream-id NEW-NAME FILE does"
         )
 
 
