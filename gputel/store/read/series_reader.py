@@ -69,11 +69,7 @@ async def others_of(connection: Connection, series_ids: Sequence[int]) -> list[i
 
 
 async def sampled(connection: Connection, series_ids: Int64, first_us: int, last_us: int) -> Int64:
-    """Of these series, which are in order, those that have samples in the time, in order.
-
-    Blocks tell: a series that has samples before and after the time, but none in it, may be among
-    them. No series is without samples for ever.
-    """
+    """Of these series, which are in order, those that have samples in the time, in order."""
     start, end = moment(first_us), moment(last_us)
     if start <= EARLIEST and end >= LATEST:
         return series_ids
@@ -92,6 +88,15 @@ async def ends_of(
     row = await connection.fetchrow(
         _SQL["ends"], series_ids.tolist(), moment(first_us), moment(last_us)
     )
+    return _ends(row)
+
+
+async def ends_in(connection: Connection, first_us: int, last_us: int) -> Samples:
+    """When any series ended in the time, likewise."""
+    return _ends(await connection.fetchrow(_SQL["ends_in"], moment(first_us), moment(last_us)))
+
+
+def _ends(row: asyncpg.Record) -> Samples:
     if not row["series_id"]:
         return EMPTY
     ids, ts = (elements([row[name]], INTEGER).astype(np.int64) for name in ("series_id", "ts"))

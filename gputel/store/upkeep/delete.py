@@ -150,6 +150,7 @@ class _Batch:
         await copy_in(self.connection, "sample_block", COLUMNS, payload)
         if not len(gone):
             return Deleted()
+        await self.connection.execute(SQL["tell_deleted"])
         if await self.connection.fetchval(SQL["has_rollups"], self.day):
             hours = np.unique(gone.ts // HOUR_US * HOUR_US)
             minutes = await self._minutes_left(hours)

@@ -1,4 +1,6 @@
-"""Landings: samples that are kept for some minutes in the order of their commits, for live streams.
+"""Landings: samples that are kept for some minutes in the order of their commits.
+
+Live streams follow them, and so does the memory of an api, which holds the newest hours.
 
 A position in that order is a snapshot of Postgres. Commits that the snapshot sees come before the
 position, all others after it. So no sample is missed and none comes twice, even if commits of
@@ -8,9 +10,10 @@ several collectors overlap. Landings are kept only while there is a ``demand`` f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
 
 import asyncpg
 import numpy as np
@@ -19,7 +22,7 @@ import pyarrow as pa
 from gputel.errors import GputelError
 from gputel.store import queries
 from gputel.store.blocks.blocks import Blocks
-from gputel.store.blocks.samples import Samples, concatenate
+from gputel.store.blocks.samples import EMPTY, Samples, concatenate
 from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import Records
 from gputel.threads import READING
@@ -49,6 +52,28 @@ class LandingPosition:
         return int(end) - len([xid for xid in running.split(",") if xid])
 
 
+class Follower(Enum):
+    """Who follows landings."""
+
+    STREAM = "stream"
+    """Live streams, which need all samples."""
+    HEAD = "head"
+    """The memory of an api, which needs the samples of its window, and when series ended."""
+
+
+class Kind(Enum):
+    """What a part of a landing has."""
+
+    ALL = "a"  # samples of any time, from a collector of an older release, which noted no ends
+    RECENT = "r"  # samples that are not older than the span of the demand
+    OLDER = "o"  # others; or none: then it says that some landed
+    ENDS = "e"  # when series ended, as samples
+    DELETED = "x"  # none: it says that samples which landed before have been deleted
+
+
+_SAMPLES = {Kind.ALL, Kind.RECENT, Kind.OLDER}
+
+
 @dataclass(frozen=True)
 class LandingPart:
     """Samples of one transaction, or some of them."""
@@ -56,6 +81,7 @@ class LandingPart:
     xid: str
     number: int
     samples: int
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -68,14 +94,38 @@ class LandingWindow:
     after: LandingPosition
     until: LandingPosition
     whole: bool
-    batches: Sequence[Sequence[LandingPart]]
+    now: datetime
+    """When it was looked at, by the clock of Postgres."""
+    parts: Sequence[LandingPart]
+
+    @property
+    def batches(self) -> list[list[LandingPart]]:
+        """The parts with samples, in batches that fit into memory."""
+        return in_batches(part for part in self.parts if part.kind in _SAMPLES and part.samples)
 
 
-async def add_landing(connection: Connection, blocks: Blocks) -> None:
-    """Keep the samples of blocks that are landing in the transaction of this connection."""
-    packed = await asyncio.to_thread(_pack, blocks)
-    numbers, counts, payloads = zip(*packed, strict=True)
-    await connection.execute(_SQL["add"], numbers, counts, payloads)
+@dataclass(frozen=True)
+class Wanted:
+    """What of a landing is kept: ``all`` of it, and what is not older than ``recent_us``.
+
+    None: no memory of an api follows.
+    """
+
+    all: bool
+    recent_us: int | None
+
+    def __bool__(self) -> bool:
+        return self.all or self.recent_us is not None
+
+
+async def add_landing(
+    connection: Connection, blocks: Blocks, ends: Samples, wanted: Wanted
+) -> None:
+    """Keep what is wanted of what lands in the transaction of this connection."""
+    parts = await asyncio.to_thread(_packed, blocks, ends, wanted)
+    if parts:
+        numbers = range(len(parts))
+        await connection.execute(_SQL["add"], numbers, *map(list, zip(*parts, strict=True)))
 
 
 async def prune_landings(connection: Connection) -> None:
@@ -92,17 +142,27 @@ class Landings:
     ``keep`` and ``keep_bytes`` bound how much of what has landed can be read again.
     """
 
-    def __init__(self, reader: Reader, keep: timedelta, keep_bytes: int) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        keep: timedelta,
+        keep_bytes: int,
+        follower: Follower = Follower.STREAM,
+        span: timedelta | None = None,
+    ) -> None:
         self._reader = reader
         self._keep, self._keep_bytes = keep, keep_bytes
+        self._follower, self._span = follower.value, span
 
     async def demand(self) -> int:
         """Keep landings for ``keep`` from now on and drop older ones; return the epoch."""
         async with self._reader.session() as connection:
             await connection.execute(_SQL["drop_restored"])
-            row = await connection.fetchrow(_SQL["demand"], self._keep, self._keep_bytes)
+            row = await connection.fetchrow(
+                _SQL["demand"], self._follower, self._keep, self._keep_bytes, self._span
+            )
             if not row["begun"]:
-                await connection.execute(_SQL["begin"], row["epoch"])
+                await connection.execute(_SQL["begin"], self._follower, row["epoch"])
             await prune_landings(connection)
         epoch: int = row["epoch"]
         return epoch
@@ -114,65 +174,86 @@ class Landings:
         epoch has ended.
         """
         async with self._reader.session() as connection:
-            row = await connection.fetchrow(_SQL["position"], epoch)
+            row = await connection.fetchrow(_SQL["position"], self._follower, epoch)
         if row is None:
             return None
         return LandingPosition(row["epoch"], row["snapshot"]), bool(row["whole"])
 
-    async def since(self, after: LandingPosition) -> LandingWindow:
+    async def since(
+        self, after: LandingPosition, connection: Connection | None = None
+    ) -> LandingWindow:
         """What landed after a position and is not older than the demand.
 
-        Raises LandingsGone if some of it has been dropped.
+        With the connection of a snapshot: up to this snapshot. Raises LandingsGone if some of it
+        has been dropped.
         """
-        rows = await self._between(after, None)
-        first = rows[0]
-        until = LandingPosition(first["epoch"], first["snapshot"])
-        return LandingWindow(after, until, bool(first["whole"]), _batches(rows))
+        return await self._between(after, None, connection)
 
     async def between(self, after: LandingPosition, until: LandingPosition) -> LandingWindow:
         """Everything that landed after one position and up to another.
 
         Raises LandingsGone if some of it has been dropped, or may never have been kept.
         """
-        rows = await self._between(after, until)
-        if not rows[0]["whole"]:
+        window = await self._between(after, until)
+        if not window.whole:
             raise LandingsGone("some of what landed then may not have been kept")
-        return LandingWindow(after, until, True, _batches(rows))
+        return replace(window, until=until)
 
     async def _between(
-        self, after: LandingPosition, until: LandingPosition | None
-    ) -> list[asyncpg.Record]:
-        arguments = (after.snapshot, after.completed, until.snapshot if until else None)
-        async with self._reader.session() as connection:
-            rows: list[asyncpg.Record] = await connection.fetch(_SQL["between"], *arguments)
-        if rows[0]["epoch"] != after.epoch or not rows[0]["kept"]:
+        self,
+        after: LandingPosition,
+        until: LandingPosition | None,
+        connection: Connection | None = None,
+    ) -> LandingWindow:
+        snapshot = until.snapshot if until else None
+        arguments = after.snapshot, after.completed, snapshot, self._follower
+        rows = await self._fetch(connection, _SQL["between"], *arguments)
+        first = rows[0]
+        if first["epoch"] != after.epoch or not first["kept"]:
             raise LandingsGone("what landed then is no longer kept")
-        return rows
+        parts = [
+            LandingPart(row["xid"], row["part"], row["samples"], Kind(row["kind"].decode()))
+            for row in rows
+            if row["xid"] is not None
+        ]
+        seen = LandingPosition(first["epoch"], first["snapshot"])
+        return LandingWindow(after, seen, bool(first["whole"]), first["now"], parts)
 
     async def read(self, parts: Sequence[LandingPart]) -> Records:
         """The records of one batch of a window. Records of one transaction are in order of time.
 
         Raises LandingsGone if a part has been dropped.
         """
-        keys = ([part.xid for part in parts], [part.number for part in parts])
+        samples = await self.samples(parts)
+        ids = np.unique(samples.series_id).tolist()
         async with self._reader.session() as connection:
-            rows = await connection.fetch(_SQL["payloads"], *keys)
-            if len(rows) < len(parts):
-                raise LandingsGone("some of what landed then has just been dropped")
-            samples = await READING.run(_unpack, rows, parts)
-            ids = np.unique(samples.series_id).tolist()
             labels = await self._reader.known.labels(connection, ids)
         return Records(samples, dict(zip(ids, labels, strict=True)))
 
+    async def samples(
+        self, parts: Sequence[LandingPart], connection: Connection | None = None
+    ) -> Samples:
+        """The samples of one batch of a window, as ``read`` has them."""
+        keys = ([part.xid for part in parts], [part.number for part in parts])
+        rows = await self._fetch(connection, _SQL["payloads"], *keys)
+        if len(rows) < len(parts):
+            raise LandingsGone("some of what landed then has just been dropped")
+        return await READING.run(_unpack, rows, parts)
 
-def _batches(rows: Sequence[asyncpg.Record]) -> list[list[LandingPart]]:
-    """The parts of the rows, in batches that fit into memory."""
+    async def _fetch(
+        self, connection: Connection | None, sql: str, *arguments: object
+    ) -> list[asyncpg.Record]:
+        if connection is not None:
+            return await connection.fetch(sql, *arguments)  # type: ignore[no-any-return]
+        async with self._reader.session() as own:
+            return await own.fetch(sql, *arguments)  # type: ignore[no-any-return]
+
+
+def in_batches(parts: Iterable[LandingPart]) -> list[list[LandingPart]]:
+    """The parts, in order, in batches that fit into memory."""
     batches: list[list[LandingPart]] = []
     room = 0
-    for row in rows:
-        if row["xid"] is None:
-            continue
-        part = LandingPart(row["xid"], row["part"], row["samples"])
+    for part in parts:
         if part.samples > room:
             batches.append([])
             room = _BATCH_SAMPLES
@@ -181,16 +262,30 @@ def _batches(rows: Sequence[asyncpg.Record]) -> list[list[LandingPart]]:
     return batches
 
 
-def _pack(blocks: Blocks) -> list[tuple[int, int, bytes]]:
-    """The number, sample count and payload of each part: its columns one by one, in lz4."""
+def _packed(blocks: Blocks, ends: Samples, wanted: Wanted) -> list[tuple[str, int, bytes]]:
+    """The kind, sample count and payload of each part that is wanted."""
     samples = Samples(blocks.series_id, blocks.ts, blocks.value)
-    samples = samples.take(np.argsort(blocks.ts, kind="stable"))
+    parts: list[tuple[str, int, bytes]] = []
+    if wanted.recent_us is not None:
+        parts += _parts(Kind.ENDS, ends)
+        recent = samples.ts >= wanted.recent_us
+        older = samples.take(~recent) if wanted.all else EMPTY
+        parts += _parts(Kind.OLDER, older)
+        if not len(older) and not recent.all():
+            parts.append((Kind.OLDER.value, 0, b""))
+        return parts + _parts(Kind.RECENT, samples if recent.all() else samples.take(recent))
+    return _parts(Kind.OLDER, samples)
+
+
+def _parts(kind: Kind, samples: Samples) -> list[tuple[str, int, bytes]]:
+    """Samples in order of time, in parts: the columns of each one by one, in lz4."""
+    samples = samples.take(np.argsort(samples.ts, kind="stable"))
     packed = []
-    for number, start in enumerate(range(0, len(samples), _PART_SAMPLES)):
+    for start in range(0, len(samples), _PART_SAMPLES):
         part = samples.take(slice(start, start + _PART_SAMPLES))
         columns = (part.series_id, part.ts, part.value)
         raw = b"".join(column.astype(f"<{column.dtype.kind}8").tobytes() for column in columns)
-        packed.append((number, len(part), pa.compress(raw, codec="lz4", asbytes=True)))
+        packed.append((kind.value, len(part), pa.compress(raw, codec="lz4", asbytes=True)))
     return packed
 
 

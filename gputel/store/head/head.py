@@ -1,0 +1,326 @@
+"""The newest hours of the store in the memory of a process that answers queries.
+
+It is filled from a snapshot of Postgres, and then follows the landings. Before each answer it asks
+Postgres what has landed since, so an answer is what Postgres would have given at that moment.
+While it is not filled, Postgres answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import numpy as np
+
+from gputel import metrics
+from gputel.errors import StoreError
+from gputel.store.blocks.blocks import Int64
+from gputel.store.blocks.samples import EMPTY, Samples, concatenate, micros, ordered
+from gputel.store.head.piece import Piece, merged, piece_of
+from gputel.store.head.series_table import SeriesTable
+from gputel.store.head.state import SEGMENT_US, HeadState, merge
+from gputel.store.head.view import HeadView, JoinedView
+from gputel.store.read.reader import LATEST, Connection, Reader
+from gputel.store.read.series_reader import ends_in, sample_pieces, series_where
+from gputel.store.read.view import SeriesView, StoredView
+from gputel.store.write.landing import (
+    Follower,
+    Kind,
+    LandingPart,
+    LandingPosition,
+    Landings,
+    LandingsGone,
+    LandingWindow,
+    in_batches,
+)
+from gputel.threads import READING
+
+log = logging.getLogger("gputel.api")
+
+_KEEP = timedelta(minutes=5)
+"""How far an api may fall behind before it has to fill its memory anew."""
+_KEEP_BYTES = 512 * 2**20
+_POLL_S = 0.5
+_DEMAND_S = 5.0
+_BEGIN_S = 0.1
+_AGAIN_S = 1.0
+_FILL_SERIES = 5_000  # that are read in one go
+_LEARN_SERIES = 500  # that are added to the table without a pause for other work
+_LATEST_US = micros(LATEST)
+_ENDED = {
+    Kind.DELETED: "samples have been deleted",
+    Kind.ALL: "a collector of an older release has landed samples",
+}
+
+
+class Head:
+    """The samples of ``span`` before now, in at most ``max_bytes``; ``run`` keeps it up to date."""
+
+    def __init__(self, reader: Reader, span: timedelta, max_bytes: int) -> None:
+        self._reader = reader
+        self._span = span
+        self._span_us = span // timedelta(microseconds=1)
+        self._max_bytes = max_bytes
+        self._landings = Landings(reader, _KEEP, _KEEP_BYTES, Follower.HEAD, span)
+        self._state: HeadState | None = None
+        self._table = SeriesTable()
+        self._position: LandingPosition | None = None
+        self._advancing = asyncio.Lock()
+        self._begun = 0  # advances so far
+        self._now_us = 0  # by the clock of Postgres, when it was last asked what has landed
+        self._is_short = False
+
+    @property
+    def floor_us(self) -> int | None:
+        """From when on all samples are in memory; None while none are."""
+        return None if self._state is None else self._state.floor_us
+
+    @asynccontextmanager
+    async def view(self, first_us: int, last_us: int) -> AsyncIterator[SeriesView]:
+        """The store as it is now, for samples from ``first_us`` to ``last_us``."""
+        state = await self._advanced(first_us)
+        if state is not None and first_us >= state.floor_us:
+            metrics.API_HEAD_READS.labels("head").inc()
+            yield HeadView(state, self._table)
+            return
+        async with self._reader.snapshot() as connection:
+            stored = StoredView(connection, self._reader.known)
+            if state is not None and last_us >= state.floor_us:
+                state = await self._advanced_to(connection)
+            if state is None or last_us < state.floor_us:
+                metrics.API_HEAD_READS.labels("postgres").inc()
+                yield stored
+            else:
+                metrics.API_HEAD_READS.labels("both").inc()
+                yield JoinedView(stored, HeadView(state, self._table), state.floor_us)
+
+    async def run(self) -> None:
+        """Fill the memory and keep it up to date, until cancelled."""
+        while True:
+            try:
+                await self._follow()
+            except LandingsGone as error:
+                self._lose(error)
+            except StoreError as error:
+                log.warning("the head cannot be kept up to date: %s", error.message)
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _follow(self) -> None:
+        epoch = await self._landings.demand()
+        demands = asyncio.create_task(self._keep_demanding())
+        try:
+            if self._state is None:
+                await self._fill(await self._begin(epoch))
+            while self._state is not None and not demands.done():
+                await self._advance()
+                await self._merge()
+                await self._tidy()
+                self._measure()
+                await asyncio.sleep(_POLL_S)
+        finally:
+            demands.cancel()
+            await asyncio.wait({demands})
+        if not demands.cancelled():
+            demands.result()
+
+    async def _keep_demanding(self) -> None:
+        while True:
+            await asyncio.sleep(_DEMAND_S)
+            await self._landings.demand()
+
+    async def _begin(self, epoch: int) -> LandingPosition:
+        """A position from which on all that lands is kept, once no older transaction is open."""
+        while True:
+            found = await self._landings.position(epoch)
+            if found is None:
+                raise LandingsGone("another demand has begun")
+            position, is_whole = found
+            if is_whole:
+                return position
+            await asyncio.sleep(_BEGIN_S)
+
+    async def _fill(self, position: LandingPosition) -> None:
+        """Read the newest samples from one snapshot, which is a position after this one."""
+        async with self._reader.snapshot() as connection:
+            window = await self._landings.since(position, connection)
+            state = HeadState(micros(window.now) - self._span_us)
+            ids = await series_where(connection, {}, state.floor_us, _LATEST_US)
+            table = SeriesTable()
+            for first in range(0, len(ids), _FILL_SERIES):
+                some = ids[first : first + _FILL_SERIES]
+                samples = await _stored(connection, some, state.floor_us)
+                state = await READING.run(state.with_landed, samples)
+                await self._learn(connection, table, np.unique(samples.series_id))
+                state = state.bounded(self._max_bytes - table.nbytes)
+            ends = await ends_in(connection, state.floor_us, _LATEST_US)
+            state = state.with_landed(EMPTY, ends)
+        self._table = table
+        self._state, self._position = state, window.until
+        self._now_us = micros(window.now)
+        metrics.API_HEAD_FILLS.inc()
+        for number in sorted(state.segments, reverse=True):
+            await self._merge_segment(number)
+        log.info("the head holds %s", self._size())
+
+    async def _learn(self, connection: Connection, table: SeriesTable, ids: Int64) -> None:
+        """Add the labels of those of the series that the table does not have."""
+        if unknown := table.unknown(ids.tolist()):
+            labels = await self._reader.known.labels(connection, unknown)
+            for first in range(0, len(labels), _LEARN_SERIES):
+                table.add(labels[first : first + _LEARN_SERIES])
+                await asyncio.sleep(0)
+
+    async def _advanced(self, first_us: int) -> HeadState | None:
+        """The memory, with all that had landed when this was called; None if it is not filled.
+
+        Calls that come while one is under way share the next one.
+        """
+        state = self._state
+        if state is None or first_us < state.floor_us:
+            return state
+        number = self._begun + 1
+        async with self._advancing:
+            if self._begun < number:
+                await self._guarded(None)
+        return self._state
+
+    async def _advanced_to(self, connection: Connection) -> HeadState | None:
+        """The memory as of the snapshot of this connection, which has not been used before."""
+        async with self._advancing:
+            return await self._guarded(connection)
+
+    async def _advance(self) -> None:
+        async with self._advancing:
+            await self._guarded(None)
+
+    async def _guarded(self, connection: Connection | None) -> HeadState | None:
+        """Take in what has landed. If not all of it is known, forget everything."""
+        if self._state is None or self._position is None:
+            return None
+        self._begun += 1
+        try:
+            window = await self._landings.since(self._position, connection)
+            self._state = await self._with(self._state, window, connection)
+            self._position, self._now_us = window.until, micros(window.now)
+        except LandingsGone as error:
+            self._lose(error)
+        return self._state
+
+    async def _with(
+        self, state: HeadState, window: LandingWindow, connection: Connection | None
+    ) -> HeadState:
+        if not window.whole:
+            raise LandingsGone("some of what landed may not have been kept")
+        for part in window.parts:
+            if part.kind in _ENDED:
+                raise LandingsGone(_ENDED[part.kind])
+        recent = [part for part in window.parts if part.kind == Kind.RECENT]
+        ends = [part for part in window.parts if part.kind == Kind.ENDS]
+        samples = await self._read(recent, connection)
+        state = state.with_landed(samples, await self._read(ends, connection))
+        ids = np.unique(samples.series_id)
+        if self._table.unknown(ids.tolist()):
+            if connection is not None:
+                await self._learn(connection, self._table, ids)
+            else:
+                async with self._reader.session() as own:
+                    await self._learn(own, self._table, ids)
+        state = state.raised(micros(window.now) - self._span_us)
+        bounded = state.bounded(self._max_bytes - self._table.nbytes)
+        if bounded is not state and not self._is_short:
+            log.warning("the head holds less than --head-window, because of --head-max-bytes")
+        self._is_short |= bounded is not state
+        return bounded
+
+    async def _read(self, parts: Sequence[LandingPart], connection: Connection | None) -> Samples:
+        read = [await self._landings.samples(each, connection) for each in in_batches(parts)]
+        many = sum(map(len, read)) > _FILL_SERIES
+        return await READING.run_if(many, ordered, concatenate(read))
+
+    async def _merge(self) -> None:
+        """Make few pieces of many, and pack segments in which little lands any more."""
+        state = self._state
+        if state is None or not state.segments:
+            return
+        open_from = self._now_us // SEGMENT_US - 1
+        for number, segment in state.segments.items():
+            if number < open_from and not segment.is_packed:
+                await self._merge_segment(number)
+            elif loose := segment.loose():
+                await self._put(number, loose, pack=False)
+
+    async def _merge_segment(self, number: int) -> None:
+        segment = self._state.segments.get(number) if self._state is not None else None
+        if segment is not None and segment.pieces:
+            await self._put(number, segment.pieces, pack=True)
+
+    async def _put(self, number: int, pieces: Sequence[Piece], *, pack: bool) -> None:
+        fewer = await READING.run(merge, pieces, pack=pack)
+        if self._state is not None:
+            self._state = self._state.replaced(number, pieces, fewer, packed=pack)
+
+    async def _tidy(self) -> None:
+        """Forget the labels of series that have no samples here any more, if they are many."""
+        state, table = self._state, self._table
+        if state is None:
+            return
+        present = state.series_ids()
+        if len(table) > _FILL_SERIES + 2 * len(present):
+            kept = await READING.run(SeriesTable, table.of(present.tolist()))
+            if self._state is not None:
+                kept.add(table.of(kept.unknown(self._state.series_ids().tolist())))
+                self._table = kept
+
+    def _lose(self, reason: LandingsGone) -> None:
+        """Forget everything: it is not known what is missing. ``run`` fills it anew."""
+        log.info("the head is filled anew, and Postgres answers meanwhile: %s", reason.message)
+        self._state = self._position = None
+        self._table = SeriesTable()
+        self._measure()
+
+    def note(self) -> str | None:
+        """What people should know: that the window had to be shortened."""
+        if self._state is None or self._window_us >= self._span_us - SEGMENT_US:
+            return None
+        return (
+            f"it holds {self._size()}, the limit (--head-max-bytes), not the {self._span} of "
+            "--head-window; Postgres answers about what is older"
+        )
+
+    @property
+    def _window_us(self) -> int:
+        return 0 if self._state is None else self._now_us - self._state.floor_us
+
+    def _size(self) -> str:
+        """For people: the window, and what it takes."""
+        assert self._state is not None
+        window = timedelta(seconds=self._window_us // 1_000_000)
+        size = (self._state.nbytes + self._table.nbytes) / 2**20
+        return (
+            f"the newest {window}: {self._state.samples} samples of {len(self._table)} series in "
+            f"{size:.1f} MiB"
+        )
+
+    def _measure(self) -> None:
+        state, table = self._state, self._table
+        metrics.API_HEAD_SAMPLES.set(state.samples if state else 0)
+        metrics.API_HEAD_SERIES.set(len(table))
+        metrics.API_HEAD_BYTES.set(state.nbytes + table.nbytes if state else 0)
+        metrics.API_HEAD_WINDOW.set(self._window_us / 1e6)
+
+
+async def _stored(connection: Connection, ids: Int64, floor_us: int) -> Samples:
+    """The samples of these series from the floor on, in order."""
+    read = [
+        await READING.run(_piece, each)
+        async for each in sample_pieces(connection, ids.tolist(), floor_us, _LATEST_US)
+        if len(each)
+    ]
+    return await READING.run(merged, read) if read else EMPTY
+
+
+def _piece(samples: Samples) -> Piece:
+    return piece_of(ordered(samples))

@@ -1,0 +1,146 @@
+"""What is in memory, as readers of many series ask for it; alone, or with older samples."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+
+import numpy as np
+
+from gputel.store.blocks.blocks import Int64
+from gputel.store.blocks.samples import EMPTY, Samples, concatenate
+from gputel.store.head.piece import count_in, merged, piece_of, samples_in
+from gputel.store.head.series_table import SeriesTable
+from gputel.store.head.state import HeadState
+from gputel.store.read.records import SeriesLabels
+from gputel.store.read.view import Count, SeriesView
+from gputel.threads import READING
+
+_IN_THREAD_SERIES = 2_000  # reading fewer takes less time than a thread costs
+_IN_THREAD_SAMPLES = 50_000
+_AT_ONCE_SAMPLES = 2_000_000
+_AT_ONCE_LABELS = 1_000
+
+
+class HeadView:
+    """The memory at one position. Spans must not begin before its floor."""
+
+    def __init__(self, state: HeadState, table: SeriesTable) -> None:
+        self._state = state
+        self._table = table
+
+    async def where(
+        self, allowed: Mapping[str, Sequence[str]], first_us: int, last_us: int
+    ) -> Int64:
+        """As SeriesView says. A series may have no sample in the memory."""
+        return self._table.where(allowed)
+
+    async def others_of(self, series_ids: Sequence[int]) -> list[int]:
+        """As SeriesView says; those that have no sample in the memory may be left out."""
+        return self._table.others_of(series_ids)
+
+    async def sampled(self, series_ids: Int64, first_us: int, last_us: int) -> Int64:
+        """As SeriesView says."""
+        pieces = self._state.pieces_in(first_us, last_us)
+        many = len(series_ids) > _IN_THREAD_SERIES
+        counts = await READING.run_if(many, count_in, pieces, series_ids, first_us, last_us)
+        return series_ids[counts > 0]
+
+    async def ends_of(self, series_ids: Int64, first_us: int, last_us: int) -> Samples:
+        """As SeriesView says."""
+        ends = self._state.ends_in(first_us, last_us)
+        return ends.take(np.isin(ends.series_id, series_ids)) if len(ends) else EMPTY
+
+    async def labels_of(self, series_ids: Int64) -> AsyncGenerator[list[SeriesLabels], None]:
+        """As SeriesView says."""
+        ids = series_ids.tolist()
+        for first in range(0, len(ids), _AT_ONCE_LABELS):
+            yield self._table.of(ids[first : first + _AT_ONCE_LABELS])
+
+    async def samples_of(
+        self, series_ids: Sequence[int], first_us: int, last_us: int, count: Count
+    ) -> Samples:
+        """As SeriesView says."""
+        wanted = np.sort(np.asarray(series_ids, np.int64))
+        pieces = self._state.pieces_in(first_us, last_us)
+        many = len(wanted) > _IN_THREAD_SERIES
+        counts = await READING.run_if(many, count_in, pieces, wanted, first_us, last_us)
+        read = []
+        for some, expected in _shares(wanted, counts):
+            many = expected > _IN_THREAD_SAMPLES
+            read.append(await READING.run_if(many, samples_in, pieces, some, first_us, last_us))
+            count(read[-1])
+        return concatenate(read)
+
+
+class JoinedView:
+    """A snapshot of Postgres, and the memory at the same position for what is newer."""
+
+    def __init__(self, stored: SeriesView, head: HeadView, floor_us: int) -> None:
+        self._stored = stored
+        self._head = head
+        self._floor_us = floor_us
+
+    async def where(
+        self, allowed: Mapping[str, Sequence[str]], first_us: int, last_us: int
+    ) -> Int64:
+        """As SeriesView says."""
+        return await self._stored.where(allowed, first_us, last_us)
+
+    async def others_of(self, series_ids: Sequence[int]) -> list[int]:
+        """As SeriesView says."""
+        return await self._stored.others_of(series_ids)
+
+    async def sampled(self, series_ids: Int64, first_us: int, last_us: int) -> Int64:
+        """As SeriesView says."""
+        older, newer = self._spans(first_us, last_us)
+        found = []
+        if newer:
+            found.append(await self._head.sampled(series_ids, *newer))
+            series_ids = np.setdiff1d(series_ids, found[0], assume_unique=True)
+        if older and len(series_ids):
+            found.append(await self._stored.sampled(series_ids, *older))
+        return np.sort(np.concatenate(found or [np.empty(0, np.int64)]))
+
+    async def ends_of(self, series_ids: Int64, first_us: int, last_us: int) -> Samples:
+        """As SeriesView says."""
+        return await self._stored.ends_of(series_ids, first_us, last_us)
+
+    def labels_of(self, series_ids: Int64) -> AsyncGenerator[list[SeriesLabels], None]:
+        """As SeriesView says."""
+        return self._stored.labels_of(series_ids)
+
+    async def samples_of(
+        self, series_ids: Sequence[int], first_us: int, last_us: int, count: Count
+    ) -> Samples:
+        """As SeriesView says."""
+        older, newer = self._spans(first_us, last_us)
+        read = []
+        if older:
+            read.append(await self._stored.samples_of(series_ids, *older, count))
+        if newer:
+            read.append(await self._head.samples_of(series_ids, *newer, count))
+        pieces = [piece_of(samples) for samples in read if len(samples)]
+        if len(pieces) < 2:
+            return next((samples for samples in read if len(samples)), EMPTY)
+        many = sum(map(len, pieces)) > _IN_THREAD_SAMPLES
+        return await READING.run_if(many, merged, pieces)
+
+    def _spans(
+        self, first_us: int, last_us: int
+    ) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        """What of the time is older than the floor, and what is not."""
+        older = (first_us, min(last_us, self._floor_us - 1)) if first_us < self._floor_us else None
+        newer = (max(first_us, self._floor_us), last_us) if last_us >= self._floor_us else None
+        return older, newer
+
+
+def _shares(wanted: Int64, counts: Int64) -> list[tuple[Int64, int]]:
+    """The series in shares of bounded size, with the number of samples of each share."""
+    so_far = np.cumsum(counts)
+    if not len(so_far) or so_far[-1] <= _AT_ONCE_SAMPLES:
+        return [(wanted[counts > 0], int(so_far[-1]))] if len(so_far) else []
+    share = (so_far - 1) // _AT_ONCE_SAMPLES
+    return [
+        (wanted[of][counts[of] > 0], int(counts[of].sum()))
+        for of in (np.flatnonzero(share == number) for number in np.unique(share))
+    ]
