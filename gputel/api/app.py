@@ -26,7 +26,7 @@ from gputel.api.push.senders.otlp_answers import otlp_refusals
 from gputel.api.push.senders.remote_write import REMOTE_WRITES, RemoteWrites, remote_write
 from gputel.api.service import add_service_routes
 from gputel.api.shared.access import scope_of_request
-from gputel.api.shared.keys import LIMITS, READER
+from gputel.api.shared.keys import LIMITS, READER, VIEWS
 from gputel.api.shared.parser import Parser
 from gputel.api.shared.paths import NEVER_429, OTLP_PATHS, WRITE_PATH
 from gputel.api.shared.time_limit import lift_time_limit, time_limit_middleware
@@ -39,6 +39,7 @@ from gputel.config.settings import ApiSettings
 from gputel.store.head.head import Head
 from gputel.store.limits import limits_of
 from gputel.store.read.reader import Reader
+from gputel.store.read.view import StoredViews
 from gputel.web.access.access import ACCESS, Access, access_middleware
 from gputel.web.access.site import IsAllowedOrigin, site_middleware
 from gputel.web.access.throttle import Throttle, throttle_middleware
@@ -94,8 +95,8 @@ def build_app(
     app[LIMITS] = limits_of(settings)
     if reader is not None:
         app[READER] = reader
-        head = _head(app, reader, settings, health)
-        app[PROMETHEUS] = Prometheus(reader, settings, head)
+        app[VIEWS] = _head(app, reader, settings, health) or StoredViews(reader)
+        app[PROMETHEUS] = Prometheus(reader, settings, app[VIEWS])
         app[TAIL] = Tail(reader, settings)
         app.on_shutdown.append(_end_streams)
     if pusher is not None:

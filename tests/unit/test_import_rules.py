@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "store.blocks": "",
     "store.read": "model store store.blocks",
     "store.write": "model store store.blocks store.read",
-    "store.head": "model store.blocks store.read store.write",
+    "store.head": "model store store.blocks store.read store.write",
     "store.rollup": "store store.blocks store.read",
     "store.steps": "model store store.blocks store.read store.rollup",
     "store.upkeep": "store store.blocks store.read store.rollup store.write",

@@ -84,7 +84,7 @@ class Head:
         state = await self._advanced(first_us)
         if state is not None and first_us >= state.floor_us:
             metrics.API_HEAD_READS.labels("head").inc()
-            yield HeadView(state, self._table)
+            yield HeadView(state, self._table, self._reader.known)
             return
         async with self._reader.snapshot() as connection:
             stored = StoredView(connection, self._reader.known)
@@ -95,7 +95,7 @@ class Head:
                 yield stored
             else:
                 metrics.API_HEAD_READS.labels("both").inc()
-                yield JoinedView(stored, HeadView(state, self._table), state.floor_us)
+                yield JoinedView(stored, HeadView(state, self._table, self._reader.known))
 
     async def run(self) -> None:
         """Fill the memory and keep it up to date, until cancelled."""
@@ -267,11 +267,11 @@ class Head:
         state, table = self._state, self._table
         if state is None:
             return
-        present = state.series_ids()
+        present = state.newest.series_id
         if len(table) > _FILL_SERIES + 2 * len(present):
             kept = await READING.run(SeriesTable, table.of(present.tolist()))
             if self._state is not None:
-                kept.add(table.of(kept.unknown(self._state.series_ids().tolist())))
+                kept.add(table.of(kept.unknown(self._state.newest.series_id.tolist())))
                 self._table = kept
 
     def _lose(self, reason: LandingsGone) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from gputel.model.names import RAW, SERIES_LABELS
+from gputel.model.names import RAW, SERIES_LABELS, UUID
 from gputel.store.blocks.blocks import Int64
 from gputel.store.read.records import SeriesLabels, memory_bytes
+from gputel.store.read.selection import Selection
 
 _INDEXED = [name for name in SERIES_LABELS if name != RAW]
 _INDEX_BYTES = 16 * len(_INDEXED)  # of a series: its codes, its places in lists
@@ -82,6 +83,27 @@ class SeriesTable:
             name: [self._columns[name].codes[text] for text in {*texts} if self._has(name, text)]
             for name, texts in allowed.items()
         }
+        return self._found(codes)
+
+    def selected(self, selection: Selection) -> Int64:
+        """The ids of the series that are selected, in order. No condition may be on labels_raw."""
+        codes: dict[str, list[int]] = {}
+        for condition in selection.conditions:
+            column = self._columns[condition.label]
+            holds = np.flatnonzero(condition.holds([*column.codes])).tolist()
+            known = codes.get(condition.label)
+            codes[condition.label] = holds if known is None else [*{*known} & {*holds}]
+        return self._found(codes)
+
+    def gpu_of(self, series_ids: Int64) -> Int64:
+        """A number for the GPU of each series; the ids are in order."""
+        ids = np.array(self._ids, np.int64)
+        order = np.argsort(ids, kind="stable")
+        places = order[np.searchsorted(ids, series_ids, sorter=order)]
+        return np.array(self._columns[UUID].of_place, np.int64)[places]
+
+    def _found(self, codes: dict[str, list[int]]) -> Int64:
+        """The ids of the series whose labels have one of these codes, in order."""
         ids = np.array(self._ids, np.int64)
         if not codes:
             return np.sort(ids)

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from gputel.store.blocks.blocks import Int64
 from gputel.store.blocks.samples import EMPTY, Samples, concatenate
-from gputel.store.head.piece import Piece, merged, packed, piece_of, series_of
+from gputel.store.head.newest import with_newer
+from gputel.store.head.piece import Piece, merged, packed, piece_of
 
 SEGMENT_US = 600_000_000
 """The time of a segment: memory is freed in segments."""
@@ -52,11 +52,14 @@ class HeadState:
 
     floor_us: int
     segments: Mapping[int, Segment] = field(default_factory=dict)
+    newest: Samples = EMPTY
+    """The newest sample of each series, in order of series."""
 
     @property
     def nbytes(self) -> int:
         """Bytes of all samples."""
-        return sum(segment.nbytes for segment in self.segments.values())
+        newest = 24 * len(self.newest)
+        return newest + sum(segment.nbytes for segment in self.segments.values())
 
     @property
     def samples(self) -> int:
@@ -85,13 +88,14 @@ class HeadState:
 
     def with_landed(self, samples: Samples, ends: Samples = EMPTY) -> HeadState:
         """With what has landed: samples in order of series and time, and ends of series."""
-        segments = dict(self.segments)
+        segments, newest = dict(self.segments), self.newest
         for number, some in _by_segment(samples, self.floor_us):
             segments[number] = segments.get(number, Segment()).with_samples(some)
+            newest = with_newer(newest, some)
         for number, some in _by_segment(ends, self.floor_us):
             old = segments.get(number, Segment())
             segments[number] = replace(old, ends=concatenate([old.ends, some]))
-        return replace(self, segments=segments)
+        return replace(self, segments=segments, newest=newest)
 
     def raised(self, floor_us: int) -> HeadState:
         """Without what is older than a later floor, as far as whole segments are."""
@@ -99,7 +103,10 @@ class HeadState:
             return self
         first = floor_us // SEGMENT_US
         kept = {number: each for number, each in self.segments.items() if number >= first}
-        return replace(self, floor_us=floor_us, segments=kept)
+        if len(kept) == len(self.segments):
+            return replace(self, floor_us=floor_us)
+        newest = self.newest.take(self.newest.ts >= first * SEGMENT_US)
+        return replace(self, floor_us=floor_us, segments=kept, newest=newest)
 
     def bounded(self, max_bytes: int) -> HeadState:
         """Without its oldest segments, so that the others have at most so many bytes."""
@@ -118,11 +125,6 @@ class HeadState:
         others = tuple(piece for piece in segment.pieces if piece not in old)
         segment = replace(segment, pieces=(*new, *others), is_packed=packed and not others)
         return replace(self, segments={**self.segments, number: segment})
-
-    def series_ids(self) -> Int64:
-        """The ids of all series that have samples, in order."""
-        pieces = [piece for each in self.segments.values() for piece in each.pieces]
-        return series_of(pieces) if pieces else np.empty(0, np.int64)
 
 
 def merge(pieces: Sequence[Piece], *, pack: bool) -> list[Piece]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from typing import Protocol
 
 from gputel.store.blocks.blocks import Int64
 from gputel.store.blocks.samples import Samples
+from gputel.store.limits import Limits
 from gputel.store.read import series_reader
-from gputel.store.read.known_series import KnownSeries
-from gputel.store.read.reader import Connection, Reader
+from gputel.store.read.known_series import KnownSeries, OrderedSeries
+from gputel.store.read.reader import LATEST, Connection, Reader
 from gputel.store.read.records import SeriesLabels
+from gputel.store.read.selection import Selection
 
 Count = Callable[[Samples], None]
 """Is called with each batch of samples that is read. It may raise to stop."""
@@ -52,6 +55,25 @@ class SeriesView(Protocol):
         """All samples of the series in the time, in order of series and time, each instant once."""
         ...
 
+    async def newest(self, selection: Selection, seen_since: datetime | None, most: int) -> Samples:
+        """The newest sample of each selected series, in no set order.
+
+        Those with a sample since ``seen_since``, or, if that is None, in the LOOK_BACK before the
+        newest sample of their GPU, and that their source has not ended since. They may be more than
+        ``most``, at least by one, if there are more.
+        """
+        ...
+
+    async def there(
+        self, series_ids: Sequence[int], times_us: Sequence[int], within_us: int
+    ) -> list[bool]:
+        """Whether each of the series has a sample at most ``within_us`` from its time."""
+        ...
+
+    async def ordered(self, series_ids: Int64, limits: Limits) -> OrderedSeries:
+        """The labels of these series in order. Raises QueryTooLarge over the limit of bytes."""
+        ...
+
 
 class StoredView:
     """A snapshot of Postgres."""
@@ -89,6 +111,26 @@ class StoredView:
         return await series_reader.samples_of(
             self._connection, series_ids, first_us, last_us, count
         )
+
+    async def newest(
+        self,
+        selection: Selection,
+        seen_since: datetime | None,
+        most: int,
+        before: datetime = LATEST,
+    ) -> Samples:
+        """As SeriesView says, of GPUs that were last seen before a time."""
+        return await series_reader.newest_of(self._connection, selection, seen_since, most, before)
+
+    async def there(
+        self, series_ids: Sequence[int], times_us: Sequence[int], within_us: int
+    ) -> list[bool]:
+        """As SeriesView says."""
+        return await series_reader.there(self._connection, series_ids, times_us, within_us)
+
+    async def ordered(self, series_ids: Int64, limits: Limits) -> OrderedSeries:
+        """As SeriesView says."""
+        return await self._known.ordered(self._connection, series_ids, limits)
 
 
 class Views(Protocol):

@@ -26,7 +26,9 @@ from gputel.promql.syntax.parse import parse_selector
 from gputel.store.blocks.samples import micros
 from gputel.store.head.head import Head
 from gputel.store.limits import limits_of
+from gputel.store.read.latest import latest
 from gputel.store.read.reader import Reader
+from gputel.store.read.selection import EVERY, Comparison, LabelCondition, Selection, of_gpu
 from gputel.store.read.view import StoredViews, Views
 from gputel.store.rollup.build import roll_up
 from gputel.store.upkeep.delete import delete
@@ -65,14 +67,14 @@ class World:
     """What happens to a store; and the same questions, asked with the memory and without it."""
 
     def __init__(self, pool: asyncpg.Pool, head: Head, seed: int) -> None:
-        self.pool, self.head = pool, head
+        self.pool, self.head, self.reader = pool, head, Reader(pool)
         self.random = random.Random(seed)
         self.writers = [Writer(pool), Writer(pool)]
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.landed: list[pa.RecordBatch] = []
         self.numbers = iter(range(10**6))
         self.with_head = self.ways(head)
-        self.without = self.ways(StoredViews(Reader(pool)))
+        self.without = self.ways(StoredViews(self.reader))
 
     @staticmethod
     def ways(views: Views) -> tuple[SeriesSource, Engine]:
@@ -170,6 +172,7 @@ class World:
         span = self.random.choice([1, 30, 360, 800]) * STEP
         start = self.now - back * STEP - span
         steps = RangeSteps(micros(start), at, micros_of(span / self.random.choice([1, 5, 7])))
+        await self.compare_newest(start)
         for expression in self.random.sample(EXPRESSIONS, 3):
             instant = [await patiently(engine.instant, expression, at) for _, engine in self.both]
             assert instant[0] == instant[1], (expression, self.now, back)
@@ -181,6 +184,18 @@ class World:
             for source, _ in self.both
         ]
         assert found[0] == found[1], (selector, start, at)
+
+    async def compare_newest(self, since: datetime) -> None:
+        """The newest of each series; and of a pod, which another one may have followed."""
+        seen_since = self.random.choice([None, None, since])
+        pods = Selection((LabelCondition("pod", Comparison.LIKE, ("p%",)),))
+        for selection in (EVERY, pods, of_gpu("GPU-1")):
+            found = []
+            for views in (self.head, StoredViews(self.reader)):
+                newest = await patiently(latest, views, selection, seen_since)
+                columns = newest.ts.tolist(), newest.value.tolist(), newest.of.series
+                found.append([*zip(*columns, strict=True)])
+            assert repr(found[0]) == repr(found[1]), (selection, seen_since)
 
     @property
     def both(self) -> tuple[tuple[SeriesSource, Engine], ...]:

@@ -68,9 +68,11 @@ def test_pieces_give_back_what_was_put_in(seed: int) -> None:
 def test_series_at_a_beat_need_no_times() -> None:
     rows = [(series, at * SECOND, 1.0) for series in range(3) for at in range(100)]
     (piece,) = packed(samples(rows))
-    assert piece.ts is None and piece.nbytes < 9 * len(rows)
+    assert piece.ts is None
+    assert piece.nbytes < 9 * len(rows)
     steady, others = packed(samples([*rows, (7, 0, 1.0), (7, 1, 1.0), (7, 5, 1.0)]))
-    assert steady.series_id.tolist() == [0, 1, 2] and others.series_id.tolist() == [7]
+    assert steady.series_id.tolist() == [0, 1, 2]
+    assert others.series_id.tolist() == [7]
 
 
 def test_state_drops_its_oldest_segments_to_stay_within_its_bytes() -> None:
@@ -82,7 +84,8 @@ def test_state_drops_its_oldest_segments_to_stay_within_its_bytes() -> None:
     assert sorted(bounded.segments) == [3, 4]
     assert bounded.floor_us == 3 * SEGMENT_US
     assert bounded.nbytes <= state.nbytes // 2
-    assert state.bounded(0).segments == {} and state.bounded(0).floor_us == 5 * SEGMENT_US
+    assert state.bounded(0).segments == {}
+    assert state.bounded(0).floor_us == 5 * SEGMENT_US
 
 
 def test_state_takes_nothing_older_than_its_floor() -> None:
