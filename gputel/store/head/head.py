@@ -78,6 +78,10 @@ class Head:
         """From when on all samples are in memory; None while none are."""
         return None if self._state is None else self._state.floor_us
 
+    def holds(self, first_us: int) -> bool:
+        """Whether it has all samples from this time on."""
+        return self._state is not None and first_us >= self._state.floor_us
+
     @asynccontextmanager
     async def view(self, first_us: int, last_us: int) -> AsyncIterator[SeriesView]:
         """The store as it is now, for samples from ``first_us`` to ``last_us``."""

@@ -17,7 +17,7 @@ from gputel.store.head.state import HeadState
 from gputel.store.limits import Limits
 from gputel.store.read.known_series import KnownSeries, OrderedSeries
 from gputel.store.read.reader import LATEST
-from gputel.store.read.records import SeriesLabels, memory_bytes
+from gputel.store.read.records import Records, SeriesLabels, memory_bytes
 from gputel.store.read.selection import Selection
 from gputel.store.read.series_reader import LOOK_BACK, moment
 from gputel.store.read.view import Count, StoredView
@@ -134,6 +134,25 @@ class HeadView:
         many = len(labels) > _IN_THREAD_SERIES
         return await READING.run_if(many, self._known.order, series_ids, labels)
 
+    async def few_records(
+        self, selection: Selection, first_us: int, last_us: int, limits: Limits, most: int
+    ) -> Records | None:
+        """As SeriesView says."""
+        pieces = self._state.pieces_in(first_us, last_us)
+        ids = self._table.selected(selection)
+        many = len(ids) > _IN_THREAD_SERIES
+        counts = await READING.run_if(many, count_in, pieces, ids, first_us, last_us)
+        ids = ids[counts > 0]
+        limits.check_series(len(ids))
+        labels = self._table.of(ids.tolist())
+        limits.check_bytes(sum(map(memory_bytes, labels)))
+        samples = int(counts.sum())
+        if samples > most:
+            return None
+        many = samples > _IN_THREAD_SAMPLES
+        read = await READING.run_if(many, samples_in, pieces, ids, first_us, last_us)
+        return Records(read, dict(zip(ids.tolist(), labels, strict=True)))
+
 
 class JoinedView:
     """A snapshot of Postgres, and the memory at the same position for what is newer."""
@@ -207,6 +226,12 @@ class JoinedView:
     async def ordered(self, series_ids: Int64, limits: Limits) -> OrderedSeries:
         """As SeriesView says."""
         return await self._stored.ordered(series_ids, limits)
+
+    async def few_records(
+        self, selection: Selection, first_us: int, last_us: int, limits: Limits, most: int
+    ) -> Records | None:
+        """As SeriesView says."""
+        return None
 
     def _spans(
         self, first_us: int, last_us: int

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 import asyncpg
 
@@ -24,6 +25,7 @@ from gputel.store.read.records import Records, SeriesLabels
 from gputel.store.read.selection import EVERY, Selection
 from gputel.store.read.series_reader import samples_of
 from gputel.store.read.time_order import Order, Position, Resume, TimeMerge, sort
+from gputel.store.read.view import Views
 from gputel.threads import READING
 
 RECORDS_PER_PIECE = 8192
@@ -36,6 +38,8 @@ _MOST_FETCH_BLOCKS = 4096
 _FETCH_SAMPLES = 32_768
 _SAMPLES_HELD = 2_000_000
 _LEAST_SLICE = 50_000  # samples in a part of a day, if the query has a limit
+_IN_THREAD_SAMPLES = 10_000  # sorting fewer takes less time than starting a thread
+_Batch: TypeAlias = tuple[Samples, Mapping[int, SeriesLabels]]
 _SHORT, _SHORT_SERIES, _SHORT_BLOCKS = timedelta(hours=25), 100, 6000
 
 
@@ -68,12 +72,13 @@ class TelemetryQuery:
 
 
 async def telemetry(
-    reader: Reader, query: TelemetryQuery, limits: Limits = ANY
+    reader: Reader, query: TelemetryQuery, limits: Limits = ANY, views: Views | None = None
 ) -> AsyncGenerator[Records, None]:
     """The records of a query, 1 to RECORDS_PER_PIECE at a time.
 
-    The memory does not grow with the number of records. The generator holds a session of the pool
-    until it is exhausted or closed: wrap it in ``contextlib.aclosing``. Raises StoreUnavailable
+    Postgres is not asked for records that ``views`` hold. The memory does not grow with the number
+    of records. The generator holds a session of the pool until it is exhausted or closed: wrap it
+    in ``contextlib.aclosing``. Raises StoreUnavailable
     when too many others read at the same time, and QueryTooLarge if the query selects more series
     than the limits allow.
     """
@@ -81,7 +86,9 @@ async def telemetry(
     # The value of the last sample may have changed: a larger one of the same instant has landed.
     after = query.after and replace(query.after, value=math.nan, nth=1)
     resume, left = Resume(after), query.limit
-    async with aclosing(_read(reader, query, limits)) as batches:
+    held = await _held(views, query, limits) if views is not None else None
+    read = _read(reader, query, limits) if held is None else _once(held)
+    async with aclosing(read) as batches:
         async for samples, series in batches:
             for records in in_pieces(resume.rest(samples), series, left):
                 yield records
@@ -91,9 +98,26 @@ async def telemetry(
                         return
 
 
+async def _held(views: Views, query: TelemetryQuery, limits: Limits) -> Records | None:
+    """All records of the query, in order; None if they are not in memory, or are too many."""
+    first, last = micros(query.start), micros(query.end)
+    if not views.holds(first):
+        return None
+    async with views.view(first, last) as view:
+        found = await view.few_records(query.selection, first, last, limits, _SAMPLES_HELD)
+    if found is None:
+        return None
+    many = len(found) > _IN_THREAD_SAMPLES
+    return Records(await READING.run_if(many, sort, found.samples, query.order), found.series)
+
+
+async def _once(records: Records) -> AsyncGenerator[_Batch, None]:
+    yield records.samples, records.series
+
+
 async def _read(
     reader: Reader, query: TelemetryQuery, limits: Limits
-) -> AsyncGenerator[tuple[Samples, Mapping[int, SeriesLabels]], None]:
+) -> AsyncGenerator[_Batch, None]:
     """Samples in their final order, with the labels of their series."""
     if query.end - query.start <= _SHORT or (
         query.start > EARLIEST and datetime.now(UTC) - query.start <= _SHORT

@@ -13,7 +13,7 @@ from gputel.store.limits import Limits
 from gputel.store.read import series_reader
 from gputel.store.read.known_series import KnownSeries, OrderedSeries
 from gputel.store.read.reader import LATEST, Connection, Reader
-from gputel.store.read.records import SeriesLabels
+from gputel.store.read.records import Records, SeriesLabels
 from gputel.store.read.selection import Selection
 
 Count = Callable[[Samples], None]
@@ -74,6 +74,16 @@ class SeriesView(Protocol):
         """The labels of these series in order. Raises QueryTooLarge over the limit of bytes."""
         ...
 
+    async def few_records(
+        self, selection: Selection, first_us: int, last_us: int, limits: Limits, most: int
+    ) -> Records | None:
+        """The records of the selected series in the time, in order of series and time.
+
+        None if they may be more than ``most``, or Postgres has to look for them. Raises
+        QueryTooLarge if more series have some than the limits allow.
+        """
+        ...
+
 
 class StoredView:
     """A snapshot of Postgres."""
@@ -132,9 +142,19 @@ class StoredView:
         """As SeriesView says."""
         return await self._known.ordered(self._connection, series_ids, limits)
 
+    async def few_records(
+        self, selection: Selection, first_us: int, last_us: int, limits: Limits, most: int
+    ) -> Records | None:
+        """As SeriesView says."""
+        return None
+
 
 class Views(Protocol):
     """Makes views of the store as it is now."""
+
+    def holds(self, first_us: int) -> bool:
+        """Whether a view from this time on needs no session of Postgres."""
+        ...
 
     def view(self, first_us: int, last_us: int) -> AbstractAsyncContextManager[SeriesView]:
         """A view for samples of this span of time."""
@@ -146,6 +166,10 @@ class StoredViews:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+
+    def holds(self, first_us: int) -> bool:
+        """As Views says."""
+        return False
 
     @asynccontextmanager
     async def view(self, first_us: int, last_us: int) -> AsyncIterator[SeriesView]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import nan
 from typing import Any
@@ -28,7 +29,10 @@ from gputel.store.head.head import Head
 from gputel.store.limits import limits_of
 from gputel.store.read.latest import latest
 from gputel.store.read.reader import Reader
+from gputel.store.read.records import Record
 from gputel.store.read.selection import EVERY, Comparison, LabelCondition, Selection, of_gpu
+from gputel.store.read.telemetry import TelemetryQuery, telemetry
+from gputel.store.read.time_order import Order
 from gputel.store.read.view import StoredViews, Views
 from gputel.store.rollup.build import roll_up
 from gputel.store.upkeep.delete import delete
@@ -82,9 +86,11 @@ class World:
         source = SeriesSource(views, limits, 2**20)
         return source, Engine(source, limits)
 
-    def rows(self, first: int, count: int, pod: str = "") -> pa.RecordBatch:
+    def rows(
+        self, first: int, count: int, pod: str = "", gpus: Sequence[int] = range(5)
+    ) -> pa.RecordBatch:
         """Samples of some GPUs from ``first`` steps before now on."""
-        gpus = self.random.sample(range(5), self.random.randint(1, 5))
+        gpus = self.random.sample(gpus, self.random.randint(1, len(gpus)))
         rows = []
         for gpu in gpus:
             for metric in self.random.sample(METRICS, self.random.randint(1, 3)):
@@ -162,8 +168,15 @@ class World:
 
     async def step(self) -> None:
         often = [self.new] * 6 + [self.late] * 3 + [self.pod] * 2
-        seldom = [self.around_the_floor, self.again, self.at_once, self.merge, self.settle]
-        rare = [self.remove, self.cut_sessions, self.lose_the_feed]
+        seldom = [
+            self.around_the_floor,
+            self.silent,
+            self.again,
+            self.at_once,
+            self.merge,
+            self.settle,
+        ]
+        rare = [self.settle, self.remove, self.cut_sessions, self.lose_the_feed]
         await self.random.choice(often + seldom * 2 + rare)()
 
     async def compare(self) -> None:
@@ -173,6 +186,7 @@ class World:
         start = self.now - back * STEP - span
         steps = RangeSteps(micros(start), at, micros_of(span / self.random.choice([1, 5, 7])))
         await self.compare_newest(start)
+        await self.compare_records(start, start + span)
         for expression in self.random.sample(EXPRESSIONS, 3):
             instant = [await patiently(engine.instant, expression, at) for _, engine in self.both]
             assert instant[0] == instant[1], (expression, self.now, back)
@@ -196,6 +210,22 @@ class World:
                 columns = newest.ts.tolist(), newest.value.tolist(), newest.of.series
                 found.append([*zip(*columns, strict=True)])
             assert repr(found[0]) == repr(found[1]), (selection, seen_since)
+
+    async def compare_records(self, start: datetime, end: datetime) -> None:
+        """Records newest or oldest first, some of them in pages."""
+        order, limit = self.random.choice([*Order]), self.random.choice([None, 7])
+        query = TelemetryQuery(of_gpu("GPU-1"), start, end, order, limit=limit)
+        for each in (query, replace(query, selection=EVERY)):
+            found = [await patiently(self.records, each, views) for views in (self.head, None)]
+            assert repr(found[0]) == repr(found[1]), query
+
+    async def records(self, query: TelemetryQuery, views: Views | None) -> list[Record]:
+        async with aclosing(telemetry(self.reader, query, views=views)) as pieces:
+            return [record async for records in pieces for record in records]
+
+    async def silent(self) -> None:
+        """GPUs of which nothing new comes."""
+        await self.land(self.rows(self.random.randint(690, 760), 10, gpus=range(8, 10)))
 
     @property
     def both(self) -> tuple[tuple[SeriesSource, Engine], ...]:
