@@ -78,9 +78,8 @@ async def telemetry(
 
     Postgres is not asked for records that ``views`` hold. The memory does not grow with the number
     of records. The generator holds a session of the pool until it is exhausted or closed: wrap it
-    in ``contextlib.aclosing``. Raises StoreUnavailable
-    when too many others read at the same time, and QueryTooLarge if the query selects more series
-    than the limits allow.
+    in ``contextlib.aclosing``. Raises StoreUnavailable when too many others read at the same time,
+    and QueryTooLarge if the query selects more series than the limits allow.
     """
     query = query.bounded()
     # The value of the last sample may have changed: a larger one of the same instant has landed.
