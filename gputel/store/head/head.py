@@ -16,6 +16,7 @@ from datetime import timedelta
 import numpy as np
 
 from gputel import metrics
+from gputel.backoff import Backoff
 from gputel.errors import StoreError
 from gputel.store.blocks.blocks import Int64
 from gputel.store.blocks.samples import EMPTY, Samples, concatenate, micros, ordered
@@ -46,7 +47,7 @@ _KEEP_BYTES = 512 * 2**20
 _POLL_S = 0.5
 _DEMAND_S = 5.0
 _BEGIN_S = 0.1
-_AGAIN_S = 1.0
+_AGAIN_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _FILL_SERIES = 5_000  # that are read in one go
 _LEARN_SERIES = 500  # that are added to the table without a pause for other work
 _LATEST_US = micros(LATEST)
@@ -103,23 +104,32 @@ class Head:
 
     async def run(self) -> None:
         """Fill the memory and keep it up to date, until cancelled."""
+        backoff, told = Backoff(_AGAIN_S, _LONGEST_PAUSE_S), ""
         while True:
             try:
-                await self._follow()
+                await self._follow(backoff)
             except LandingsGone as error:
                 self._lose(error)
             except StoreError as error:
-                log.warning("the head cannot be kept up to date: %s", error.message)
-            await asyncio.sleep(_AGAIN_S)
+                if error.message != told:
+                    told = error.message
+                    log.warning("the head cannot be kept up to date: %s", told)
+            except Exception:
+                log.exception("the head ends because of an unexpected error, and is filled anew")
+                self._forget()
+            await asyncio.sleep(backoff.next_s())
 
-    async def _follow(self) -> None:
+    async def _follow(self, backoff: Backoff) -> None:
         epoch = await self._landings.demand()
         demands = asyncio.create_task(self._keep_demanding())
         try:
             if self._state is None:
                 await self._fill(await self._begin(epoch))
+            steady_from = asyncio.get_running_loop().time() + _LONGEST_PAUSE_S
             while self._state is not None and not demands.done():
                 await self._advance()
+                if asyncio.get_running_loop().time() > steady_from:
+                    backoff.reset()
                 await self._merge()
                 await self._tidy()
                 self._measure()
@@ -211,6 +221,11 @@ class Head:
             self._position, self._now_us = window.until, micros(window.now)
         except LandingsGone as error:
             self._lose(error)
+        except StoreError:
+            raise
+        except Exception:
+            log.exception("the head is filled anew after an unexpected error; Postgres answers")
+            self._forget()
         return self._state
 
     async def _with(
@@ -281,6 +296,9 @@ class Head:
     def _lose(self, reason: LandingsGone) -> None:
         """Forget everything: it is not known what is missing. ``run`` fills it anew."""
         log.info("the head is filled anew, and Postgres answers meanwhile: %s", reason.message)
+        self._forget()
+
+    def _forget(self) -> None:
         self._state = self._position = None
         self._table = SeriesTable()
         self._measure()

@@ -411,3 +411,23 @@ async def test_readiness_tells_of_a_window_that_is_shorter_than_wanted(pool: asy
         assert told is not None
         assert "--head-max-bytes" in told
         assert "2:00:00" in told
+
+
+async def test_database_that_only_reads_answers_without_a_head(
+    pool: asyncpg.Pool, dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = datetime.now(UTC)
+    await Writer(pool).land([Arrival("m", None, batch([(labels("GPU-a", "TEMP"), now, 7.0)]))])
+    only_reads = {"default_transaction_read_only": "on"}
+    async with asyncpg.create_pool(dsn, min_size=0, server_settings=only_reads) as reading:
+        head = Head(Reader(reading), SPAN, 2**28)
+        task = asyncio.create_task(head.run())
+
+        async def told() -> bool:
+            return "the head cannot be kept up to date" in caplog.text
+
+        await eventually(told)
+        assert "read-only" in caplog.text
+        assert b'"7"' in await of(head, "TEMP", now)
+        task.cancel()
+        await asyncio.wait({task})
