@@ -17,15 +17,15 @@ import numpy as np
 
 from gputel import metrics
 from gputel.backoff import Backoff
-from gputel.errors import StoreError
-from gputel.store.blocks.blocks import Int64
-from gputel.store.blocks.samples import EMPTY, Samples, concatenate, micros, ordered
-from gputel.store.head.piece import Piece, merged, piece_of
+from gputel.errors import StoreError, StoreUnavailable
+from gputel.store.blocks.samples import Samples, concatenate, micros, ordered
+from gputel.store.head.fill import fill, learn
+from gputel.store.head.piece import Piece
 from gputel.store.head.series_table import SeriesTable
 from gputel.store.head.state import SEGMENT_US, HeadState, merge
 from gputel.store.head.view import HeadView, JoinedView
-from gputel.store.read.reader import LATEST, Connection, Reader
-from gputel.store.read.series_reader import ends_in, sample_pieces, series_where
+from gputel.store.pool import store_errors
+from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.view import SeriesView, StoredView
 from gputel.store.write.landing import (
     Follower,
@@ -48,9 +48,8 @@ _POLL_S = 0.5
 _DEMAND_S = 5.0
 _BEGIN_S = 0.1
 _AGAIN_S, _LONGEST_PAUSE_S = 0.5, 30.0
-_FILL_SERIES = 5_000  # that are read in one go
-_LEARN_SERIES = 500  # that are added to the table without a pause for other work
-_LATEST_US = micros(LATEST)
+_LEAST_SESSIONS = 4  # of a pool that can spare one
+_MANY = 5_000  # samples, or series
 _ENDED = {
     Kind.DELETED: "samples have been deleted",
     Kind.ALL: "a collector of an older release has landed samples",
@@ -73,6 +72,7 @@ class Head:
         self._begun = 0  # advances so far
         self._now_us = 0  # by the clock of Postgres, when it was last asked what has landed
         self._is_short = False
+        self._session: Connection | None = None
 
     @property
     def floor_us(self) -> int | None:
@@ -125,20 +125,44 @@ class Head:
         try:
             if self._state is None:
                 await self._fill(await self._begin(epoch))
-            steady_from = asyncio.get_running_loop().time() + _LONGEST_PAUSE_S
-            while self._state is not None and not demands.done():
-                await self._advance()
-                if asyncio.get_running_loop().time() > steady_from:
-                    backoff.reset()
-                await self._merge()
-                await self._tidy()
-                self._measure()
-                await asyncio.sleep(_POLL_S)
+            async with self._with_own_session() as session:
+                await self._keep_up(backoff, session, demands)
         finally:
             demands.cancel()
             await asyncio.wait({demands})
         if not demands.cancelled():
             demands.result()
+
+    @asynccontextmanager
+    async def _with_own_session(self) -> AsyncIterator[Connection | None]:
+        """Keep a session, so that asking what has landed is one round trip, if the pool is large.
+
+        Otherwise each question takes a session of the pool, and gives it back.
+        """
+        if self._reader.most_sessions < _LEAST_SESSIONS:
+            yield None
+            return
+        async with self._reader.session() as session:
+            self._session = session
+            try:
+                yield session
+            finally:
+                async with self._advancing:
+                    self._session = None
+
+    async def _keep_up(
+        self, backoff: Backoff, session: Connection | None, demands: asyncio.Task[None]
+    ) -> None:
+        """Do what is due until the memory, its session or the demand is lost."""
+        steady_from = asyncio.get_running_loop().time() + _LONGEST_PAUSE_S
+        while self._state is not None and self._session is session and not demands.done():
+            await self._advance()
+            if asyncio.get_running_loop().time() > steady_from:
+                backoff.reset()
+            await self._merge()
+            await self._tidy()
+            self._measure()
+            await asyncio.sleep(_POLL_S)
 
     async def _keep_demanding(self) -> None:
         while True:
@@ -160,32 +184,14 @@ class Head:
         """Read the newest samples from one snapshot, which is a position after this one."""
         async with self._reader.snapshot() as connection:
             window = await self._landings.since(position, connection)
-            state = HeadState(micros(window.now) - self._span_us)
-            ids = await series_where(connection, {}, state.floor_us, _LATEST_US)
-            table = SeriesTable()
-            for first in range(0, len(ids), _FILL_SERIES):
-                some = ids[first : first + _FILL_SERIES]
-                samples = await _stored(connection, some, state.floor_us)
-                state = await READING.run(state.with_landed, samples)
-                await self._learn(connection, table, np.unique(samples.series_id))
-                state = state.bounded(self._max_bytes - table.nbytes)
-            ends = await ends_in(connection, state.floor_us, _LATEST_US)
-            state = state.with_landed(EMPTY, ends)
-        self._table = table
-        self._state, self._position = state, window.until
-        self._now_us = micros(window.now)
+            floor_us = micros(window.now) - self._span_us
+            filled = await fill(connection, self._reader.known, floor_us, self._max_bytes)
+        self._state, self._table = filled
+        self._position, self._now_us = window.until, micros(window.now)
         metrics.API_HEAD_FILLS.inc()
-        for number in sorted(state.segments, reverse=True):
+        for number in sorted(self._state.segments, reverse=True):
             await self._merge_segment(number)
         log.info("the head holds %s", self._size())
-
-    async def _learn(self, connection: Connection, table: SeriesTable, ids: Int64) -> None:
-        """Add the labels of those of the series that the table does not have."""
-        if unknown := table.unknown(ids.tolist()):
-            labels = await self._reader.known.labels(connection, unknown)
-            for first in range(0, len(labels), _LEARN_SERIES):
-                table.add(labels[first : first + _LEARN_SERIES])
-                await asyncio.sleep(0)
 
     async def _advanced(self, first_us: int) -> HeadState | None:
         """The memory, with all that had landed when this was called; None if it is not filled.
@@ -216,9 +222,8 @@ class Head:
             return None
         self._begun += 1
         try:
-            window = await self._landings.since(self._position, connection)
-            self._state = await self._with(self._state, window, connection)
-            self._position, self._now_us = window.until, micros(window.now)
+            if connection is not None or not await self._taken_in(self._session):
+                await self._take_in(self._state, self._position, connection)
         except LandingsGone as error:
             self._lose(error)
         except StoreError:
@@ -227,6 +232,25 @@ class Head:
             log.exception("the head is filled anew after an unexpected error; Postgres answers")
             self._forget()
         return self._state
+
+    async def _taken_in(self, session: Connection | None) -> bool:
+        """Whether the session of its own was there to ask; one that has ended is given up."""
+        if session is None or self._state is None or self._position is None:
+            return False
+        try:
+            await self._take_in(self._state, self._position, session)
+        except StoreUnavailable:
+            self._session = None
+            return False
+        return True
+
+    async def _take_in(
+        self, state: HeadState, position: LandingPosition, connection: Connection | None
+    ) -> None:
+        async with store_errors():
+            window = await self._landings.since(position, connection)
+            self._state = await self._with(state, window, connection)
+        self._position, self._now_us = window.until, micros(window.now)
 
     async def _with(
         self, state: HeadState, window: LandingWindow, connection: Connection | None
@@ -243,10 +267,10 @@ class Head:
         ids = np.unique(samples.series_id)
         if self._table.unknown(ids.tolist()):
             if connection is not None:
-                await self._learn(connection, self._table, ids)
+                await learn(connection, self._reader.known, self._table, ids)
             else:
                 async with self._reader.session() as own:
-                    await self._learn(own, self._table, ids)
+                    await learn(own, self._reader.known, self._table, ids)
         state = state.raised(micros(window.now) - self._span_us)
         bounded = state.bounded(self._max_bytes - self._table.nbytes)
         if bounded is not state and not self._is_short:
@@ -256,7 +280,7 @@ class Head:
 
     async def _read(self, parts: Sequence[LandingPart], connection: Connection | None) -> Samples:
         read = [await self._landings.samples(each, connection) for each in in_batches(parts)]
-        many = sum(map(len, read)) > _FILL_SERIES
+        many = sum(map(len, read)) > _MANY
         return await READING.run_if(many, ordered, concatenate(read))
 
     async def _merge(self) -> None:
@@ -287,7 +311,7 @@ class Head:
         if state is None:
             return
         present = state.newest.series_id
-        if len(table) > _FILL_SERIES + 2 * len(present):
+        if len(table) > _MANY + 2 * len(present):
             kept = await READING.run(SeriesTable, table.of(present.tolist()))
             if self._state is not None:
                 kept.add(table.of(kept.unknown(self._state.newest.series_id.tolist())))
@@ -332,17 +356,3 @@ class Head:
         metrics.API_HEAD_SERIES.set(len(table))
         metrics.API_HEAD_BYTES.set(state.nbytes + table.nbytes if state else 0)
         metrics.API_HEAD_WINDOW.set(self._window_us / 1e6)
-
-
-async def _stored(connection: Connection, ids: Int64, floor_us: int) -> Samples:
-    """The samples of these series from the floor on, in order."""
-    read = [
-        await READING.run(_piece, each)
-        async for each in sample_pieces(connection, ids.tolist(), floor_us, _LATEST_US)
-        if len(each)
-    ]
-    return await READING.run(merged, read) if read else EMPTY
-
-
-def _piece(samples: Samples) -> Piece:
-    return piece_of(ordered(samples))
