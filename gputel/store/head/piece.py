@@ -119,8 +119,33 @@ def samples_in(pieces: Sequence[Piece], wanted: Int64, first_us: int, last_us: i
 
 def merged(pieces: Sequence[Piece]) -> Samples:
     """All samples of the pieces."""
+    wanted = series_of(pieces)
+    if all(_is_even(piece, wanted) for piece in pieces):
+        return _side_by_side(sorted(pieces, key=lambda piece: piece.span_us), wanted)
     firsts, lasts = zip(*(piece.span_us for piece in pieces), strict=True)
-    return samples_in(pieces, series_of(pieces), min(firsts), max(lasts))
+    return samples_in(pieces, wanted, min(firsts), max(lasts))
+
+
+def _is_even(piece: Piece, wanted: Int64) -> bool:
+    """Whether the piece has these series, and each of them as many samples."""
+    each = len(piece) // len(wanted)
+    return len(piece.series_id) == len(wanted) and bool(np.all(np.diff(piece.starts) == each))
+
+
+def _side_by_side(pieces: Sequence[Piece], wanted: Int64) -> Samples:
+    """The samples of pieces of a fleet of which all series came each time: rows of a table."""
+    rows = len(wanted)
+    value = np.concatenate([piece.value.reshape(rows, -1) for piece in pieces], axis=1)
+    ts = np.concatenate([_times(piece).reshape(rows, -1) for piece in pieces], axis=1)
+    return _in_order(Samples(np.repeat(wanted, ts.shape[1]), ts.ravel(), value.ravel()))
+
+
+def _times(piece: Piece) -> Int64:
+    """The time of each sample of a piece in which each series has as many."""
+    if piece.ts is not None:
+        return piece.ts
+    number = np.arange(len(piece) // len(piece.series_id))
+    return (piece.first_us[:, None] + piece.step_us[:, None] * number).ravel()
 
 
 def series_of(pieces: Sequence[Piece]) -> Int64:

@@ -65,6 +65,15 @@ def test_pieces_give_back_what_was_put_in(seed: int) -> None:
         ).tolist()
 
 
+def test_pieces_of_the_same_series_are_put_side_by_side() -> None:
+    rows = [(series, at, float(at)) for series in (3, 8) for at in range(12)]
+    parts = [[row for row in rows if row[1] % 3 == part] for part in range(3)]
+    late_first = [piece_of(samples(part)) for part in reversed(parts)]
+    assert same(merged(late_first), samples(rows))
+    steady = [piece for part in parts for piece in packed(samples(part))]
+    assert same(merged(steady), samples(rows))
+
+
 def test_series_at_a_beat_need_no_times() -> None:
     rows = [(series, at * SECOND, 1.0) for series in range(3) for at in range(100)]
     (piece,) = packed(samples(rows))
