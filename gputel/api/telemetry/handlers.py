@@ -117,10 +117,10 @@ def _records(request: web.Request, series: Selection) -> AsyncGenerator[Records,
         after,
         None if limit is None else limit + 1,
     )
-    reader, limits = request.app[READER], request.app[LIMITS]
+    reader, limits, views = request.app[READER], request.app[LIMITS], request.app[VIEWS]
     if steps is None:
-        return telemetry(reader, selected, limits, request.app[VIEWS])
-    return telemetry_by_step(reader, selected, steps, limits)
+        return telemetry(reader, selected, limits, views)
+    return telemetry_by_step(reader, selected, steps, limits, views)
 
 
 def _steps(parameters: Mapping[str, Any]) -> StepQuery | None:

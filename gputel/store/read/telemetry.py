@@ -85,8 +85,8 @@ async def telemetry(
     # The value of the last sample may have changed: a larger one of the same instant has landed.
     after = query.after and replace(query.after, value=math.nan, nth=1)
     resume, left = Resume(after), query.limit
-    held = await _held(views, query, limits) if views is not None else None
-    read = _read(reader, query, limits) if held is None else _once(held)
+    held = await held_records(views, query, limits, _SAMPLES_HELD)
+    read = _read(reader, query, limits) if held is None else _sorted(held, query.order)
     async with aclosing(read) as batches:
         async for samples, series in batches:
             for records in in_pieces(resume.rest(samples), series, left):
@@ -97,21 +97,23 @@ async def telemetry(
                         return
 
 
-async def _held(views: Views, query: TelemetryQuery, limits: Limits) -> Records | None:
-    """All records of the query, in order; None if they are not in memory, or are too many."""
+async def held_records(
+    views: Views | None, query: TelemetryQuery, limits: Limits, most: int
+) -> Records | None:
+    """All records from start to end of the query, in order of series and time.
+
+    None if they are not in memory, or may be more than ``most``.
+    """
     first, last = micros(query.start), micros(query.end)
-    if not views.holds(first):
+    if views is None or not views.holds(first):
         return None
     async with views.view(first, last) as view:
-        found = await view.few_records(query.selection, first, last, limits, _SAMPLES_HELD)
-    if found is None:
-        return None
-    many = len(found) > _IN_THREAD_SAMPLES
-    return Records(await READING.run_if(many, sort, found.samples, query.order), found.series)
+        return await view.few_records(query.selection, first, last, limits, most)
 
 
-async def _once(records: Records) -> AsyncGenerator[_Batch, None]:
-    yield records.samples, records.series
+async def _sorted(records: Records, order: Order) -> AsyncGenerator[_Batch, None]:
+    many = len(records) > _IN_THREAD_SAMPLES
+    yield await READING.run_if(many, sort, records.samples, order), records.series
 
 
 async def _read(
