@@ -249,8 +249,8 @@ class Head:
     ) -> None:
         async with store_errors():
             window = await self._landings.since(position, connection)
-            self._state = await self._with(state, window, connection)
-        self._position, self._now_us = window.until, micros(window.now)
+            state = await self._with(state, window, connection)
+        self._state, self._position, self._now_us = state, window.until, micros(window.now)
 
     async def _with(
         self, state: HeadState, window: LandingWindow, connection: Connection | None
@@ -262,15 +262,16 @@ class Head:
                 raise LandingsGone(_ENDED[part.kind])
         recent = [part for part in window.parts if part.kind == Kind.RECENT]
         ends = [part for part in window.parts if part.kind == Kind.ENDS]
-        samples = await self._read(recent, connection)
-        state = state.with_landed(samples, await self._read(ends, connection))
-        ids = np.unique(samples.series_id)
-        if self._table.unknown(ids.tolist()):
+        samples, ended = await self._read(recent, connection), await self._read(ends, connection)
+        known = state.newest.series_id
+        state = await READING.run_if(len(samples) > _MANY, state.with_landed, samples, ended)
+        if len(state.newest) > len(known):
+            fresh = np.setdiff1d(state.newest.series_id, known, assume_unique=True)
             if connection is not None:
-                await learn(connection, self._reader.known, self._table, ids)
+                await learn(connection, self._reader.known, self._table, fresh)
             else:
                 async with self._reader.session() as own:
-                    await learn(own, self._reader.known, self._table, ids)
+                    await learn(own, self._reader.known, self._table, fresh)
         state = state.raised(micros(window.now) - self._span_us)
         bounded = state.bounded(self._max_bytes - self._table.nbytes)
         if bounded is not state and not self._is_short:
@@ -302,8 +303,9 @@ class Head:
 
     async def _put(self, number: int, pieces: Sequence[Piece], *, pack: bool) -> None:
         fewer = await READING.run(merge, pieces, pack=pack)
-        if self._state is not None:
-            self._state = self._state.replaced(number, pieces, fewer, packed=pack)
+        async with self._advancing:
+            if self._state is not None:
+                self._state = self._state.replaced(number, pieces, fewer, packed=pack)
 
     async def _tidy(self) -> None:
         """Forget the labels of series that have no samples here any more, if they are many."""
@@ -313,9 +315,10 @@ class Head:
         present = state.newest.series_id
         if len(table) > _MANY + 2 * len(present):
             kept = await READING.run(SeriesTable, table.of(present.tolist()))
-            if self._state is not None:
-                kept.add(table.of(kept.unknown(self._state.newest.series_id.tolist())))
-                self._table = kept
+            async with self._advancing:
+                if self._state is not None:
+                    kept.add(table.of(kept.unknown(self._state.newest.series_id.tolist())))
+                    self._table = kept
 
     def _lose(self, reason: LandingsGone) -> None:
         """Forget everything: it is not known what is missing. ``run`` fills it anew."""

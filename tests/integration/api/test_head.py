@@ -458,3 +458,28 @@ async def test_database_that_only_reads_answers_without_a_head(
         assert b'"7"' in await of(head, "TEMP", now)
         task.cancel()
         await asyncio.wait({task})
+
+
+async def test_labels_of_series_that_are_gone_are_forgotten(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pods come and go; only the series of the window stay in memory."""
+    monkeypatch.setattr("gputel.store.head.head._MANY", 5)
+    now, writer = datetime.now(UTC), Writer(pool)
+    head = Head(Reader(pool), SPAN, 40_000)
+    task = asyncio.create_task(head.run())
+    await filled(head)
+    for number in range(60):
+        at = now - timedelta(minutes=60 - number)
+        rows = [(labels("GPU-a", "TEMP", pod=f"p{number}"), at + n * STEP, 1.0) for n in range(6)]
+        await writer.land([Arrival(f"m{number}", None, batch(rows))])
+        assert b"p%d" % number in await of(head, "TEMP", at + timedelta(minutes=1))
+
+    async def few() -> bool:
+        (family,) = metrics.API_HEAD_SERIES.collect()
+        return bool(family.samples[0].value < 40)
+
+    await eventually(few)
+    assert b"p59" in await of(head, "TEMP", now)
+    task.cancel()
+    await asyncio.wait({task})
