@@ -317,6 +317,21 @@ API_LABELS_UNREAD = _counter(
     "gputel_api_labels_unread",
     "Series whose labels_raw could not be read as a whole, each time that they were read.",
 )
+API_HEAD_SAMPLES = _gauge("gputel_api_head_samples", "Samples of the head, in memory.")
+API_HEAD_SERIES = _gauge("gputel_api_head_series", "Series of the head.")
+API_HEAD_BYTES = _gauge("gputel_api_head_bytes", "Bytes of the samples of the head, and labels.")
+API_HEAD_WINDOW = _gauge(
+    "gputel_api_head_window_seconds",
+    "Time before now that the head holds; 0 while it is filled, and Postgres answers.",
+)
+API_HEAD_FILLS = _counter(
+    "gputel_api_head_fills", "Times that the head was filled from Postgres, whole."
+)
+API_HEAD_READS = _counter(
+    "gputel_api_head_reads",
+    "Queries, by where their samples were read: head, postgres, both.",
+    "source",
+)
 API_PUSHED_RECORDS = _counter(
     "gputel_api_pushed_records", "Records of pushes, by result.", "result"
 )

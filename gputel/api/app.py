@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aiohttp import web
@@ -25,7 +26,7 @@ from gputel.api.push.senders.otlp_answers import otlp_refusals
 from gputel.api.push.senders.remote_write import REMOTE_WRITES, RemoteWrites, remote_write
 from gputel.api.service import add_service_routes
 from gputel.api.shared.access import scope_of_request
-from gputel.api.shared.keys import LIMITS, READER
+from gputel.api.shared.keys import LIMITS, READER, VIEWS
 from gputel.api.shared.parser import Parser
 from gputel.api.shared.paths import NEVER_429, OTLP_PATHS, WRITE_PATH
 from gputel.api.shared.time_limit import lift_time_limit, time_limit_middleware
@@ -35,8 +36,10 @@ from gputel.api.telemetry.handlers import list_gpu_telemetry, list_telemetry
 from gputel.api.telemetry.latest import list_latest_telemetry
 from gputel.api.telemetry.top import list_top
 from gputel.config.settings import ApiSettings
+from gputel.store.head.head import Head
 from gputel.store.limits import limits_of
 from gputel.store.read.reader import Reader
+from gputel.store.read.view import StoredViews
 from gputel.web.access.access import ACCESS, Access, access_middleware
 from gputel.web.access.site import IsAllowedOrigin, site_middleware
 from gputel.web.access.throttle import Throttle, throttle_middleware
@@ -47,6 +50,8 @@ from gputel.web.headers.added import guard_response, set_headers
 from gputel.web.headers.cors import ANY, allowed_origins, cors_middleware
 from gputel.web.health import Health
 from gputel.web.request_metrics import request_metrics
+
+_CLOSE_S = 2.0  # that a task may take to end
 
 
 def build_app(
@@ -90,7 +95,8 @@ def build_app(
     app[LIMITS] = limits_of(settings)
     if reader is not None:
         app[READER] = reader
-        app[PROMETHEUS] = Prometheus(reader, settings)
+        app[VIEWS] = _head(app, reader, settings, health) or StoredViews(reader)
+        app[PROMETHEUS] = Prometheus(reader, settings, app[VIEWS])
         app[TAIL] = Tail(reader, settings)
         app.on_shutdown.append(_end_streams)
     if pusher is not None:
@@ -136,6 +142,26 @@ def _cross_origin(settings: ApiSettings, access: Access) -> IsAllowedOrigin:
         return ANY in origins and (access.guarded or scope_of_request(request) is Scope.READ)
 
     return is_allowed
+
+
+def _head(
+    app: web.Application, reader: Reader, settings: ApiSettings, health: Health
+) -> Head | None:
+    """The newest samples in memory, which are kept up to date while the application runs."""
+    if not settings.head_window:
+        return None
+    head = Head(reader, settings.head_window, settings.head_max_bytes)
+
+    health.add_note("head", head.note)
+
+    async def keep_up_to_date(_app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(head.run())
+        yield
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CLOSE_S)
+
+    app.cleanup_ctx.append(keep_up_to_date)
+    return head
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -392,6 +392,17 @@ class ApiSettings:
     query_timeout_s: float = _setting(
         60.0, "Maximum seconds of a query until its answer begins.", minimum=0.1
     )
+    head_window: Duration = _setting(
+        Duration(hours=2),
+        "The API holds the samples of this time before now in memory, from which it answers; 0s is "
+        "none.",
+        maximum=Duration(days=7),
+    )
+    head_max_bytes: int = _setting(
+        512 * MIB,
+        "Maximum bytes of these samples and their labels; a shorter time if need be.",
+        minimum=MIB,
+    )
     rate_limit: float = _setting(
         0.0,
         "Average requests per second that one token, or one address without tokens, may make; 0 is "

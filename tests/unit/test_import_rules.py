@@ -56,6 +56,7 @@ MAY_IMPORT = {
     "store.blocks": "",
     "store.read": "model store store.blocks",
     "store.write": "model store store.blocks store.read",
+    "store.head": "model store store.blocks store.read store.write",
     "store.rollup": "store store.blocks store.read",
     "store.steps": "model store store.blocks store.read store.rollup",
     "store.upkeep": "store store.blocks store.read store.rollup store.write",
@@ -105,7 +106,7 @@ MAY_IMPORT = {
     ),
     "api": (
         "api.formats api.inventory api.prometheus api.push api.push.senders api.shared api.stream "
-        "api.telemetry store store.read web web.access web.headers web.server"
+        "api.telemetry store store.head store.read web web.access web.headers web.server"
     ),
     "roles": (
         "api api.prometheus api.push broker collector mq mq.client store store.read "

@@ -10,7 +10,7 @@ from gputel.api.formats.answer import answer_rows
 from gputel.api.prometheus.labels import prometheus_labels
 from gputel.api.shared.documented import answer, errors, listed, operation, path, query
 from gputel.api.shared.filters import SeenGpuFilters, selection
-from gputel.api.shared.keys import LIMITS, READER
+from gputel.api.shared.keys import LIMITS, READER, VIEWS
 from gputel.api.shared.nearest import unknown_gpu
 from gputel.api.shared.schemas import GpuPath, GpuSchema, described, label_fields
 from gputel.model.dcgm_fields import field
@@ -120,6 +120,6 @@ async def get_gpu(request: web.Request) -> web.Response:
             "age_s": record.age_s,
             "unit": field(record.metric_name).unit,
         }
-        for record in await newest_of_metrics(reader, gpus[0], request.app[LIMITS])
+        for record in await newest_of_metrics(request.app[VIEWS], gpus[0], request.app[LIMITS])
     ]
     return web.Response(body=msgspec.json.encode(body), content_type="application/json")

@@ -21,6 +21,7 @@ from gputel.promql.syntax.parse import may_be_slow, parse_selector
 from gputel.promql.values.labels import NAME, Labels
 from gputel.store.limits import limits_of
 from gputel.store.read.reader import Reader
+from gputel.store.read.view import Views
 from gputel.threads import READING
 from gputel.version import full_version
 
@@ -37,10 +38,10 @@ Endpoint = Callable[["Prometheus", Parameters, web.Request], Awaitable[bytes]]
 class Prometheus:
     """The objects that the endpoints share."""
 
-    def __init__(self, reader: Reader, settings: ApiSettings) -> None:
+    def __init__(self, reader: Reader, settings: ApiSettings, views: Views) -> None:
         self.reader = reader
         self.limits = limits = limits_of(settings)
-        self.source = SeriesSource(reader, limits, cache_bytes(settings))
+        self.source = SeriesSource(views, limits, cache_bytes(settings))
         self.engine = Engine(self.source, limits)
         self.most_s = settings.query_timeout_s
 

@@ -38,16 +38,8 @@ from gputel.store.limits import Limits
 from gputel.store.read.endings import READING_US
 from gputel.store.read.known_series import CACHED_LABELS_BYTES
 from gputel.store.read.meanings import NEVER, MeantSeries, ambiguous, of_meaning
-from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import SeriesLabels
-from gputel.store.read.series_reader import (
-    ends_of,
-    labels_of,
-    others_of,
-    sampled,
-    samples_of,
-    series_where,
-)
+from gputel.store.read.view import SeriesView, Views
 from gputel.threads import READING
 
 _FEW_SERIES = 5_000  # their labels are read at once, without a look at which have samples
@@ -77,8 +69,8 @@ class QuerySamples:
 class SeriesSource:
     """Reads the series and samples of selectors, within the limits."""
 
-    def __init__(self, reader: Reader, limits: Limits, cache_bytes: int) -> None:
-        self._reader = reader
+    def __init__(self, views: Views, limits: Limits, cache_bytes: int) -> None:
+        self._views = views
         self._limits = limits
         self._known: ByteCache[int, Labels] = ByteCache(cache_bytes, CACHED_LABELS_BYTES)
 
@@ -89,9 +81,11 @@ class SeriesSource:
         """
         read: dict[Selector, SeriesSamples] = {}
         tally = Tally(self._limits)
-        async with self._reader.snapshot() as connection:
+        first = min((reach.first_us for reach in reaches), default=0)
+        last = max((reach.last_us for reach in reaches), default=0)
+        async with self._views.view(first, last) as view:
             for reach in reaches:
-                found = read[reach.selector] = await self._selected(connection, reach, tally)
+                found = read[reach.selector] = await self._selected(view, reach, tally)
                 if not len(found):
                     tally.warn_of_nothing(reach.selector)
         return QuerySamples(read, sorted(tally.warnings))
@@ -100,13 +94,13 @@ class SeriesSource:
         self, selectors: Iterable[Selector], first_us: int, last_us: int
     ) -> AsyncGenerator[list[Labels], None]:
         """The labels of the series with samples that match any of the selectors, some at a time."""
-        async with self._reader.snapshot() as connection:
+        async with self._views.view(first_us, last_us) as view:
             for selector in selectors:
                 search = Search.of(selector.matchers)
-                found = await series_where(connection, search.allowed, first_us, last_us)
-                found = await sampled(connection, found, first_us, last_us)
+                found = await view.where(search.allowed, first_us, last_us)
+                found = await view.sampled(found, first_us, last_us)
                 stored = LabelledSeries()
-                async with aclosing(self._each(connection, found, search)) as pieces:
+                async with aclosing(self._each(view, found, search)) as pieces:
                     async for piece in pieces:
                         if search.meaning is None:
                             yield piece.labels
@@ -165,12 +159,12 @@ class SeriesSource:
                 tally.add_bytes(sum(getsizeof(pair[1]) for pair in islice(pairs, known, None)))
         return count, pairs
 
-    async def _selected(self, connection: Connection, reach: Reach, tally: Tally) -> SeriesSamples:
+    async def _selected(self, view: SeriesView, reach: Reach, tally: Tally) -> SeriesSamples:
         """The samples of a selector, with marks where a series ends if it reads single samples."""
         search = Search.of(reach.selector.matchers)
-        found = await self._matching(connection, reach, search)
+        found = await self._matching(view, reach, search)
         tally.begin_selector()
-        reading = _Reading(connection, reach, search.meaning, tally)
+        reading = _Reading(view, reach, search.meaning, tally)
         series, samples = await self._read(reading, found.tolist(), tally.add_samples)
         many = len(samples) > _IN_THREAD_SAMPLES
         if reading.is_of_ranges:
@@ -185,16 +179,16 @@ class SeriesSource:
             return await READING.run_if(many, _collect, series, samples)
         return await READING.run_if(many, _ended, series, samples, selected)
 
-    async def _matching(self, connection: Connection, reach: Reach, search: Search) -> Int64:
+    async def _matching(self, view: SeriesView, reach: Reach, search: Search) -> Int64:
         """The ids of the series that match, in order; some may have no samples in the time."""
         first, last = reach.first_us, reach.last_us
-        found = await series_where(connection, search.allowed, first, last)
+        found = await view.where(search.allowed, first, last)
         if not search.rest:
             return found
         if len(found) > _FEW_SERIES:
-            found = await sampled(connection, found, first, last)
+            found = await view.sampled(found, first, last)
         matching: list[int] = []
-        async with aclosing(self._each(connection, found, search)) as pieces:
+        async with aclosing(self._each(view, found, search)) as pieces:
             async for piece in pieces:
                 matching += piece.series_ids
         return np.array(matching, np.int64)
@@ -207,11 +201,11 @@ class SeriesSource:
         They have marks where a source said that a series has ended, if single samples are read.
         Those of a meaning are series of the meaning.
         """
-        connection, span = reading.connection, reading.span
-        samples = await samples_of(connection, series_ids, *span, count)
-        series = await self._labelled(connection, samples, reading.tally)
+        view, span = reading.view, reading.span
+        samples = await view.samples_of(series_ids, *span, count)
+        series = await self._labelled(view, samples, reading.tally)
         if not reading.is_of_ranges:
-            samples = await _with_ends(connection, samples, *span)
+            samples = await _with_ends(view, samples, *span)
         if reading.meaning is None:
             return series, samples
         many = len(samples) > _IN_THREAD_SAMPLES or len(series.labels) > _IN_THREAD_SERIES
@@ -233,15 +227,15 @@ class SeriesSource:
             return meant
         uuids = sorted({stored.readings_of[position][1] for position in doubtful})
         allowed = {"metric_name": sorted(SINCE_4_7), "uuid": uuids}
-        found = await series_where(reading.connection, allowed, *reading.span)
-        found = await sampled(reading.connection, found, *reading.span)
+        found = await reading.view.where(allowed, *reading.span)
+        found = await reading.view.sampled(found, *reading.span)
         proofs = LabelledSeries()
-        async with aclosing(self._each(reading.connection, found)) as pieces:
+        async with aclosing(self._each(reading.view, found)) as pieces:
             async for piece in pieces:
                 proofs.extend(piece)
         proved = meanings.one_reading_each(proofs)
         count = reading.tally.add_others
-        proof = await samples_of(reading.connection, sorted(proved), *reading.span, count)
+        proof = await reading.view.samples_of(sorted(proved), *reading.span, count)
         times: dict[meanings.Exporter, tuple[int, int]] = {}
         for series_id, (first, last) in _spans(proof).items():
             before = times.get(proved[series_id], NEVER)
@@ -250,25 +244,23 @@ class SeriesSource:
         ratio_from, ratio_to = np.array(spans, np.int64).T
         return replace(meant, ratio_from=ratio_from - READING_US, ratio_to=ratio_to + READING_US)
 
-    async def _labelled(
-        self, connection: Connection, samples: Samples, tally: Tally
-    ) -> LabelledSeries:
+    async def _labelled(self, view: SeriesView, samples: Samples, tally: Tally) -> LabelledSeries:
         """The series of these samples, which are in order of series."""
         series = LabelledSeries()
         found = samples.series_id[np.flatnonzero(np.diff(samples.series_id, prepend=-1))]
-        async with aclosing(self._each(connection, found)) as pieces:
+        async with aclosing(self._each(view, found)) as pieces:
             async for piece in pieces:
                 tally.add_bytes(piece.labels_bytes)
                 series.extend(piece)
         return series
 
     async def _each(
-        self, connection: Connection, series_ids: Int64, search: Search | None = None
+        self, view: SeriesView, series_ids: Int64, search: Search | None = None
     ) -> AsyncGenerator[LabelledSeries, None]:
         """Those of the series that match the rest of the search, some at a time."""
         stop = Event()
         search = search or Search()
-        stored = labels_of(connection, self._reader.known, series_ids)
+        stored = view.labels_of(series_ids)
         try:
             async with aclosing(stored) as pieces:
                 async for piece in pieces:
@@ -306,7 +298,7 @@ class SeriesSource:
 class _Reading:
     """What a selector reads, and where."""
 
-    connection: Connection
+    view: SeriesView
     reach: Reach
     meaning: Meaning | None
     tally: Tally
@@ -325,10 +317,10 @@ class _Reading:
 async def _others(reading: _Reading, selected: Int64, series: LabelledSeries) -> list[int]:
     """The ids of the other series of the same metrics, or meaning, and GPUs."""
     if reading.meaning is None:
-        return await others_of(reading.connection, series.series_ids)
+        return await reading.view.others_of(series.series_ids)
     uuids = sorted({uuid for _, uuid in series.readings_of})
     allowed = {"metric_name": [*reading.meaning.scales], "uuid": uuids}
-    found = await series_where(reading.connection, allowed, *reading.span)
+    found = await reading.view.where(allowed, *reading.span)
     others: list[int] = np.setdiff1d(found, selected).tolist()
     return others
 
@@ -341,12 +333,10 @@ def _spans(samples: Samples) -> dict[int, tuple[int, int]]:
     return dict(zip(samples.series_id[starts].tolist(), times, strict=True))
 
 
-async def _with_ends(
-    connection: Connection, samples: Samples, first_us: int, last_us: int
-) -> Samples:
+async def _with_ends(view: SeriesView, samples: Samples, first_us: int, last_us: int) -> Samples:
     """The samples, and a stale marker where the source of a series said that it has ended."""
     ids = samples.series_id[np.flatnonzero(np.diff(samples.series_id, prepend=-1))]
-    ends = await ends_of(connection, ids, first_us, last_us)
+    ends = await view.ends_of(ids, first_us, last_us)
     return ordered(concatenate([samples, ends])) if len(ends) else samples
 
 

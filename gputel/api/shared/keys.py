@@ -6,6 +6,8 @@ from aiohttp import web
 
 from gputel.store.limits import Limits
 from gputel.store.read.reader import Reader
+from gputel.store.read.view import Views
 
+VIEWS: web.AppKey[Views] = web.AppKey("views")
 READER = web.AppKey("reader", Reader)
 LIMITS = web.AppKey("limits", Limits)

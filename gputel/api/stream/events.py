@@ -10,7 +10,7 @@ from gputel.api.formats.text import NdjsonRecords
 from gputel.api.stream.position import StreamPosition
 from gputel.api.stream.subscriber import ClientRecords, Lag
 from gputel.store.read.records import Records
-from gputel.store.write.live_landings import LandingPosition
+from gputel.store.write.recent_landings import LandingPosition
 
 RETRY = b"retry: 2000\n\n"
 """Milliseconds that a client waits before it connects again."""

@@ -17,7 +17,7 @@ from gputel.api.stream.subscriber import ClientRecords, Gap, Lag, Subscriber
 from gputel.api.stream.tail import TAIL, Tail
 from gputel.errors import GputelError
 from gputel.store.read.selection import Selection
-from gputel.store.write.live_landings import LandingPosition, LandingsGone
+from gputel.store.write.recent_landings import LandingPosition, LandingsGone
 from gputel.web.request_metrics import note_begun
 
 _LAST_EVENT_ID = "Last-Event-ID"

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from gputel.errors import BadRequest
-from gputel.store.write.live_landings import LandingPosition
+from gputel.store.write.recent_landings import LandingPosition
 
 _SNAPSHOT = r"[0-9]{1,19}:[0-9]{1,19}:[0-9,]*"
 _ID = re.compile(rf"([0-9]{{1,15}})\.({_SNAPSHOT})(?:\.({_SNAPSHOT})\.([0-9]{{1,15}}))?")

@@ -13,7 +13,7 @@ import numpy as np
 from gputel.api.stream.position import StreamPosition
 from gputel.store.read.records import Records
 from gputel.store.read.selection import Selection
-from gputel.store.write.live_landings import LandingPosition, LandingWindow
+from gputel.store.write.recent_landings import LandingPosition, LandingWindow
 from gputel.threads import READING
 
 _MOST_SERIES = 50_000

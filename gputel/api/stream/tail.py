@@ -18,7 +18,12 @@ from gputel.config.settings import ApiSettings
 from gputel.errors import StoreError, TooManyStreams
 from gputel.store.read.reader import Reader
 from gputel.store.read.selection import Selection
-from gputel.store.write.live_landings import LandingPosition, Landings, LandingsGone, LandingWindow
+from gputel.store.write.recent_landings import (
+    LandingPosition,
+    Landings,
+    LandingsGone,
+    LandingWindow,
+)
 
 log = logging.getLogger("gputel.api")
 

@@ -12,7 +12,7 @@ from gputel.api.formats.answer import HELD_RECORDS, FirstRecords, Preferences, a
 from gputel.api.formats.shape import RECORD, grouped
 from gputel.api.shared.documented import errors, listed, operation, path, query
 from gputel.api.shared.filters import selection
-from gputel.api.shared.keys import LIMITS, READER
+from gputel.api.shared.keys import LIMITS, READER, VIEWS
 from gputel.api.shared.nearest import unknown_gpu
 from gputel.api.shared.schemas import GpuPath, RecordSchema
 from gputel.api.telemetry.paging import cut_page, next_page
@@ -117,10 +117,10 @@ def _records(request: web.Request, series: Selection) -> AsyncGenerator[Records,
         after,
         None if limit is None else limit + 1,
     )
-    reader, limits = request.app[READER], request.app[LIMITS]
+    reader, limits, views = request.app[READER], request.app[LIMITS], request.app[VIEWS]
     if steps is None:
-        return telemetry(reader, selected, limits)
-    return telemetry_by_step(reader, selected, steps, limits)
+        return telemetry(reader, selected, limits, views)
+    return telemetry_by_step(reader, selected, steps, limits, views)
 
 
 def _steps(parameters: Mapping[str, Any]) -> StepQuery | None:

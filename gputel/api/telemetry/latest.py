@@ -12,7 +12,7 @@ from gputel.api.formats.answer import Preferences, entity_tag
 from gputel.api.formats.newest import encode_newest
 from gputel.api.shared.documented import errors, listed, operation, query
 from gputel.api.shared.filters import MetricsField, SeriesFilters, SinceField, selection
-from gputel.api.shared.keys import LIMITS, READER
+from gputel.api.shared.keys import LIMITS, VIEWS
 from gputel.api.shared.schemas import RecordSchema, described, label_fields
 from gputel.model.meanings import MEANINGS
 from gputel.model.names import PARSED_COLUMNS, SHOWN_COLUMNS
@@ -71,10 +71,10 @@ async def list_latest_telemetry(request: web.Request) -> web.Response:
         if any(name in MEANINGS for name in names):
             others = {name: value for name, value in parameters.items() if name != "metric"}
             newest = await latest_of_meanings(
-                app[READER], names, selection(others), seen_since, app[LIMITS]
+                app[VIEWS], names, selection(others), seen_since, app[LIMITS]
             )
         else:
-            newest = await latest(app[READER], _selection(parameters), seen_since, app[LIMITS])
+            newest = await latest(app[VIEWS], _selection(parameters), seen_since, app[LIMITS])
     with preferences.timing.phase("encode"):
         tag = entity_tag([preferences.format.encode(), *newest.determining()])
         if response := preferences.not_modified(tag):

@@ -12,7 +12,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 from gputel.api.formats.answer import answer_rows
 from gputel.api.shared.documented import errors, listed, operation, query
 from gputel.api.shared.filters import GpuFilters, InstanceFilters, check_stored, selection
-from gputel.api.shared.keys import LIMITS, READER
+from gputel.api.shared.keys import LIMITS, READER, VIEWS
 from gputel.api.shared.schemas import GpuSchema, RecordSchema, described
 from gputel.api.telemetry.schemas import AggregateField, CountField, OrderField, TimeQuery
 from gputel.store.read.reader import EARLIEST, LATEST, Reader
@@ -129,6 +129,7 @@ async def _rows(request: web.Request, by: By) -> list[dict[str, Any]]:
         by,
         parameters.get("order", Order.NEWEST_FIRST) is Order.NEWEST_FIRST,
         request.app[LIMITS],
+        request.app[VIEWS],
     )
     best = ranked[: parameters.get("n", 10)]
     if by is By.HOST:

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import timedelta
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from gputel.model.raw_labels import LANE_LABELS, read_raw
-from gputel.store import queries
 from gputel.store.blocks.blocks import Int64
 from gputel.store.read.known_series import OrderedSeries
-from gputel.store.read.reader import Connection
-from gputel.store.read.series_reader import moment
+from gputel.store.read.view import SeriesView
 
 Bools = npt.NDArray[np.bool_]
 
@@ -30,19 +27,17 @@ READING_US = 500_000
 _MOST_OTHERS = 8  # of a lane that are asked for each series: those that were made last
 _AT_ONCE = 10_000
 _REMEMBERED = 8  # lists of series
-_SQL = queries.load("latest")
 
 
-async def ended(connection: Connection, of: OrderedSeries, newest_us: Int64) -> Bools:
+async def ended(view: SeriesView, of: OrderedSeries, newest_us: Int64) -> Bools:
     """Which of the series have ended; ``newest_us`` has the time of the newest sample of each."""
     series, found = of.series, np.zeros(len(of.series), np.bool_)
     pairs = list(_pairs(of, newest_us))
     for first in range(0, len(pairs), _AT_ONCE):
         some = pairs[first : first + _AT_ONCE]
         others = [series[other].series_id for _, other in some]
-        times = [moment(int(newest_us[each])) for each, _ in some]
-        reading = timedelta(microseconds=READING_US)
-        there = await connection.fetchval(_SQL["there"], others, times, reading)
+        times = [int(newest_us[each]) for each, _ in some]
+        there = await view.there(others, times, READING_US)
         for (each, _), was_there in zip(some, there, strict=True):
             found[each] |= not was_there
     return found

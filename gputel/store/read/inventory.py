@@ -16,6 +16,7 @@ from gputel.store.read.latest import Latest, latest
 from gputel.store.read.reader import Reader
 from gputel.store.read.records import Gpu, SeriesLabels
 from gputel.store.read.selection import of_gpu
+from gputel.store.read.view import Views
 
 METRIC_LOOK_BACK = timedelta(days=1)
 """A GPU has the metrics of which it has samples in this time before its newest sample."""
@@ -56,14 +57,14 @@ async def newest_series(reader: Reader, uuid: str) -> SeriesLabels | None:
     return SeriesLabels(*row) if row else None
 
 
-async def newest_of_metrics(reader: Reader, gpu: Gpu, limits: Limits = ANY) -> list[Latest]:
+async def newest_of_metrics(views: Views, gpu: Gpu, limits: Limits = ANY) -> list[Latest]:
     """The newest record of each metric in the GPU's last METRIC_LOOK_BACK, in order of name.
 
     A metric of MIG instances has one for each instance, in their order.
     """
     since = gpu.last_seen - METRIC_LOOK_BACK
     newest: dict[tuple[str, int, str], Latest] = {}
-    for record in await latest(reader, of_gpu(gpu.uuid), since, limits):
+    for record in await latest(views, of_gpu(gpu.uuid), since, limits):
         key = record.metric_name, len(record.gpu_i_id), record.gpu_i_id  # 7 before 10
         known = newest.get(key)
         if known is None or record.timestamp > known.timestamp:

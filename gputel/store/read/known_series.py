@@ -86,16 +86,24 @@ class KnownSeries:
         limits: Limits = ANY,
     ) -> OrderedSeries:
         """The labels in order of uuid, metric and MIG instance. The last results are cached."""
-        key = series_ids.tobytes()
-        known = self._orders.get(key)
+        known = self.order_of(series_ids)
         if known is None:
             labels = await self.labels(connection, series_ids.tolist(), limits)
-            order = in_order(labels)
-            known = OrderedSeries(
-                tuple(labels[each] for each in order), series_ids[order], np.array(order, np.int64)
-            )
-            size = sum(map(memory_bytes, labels)) + 32 * len(labels)
-            self._orders.put(key, known, size)
+            known = self.order(series_ids, labels)
+        return known
+
+    def order_of(self, series_ids: Int64) -> OrderedSeries | None:
+        """The order of these series if it is cached."""
+        return self._orders.get(series_ids.tobytes())
+
+    def order(self, series_ids: Int64, labels: Sequence[SeriesLabels]) -> OrderedSeries:
+        """The order of these series, whose labels are known; cache it."""
+        order = in_order(labels)
+        known = OrderedSeries(
+            tuple(labels[each] for each in order), series_ids[order], np.array(order, np.int64)
+        )
+        size = sum(map(memory_bytes, labels)) + 32 * len(labels)
+        self._orders.put(series_ids.tobytes(), known, size)
         return known
 
 

@@ -11,24 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputel.model.names import GPU_COLUMNS, METRIC, SHOWN_COLUMNS
-from gputel.store import queries
-from gputel.store.blocks.blocks import PG_EPOCH_US, Float64, Int64
-from gputel.store.blocks.samples import EPOCH, INTEGER, NUMBER, elements, micros, numbers
+from gputel.store.blocks.blocks import Float64, Int64
+from gputel.store.blocks.samples import EPOCH, Samples, micros, numbers
 from gputel.store.limits import ANY, Limits
 from gputel.store.read.endings import ended
 from gputel.store.read.known_series import OrderedSeries
-from gputel.store.read.reader import Connection, Reader
+from gputel.store.read.reader import EARLIEST, LATEST
 from gputel.store.read.records import struct_of
 from gputel.store.read.selection import EVERY, Comparison, LabelCondition, Selection
-
-LOOK_BACK = timedelta(minutes=5)
-"""A series that is older than the newest sample of its GPU by more than this has ended."""
+from gputel.store.read.view import SeriesView, Views
 
 _OF_LANE = {METRIC, *(column.name for column in GPU_COLUMNS)}
 """Conditions on these labels select all series that may end each other, or none."""
 
-_SQL = queries.load("latest")
-_Since = tuple[datetime | None, datetime | None]
 _TEXTS = attrgetter(*(column.name for column in SHOWN_COLUMNS))
 
 
@@ -82,7 +77,7 @@ class Newest:
 
 
 async def latest(
-    reader: Reader,
+    views: Views,
     selection: Selection = EVERY,
     seen_since: datetime | None = None,
     limits: Limits = ANY,
@@ -94,46 +89,25 @@ async def latest(
     Raises QueryTooLarge if there are too many of these records; series that have ended before do
     not count.
     """
-    async with reader.session() as connection:
-        # GPUs are only ever seen later, so what lands before the next statement changes nothing.
-        oldest = await connection.fetchval(_SQL["oldest"], seen_since, LOOK_BACK)
-        since = seen_since, oldest
-        ids, ts, value = await _newest(connection, selection, since, limits.max_series)
-        limits.check_series(len(ids))
-        of = await reader.known.ordered(connection, ids, limits)
-        gone = await _ended(reader, connection, selection, since, of, ts)
+    async with views.view(micros(seen_since or EARLIEST), micros(LATEST)) as view:
+        newest = await view.newest(selection, seen_since, limits.max_series)
+        limits.check_series(len(newest))
+        of = await view.ordered(newest.series_id, limits)
+        gone = await _ended(view, selection, seen_since, of, newest)
         if len(gone):
-            kept = ~np.isin(ids, gone)
-            ids, ts, value = ids[kept], ts[kept], value[kept]
-            of = await reader.known.ordered(connection, ids, limits)
-    us = ts[of.place] + PG_EPOCH_US
+            newest = newest.take(~np.isin(newest.series_id, gone))
+            of = await view.ordered(newest.series_id, limits)
+    us = newest.ts[of.place]
     age_s = (micros(datetime.now(UTC)) - us + 500) // 1000 / 1000
-    return Newest(of, us, age_s, value[of.place].astype(float))
-
-
-async def _newest(
-    connection: Connection, selection: Selection, since: _Since, most: int
-) -> tuple[Int64, Int64, Float64]:
-    """Ids, times in Postgres' microseconds, and values, in one order; one more than ``most``."""
-    where, arguments = selection.where(5)
-    seen_since, oldest = since
-    row = await connection.fetchrow(
-        _SQL["latest"].format(where=where), seen_since, LOOK_BACK, most, oldest, *arguments
-    )
-    ids, ts, value = (
-        elements([row[name]] if row[name] else [], kind)
-        for name, kind in (("series_id", INTEGER), ("last_ts", INTEGER), ("value", NUMBER))
-    )
-    return ids, ts, value
+    return Newest(of, us, age_s, newest.value[of.place])
 
 
 async def _ended(
-    reader: Reader,
-    connection: Connection,
+    view: SeriesView,
     selection: Selection,
-    since: _Since,
+    seen_since: datetime | None,
     of: OrderedSeries,
-    ts: Int64,
+    newest: Samples,
 ) -> Int64:
     """The ids of those series that have ended because another one took their place."""
     if any(each.label not in _OF_LANE for each in selection.conditions) and len(of.series):
@@ -145,6 +119,6 @@ async def _ended(
                 for label in ("uuid", METRIC)
             )
         )
-        ids, ts, _ = await _newest(connection, around, since, ANY.max_series)
-        of = await reader.known.ordered(connection, ids)
-    return of.series_id[await ended(connection, of, ts[of.place] + PG_EPOCH_US)]
+        newest = await view.newest(around, seen_since, ANY.max_series)
+        of = await view.ordered(newest.series_id, ANY)
+    return of.series_id[await ended(view, of, newest.ts[of.place])]

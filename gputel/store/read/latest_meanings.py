@@ -23,9 +23,9 @@ from gputel.store.read.endings import READING_US, Bools
 from gputel.store.read.known_series import OrderedSeries, in_order
 from gputel.store.read.latest import Newest, latest
 from gputel.store.read.meanings import EVER, NEVER, MeantSeries, exporter_of, in_unit, numbered
-from gputel.store.read.reader import Reader
 from gputel.store.read.records import SeriesLabels
 from gputel.store.read.selection import EVERY, Comparison, LabelCondition, Selection
+from gputel.store.read.view import Views
 from gputel.threads import READING
 
 _REMEMBERED = 4  # lists of series
@@ -36,7 +36,7 @@ Sender = tuple[str, ...]
 
 
 async def latest_of_meanings(
-    reader: Reader,
+    views: Views,
     meanings: Sequence[str],
     selection: Selection = EVERY,
     seen_since: datetime | None = None,
@@ -49,14 +49,14 @@ async def latest_of_meanings(
     """
     stored = [metric for name in meanings for metric in MEANINGS[name].scales]
     selected = selection.and_(_is(METRIC, stored))
-    newest = await latest(reader, selected, seen_since, limits)
+    newest = await latest(views, selected, seen_since, limits)
     named = await READING.run_if(len(newest) > _IN_THREAD_SERIES, _named, newest.of)
     place = named.position
     ts, age_s, sent = newest.ts[place], newest.age_s[place], newest.value[place]
     kept = _current(named, ts)
     is_ratio = np.zeros(len(kept), np.bool_)
     if (kept & named.doubtful & (sent == 1)).any():
-        is_ratio = await _proven(reader, named, seen_since, limits)
+        is_ratio = await _proven(views, named, seen_since, limits)
     value, known = _in_units(named, ts, sent, is_ratio)
     found = Newest(named.of, ts, age_s, np.where(known, value, np.nan))
     return found if kept.all() else _only(found, kept)
@@ -153,12 +153,12 @@ def _in_units(named: _Named, ts: Int64, value: Float64, is_ratio: Bools) -> tupl
 
 
 async def _proven(
-    reader: Reader, named: _Named, seen_since: datetime | None, limits: Limits
+    views: Views, named: _Named, seen_since: datetime | None, limits: Limits
 ) -> Bools:
     """The series whose exporter also sends names that only exporters of ratios have."""
     doubtful = [named.of.series[place].uuid for place in np.flatnonzero(named.doubtful)]
     proof = Selection((_is(METRIC, sorted(SINCE_4_7)), _is(UUID, sorted({*doubtful}))))
-    found = await latest(reader, proof, seen_since, limits)
+    found = await latest(views, proof, seen_since, limits)
     senders = {(each[0], *each[2:]) for each in map(_sender, found.of.series)}
     return np.array([(each[0], *each[2:]) in senders for each in named.senders], np.bool_)
 

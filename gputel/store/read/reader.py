@@ -41,7 +41,8 @@ class Reader:
         # Long reads may take half of the sessions. All reads together leave some for what else
         # uses the pool: the keys of pushes, readiness, a collector in the same process.
         self._streams = asyncio.Semaphore(max(1, pool.get_max_size() // 2))
-        self._sessions = asyncio.Semaphore(max(1, pool.get_max_size() - _LEFT_SESSIONS))
+        self.most_sessions = max(1, pool.get_max_size() - _LEFT_SESSIONS)
+        self._sessions = asyncio.Semaphore(self.most_sessions)
 
     async def gpus(
         self,

@@ -29,10 +29,14 @@ from gputel.store.blocks.samples import (
 from gputel.store.read.known_series import KnownSeries
 from gputel.store.read.reader import EARLIEST, LATEST, Connection
 from gputel.store.read.records import SeriesLabels
-from gputel.store.read.selection import storable
+from gputel.store.read.selection import Selection, storable
 from gputel.threads import READING
 
+LOOK_BACK = timedelta(minutes=5)
+"""A series that is older than the newest sample of its GPU by more than this has ended."""
+
 _SQL = queries.load("series_reader")
+_LATEST = queries.load("latest")
 _MARK = "/* conditions */"
 _PIECE_SERIES = 1000
 _PIECE_IDS = 100_000  # series that one statement looks for: bounds its memory
@@ -69,11 +73,7 @@ async def others_of(connection: Connection, series_ids: Sequence[int]) -> list[i
 
 
 async def sampled(connection: Connection, series_ids: Int64, first_us: int, last_us: int) -> Int64:
-    """Of these series, which are in order, those that have samples in the time, in order.
-
-    Blocks tell: a series that has samples before and after the time, but none in it, may be among
-    them. No series is without samples for ever.
-    """
+    """Of these series, which are in order, those that have samples in the time, in order."""
     start, end = moment(first_us), moment(last_us)
     if start <= EARLIEST and end >= LATEST:
         return series_ids
@@ -92,11 +92,63 @@ async def ends_of(
     row = await connection.fetchrow(
         _SQL["ends"], series_ids.tolist(), moment(first_us), moment(last_us)
     )
+    return _ends(row)
+
+
+async def ends_in(connection: Connection, first_us: int, last_us: int) -> Samples:
+    """When any series ended in the time, likewise."""
+    return _ends(await connection.fetchrow(_SQL["ends_in"], moment(first_us), moment(last_us)))
+
+
+def _ends(row: asyncpg.Record) -> Samples:
     if not row["series_id"]:
         return EMPTY
     ids, ts = (elements([row[name]], INTEGER).astype(np.int64) for name in ("series_id", "ts"))
     stale = np.full(len(ids), STALE_BITS, np.int64).view(np.float64)
     return Samples(ids, ts + PG_EPOCH_US, stale)
+
+
+async def newest_of(
+    connection: Connection,
+    selection: Selection,
+    seen_since: datetime | None,
+    most: int,
+    before: datetime = LATEST,
+) -> Samples:
+    """The newest sample of each series, in no set order; more than ``most`` at most by one.
+
+    Of the selected series of GPUs that were last seen before a time: those with a sample since
+    ``seen_since``, or, if that is None, in the LOOK_BACK before the newest sample of their GPU. Of
+    several values of an instant, the one that counts.
+    """
+    # GPUs are only ever seen later, so what lands before the next statement changes nothing.
+    row = await connection.fetchrow(_LATEST["oldest"], seen_since, LOOK_BACK, before)
+    if not row["silent"]:
+        return EMPTY
+    where, arguments = selection.where(6)
+    row = await connection.fetchrow(
+        _LATEST["latest"].format(where=where),
+        *(seen_since, LOOK_BACK, most, row["since"], before),
+        *arguments,
+    )
+    ids, ts, value = (
+        elements([row[name]] if row[name] else [], kind)
+        for name, kind in (("series_id", INTEGER), ("last_ts", INTEGER), ("value", NUMBER))
+    )
+    return Samples(
+        ids.astype(np.int64), ts.astype(np.int64) + PG_EPOCH_US, value.astype(np.float64)
+    )
+
+
+async def there(
+    connection: Connection, series_ids: Sequence[int], times_us: Sequence[int], within_us: int
+) -> list[bool]:
+    """Whether each of the series has a sample at most ``within_us`` before or after its time."""
+    moments, within = [*map(moment, times_us)], timedelta(microseconds=within_us)
+    found: list[bool] | None = await connection.fetchval(
+        _LATEST["there"], series_ids, moments, within
+    )
+    return found or []
 
 
 async def labels_of(

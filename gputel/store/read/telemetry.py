@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 import asyncpg
 
@@ -24,6 +25,7 @@ from gputel.store.read.records import Records, SeriesLabels
 from gputel.store.read.selection import EVERY, Selection
 from gputel.store.read.series_reader import samples_of
 from gputel.store.read.time_order import Order, Position, Resume, TimeMerge, sort
+from gputel.store.read.view import Views
 from gputel.threads import READING
 
 RECORDS_PER_PIECE = 8192
@@ -36,6 +38,8 @@ _MOST_FETCH_BLOCKS = 4096
 _FETCH_SAMPLES = 32_768
 _SAMPLES_HELD = 2_000_000
 _LEAST_SLICE = 50_000  # samples in a part of a day, if the query has a limit
+_IN_THREAD_SAMPLES = 10_000  # sorting fewer takes less time than starting a thread
+_Batch: TypeAlias = tuple[Samples, Mapping[int, SeriesLabels]]
 _SHORT, _SHORT_SERIES, _SHORT_BLOCKS = timedelta(hours=25), 100, 6000
 
 
@@ -68,20 +72,22 @@ class TelemetryQuery:
 
 
 async def telemetry(
-    reader: Reader, query: TelemetryQuery, limits: Limits = ANY
+    reader: Reader, query: TelemetryQuery, limits: Limits = ANY, views: Views | None = None
 ) -> AsyncGenerator[Records, None]:
     """The records of a query, 1 to RECORDS_PER_PIECE at a time.
 
-    The memory does not grow with the number of records. The generator holds a session of the pool
-    until it is exhausted or closed: wrap it in ``contextlib.aclosing``. Raises StoreUnavailable
-    when too many others read at the same time, and QueryTooLarge if the query selects more series
-    than the limits allow.
+    Postgres is not asked for records that ``views`` hold. The memory does not grow with the number
+    of records. The generator holds a session of the pool until it is exhausted or closed: wrap it
+    in ``contextlib.aclosing``. Raises StoreUnavailable when too many others read at the same time,
+    and QueryTooLarge if the query selects more series than the limits allow.
     """
     query = query.bounded()
     # The value of the last sample may have changed: a larger one of the same instant has landed.
     after = query.after and replace(query.after, value=math.nan, nth=1)
     resume, left = Resume(after), query.limit
-    async with aclosing(_read(reader, query, limits)) as batches:
+    held = await held_records(views, query, limits, _SAMPLES_HELD)
+    read = _read(reader, query, limits) if held is None else _sorted(held, query.order)
+    async with aclosing(read) as batches:
         async for samples, series in batches:
             for records in in_pieces(resume.rest(samples), series, left):
                 yield records
@@ -91,9 +97,28 @@ async def telemetry(
                         return
 
 
+async def held_records(
+    views: Views | None, query: TelemetryQuery, limits: Limits, most: int
+) -> Records | None:
+    """All records from start to end of the query, in order of series and time.
+
+    None if they are not in memory, or may be more than ``most``.
+    """
+    first, last = micros(query.start), micros(query.end)
+    if views is None or not views.holds(first):
+        return None
+    async with views.view(first, last) as view:
+        return await view.few_records(query.selection, first, last, limits, most)
+
+
+async def _sorted(records: Records, order: Order) -> AsyncGenerator[_Batch, None]:
+    many = len(records) > _IN_THREAD_SAMPLES
+    yield await READING.run_if(many, sort, records.samples, order), records.series
+
+
 async def _read(
     reader: Reader, query: TelemetryQuery, limits: Limits
-) -> AsyncGenerator[tuple[Samples, Mapping[int, SeriesLabels]], None]:
+) -> AsyncGenerator[_Batch, None]:
     """Samples in their final order, with the labels of their series."""
     if query.end - query.start <= _SHORT or (
         query.start > EARLIEST and datetime.now(UTC) - query.start <= _SHORT

@@ -77,6 +77,11 @@ async def buckets_of(
     return await READING.run(_folded, pieces, step_us)
 
 
+def buckets_from(samples: Samples, step_us: int) -> Buckets:
+    """The buckets of samples, which are in order of series and time."""
+    return _folded([_from_samples(samples, units(step_us)[0])], step_us)
+
+
 def _from_samples(samples: Samples, unit_us: int) -> Buckets:
     return fold(from_samples(samples), unit_us)
 

@@ -309,11 +309,15 @@ WHERE g.uuid = kept.uuid AND g.labels <> kept.labels
 DELETE FROM series_end AS e
 WHERE NOT EXISTS (SELECT FROM series AS s WHERE s.series_id = e.series_id)
 
+-- name: tell_deleted
+-- Tell apis that samples have been deleted which their memory may have.
+INSERT INTO landing (part, kind, samples, payload) VALUES (0, 'x', 0, '') ON CONFLICT DO NOTHING
+
 -- name: forget_landings
 -- Copies for live streams, which may have what was deleted: those who follow are told of a gap. No
--- writer is about to commit.
+-- writer is about to commit. What tells apis of deletions stays.
 WITH gone AS (
-    DELETE FROM landing
+    DELETE FROM landing WHERE kind <> 'x'
 )
 UPDATE landing_demand AS d
 SET pruned = greatest(d.pruned, now.completed), written = pg_current_xact_id()

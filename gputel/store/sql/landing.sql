@@ -1,8 +1,8 @@
 -- What landed lately, for those who follow it. Transactions and snapshots are given as text.
 
 -- name: add
-INSERT INTO landing (part, samples, payload)
-SELECT * FROM unnest($1::integer[], $2::integer[], $3::bytea[])
+INSERT INTO landing (part, kind, samples, payload)
+SELECT * FROM unnest($1::integer[], $2::text[]::"char"[], $3::integer[], $4::bytea[])
 
 -- name: drop_restored
 -- What a dump brought from another server, where transactions have other ids, or from another time:
@@ -15,35 +15,38 @@ WITH restored AS (
 DELETE FROM landing WHERE EXISTS (SELECT FROM restored)
 
 -- name: demand
--- Have writers keep what they land, for $1 from now on at least. An epoch is the time in which they
--- do so without a break. It is over a little early, as a writer may be looking just now.
-INSERT INTO landing_demand AS d (epoch, until, keep, keep_bytes)
-VALUES ((extract(epoch FROM clock_timestamp()) * 1000)::bigint, now() + $1::interval, $1, $2)
-ON CONFLICT (sole) DO UPDATE
-SET epoch = CASE WHEN d.until > now() + interval '10 s' THEN d.epoch
-                 ELSE greatest(excluded.epoch, d.epoch + 1) END,
-    since = CASE WHEN d.until > now() + interval '10 s' THEN d.since END,
+-- Have writers keep for follower $1 what they land, for $2 from now on at least, of the span $4 before
+-- now or all if that is null. An epoch is the time in which they do so without a break. It is over a
+-- little early, as a writer may be looking just now.
+INSERT INTO landing_demand AS d (follower, epoch, until, keep, keep_bytes, span)
+VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, now() + $2::interval, $2, $3, $4)
+ON CONFLICT (follower) DO UPDATE
+SET epoch = CASE WHEN d.until > now() + interval '10 s' AND d.span IS NOT DISTINCT FROM greatest(d.span, excluded.span)
+                 THEN d.epoch ELSE greatest(excluded.epoch, d.epoch + 1) END,
+    since = CASE WHEN d.until > now() + interval '10 s' AND d.span IS NOT DISTINCT FROM greatest(d.span, excluded.span)
+                 THEN d.since END,
     until = greatest(d.until, excluded.until),
     keep = excluded.keep,
     keep_bytes = excluded.keep_bytes,
+    span = greatest(d.span, excluded.span),
     written = excluded.written
 RETURNING epoch, since IS NOT NULL AS begun
 
 -- name: begin
 -- The demand has been committed: transactions that get their ids after this one see it.
 UPDATE landing_demand SET since = pg_current_xact_id(), written = pg_current_xact_id()
-WHERE epoch = $1 AND since IS NULL
+WHERE follower = $1 AND epoch = $2 AND since IS NULL
 
 -- name: between
 -- What snapshot $1 does not see, in which $2 transactions had completed, and $3 does, or this one
--- where that is null; in any case one row. ``whole``: all that landed after $1 was kept; ``kept``:
--- none of that was pruned.
-SELECT d.epoch, pg_current_snapshot()::text AS snapshot,
+-- where that is null; in any case one row. ``whole``: all that landed after $1 was kept for follower
+-- $4; ``kept``: none of that was pruned.
+SELECT d.epoch, pg_current_snapshot()::text AS snapshot, clock_timestamp() AS now,
        d.since <= pg_snapshot_xmin($1::text::pg_snapshot) AS whole,
        d.pruned <= $2::bigint AS kept,
-       l.xid::text AS xid, l.part, l.samples
+       l.xid::text AS xid, l.part, l.kind, l.samples
 FROM (VALUES (true)) AS one
-LEFT JOIN landing_demand AS d ON d.xmin = d.written::xid
+LEFT JOIN landing_demand AS d ON d.follower = $4 AND d.xmin = d.written::xid
 LEFT JOIN landing AS l
     ON l.xid >= pg_snapshot_xmin($1::text::pg_snapshot)
     AND NOT pg_visible_in_snapshot(l.xid, $1::text::pg_snapshot)
@@ -54,7 +57,7 @@ ORDER BY l.xid, l.part
 SELECT epoch, snapshot::text AS snapshot,
        pg_snapshot_xmin(snapshot) >= since AS whole
 FROM landing_demand, pg_current_snapshot() AS snapshot
-WHERE epoch = $1
+WHERE follower = $1 AND epoch = $2
 
 -- name: payloads
 SELECT l.payload
@@ -73,9 +76,10 @@ WITH sized AS (
     FROM landing
 ), cut AS (
     SELECT greatest(
-        now() - d.keep, (SELECT max(landed_at) FROM sized WHERE bytes > d.keep_bytes)
+        now() - coalesce(max(d.keep), interval '0'),
+        (SELECT max(landed_at) FROM sized WHERE bytes > coalesce(max(d.keep_bytes), 0))
     ) AS at
-    FROM landing_demand AS d
+    FROM landing_demand AS d WHERE d.until > now() - d.keep
 ), horizon AS (
     SELECT h.*, pg_snapshot_xmax(h.snapshot)::text::bigint
                 - (SELECT count(*) FROM pg_snapshot_xip(h.snapshot)) AS completed

@@ -1,8 +1,10 @@
 -- The newest sample of each series.
 
 -- name: oldest
--- No series that `latest` gives is older. A GPU that has been silent for long makes this early.
-SELECT coalesce($1::timestamptz, min(last_ts) - $2::interval) FROM gpu
+-- No series that `latest` gives is older. A GPU that has been silent for long makes this early. And
+-- whether a GPU was last seen before $3.
+SELECT coalesce($1::timestamptz, min(last_ts) - $2::interval) AS since, min(last_ts) < $3 AS silent
+FROM gpu
 
 -- name: there
 -- Whether each of the series $1 has a sample within $3 of its time in $2, in their order.
@@ -22,7 +24,7 @@ LEFT JOIN LATERAL (
 ) AS reading ON true
 
 -- name: latest
--- Of the series selected, those with a sample from $1 on, or where that is null, from $2 before the
+-- Of the series selected, of GPUs last seen before $5, those with a sample from $1 on, or where that is null, from $2 before the
 -- newest of their GPU on, in columns and in no set order; more than $3 at most by one. Each that is
 -- selected takes one step into the index (series_id, last_ts), of no day before $4, which Postgres
 -- then leaves out of the plan at once, and one into that of the frames of each of its lists. Of several
@@ -60,7 +62,7 @@ FROM (
         ORDER BY last_ts DESC, value = 'NaN', value DESC
         LIMIT 1
     ) AS newest
-    WHERE g.last_ts >= coalesce($1::timestamptz, '-infinity')
+    WHERE g.last_ts >= coalesce($1::timestamptz, '-infinity') AND g.last_ts < $5::timestamptz
       AND (s.ended_at IS NULL OR s.ended_at < newest.last_ts) AND {where}
     LIMIT $3::bigint + 1
 ) AS found

@@ -15,13 +15,25 @@ JOIN series AS s USING (uuid, metric_name)
 WHERE s.series_id <> ALL ($1::bigint[])
 
 -- name: sampled
--- Of these series, those that have a block with a part in the time from $2 to $3, in no set order;
--- $4 is the midnight from which on blocks hold nothing of it.
+-- Of these series, those that have samples from $2 to $3, in no set order; $4 is the midnight from
+-- which on blocks hold nothing of it. Only a block that begins before the time and ends after it has
+-- to be looked into: times at a beat are counted, and others read.
 SELECT array_send(array_agg(wanted.series_id))
 FROM unnest($1::bigint[]) AS wanted (series_id)
 WHERE (
     SELECT true FROM stored_block AS b
     WHERE b.series_id = wanted.series_id AND b.last_ts >= $2 AND b.last_ts < $4 AND b.first_ts <= $3
+      AND CASE
+          WHEN b.first_ts >= $2 OR b.last_ts <= $3 THEN true
+          WHEN b.off_us IS NULL
+          THEN floor(extract(epoch FROM $3 - b.first_ts) * 1000000 / b.step_us)
+               >= ceil(extract(epoch FROM $2 - b.first_ts) * 1000000 / b.step_us)
+          ELSE EXISTS (
+              SELECT FROM unnest(b.off_us) WITH ORDINALITY AS sample (off_us, i)
+              WHERE b.first_ts + (b.step_us * (sample.i - 1) + sample.off_us)
+                                 * interval '1 microsecond' BETWEEN $2 AND $3
+          )
+      END
     LIMIT 1
 )
 
@@ -29,6 +41,11 @@ WHERE (
 -- When these series ended from $2 to $3.
 SELECT array_send(array_agg(series_id)) AS series_id, array_send(array_agg(ts)) AS ts
 FROM series_end WHERE ts BETWEEN $2 AND $3 AND series_id = ANY ($1::bigint[])
+
+-- name: ends_in
+-- The same of all series.
+SELECT array_send(array_agg(series_id)) AS series_id, array_send(array_agg(ts)) AS ts
+FROM series_end WHERE ts BETWEEN $1 AND $2
 
 -- name: labels
 SELECT series_id, /* labels */

@@ -136,14 +136,20 @@ SELECT relkind = 'p' FROM pg_class WHERE oid = 'sample_block'::regclass
 SELECT times FROM series_removal
 
 -- name: mark_rollups
--- Hours whose rollups have to be made anew. And whether what lands shall be kept for those who
--- follow it; this has to be asked once the transaction has its id. A demand from a dump is none.
+-- Hours whose rollups have to be made anew. And whether what lands shall be kept for live streams, and
+-- from which time on for the memory of apis; this has to be asked once the transaction has its id. A
+-- demand from a dump is none.
 -- And how often series have been removed: from here on none is, as this waits for who removes some,
 -- and who removes some waits for this transaction.
 WITH marked AS (
     INSERT INTO rollup_stale (hour) SELECT unnest($1::timestamptz[])
 )
-SELECT EXISTS (SELECT FROM landing_demand WHERE until > now() AND xmin = written::xid) AS followed,
+SELECT EXISTS (
+           SELECT FROM landing_demand
+           WHERE follower = 'stream' AND until > now() AND xmin = written::xid
+       ) AS followed,
+       (SELECT now() - span FROM landing_demand
+        WHERE follower = 'head' AND until > now() AND xmin = written::xid) AS recent_from,
        (SELECT times FROM series_removal) AS removals
 
 -- name: hold_removals

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,13 +19,14 @@ from gputel.store.blocks.blocks import DAY_US, Int64
 from gputel.store.blocks.samples import Samples, concatenate, micros
 from gputel.store.limits import ANY, Limits
 from gputel.store.read.reader import EARLIEST, Connection, Reader
-from gputel.store.read.records import Records
+from gputel.store.read.records import Records, SeriesLabels
 from gputel.store.read.series_reader import moment, samples_of
-from gputel.store.read.telemetry import TelemetryQuery, in_pieces
+from gputel.store.read.telemetry import TelemetryQuery, held_records, in_pieces
 from gputel.store.read.time_order import Order, Position, Resume, sort
+from gputel.store.read.view import Views
 from gputel.store.rollup.buckets import HOUR_US, MINUTE_US, Aggregate, Buckets, fold
 from gputel.store.rollup.plan import Span
-from gputel.store.rollup.reader import StepQuery, buckets_of, sources
+from gputel.store.rollup.reader import StepQuery, buckets_from, buckets_of, sources
 from gputel.store.steps import lanes
 from gputel.store.steps.aggregates import aggregated, sums_over_gpus
 from gputel.store.steps.cost import cost_of
@@ -34,28 +36,46 @@ from gputel.threads import READING
 
 _SQL = queries.load("rollup")
 _WINDOW_US = {HOUR_US: 64 * DAY_US, MINUTE_US: 8 * DAY_US}
+_FEW = 5_000  # samples that take less time than a thread
 _HELD = 1_000_000  # samples and buckets that are read at once
 
 
 async def telemetry_by_step(
-    reader: Reader, query: TelemetryQuery, steps: StepQuery, limits: Limits = ANY
+    reader: Reader,
+    query: TelemetryQuery,
+    steps: StepQuery,
+    limits: Limits = ANY,
+    views: Views | None = None,
 ) -> AsyncGenerator[Records, None]:
     """As ``telemetry``, but one record for each bucket and lane that has samples.
 
     The timestamp is the start of the bucket. The value is the aggregate of its samples between
     ``start`` and ``end``, both inclusive. ``limit`` counts buckets, and ``after`` is the position
     of a bucket. Raises QueryTooLarge over the limits; a query without a limit raises it before
-    the first record.
+    the first record. Postgres is not asked if ``views`` hold the samples.
     """
+    within = replace(query, after=None).bounded()
+    held = await held_records(views, within, limits, min(_HELD, limits.max_samples))
+    if held is not None:
+        read = _held(held, query, steps)
+    else:
+        read = _stored(reader, query, within, steps, limits)
+    async with aclosing(read) as pieces:
+        async for records in pieces:
+            yield records
+
+
+async def _stored(
+    reader: Reader, query: TelemetryQuery, within: TelemetryQuery, steps: StepQuery, limits: Limits
+) -> AsyncGenerator[Records, None]:
+    """The records of a query from Postgres; ``within`` is the query without its position."""
     async with reader.snapshot() as connection:
-        within = replace(query, after=None).bounded()
         series = await reader.series(
             connection, query.selection, within.start, within.end, limits, rollups=True
         )
         if not series:
             return
-        group_by = steps.group_by
-        each = lanes.each(series) if group_by is None else lanes.grouped(series, group_by)
+        each = _lanes(series, steps)
         left = _Left(steps, each, query.order, micros(within.start), micros(within.end) + 1)
         if steps.fill:
             samples = await _filled(connection, left, limits)
@@ -82,6 +102,32 @@ async def telemetry_by_step(
                     return
             left = left.behind(window)
             steps_to_read = steps_to_read and 4 * steps_to_read
+
+
+def _lanes(series: Mapping[int, SeriesLabels], steps: StepQuery) -> Lanes:
+    return lanes.each(series) if steps.group_by is None else lanes.grouped(series, steps.group_by)
+
+
+async def _held(
+    held: Records, query: TelemetryQuery, steps: StepQuery
+) -> AsyncGenerator[Records, None]:
+    for records in await READING.run_if(len(held) > _FEW, _of_held, held, query, steps):
+        yield records
+
+
+def _of_held(held: Records, query: TelemetryQuery, steps: StepQuery) -> list[Records]:
+    """The same of all records of the query, which are in memory."""
+    if not len(held):
+        return []
+    each = _lanes(held.series, steps)
+    if steps.aggregate.is_of_samples:
+        found = aggregated(held.samples, each, steps)
+    else:
+        found = _of_buckets(buckets_from(held.samples, steps.step_us), each, steps)
+    if steps.fill:
+        found = filled(found, steps.step_us)
+    found = _behind(_in_order([found], query.order), query, each)
+    return list(in_pieces(found, each.labels, query.limit))
 
 
 @dataclass(frozen=True)

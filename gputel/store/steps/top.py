@@ -15,6 +15,7 @@ from gputel.store.read.reader import Reader
 from gputel.store.read.records import Gpu
 from gputel.store.read.selection import Comparison, LabelCondition, Selection
 from gputel.store.read.telemetry import TelemetryQuery
+from gputel.store.read.view import Views
 from gputel.store.rollup.buckets import HOUR_US, Aggregate
 from gputel.store.rollup.reader import StepQuery
 from gputel.store.steps.steps import telemetry_by_step
@@ -44,6 +45,7 @@ async def ranking(
     by: By,
     largest_first: bool,
     limits: Limits = ANY,
+    views: Views | None = None,
 ) -> list[Ranked]:
     """All GPUs or hosts with samples of the query's one metric, in order of value, then name.
 
@@ -54,7 +56,7 @@ async def ranking(
     query = replace(query, start=max(query.start, EPOCH))
     ranked: list[Ranked] = []
     steps = StepQuery(_ALL_TIME_US, aggregate, group_by=(column,))
-    async with aclosing(telemetry_by_step(reader, query, steps, limits)) as pieces:
+    async with aclosing(telemetry_by_step(reader, query, steps, limits, views)) as pieces:
         async for records in pieces:
             ids, values = records.samples.series_id.tolist(), numbers(records.samples.value)
             groups: Mapping[int, Any] = records.series  # metric and name

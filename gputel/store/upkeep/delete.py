@@ -153,6 +153,7 @@ class _Batch:
         if not len(gone):
             return Deleted()
         await self.connection.execute(SQL["note_deleted"], *cut.gone_by_stream)
+        await self.connection.execute(SQL["tell_deleted"])
         if await self.connection.fetchval(SQL["has_rollups"], self.day):
             hours = np.unique(gone.ts // HOUR_US * HOUR_US)
             minutes = await self._minutes_left(hours)

@@ -33,7 +33,7 @@ from gputel.store.queries import load
 from gputel.store.rollup.build import roll_up
 from gputel.store.upkeep.empty_series import Extent, extent, remove_empty_series
 from gputel.store.upkeep.merge import FINAL, GROWING, Merged, merge_day, merge_frames
-from gputel.store.write.live_landings import prune_landings
+from gputel.store.write.recent_landings import prune_landings
 
 log = logging.getLogger("gputel.store")
 

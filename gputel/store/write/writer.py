@@ -29,13 +29,13 @@ from gputel.store.blocks.copy_format import (
 )
 from gputel.store.blocks.copy_in import copy_in
 from gputel.store.blocks.frames import FrameCandidate, frame_candidates, frames_of
-from gputel.store.blocks.samples import EMPTY, EPOCH, Samples, concatenate
+from gputel.store.blocks.samples import EMPTY, EPOCH, Samples, concatenate, micros
 from gputel.store.clock import Clocks
 from gputel.store.pool import store_errors
 from gputel.store.queries import load
 from gputel.store.read.series_reader import moment
 from gputel.store.write.admission import Admission, Rejected, Window
-from gputel.store.write.live_landings import add_landing
+from gputel.store.write.recent_landings import Wanted, add_landing
 from gputel.store.write.repeats import find_stored, has_repeats, without_repeats
 from gputel.store.write.series_index import Fingerprinted, Known, SeriesIndex, fingerprint
 from gputel.store.write.series_lists import SeriesLists
@@ -72,7 +72,7 @@ class _Prepared:
     unlisted: list[FrameCandidate]  # blocks that could have been a frame
     sightings: Sightings | None
     hours: list[datetime]  # of the samples
-    ends: tuple[list[datetime], list[int]]  # of series: when, and the ids
+    ends: Samples  # of series: when, and the ids
     rejected: list[Rejected]  # one for each arrival
     repeats: list[int]  # likewise: rows whose series and instant the store has already
 
@@ -244,17 +244,21 @@ class Writer:
     async def _write(
         self, connection: asyncpg.Connection, prepared: _Prepared, known: Known
     ) -> None:
-        if not len(prepared.blocks.starts) and not prepared.ends[0]:
+        if not len(prepared.blocks.starts) and not len(prepared.ends):
             return
         await copy_in(connection, "sample_block", COLUMNS, prepared.payload)
         await copy_in(connection, "sample_frame", FRAME_COLUMNS, prepared.frames)
         marked = await connection.fetchrow(self._sql["mark_rollups"], prepared.hours)
         if marked["removals"] != known.removals:
             raise _SeriesRemoved
-        if marked["followed"]:
-            await add_landing(connection, prepared.blocks)
-        if prepared.ends[0]:
-            await connection.execute(self._sql["note_ends"], *prepared.ends)
+        recent = marked["recent_from"]
+        if wanted := Wanted(marked["followed"], recent and micros(recent)):
+            await add_landing(connection, prepared.blocks, prepared.ends, wanted)
+        if len(prepared.ends):
+            times = [moment(us) for us in prepared.ends.ts.tolist()]
+            await connection.execute(
+                self._sql["note_ends"], times, prepared.ends.series_id.tolist()
+            )
         if prepared.sightings:
             # This is last because it locks rows that other commits need as well.
             await connection.execute(self._sql["note_gpus"], *prepared.sightings.columns())
@@ -303,7 +307,7 @@ def _prepare(
         [each for each in found if each.digest not in listed],
         seen,
         _hours(blocks),
-        ([moment(us) for us in ended.ts.tolist()], ended.series_id.tolist()),
+        ended,
         rejects,
         repeats,
     )

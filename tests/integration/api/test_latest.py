@@ -14,6 +14,7 @@ from gputel.errors import QueryTooLarge
 from gputel.store.limits import Limits
 from gputel.store.read.latest import latest
 from gputel.store.read.reader import Reader
+from gputel.store.read.view import StoredViews
 from tests.helpers.telemetry_rows import Labels, add_block, add_series, every
 from tests.integration.api.test_gpus import get
 
@@ -122,9 +123,9 @@ async def test_more_series_than_may_be_are_refused_but_those_that_ended_do_not_c
 ) -> None:
     reader = Reader(pool)
     assert await pool.fetchval("SELECT count(*) FROM series") == 6
-    assert len(await latest(reader, limits=Limits(4, 1))) == 4
+    assert len(await latest(StoredViews(reader), limits=Limits(4, 1))) == 4
     with pytest.raises(QueryTooLarge, match=r"more than 3 series.*--query-max-series"):
-        await latest(reader, limits=Limits(3, 1))
+        await latest(StoredViews(reader), limits=Limits(3, 1))
 
 
 async def test_series_that_came_or_ended_since_the_last_answer_show_in_the_next(

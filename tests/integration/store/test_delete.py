@@ -15,11 +15,12 @@ from gputel.store import queries
 from gputel.store.read.latest import latest
 from gputel.store.read.reader import Reader
 from gputel.store.read.selection import Comparison, LabelCondition, Selection, matching
+from gputel.store.read.view import StoredViews
 from gputel.store.upkeep.conditions import SQL, Deletion, stream_numbers
 from gputel.store.upkeep.delete import Deleted, delete
 from gputel.store.upkeep.maintenance import Maintenance, sole
 from gputel.store.upkeep.survey import Survey, survey
-from gputel.store.write.live_landings import Landings, LandingsGone
+from gputel.store.write.recent_landings import Landings, LandingsGone
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Arrival, Chunk, Writer
 from tests.helpers.batches import NOON, batch, labels
@@ -112,7 +113,9 @@ async def test_conditions_on_labels_choose_series(
     left = await pool.fetch("SELECT uuid, metric_name, count(*) FROM telemetry GROUP BY 1, 2")
     assert {(row[0], row[1]): row[2] for row in left} == dict.fromkeys(kept, 360)
     assert {gpu.uuid for gpu in await Reader(pool).gpus()} == {uuid for uuid, _ in kept}
-    assert {(each.uuid, each.metric_name) for each in await latest(Reader(pool))} == kept
+    assert {
+        (each.uuid, each.metric_name) for each in await latest(StoredViews(Reader(pool)))
+    } == kept
 
 
 @pytest.mark.parametrize("merged", [False, True])
@@ -172,7 +175,7 @@ async def test_the_oldest_and_the_newest_sample_of_a_gpu_are_what_is_left(
     (gpu,) = await Reader(pool).gpus()
     assert gpu.first_seen == NOON + 10.5 * MINUTE
     assert gpu.last_seen == NOON + 89.5 * MINUTE
-    (newest,) = await latest(Reader(pool))
+    (newest,) = await latest(StoredViews(Reader(pool)))
     assert (newest.timestamp, newest.value) == (NOON + 89.5 * MINUTE, 179)
 
 

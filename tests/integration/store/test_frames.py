@@ -23,6 +23,7 @@ from gputel.store.read.reader import Reader
 from gputel.store.read.selection import EVERY, of_gpu
 from gputel.store.read.series_reader import samples_of
 from gputel.store.read.telemetry import TelemetryQuery, telemetry
+from gputel.store.read.view import StoredViews
 from gputel.store.rollup.build import roll_up
 from gputel.store.status import store_status
 from gputel.store.upkeep.conditions import Deletion
@@ -90,7 +91,7 @@ async def answers(pool: asyncpg.Pool) -> list[Any]:
     found: list[Any] = [*await reader.gpus()]
     for each in await metrics(reader):
         found.append((each.metric_name, each.series, each.samples, each.first_seen, each.last_seen))
-    newest = await latest(reader, EVERY)
+    newest = await latest(StoredViews(reader), EVERY)
     found += [(each.timestamp, each.uuid, each.metric_name, each.value) for each in newest]
     for query in (
         TelemetryQuery(EVERY),
@@ -246,16 +247,16 @@ async def test_the_larger_of_two_newest_values_counts(
         for part in parts:
             rows = batch([(labels("GPU-0", metric), newest, value) for metric in part])
             assert await writer.land([Arrival(f"{number} {part}", None, rows)]) == [True]
-    found = await latest(Reader(pool), EVERY)
+    found = await latest(StoredViews(Reader(pool)), EVERY)
     assert [each.value for each in found] == [values[1]] * len(METRICS)
 
 
 async def test_the_newest_value_may_be_in_a_block_or_in_a_frame(pool: asyncpg.Pool) -> None:
     writer = await land_apart(pool, [scrape(slot) for slot in range(4)])
-    newest = await latest(Reader(pool), of_gpu("GPU-1"))
+    newest = await latest(StoredViews(Reader(pool)), of_gpu("GPU-1"))
     assert [each.value for each in newest] == [1000 + 10 * place + 3.5 for place in range(6)]
     await writer.land([scrape(4, gpus=2, metrics=METRICS[:1])])  # too few for a frame
-    newest = await latest(Reader(pool), of_gpu("GPU-1"))
+    newest = await latest(StoredViews(Reader(pool)), of_gpu("GPU-1"))
     slots = [4, 3, 3, 3, 3, 3]
     assert [each.value for each in newest] == [
         1000 + 10 * place + slot + 0.5 for place, slot in enumerate(slots)

@@ -4,7 +4,7 @@ import pytest
 
 from gputel.api.stream.position import StreamPosition
 from gputel.errors import BadRequest
-from gputel.store.write.live_landings import LandingPosition
+from gputel.store.write.recent_landings import LandingPosition
 
 
 @pytest.mark.parametrize(
