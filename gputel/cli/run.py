@@ -63,8 +63,8 @@ def _check_sources(settings: StreamerSettings) -> None:
 
 
 def _check_file(settings: StreamerSettings) -> None:
-    from gputel.sources.dcgm.file import DcgmCsv
-    from gputel.sources.dcgm.growing import check_followed, open_growing
+    from gputel.sources.csv.file import CsvFile
+    from gputel.sources.csv.growing import check_followed, open_growing
 
     if settings.follow and settings.loop:
         raise ConfigError(
@@ -80,7 +80,7 @@ def _check_file(settings: StreamerSettings) -> None:
         check_followed(settings.csv)
         open_growing(settings.csv, "source")
     elif settings.csv:
-        DcgmCsv.open(settings.csv, "source")
+        CsvFile.open(settings.csv, "source")
 
 
 @click.command("roles")

@@ -10,8 +10,8 @@ from pathlib import Path
 from gputel.config.settings import StreamerSettings
 from gputel.mq.client import QueueClient
 from gputel.outage import Outage
-from gputel.sources.dcgm.growing import GrowingCsv
-from gputel.sources.dcgm.open import source_name
+from gputel.sources.csv.growing import GrowingCsv
+from gputel.sources.csv.open import source_name
 from gputel.store.write.streams import Progress, Streams
 from gputel.streamer.following import FollowingStreamer
 from gputel.streamer.growing_files import first_row_of, growing_files

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gputel.backoff import pause
 from gputel.config.settings import StreamerSettings
-from gputel.sources.dcgm.growing import GrowingCsv, open_growing
+from gputel.sources.csv.growing import GrowingCsv, open_growing
 from gputel.store.write.streams import Streams
 
 _LOOK_S = 0.2

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from gputel.config.settings import StreamerSettings
 from gputel.errors import SourceError
-from gputel.sources.dcgm.file import DcgmCsv
-from gputel.sources.dcgm.looping import LOOP_MARK, LoopingSource
-from gputel.sources.dcgm.open import source_name
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.looping import LOOP_MARK, LoopingSource
+from gputel.sources.csv.open import source_name
 from gputel.sources.simulated.simulator import sample_csv
 from gputel.streamer.streamer import Source
 
@@ -37,7 +37,7 @@ def open_source(
     A loop and a one-shot ingest of one file are two streams.
     """
     path = settings.csv or sample_csv(data_dir)
-    csv = DcgmCsv.open(
+    csv = CsvFile.open(
         path,
         settings.timestamps,
         keep_impossible=keep_impossible,

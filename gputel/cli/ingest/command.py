@@ -88,7 +88,7 @@ def _inputs(files: tuple[Path, ...], *, follow: bool) -> tuple[list[Input], bool
         for error in errors:
             print_notice(error.message)
         return inputs, bool(errors)
-    from gputel.sources.dcgm.growing import check_followed
+    from gputel.sources.csv.growing import check_followed
 
     for path in files:
         check_followed(path)

@@ -15,8 +15,8 @@ from gputel.cli.ingest.report import DeadChunk, Report, progress
 from gputel.cli.terminal import print_notice
 from gputel.errors import StoreUnavailable
 from gputel.roles.process import Process, Services
-from gputel.sources.dcgm.file import DcgmCsv
-from gputel.sources.dcgm.growing import GrowingCsv
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.growing import GrowingCsv
 from gputel.store.write.streams import ChunkLease, Progress, Streams
 from gputel.streamer.growing_files import first_row_of
 from gputel.streamer.publisher import ReadChunk
@@ -96,7 +96,7 @@ async def ingest_input(
     keep = process.settings.collector.keep_impossible
     async with open_input(source, process.stopping) as file:
         csv = await asyncio.to_thread(
-            DcgmCsv,
+            CsvFile,
             file,
             timestamps,
             keep_impossible=keep,
@@ -112,7 +112,7 @@ async def ingest_csv(
     process: Process,
     services: Services,
     source: Input,
-    csv: DcgmCsv,
+    csv: CsvFile,
     rejects_path: Path,
     show: Callable[[Report], None],
     *,
@@ -156,7 +156,7 @@ async def ingest_csv(
     return report
 
 
-async def _first_row(streams: Streams, source: Input, csv: DcgmCsv) -> int:
+async def _first_row(streams: Streams, source: Input, csv: CsvFile) -> int:
     if not isinstance(csv, GrowingCsv):
         return 0
     return await first_row_of(streams, source.stream_source, csv)

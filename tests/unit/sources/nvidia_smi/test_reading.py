@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.growing import GrowingCsv, open_growing
 from gputel.sources.dcgm.chunk import CsvChunk, RejectedRow
-from gputel.sources.dcgm.file import DcgmCsv
-from gputel.sources.dcgm.growing import GrowingCsv, open_growing
 from tests.helpers.captures import ROOT
 
 FIXTURE = ROOT / "fixtures" / "nvidia_smi.csv"
@@ -29,7 +29,7 @@ def write(path: Path, *lines: str, header: str = HEADER, end: str = "\n") -> Pat
 
 
 def read(path: Path, host: str = "node-7") -> CsvChunk:
-    return DcgmCsv.open(path, "source", host=host).read(0, 100_000)
+    return CsvFile.open(path, "source", host=host).read(0, 100_000)
 
 
 def samples(chunk: CsvChunk) -> list[tuple[int, str, str, float]]:
@@ -102,7 +102,7 @@ def test_a_line_gives_a_record_for_each_value(tmp_path: Path) -> None:
 
 
 def test_notes_name_the_zone_and_what_is_left_out() -> None:
-    zone, host, left_out = DcgmCsv.open(FIXTURE, "source", host="dgx-7").notes
+    zone, host, left_out = CsvFile.open(FIXTURE, "source", host="dgx-7").notes
     assert "UTC" in zone
     assert host == "its GPUs count as those of host dgx-7: --csv-host names another one"
     assert left_out == "columns without numbers are left out: persistence_mode"
@@ -110,7 +110,7 @@ def test_notes_name_the_zone_and_what_is_left_out() -> None:
 
 def test_no_note_tells_of_a_host_that_the_file_names(tmp_path: Path) -> None:
     path = write(tmp_path / "smi.csv", header="timestamp, index, hostname, fan.speed [%]")
-    (zone,) = DcgmCsv.open(path, "source", host="dgx-7").notes
+    (zone,) = CsvFile.open(path, "source", host="dgx-7").notes
     assert "UTC" in zone
 
 
@@ -209,7 +209,7 @@ def test_any_cut_into_chunks_gives_each_row_once(
     if data.draw(st.booleans()):
         path.write_bytes(gzip.compress(path.read_bytes()))
     complete = read(path)
-    csv = DcgmCsv.open(path, "source", host="node-7")
+    csv = CsvFile.open(path, "source", host="node-7")
     rows = csv.count_rows()
     assert rows == complete.row_count == len(lines) * ROWS_PER_LINE
     found: list[dict[str, object]] = []
@@ -249,7 +249,7 @@ def test_a_growing_file_has_the_rows_of_complete_lines(tmp_path: Path) -> None:
 
 def test_a_growing_file_begins_where_an_ingest_ended(tmp_path: Path) -> None:
     path = write(tmp_path / "smi.csv", line(1), line(2))
-    ingested = DcgmCsv.open(path, "source")
+    ingested = CsvFile.open(path, "source")
     ended = {ingested.fingerprint: ingested.count_rows()}
     with path.open("a") as file:
         file.write(line(3) + "\n")

@@ -11,11 +11,11 @@ from pathlib import Path
 from gputel.errors import SourceError, UsageError
 from gputel.sources.bytes.open import open_bytes
 from gputel.sources.bytes.stream import PlainBytes
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.open import OpenCsv
 from gputel.sources.dcgm.chunk import CsvChunk
-from gputel.sources.dcgm.file import DcgmCsv
 from gputel.sources.dcgm.header import HEADER_LIMIT
 from gputel.sources.dcgm.lines import LINE_LIMIT, count_lines
-from gputel.sources.dcgm.open import OpenCsv
 
 _BLOCK_BYTES = 64 * 1024
 
@@ -60,7 +60,7 @@ class GrowingBytes(PlainBytes):
         return Fate.GROWING if same else Fate.ROTATED
 
 
-class GrowingCsv(DcgmCsv):
+class GrowingCsv(CsvFile):
     """The rows of a growing file whose lines are complete.
 
     ``fingerprint`` is that of its head: the header and the first row. ``stream_id`` also has the
@@ -125,7 +125,7 @@ class GrowingCsv(DcgmCsv):
             yield offset
 
     def read(self, first_row: int, row_count: int) -> CsvChunk:
-        """As DcgmCsv.read, but only for complete rows, and ``at_end`` is never true."""
+        """As CsvFile.read, but only for complete rows, and ``at_end`` is never true."""
         self._lines.go_on()
         chunk = super().read(first_row, row_count)
         chunk.at_end = False

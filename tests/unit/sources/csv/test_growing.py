@@ -6,8 +6,8 @@ import os
 import pytest
 
 from gputel.errors import SourceError
-from gputel.sources.dcgm.file import DcgmCsv
-from gputel.sources.dcgm.growing import Fate, open_growing
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.growing import Fate, open_growing
 
 
 def append(path, content):
@@ -98,7 +98,7 @@ def test_rows_that_an_ingest_has_read_are_found_again_when_the_file_has_grown(be
     lines = bench.numbered(40_000)
     header = bench.file([]).read_bytes()
     path = bench.raw(header + b"\n".join(lines[:30_000]) + ends_with, "grows.csv")
-    before = DcgmCsv.open(path, "source")
+    before = CsvFile.open(path, "source")
     ended = {"other": 100, before.fingerprint: before.count_rows(), "another": 50_000}
     assert open_growing(path, "source").rows_of(ended) == (30_000 if ends_with else 0)
     append(path, (b"" if ends_with else b"\n") + b"\n".join(lines[30_000:]) + b"\n")

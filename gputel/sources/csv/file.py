@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from gputel.sources.csv.open import OpenCsv, open_csv
 from gputel.sources.dcgm.chunk import CsvChunk, RejectedRow, concatenate, excerpt, stamp
 from gputel.sources.dcgm.lines import LineReader, Piece, count_lines
-from gputel.sources.dcgm.open import OpenCsv, open_csv
-from gputel.sources.dcgm.wide import parser_of
+from gputel.sources.nvidia_smi.parser import parser_of
 
-__all__ = ["CsvChunk", "DcgmCsv", "RejectedRow"]
+__all__ = ["CsvChunk", "CsvFile", "RejectedRow"]
 
 
-class DcgmCsv:
-    """A CSV file, plain or compressed. Its methods block; call them one at a time.
+class CsvFile:
+    """A file, plain or compressed. Its methods block; call them one at a time.
 
     ``timestamps`` is ``source`` for the file's own (without a zone they count as UTC), or
     ``processing`` for the time of the read: row i of a chunk gets that time plus i microseconds,
@@ -64,7 +64,7 @@ class DcgmCsv:
         *,
         keep_impossible: bool = False,
         host: str = "",
-    ) -> DcgmCsv:
+    ) -> CsvFile:
         """Open a file and check its header; raises SourceError naming it and what to do.
 
         A file with a header and no rows is valid, see ``is_empty``.
