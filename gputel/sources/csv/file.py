@@ -1,9 +1,9 @@
 """The CSV of DCGM or nvidia-smi as a source: any range of its rows, and the rejected rows.
 
 A row is a line below the header, so row N is always line N + 2 of the file. A line of nvidia-smi
-has as many rows as the header has columns of values. Blank lines, and the header once more (in
-files that were joined), have numbers and are skipped; a damaged line is rejected alone. A line
-break within quotes is therefore not supported: it makes two damaged lines.
+has as many rows as the first header has columns of values. Blank lines, and more headers (in files
+that were joined), have numbers and are skipped; a damaged line is rejected alone. A line break
+within quotes is therefore not supported: it makes two damaged lines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import pyarrow as pa
 from gputel.sources.csv.open import OpenCsv, open_csv
 from gputel.sources.dcgm.chunk import CsvChunk, RejectedRow, concatenate, excerpt, stamp
 from gputel.sources.dcgm.lines import LineReader, Piece, count_lines
-from gputel.sources.nvidia_smi.parser import parser_of
 
 __all__ = ["CsvChunk", "CsvFile", "RejectedRow"]
 
@@ -50,7 +49,7 @@ class CsvFile:
         self._stream = file.stream
         self._data_offset = file.data_offset
         self._lines = LineReader(self._stream, self._data_offset)
-        self._parser = parser_of(file.layout, host, keep_impossible=keep_impossible)
+        self._parser = file.parser(host, keep_impossible=keep_impossible)
         self.rows_per_line = self._parser.rows_per_line
         self.notes = file.notes(host)
         self.fingerprint = self._stream.fingerprint()
@@ -102,7 +101,7 @@ class CsvFile:
 
     def read_unstamped(self, first_row: int, row_count: int) -> CsvChunk:
         """As ``read``, but always with the file's own timestamps."""
-        self._lines.go_to_line(first_row // self.rows_per_line)
+        self._lines.go_to_line(first_row // self.rows_per_line, self._parser.pass_over)
         batches: list[pa.RecordBatch] = []
         rejects: list[RejectedRow] = []
         end = first_row + row_count
@@ -139,20 +138,21 @@ class CsvFile:
     ) -> Iterator[pa.RecordBatch]:
         """The batches of a piece, without rows of its lines that are not within the range."""
         if piece.problem:
+            self._parser.pass_over(piece)
             if piece.first_line * self.rows_per_line >= first_row:
                 rejects.append(self._reject(piece, 0, piece.problem, None))
             return
-        for parsed in self._parser.parse(piece):
+        for parser, parsed in self._parser.parse(piece):
             start = parsed.piece.first_line * self.rows_per_line
-            stop = start + len(parsed.piece.ends) * self.rows_per_line
+            stop = parsed.piece.end_line * self.rows_per_line
             if start < first_row or stop > end:
                 parsed = parsed.between(first_row - start, end - start)
             yield parsed.batch
             for index, problem in parsed.problems:
-                rejects.append(self._reject(parsed.piece, index, problem.reason, problem.column))
+                title = parser.title(index, problem.column)
+                rejects.append(self._reject(parsed.piece, index, problem.reason, title))
 
-    def _reject(self, piece: Piece, index: int, reason: str, column: str | None) -> RejectedRow:
+    def _reject(self, piece: Piece, index: int, reason: str, title: str | None) -> RejectedRow:
         row = piece.first_line * self.rows_per_line + index
         text = excerpt(piece.line(index // self.rows_per_line))
-        title = self._parser.title(index, column)
         return RejectedRow(row, row // self.rows_per_line + 2, title, reason, text)

@@ -5,19 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gputel.errors import SourceError
 from gputel.sources.bytes.open import open_bytes
 from gputel.sources.bytes.stream import ByteStream
 from gputel.sources.dcgm.header import Layout, first_line, parse_header, titles_of
+from gputel.sources.dcgm.joined import JoinedParser, Parser
+from gputel.sources.dcgm.piece import PieceParser
 from gputel.sources.nvidia_smi.header import SmiLayout, read_smi_header
+from gputel.sources.nvidia_smi.parser import SmiParser
 from gputel.sources.nvidia_smi.table import HOST
 
 
 @dataclass(frozen=True)
 class OpenCsv:
-    """A file that is open, its columns, and the offset of its first row."""
+    """A file that is open, its header and columns, and the offset of its first row."""
 
     path: Path
     stream: ByteStream
+    header: bytes
     layout: Layout | SmiLayout
     data_offset: int
 
@@ -25,8 +30,28 @@ class OpenCsv:
     def of(cls, path: Path, stream: ByteStream) -> OpenCsv:
         """Read the header from the start of a stream; raises SourceError."""
         line, data_offset = first_line(stream, path)
-        smi = read_smi_header(titles_of(line, path), path)
-        return cls(path, stream, smi or parse_header(line, path), data_offset)
+        return cls(path, stream, line, read_layout(line, path), data_offset)
+
+    def parser(self, host: str, *, keep_impossible: bool) -> JoinedParser:
+        """The parser of its lines. ``host`` is that of its GPUs if the file does not name one."""
+        first = self.layout
+
+        def parser_of(header: bytes, place: Path) -> Parser:
+            layout = read_layout(header, place)
+            if isinstance(layout, Layout) and isinstance(first, Layout):
+                return PieceParser(layout, keep_impossible=keep_impossible)
+            if isinstance(layout, Layout) or isinstance(first, Layout):
+                raise SourceError(
+                    f"{place}: it is one of {_kind(layout)}, and the first one of {_kind(first)}"
+                )
+            rows, most = len(layout.values), len(first.values)
+            if rows > most:
+                raise SourceError(
+                    f"{place}: it has {rows} columns of numbers, and the first one {most}"
+                )
+            return SmiParser(layout, host, most, keep_impossible=keep_impossible)
+
+        return JoinedParser(self.header, self.path, parser_of)
 
     def notes(self, host: str) -> list[str]:
         """What people should know of how the file is read, one sentence each.
@@ -41,6 +66,15 @@ class OpenCsv:
         if self.layout.left_out:
             notes.append(f"columns without numbers are left out: {', '.join(self.layout.left_out)}")
         return notes
+
+
+def read_layout(header: bytes, path: Path) -> Layout | SmiLayout:
+    """The columns that a header names; raises SourceError."""
+    return read_smi_header(titles_of(header, path), path) or parse_header(header, path)
+
+
+def _kind(layout: Layout | SmiLayout) -> str:
+    return "nvidia-smi" if isinstance(layout, SmiLayout) else "DCGM"
 
 
 def source_name(path: Path) -> str:

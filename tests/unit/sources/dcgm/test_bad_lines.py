@@ -118,13 +118,6 @@ def test_header_once_more_in_a_joined_file_is_skipped(bench, mark, end):
         assert (list(chunk.rejects), chunk.row_count, chunk.skipped) == ([], 2 * count + 2, 2)
 
 
-@pytest.mark.parametrize(
-    "other", [b"uuid,timestamp,metric_name,value", b"timestamp,metric_name,uuid,pod,value,gpu_id"]
-)
-def test_header_of_other_columns_within_the_file_is_rejected_as_such(bench, other):
-    check(bench, other, None, "another header begins here, and its columns are others")
-
-
 def test_line_break_within_quotes_damages_its_own_two_lines_only(bench):
     first, second = bench.line(device="nvidia\n0").split(b"\n")
     chunk = bench.read(bench.file([*bench.numbered(2), first, second, *bench.numbered(2, 2)]))

@@ -16,6 +16,8 @@ from tests.helpers.captures import ROOT
 FIXTURE = ROOT / "fixtures" / "nvidia_smi.csv"
 HEADER = "timestamp, index, uuid, name, utilization.gpu [%], memory.used [MiB], power.draw [W]"
 ROWS_PER_LINE = 3
+OTHER = "timestamp, uuid, name, power.draw [W], temperature.gpu, index, persistence_mode"
+MORE = "timestamp, uuid, fan.speed [%], power.draw [W], temperature.gpu, utilization.gpu [%], index"
 
 
 def line(second: int, gpu: int = 0, util: str = "45 %", memory: str = "1024 MiB") -> str:
@@ -143,26 +145,66 @@ def test_a_value_with_another_unit_or_none_at_all_costs_itself(tmp_path: Path) -
 
 
 def test_a_bad_line_is_one_reject(tmp_path: Path) -> None:
-    other = HEADER.replace("index", "pstate")
     lines = (
         line(1).replace("2026/11/30", "yesterday"),
         line(2) + ", 7",
         line(3).replace("GPU-0", "[N/A]").replace(" 0,", " [N/A],"),
-        other,
         line(5).replace("NVIDIA", "\0"),
         line(6),
     )
     chunk = read(write(tmp_path / "smi.csv", *lines))
     assert samples(chunk) == of_line(6)
     assert [(number, column) for number, column, _ in reasons(chunk)] == [
-        (2, "timestamp"), (3, None), (4, None), (5, None), (6, None),
+        (2, "timestamp"), (3, None), (4, None), (5, None),
     ]  # fmt: skip
     texts = [reason for _, _, reason in reasons(chunk)]
     assert "is not like" in texts[0]
     assert texts[1] == "wrong number of fields: found 8, expected 7"
     assert texts[2].startswith("no GPU is named")
-    assert texts[3].startswith("another header begins here")
-    assert texts[4] == "NUL character"
+    assert texts[3] == "NUL character"
+
+
+def test_lines_are_read_by_the_header_above_them(tmp_path: Path) -> None:
+    row = "2026/11/30 14:36:0{}.123, GPU-0, NVIDIA L4, 71.50, 64, 0, Enabled"
+    lines = (line(1, util="45", memory="1024"), OTHER, row.format(2), HEADER, line(3))
+    chunk = read(write(tmp_path / "smi.csv", *lines))
+    other = [(2, "GPU-0", f"DCGM_FI_DEV_{name}", value)
+             for name, value in (("POWER_USAGE", 71.5), ("GPU_TEMP", 64.0))]  # fmt: skip
+    assert samples(chunk) == of_line(1) + other + of_line(3)
+    assert (chunk.skipped, reasons(chunk)) == (2 * ROWS_PER_LINE + 1, [])
+
+
+def test_a_faulty_value_is_named_by_the_title_of_its_own_header(tmp_path: Path) -> None:
+    row = "2026/11/30 14:36:02.123, GPU-0, NVIDIA L4, 71.50 W, 64 F, 0, Enabled"
+    chunk = read(write(tmp_path / "smi.csv", line(1), OTHER, row))
+    assert reasons(chunk) == [(4, "temperature.gpu", "value is not a number: '64 F'")]
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        (MORE, "the header in line 3: it has 4 columns of numbers, and the first one 3"),
+        (
+            "timestamp, gpu_uuid, pid, used_gpu_memory [MiB]",
+            "the header in line 3: is about processes, not",
+        ),
+        (
+            "timestamp, name, utilization.gpu [%]",
+            "the header in line 3: the header is one of nvidia-smi, and",
+        ),
+        (
+            "timestamp,metric_name,uuid,value",
+            "the header in line 3: it is one of DCGM, and the first one of nvidia-smi",
+        ),
+    ],
+)
+def test_lines_below_a_header_that_cannot_be_used_are_rejected(
+    tmp_path: Path, header: str, why: str
+) -> None:
+    chunk = read(write(tmp_path / "smi.csv", line(1), header, line(2), line(3), HEADER, line(4)))
+    assert samples(chunk) == of_line(1) + of_line(4)
+    assert [number for number, _, _ in reasons(chunk)] == [3, 4, 5]
+    assert all(reason.startswith(why) for _, _, reason in reasons(chunk))
 
 
 @pytest.mark.parametrize("text", ["P0", "Active", "Yes", "0x4"])
@@ -198,7 +240,8 @@ def test_identity_without_a_uuid_is_made_of_the_host(tmp_path: Path) -> None:
 def test_any_cut_into_chunks_gives_each_row_once(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    kinds = st.sampled_from(["good", "", HEADER, "GPU is lost", "12 parsecs", "[N/A]"])
+    others = [OTHER, MORE, "timestamp, temperature.gpu"]
+    kinds = st.sampled_from(["good", "", HEADER, "GPU is lost", "12 parsecs", "[N/A]", *others])
     lines = []
     for number, kind in enumerate(data.draw(st.lists(kinds, max_size=12))):
         if kind in ("good", "12 parsecs", "[N/A]"):
