@@ -107,7 +107,7 @@ async def streamer(process: Process, services: Services) -> AsyncIterator[Servic
         process.health.add("queue", client.check)
         if settings.scrapes:
             await sources.enter_async_context(_scraping(process, services, client))
-        if settings.csv or not settings.scrapes:
+        if settings.reads_rows:
             await sources.enter_async_context(_streaming(process, services, client))
         yield services
 
