@@ -81,9 +81,9 @@ def _check_file(settings: StreamerSettings) -> None:
         )
     if settings.csv and settings.follow:
         check_followed(settings.csv)
-        open_growing(settings.csv, "source")
+        open_growing(settings.csv)
     elif settings.csv:
-        CsvFile.open(settings.csv, "source")
+        CsvFile.open(settings.csv)
 
 
 @click.command("roles")

@@ -19,6 +19,7 @@ from gputel.sources.csv.file import CsvFile
 from gputel.sources.csv.growing import GrowingCsv
 from gputel.store.write.streams import ChunkLease, Progress, Streams
 from gputel.streamer.growing_files import first_row_of
+from gputel.streamer.open_source import csv_options
 from gputel.streamer.publisher import ReadChunk
 from gputel.streamer.streamer import Streamer
 
@@ -92,16 +93,10 @@ async def ingest_input(
     process: Process, services: Services, source: Input, rejects_path: Path, *, append: bool = False
 ) -> Report:
     """Ingest one file or pipe; see ``ingest_csv``."""
-    timestamps = process.settings.streamer.timestamps
     keep = process.settings.collector.keep_impossible
+    options = csv_options(process.settings.streamer, keep_impossible=keep)
     async with open_input(source, process.stopping) as file:
-        csv = await asyncio.to_thread(
-            CsvFile,
-            file,
-            timestamps,
-            keep_impossible=keep,
-            host=process.settings.streamer.host_of_csv,
-        )
+        csv = await asyncio.to_thread(CsvFile, file, options)
         with progress(file.path.name, csv.count_rows) as show:
             return await ingest_csv(
                 process, services, source, csv, rejects_path, show, append=append

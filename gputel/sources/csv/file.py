@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from gputel.sources.csv.open import OpenCsv, open_csv
+from gputel.sources.csv.open import AS_IN_FILE, CsvOptions, OpenCsv, open_csv
 from gputel.sources.dcgm.chunk import CsvChunk, RejectedRow, concatenate, excerpt, stamp
 from gputel.sources.dcgm.lines import LineReader, Piece, count_lines
 
@@ -24,51 +24,42 @@ __all__ = ["CsvChunk", "CsvFile", "RejectedRow"]
 class CsvFile:
     """A file, plain or compressed. Its methods block; call them one at a time.
 
-    ``timestamps`` is ``source`` for the file's own (without a zone they count as UTC), or
-    ``processing`` for the time of the read: row i of a chunk gets that time plus i microseconds,
-    and time never goes backward from one chunk to the next. Both accept the same rows.
-    ``keep_impossible`` accepts values that their field cannot have. ``host`` is that of the GPUs in
-    a file of nvidia-smi.
+    With the time of the read, row i of a chunk gets that time plus i microseconds, and time never
+    goes backward from one chunk to the next.
     """
 
     def __init__(
         self,
         file: OpenCsv,
-        timestamps: str,
+        options: CsvOptions = AS_IN_FILE,
         clock_ns: Callable[[], int] = time.time_ns,
-        *,
-        keep_impossible: bool = False,
-        host: str = "",
     ) -> None:
         self.path = file.path
         self.name = file.path.name
-        self._own_times = timestamps == "source"
+        self._own_times = options.timestamps == "source"
         self._clock_ns = clock_ns
         self._last_us = 0
         self._rows: int | None = None
         self._stream = file.stream
         self._data_offset = file.data_offset
         self._lines = LineReader(self._stream, self._data_offset)
-        self._parser = file.parser(host, keep_impossible=keep_impossible)
+        self._parser = file.parser(options)
         self.rows_per_line = self._parser.rows_per_line
-        self.notes = file.notes(host)
+        self.notes = file.notes(options)
         self.fingerprint = self._stream.fingerprint()
 
     @classmethod
     def open(
         cls,
         path: Path,
-        timestamps: str,
+        options: CsvOptions = AS_IN_FILE,
         clock_ns: Callable[[], int] = time.time_ns,
-        *,
-        keep_impossible: bool = False,
-        host: str = "",
     ) -> CsvFile:
         """Open a file and check its header; raises SourceError naming it and what to do.
 
         A file with a header and no rows is valid, see ``is_empty``.
         """
-        return cls(open_csv(path), timestamps, clock_ns, keep_impossible=keep_impossible, host=host)
+        return cls(open_csv(path), options, clock_ns)
 
     @property
     def stream_id(self) -> str:

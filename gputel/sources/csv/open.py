@@ -17,6 +17,24 @@ from gputel.sources.nvidia_smi.table import HOST
 
 
 @dataclass(frozen=True)
+class CsvOptions:
+    """How a file is read.
+
+    ``timestamps`` is ``source`` for the file's own (without a zone they count as UTC), or
+    ``processing`` for the time of the read; both accept the same rows. ``keep_impossible`` accepts
+    values that their field cannot have. ``host`` is that of the GPUs in a file of nvidia-smi that
+    does not name it.
+    """
+
+    timestamps: str = "source"
+    keep_impossible: bool = False
+    host: str = ""
+
+
+AS_IN_FILE = CsvOptions()
+
+
+@dataclass(frozen=True)
 class OpenCsv:
     """A file that is open, its header and columns, and the offset of its first row."""
 
@@ -32,9 +50,9 @@ class OpenCsv:
         line, data_offset = first_line(stream, path)
         return cls(path, stream, line, read_layout(line, path), data_offset)
 
-    def parser(self, host: str, *, keep_impossible: bool) -> JoinedParser:
-        """The parser of its lines. ``host`` is that of its GPUs if the file does not name one."""
-        first = self.layout
+    def parser(self, options: CsvOptions) -> JoinedParser:
+        """The parser of its lines."""
+        first, keep_impossible = self.layout, options.keep_impossible
 
         def parser_of(header: bytes, place: Path) -> Parser:
             layout = read_layout(header, place)
@@ -49,20 +67,19 @@ class OpenCsv:
                 raise SourceError(
                     f"{place}: it has {rows} columns of numbers, and the first one {most}"
                 )
-            return SmiParser(layout, host, most, keep_impossible=keep_impossible)
+            return SmiParser(layout, options.host, most, keep_impossible=keep_impossible)
 
         return JoinedParser(self.header, self.path, parser_of)
 
-    def notes(self, host: str) -> list[str]:
-        """What people should know of how the file is read, one sentence each.
-
-        ``host`` is that of its GPUs if the file does not name one.
-        """
+    def notes(self, options: CsvOptions) -> list[str]:
+        """What people should know of how the file is read, one sentence each."""
         if not isinstance(self.layout, SmiLayout):
             return []
         notes = ["nvidia-smi's times have no zone and count as UTC: let it run with TZ=UTC"]
-        if host and HOST not in self.layout.labels:
-            notes.append(f"its GPUs count as those of host {host}: --csv-host names another one")
+        if options.host and HOST not in self.layout.labels:
+            notes.append(
+                f"its GPUs count as those of host {options.host}: --csv-host names another one"
+            )
         if self.layout.left_out:
             notes.append(f"columns without numbers are left out: {', '.join(self.layout.left_out)}")
         return notes

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gputel.errors import SourceError
 from gputel.model.names import COLUMNS, CSV_NAMES
+from gputel.printable import shortened
 from gputel.sources.bytes.stream import ByteStream
 
 REQUIRED = tuple(column.name for column in COLUMNS if column.required)
@@ -146,9 +147,7 @@ def _duplicate(path: Path, titles: list[str]) -> str:
 
 
 def _missing(path: Path, missing: list[str], titles: list[str]) -> str:
-    header = ", ".join(titles)
-    if len(header) > _SHOWN:
-        header = header[:_SHOWN] + "…"
+    header = shortened(", ".join(titles), _SHOWN)
     hint = ""
     if len(titles) == 1 and any(mark in header for mark in ";\t|"):
         hint = "; fields must be separated by commas"

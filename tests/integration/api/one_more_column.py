@@ -50,11 +50,11 @@ def source_reads_it(directory: Path) -> Any:
 
     file = directory / "file.csv"
     file.write_bytes(CSV)
-    batch = CsvFile.open(file, "source").read(0, 10).batch
+    batch = CsvFile.open(file).read(0, 10).batch
     assert batch.column("cluster").to_pylist() == ["east", "west"]
     with file.open("wb") as out:
         simulate(out, 1, 1, 20)
-    made = CsvFile.open(file, "source").read(0, 100)
+    made = CsvFile.open(file).read(0, 100)
     assert (made.batch.num_rows, made.batch.column("cluster").to_pylist()) == (20, [""] * 20)
     return decode(encode(batch))
 

@@ -63,7 +63,7 @@ def expected(*numbers: int) -> list[tuple[str, str, str, float]]:
 @pytest.mark.parametrize("kind", HEADERS)
 def test_lines_are_read_by_the_header_above_them(tmp_path: Path, kind: str, count: int) -> None:
     content = lines("first", count) + lines(kind, count, count) + lines("first", 2, 2 * count)
-    chunk = CsvFile.open(write(tmp_path, *content), "source").read(0, 100_000)
+    chunk = CsvFile.open(write(tmp_path, *content)).read(0, 100_000)
     assert samples(chunk.batch) == expected(*range(2 * count + 2))
     assert (list(chunk.rejects), chunk.skipped) == ([], 2)
 
@@ -72,7 +72,7 @@ def test_lines_are_read_by_the_header_above_them(tmp_path: Path, kind: str, coun
 def test_a_read_from_the_middle_knows_the_header_above(tmp_path: Path, packed: bool) -> None:
     content = lines("first", 9000) + lines("swapped", 9000, 9000)
     path = write(tmp_path, *content, packed=packed)
-    csv = CsvFile.open(path, "source")
+    csv = CsvFile.open(path)
     assert samples(csv.read(9010, 2).batch) == expected(9009, 9010)
     assert samples(csv.read(8998, 4).batch) == expected(8998, 8999, 9000)
     assert samples(csv.read(17_990, 99).batch) == expected(*range(17_989, 18_000))
@@ -82,7 +82,7 @@ def test_a_read_from_the_middle_knows_the_header_above(tmp_path: Path, packed: b
 def test_a_header_that_comes_while_the_file_grows_counts_from_there_on(tmp_path: Path) -> None:
     path = write(tmp_path, *lines("first", 2))
     for late in (False, True):  # a second reader begins in the middle
-        csv = open_growing(path, "source")
+        csv = open_growing(path)
         assert csv is not None
         if not late:
             assert samples(csv.read(0, csv.rows_ready()).batch) == expected(0, 1)
@@ -95,7 +95,7 @@ def test_a_header_that_comes_while_the_file_grows_counts_from_there_on(tmp_path:
 
 def test_a_loop_goes_back_to_the_first_header(tmp_path: Path) -> None:
     source = LoopingSource(
-        CsvFile.open(write(tmp_path, *lines("first", 1), *lines("swapped", 1, 1)), "source")
+        CsvFile.open(write(tmp_path, *lines("first", 1), *lines("swapped", 1, 1)))
     )
     assert samples(source.read(0, 6).batch) == expected(0, 1, 0, 1)
 
@@ -104,7 +104,7 @@ def test_a_loop_goes_back_to_the_first_header(tmp_path: Path) -> None:
 def test_lines_below_a_header_that_cannot_be_used_are_rejected(tmp_path: Path, count: int) -> None:
     bad = [UNUSABLE, *lines("swapped", count)[1:], ""]
     content = [*lines("first", count), *bad, *lines("first", 1, count)]
-    chunk = CsvFile.open(write(tmp_path, *content), "source").read(0, 100_000)
+    chunk = CsvFile.open(write(tmp_path, *content)).read(0, 100_000)
     assert samples(chunk.batch) == expected(*range(count + 1))
     assert [reject.line for reject in chunk.rejects] == list(range(count + 2, 2 * count + 3))
     (reason,) = {reject.reason for reject in chunk.rejects}
@@ -118,7 +118,7 @@ def test_a_row_with_the_text_of_a_title_is_no_header(tmp_path: Path) -> None:
     rows = [line("first", 1, pod="timestamp"), line("first", 2, Hostname="metric_name")]
     broken = line("first", 3, pod="timestamp", timestamp="yesterday")
     path = write(tmp_path, HEADERS["first"], *rows, broken, line("first", 4))
-    chunk = CsvFile.open(path, "source").read(0, 99)
+    chunk = CsvFile.open(path).read(0, 99)
     assert [row["value"] for row in chunk.batch.to_pylist()] == [1, 2, 4]
     assert [reject.line for reject in chunk.rejects] == [4]
 
@@ -134,9 +134,9 @@ def test_any_cut_into_chunks_reads_the_same(data: st.DataObject, tmp_path: Path)
         rows = {"unusable": UNUSABLE, "row": line(kind, number), "bad": "GPU is lost", "": ""}
         content.append((HEADERS | rows)[drawn])
     path = write(tmp_path, *content, packed=data.draw(st.booleans()))
-    complete = CsvFile.open(path, "source").read(0, 100)
+    complete = CsvFile.open(path).read(0, 100)
     assert all(row["uuid"] == "GPU-7" for row in complete.batch.to_pylist())
-    csv = CsvFile.open(path, "source")
+    csv = CsvFile.open(path)
     for _ in range(6):
         first, count = data.draw(st.integers(0, 15)), data.draw(st.integers(1, 15))
         chunk = csv.read(first, count)
@@ -144,7 +144,7 @@ def test_any_cut_into_chunks_reads_the_same(data: st.DataObject, tmp_path: Path)
             reject for reject in complete.rejects if first <= reject.row < first + count
         ]
         assert list(chunk.rejects) == rejects
-        alone = CsvFile.open(path, "source").read(first, count)
+        alone = CsvFile.open(path).read(first, count)
         assert samples(alone.batch) == samples(chunk.batch)
     found: list[Any] = []
     at = 0

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.open import CsvOptions
 from gputel.sources.dcgm.chunk import TEXT_LIMIT
 from gputel.sources.dcgm.lines import LINE_LIMIT
 
@@ -220,7 +221,7 @@ def test_acceptance_does_not_depend_on_where_chunks_begin(bench):
     path = bench.file(chance.choices(kinds, k=60))
     whole = bench.read(path)
     for size in (1, 2, 7):
-        source, rows, rejects = CsvFile.open(path, "source"), [], list[Any]()
+        source, rows, rejects = CsvFile.open(path), [], list[Any]()
         for first in range(0, 60, size):
             chunk = source.read(first, size)
             rows += chunk.batch.to_pylist()
@@ -232,6 +233,6 @@ def test_acceptance_does_not_depend_on_where_chunks_begin(bench):
 def test_acceptance_does_not_depend_on_whose_timestamps_are_kept(bench):
     lines = [bench.line(timestamp=text) for text in ("", "x", "2025-07-18", "1999-01-01T00:00Z")]
     path = bench.file(lines)
-    processing = CsvFile.open(path, "processing").read(0, 10)
+    processing = CsvFile.open(path, CsvOptions("processing")).read(0, 10)
     assert processing.rejects == bench.read(path).rejects
     assert processing.batch.num_rows == 1

@@ -25,7 +25,7 @@ def write(directory: Path, *lines: str) -> Path:
 
 
 def read(path: Path) -> CsvChunk:
-    return CsvFile.open(path, "source").read(0, 100_000)
+    return CsvFile.open(path).read(0, 100_000)
 
 
 def values(chunks: Iterable[CsvChunk]) -> list[float]:
@@ -60,13 +60,13 @@ def test_a_line_each_second_loses_one_hour_and_no_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", range(7))
 def test_a_read_from_the_middle_knows_what_came_before(tmp_path: Path, first: int) -> None:
     path = write(tmp_path, *half_hours())
-    chunk = CsvFile.open(path, "source").read(first, 1)
+    chunk = CsvFile.open(path).read(first, 1)
     assert values([chunk]) == ([] if first in (3, 4) else [first])
 
 
 def test_a_file_that_grows_by_the_hour(tmp_path: Path) -> None:
     path = write(tmp_path, *half_hours()[:3])
-    csv = open_growing(path, "source")
+    csv = open_growing(path)
     assert csv is not None
     chunks = [csv.read(0, csv.rows_ready())]
     for number, each in enumerate(half_hours()[3:], 3):

@@ -120,6 +120,6 @@ def test_header_that_cannot_be_used_says_what_to_do(
     path = tmp_path / "smi.csv"
     path.write_text(header + "\n")
     with pytest.raises(SourceError) as raised:
-        CsvFile.open(path, "source")
+        CsvFile.open(path)
     assert raised.value.message.startswith(f"{path}: ")
     assert advice in raised.value.message

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gputel.sources.csv.file import CsvFile
 from gputel.sources.csv.growing import GrowingCsv, open_growing
+from gputel.sources.csv.open import CsvOptions
 from gputel.sources.dcgm.chunk import CsvChunk, RejectedRow
 from tests.helpers.captures import ROOT
 
@@ -31,7 +32,7 @@ def write(path: Path, *lines: str, header: str = HEADER, end: str = "\n") -> Pat
 
 
 def read(path: Path, host: str = "node-7") -> CsvChunk:
-    return CsvFile.open(path, "source", host=host).read(0, 100_000)
+    return CsvFile.open(path, CsvOptions(host=host)).read(0, 100_000)
 
 
 def samples(chunk: CsvChunk) -> list[tuple[int, str, str, float]]:
@@ -104,7 +105,7 @@ def test_a_line_gives_a_record_for_each_value(tmp_path: Path) -> None:
 
 
 def test_notes_name_the_zone_and_what_is_left_out() -> None:
-    zone, host, left_out = CsvFile.open(FIXTURE, "source", host="dgx-7").notes
+    zone, host, left_out = CsvFile.open(FIXTURE, CsvOptions(host="dgx-7")).notes
     assert "UTC" in zone
     assert host == "its GPUs count as those of host dgx-7: --csv-host names another one"
     assert left_out == "columns without numbers are left out: persistence_mode"
@@ -112,7 +113,7 @@ def test_notes_name_the_zone_and_what_is_left_out() -> None:
 
 def test_no_note_tells_of_a_host_that_the_file_names(tmp_path: Path) -> None:
     path = write(tmp_path / "smi.csv", header="timestamp, index, hostname, fan.speed [%]")
-    (zone,) = CsvFile.open(path, "source", host="dgx-7").notes
+    (zone,) = CsvFile.open(path, CsvOptions(host="dgx-7")).notes
     assert "UTC" in zone
 
 
@@ -252,7 +253,7 @@ def test_any_cut_into_chunks_gives_each_row_once(
     if data.draw(st.booleans()):
         path.write_bytes(gzip.compress(path.read_bytes()))
     complete = read(path)
-    csv = CsvFile.open(path, "source", host="node-7")
+    csv = CsvFile.open(path, CsvOptions(host="node-7"))
     rows = csv.count_rows()
     assert rows == complete.row_count == len(lines) * ROWS_PER_LINE
     found: list[dict[str, object]] = []
@@ -272,7 +273,7 @@ def test_any_cut_into_chunks_gives_each_row_once(
 
 
 def growing(path: Path) -> GrowingCsv:
-    csv = open_growing(path, "source", host="node-7")
+    csv = open_growing(path, CsvOptions(host="node-7"))
     assert csv is not None
     return csv
 
@@ -292,7 +293,7 @@ def test_a_growing_file_has_the_rows_of_complete_lines(tmp_path: Path) -> None:
 
 def test_a_growing_file_begins_where_an_ingest_ended(tmp_path: Path) -> None:
     path = write(tmp_path / "smi.csv", line(1), line(2))
-    ingested = CsvFile.open(path, "source")
+    ingested = CsvFile.open(path)
     ended = {ingested.fingerprint: ingested.count_rows()}
     with path.open("a") as file:
         file.write(line(3) + "\n")
