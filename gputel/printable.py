@@ -31,6 +31,11 @@ def printable(text: str) -> str:
     )
 
 
+def shortened(text: str, most: int) -> str:
+    """The text, or its first ``most`` characters and an ellipsis."""
+    return text if len(text) <= most else text[:most] + "…"
+
+
 def printable_lines(text: str) -> str:
     """The same for a text of several lines, whose line feeds and tabs stay."""
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))

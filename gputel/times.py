@@ -46,12 +46,17 @@ class Duration(timedelta):
     def parse(cls, text: str) -> Duration:
         """The span that the text names. Raises ValueError, which shows how to write one."""
         if not _SPAN.fullmatch(text):
-            raise ValueError(f"{text!r} is not a time span like 30d, 12h, 90m or 45s")
+            raise ValueError(
+                f"{text!r} is not a time span like 30d, 12h, 90m or 45s: a whole number of weeks, "
+                "days, hours, minutes or seconds"
+            )
         count, unit = int(text[:-1]), text[-1]
         return cls(weeks=count) if unit == "w" else cls(seconds=count * cls._UNITS[unit])
 
     def __str__(self) -> str:
         seconds = int(self.total_seconds())
+        if not seconds:
+            return "0s"
         unit = next(unit for unit, size in self._UNITS.items() if seconds % size == 0)
         return f"{seconds // self._UNITS[unit]}{unit}"
 

@@ -21,7 +21,7 @@ _TIMEOUT_S = 3.0
 @click.option(
     "--ready", is_flag=True, help="Check whether it can do its work, not only whether it is alive."
 )
-@settings_options("common", "broker", "api", "access")
+@settings_options("host", "health_port", "broker_port", "api_port", "tls_cert")
 def healthcheck_command(ready: bool, **flags: Any) -> None:
     """Check the health of the gputel that runs here with these settings; exit 0 if it is good.
 

@@ -13,17 +13,18 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def settings_options(
-    *components: str, skip: Collection[str] = (), defaults: Mapping[str, Any] | None = None
+    *names: str, skip: Collection[str] = (), defaults: Mapping[str, Any] | None = None
 ) -> Callable[[Command], Command]:
-    """Add a flag for every setting of some components; the command gets its text, or None.
+    """Add a flag for each of some settings; the command gets its text, or None.
 
-    The command passes the texts, by name, to ``resolve``, which alone parses settings. The help
+    ``names`` are of settings, or of components for all of their settings but those to ``skip``. The
+    command passes the texts, by name, to ``resolve``, which alone parses settings. The help
     shows ``defaults``, which the command passes to ``resolve`` as well.
     """
 
     def decorate(command: Command) -> Command:
         for spec in reversed(specs()):
-            if spec.component in components and spec.name not in skip:
+            if spec.name in names or (spec.component in names and spec.name not in skip):
                 default = (defaults or {}).get(spec.name, spec.default)
                 command = _option(spec, default)(command)
         return command

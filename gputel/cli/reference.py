@@ -28,7 +28,8 @@ def configuration_page() -> str:
     lines = [
         "# Settings",
         "",
-        "A flag wins over the environment, and the environment wins over the default.",
+        "A flag wins over the environment, and the environment wins over the default. `gputel run`",
+        "refuses a flag that has no effect beside the others.",
         "`gputel config` shows the values that a process would use and where each comes from.",
         "`make docs` generates this page from `gputel/config/settings.py`. A `GPUTEL_...` variable",
         "that is not a setting is an error, except the service links that Kubernetes adds to pods",

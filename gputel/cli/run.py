@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 
 from gputel.cli.logs import configure_logs
+from gputel.cli.no_effect import refuse_without_effect
 from gputel.cli.options import settings_options
 from gputel.cli.terminal import console
 from gputel.config.resolve import resolve, specs
@@ -34,11 +35,13 @@ COMPONENTS = ("common", "postgres", "broker", "streamer", "collector", "api", "a
 def run_command(roles: tuple[str, ...], **flags: Any) -> None:
     """Run one or more roles until SIGTERM or Ctrl-C, then finish pending work and stop."""
     names = parse_roles(roles)
-    settings = resolve(flags).settings
+    resolved, running = resolve(flags), [role.name for role in in_start_order(names)]
+    settings = resolved.settings
+    refuse_without_effect(resolved, running)
     configure_logs(settings.common)
     if names != ["api"]:  # its exports are encoded in several threads at once
         keep_memory_in_one_place()
-    if {"streamer", "all"} & set(names):
+    if "streamer" in running:
         _check_sources(settings.streamer)
     run_loop(run_until_stopped(names, settings))
 
@@ -50,7 +53,7 @@ def _check_sources(settings: StreamerSettings) -> None:
     """
     if settings.follow and settings.csv is None:
         raise ConfigError("--follow: needs --csv FILE, the file that grows")
-    if settings.csv or not settings.scrapes:
+    if settings.reads_rows:
         _check_file(settings)
     if settings.scrapes:
         from gputel.streamer.scrape.targets import TargetList
@@ -63,8 +66,8 @@ def _check_sources(settings: StreamerSettings) -> None:
 
 
 def _check_file(settings: StreamerSettings) -> None:
-    from gputel.sources.dcgm.file import DcgmCsv
-    from gputel.sources.dcgm.growing import check_followed, open_growing
+    from gputel.sources.csv.file import CsvFile
+    from gputel.sources.csv.growing import check_followed, open_growing
 
     if settings.follow and settings.loop:
         raise ConfigError(
@@ -78,9 +81,9 @@ def _check_file(settings: StreamerSettings) -> None:
         )
     if settings.csv and settings.follow:
         check_followed(settings.csv)
-        open_growing(settings.csv, "source")
+        open_growing(settings.csv)
     elif settings.csv:
-        DcgmCsv.open(settings.csv, "source")
+        CsvFile.open(settings.csv)
 
 
 @click.command("roles")

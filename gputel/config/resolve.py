@@ -22,6 +22,7 @@ from gputel.errors import ConfigError
 from gputel.masking import mask, mask_url, remember, remember_url
 
 ENV_PREFIX = "GPUTEL_"
+_UNITS = {"_s": " of seconds", "_h": " of hours"}  # of numbers, by the end of the name
 _HOST_NAME = re.compile(r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:]+")
 
 
@@ -62,8 +63,15 @@ class SettingSpec:
         try:
             value = PARSERS[self.type](text.strip())
         except ValueError as error:
-            raise ConfigError(f"{source}: {error}") from None
+            unit = _UNITS.get(self.name[-2:], "") if self.type is float else ""
+            raise ConfigError(f"{source}: {error}{unit}{self._allowed()}") from None
         return self.check(value, source)
+
+    def _allowed(self) -> str:
+        least, most = self.meta.minimum, self.meta.maximum
+        if least is None:
+            return "" if most is None else f"; {most:g} or less is allowed"
+        return f"; {least:g} {'or more' if most is None else f'to {most:g}'} is allowed"
 
     def check(self, value: Any, source: str) -> Any:
         """The value. Raises ConfigError if it is outside its limits."""

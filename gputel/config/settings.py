@@ -300,6 +300,11 @@ class StreamerSettings:
         """Whether exporters or NVML are read at fixed intervals."""
         return bool(self.scrape or self.scrape_config or self.nvml)
 
+    @property
+    def reads_rows(self) -> bool:
+        """Whether a file or the sample is read."""
+        return self.csv is not None or not self.scrapes
+
 
 @dataclass(frozen=True)
 class CollectorSettings:

@@ -107,7 +107,7 @@ async def streamer(process: Process, services: Services) -> AsyncIterator[Servic
         process.health.add("queue", client.check)
         if settings.scrapes:
             await sources.enter_async_context(_scraping(process, services, client))
-        if settings.csv or not settings.scrapes:
+        if settings.reads_rows:
             await sources.enter_async_context(_streaming(process, services, client))
         yield services
 
@@ -128,16 +128,17 @@ async def _file_work(
     """What ``working`` runs for the file or the sample, once its stream is registered."""
     from gputel.store.write.streams import Streams, deletion_note
     from gputel.streamer.follower import Follower
-    from gputel.streamer.open_source import open_source
+    from gputel.streamer.open_source import csv_options, open_source
     from gputel.streamer.streamer import Streamer
 
     settings, keep = process.settings.streamer, process.settings.collector.keep_impossible
+    options = csv_options(settings, keep_impossible=keep)
     streams_of = partial(Streams, services.database, owner=process.owner)
     if settings.follow and settings.csv:
         path = settings.csv
-        return Follower(path, settings, client, streams_of, keep_impossible=keep).run
+        return Follower(path, settings, client, streams_of, options).run
     data_dir = process.settings.common.data_dir
-    opened = await asyncio.to_thread(open_source, settings, data_dir, keep_impossible=keep)
+    opened = await asyncio.to_thread(open_source, settings, data_dir, options)
     streams = streams_of(opened.stream_id)
     progress = await streams.register(opened.fingerprint, opened.name, looping=settings.loop)
     if progress.deleted_samples and not settings.loop:

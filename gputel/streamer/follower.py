@@ -10,8 +10,8 @@ from pathlib import Path
 from gputel.config.settings import StreamerSettings
 from gputel.mq.client import QueueClient
 from gputel.outage import Outage
-from gputel.sources.dcgm.growing import GrowingCsv
-from gputel.sources.dcgm.open import source_name
+from gputel.sources.csv.growing import GrowingCsv
+from gputel.sources.csv.open import CsvOptions, source_name
 from gputel.store.write.streams import Progress, Streams
 from gputel.streamer.following import FollowingStreamer
 from gputel.streamer.growing_files import first_row_of, growing_files
@@ -29,24 +29,23 @@ class Follower:
         settings: StreamerSettings,
         client: QueueClient,
         streams_of: Callable[[str], Streams],
-        *,
-        keep_impossible: bool,
+        options: CsvOptions,
     ) -> None:
         self._path = path
         self._settings = settings
         self._client = client
         self._streams_of = streams_of
-        self._keep_impossible = keep_impossible
+        self._options = options
         self._outage = Outage(log, "the database")
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Stream until ``stopping`` is set. Raises SourceError for a file that cannot be read."""
         files = growing_files(
             self._path,
-            self._settings,
+            self._options,
+            self._settings.stream_id,
             stopping,
             lambda: log.info("waiting for rows in %s", self._path),
-            keep_impossible=self._keep_impossible,
         )
         async for csv in files:
             streams = self._streams_of(self._settings.stream_id or csv.stream_id)

@@ -12,7 +12,7 @@ from gputel.backoff import Backoff, pause
 from gputel.config.settings import StreamerSettings
 from gputel.errors import SourceError, StoreUnavailable
 from gputel.mq.client import QueueClient
-from gputel.sources.dcgm.growing import Fate
+from gputel.sources.csv.growing import Fate
 from gputel.store.write.streams import ChunkLease, Streams
 from gputel.streamer.streamer import Observer, Source, Streamer
 

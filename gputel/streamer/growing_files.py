@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from gputel.backoff import pause
-from gputel.config.settings import StreamerSettings
-from gputel.sources.dcgm.growing import GrowingCsv, open_growing
+from gputel.sources.csv.growing import GrowingCsv, open_growing
+from gputel.sources.csv.open import CsvOptions
 from gputel.store.write.streams import Streams
 
 _LOOK_S = 0.2
@@ -16,37 +16,30 @@ _LOOK_S = 0.2
 
 async def growing_files(
     path: Path,
-    settings: StreamerSettings,
+    options: CsvOptions,
+    stream_id: str | None,
     stopping: asyncio.Event,
     waits: Callable[[], None],
-    *,
-    keep_impossible: bool,
 ) -> AsyncIterator[GrowingCsv]:
     """Each file that gets the name, once, until ``stopping`` is set.
 
-    Take the next one when the one before it is finished. ``waits`` is called when there is no file
-    with a row yet. Raises SourceError for a file that can never be followed.
+    ``stream_id`` is the stream of all of them; None: each has its own. Take the next one when the
+    one before it is finished. ``waits`` is called when there is no file with a row yet. Raises
+    SourceError for a file that can never be followed.
     """
     ended: set[str] = set()
     waiting = False
     while not stopping.is_set():
-        csv = await asyncio.to_thread(
-            open_growing,
-            path,
-            settings.timestamps,
-            keep_impossible=keep_impossible,
-            host=settings.host_of_csv,
-        )
+        csv = await asyncio.to_thread(open_growing, path, options)
         if csv is None and not waiting:
             waiting = True
             waits()
-        stream_id = (settings.stream_id or csv.stream_id) if csv else ""
-        if csv is None or stream_id in ended:
+        if csv is None or (stream_id or csv.stream_id) in ended:
             await pause(_LOOK_S, stopping)
             continue
         yield csv
         waiting = False
-        ended.add(stream_id)
+        ended.add(stream_id or csv.stream_id)
 
 
 async def first_row_of(streams: Streams, source: str, csv: GrowingCsv) -> int:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from gputel.config.settings import StreamerSettings
 from gputel.errors import SourceError
-from gputel.sources.dcgm.file import DcgmCsv
-from gputel.sources.dcgm.looping import LOOP_MARK, LoopingSource
-from gputel.sources.dcgm.open import source_name
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.looping import LOOP_MARK, LoopingSource
+from gputel.sources.csv.open import CsvOptions, source_name
 from gputel.sources.simulated.simulator import sample_csv
 from gputel.streamer.streamer import Source
 
@@ -27,9 +27,12 @@ class OpenSource:
     name: str  # in the store and in log lines
 
 
-def open_source(
-    settings: StreamerSettings, data_dir: Path, *, keep_impossible: bool = False
-) -> OpenSource:
+def csv_options(settings: StreamerSettings, *, keep_impossible: bool = False) -> CsvOptions:
+    """How the settings want files to be read."""
+    return CsvOptions(settings.timestamps, keep_impossible, settings.host_of_csv)
+
+
+def open_source(settings: StreamerSettings, data_dir: Path, options: CsvOptions) -> OpenSource:
     """Open the CSV of the settings, or the sample; blocks. Raises SourceError.
 
     The default stream id is the content's fingerprint, so that new content under an old name is a
@@ -37,12 +40,7 @@ def open_source(
     A loop and a one-shot ingest of one file are two streams.
     """
     path = settings.csv or sample_csv(data_dir)
-    csv = DcgmCsv.open(
-        path,
-        settings.timestamps,
-        keep_impossible=keep_impossible,
-        host=settings.host_of_csv,
-    )
+    csv = CsvFile.open(path, options)
     if settings.loop and csv.is_empty:
         raise SourceError(f"{path}: no rows below the header; there is nothing to loop over")
     name = source_name(path)

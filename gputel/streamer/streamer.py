@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from gputel import metrics
 from gputel.backoff import Backoff, pause
 from gputel.config.settings import StreamerSettings
-from gputel.errors import QueueClosed, StoreUnavailable
+from gputel.errors import GputelError, QueueClosed, StoreUnavailable
 from gputel.mq.client import OutgoingMessage, QueueClient
 from gputel.outage import Outage
 from gputel.store.write.streams import ChunkLease, Streams
@@ -23,8 +23,11 @@ log = logging.getLogger("gputel.streamer")
 
 _IN_HAND = 2  # chunks read but not published: this bounds memory
 _IDLE_S = 0.05  # between two checks while other streamers have the last chunks
-_SETTLE_POLL_S = 0.02
+_SETTLE_POLL_S = 0.05
+_SETTLE_SOON = 20  # polls; what takes longer is told of
+_ANSWER_S = 5.0  # a broker that takes longer is away
 _REJECTS_LOGGED = 10
+_ON_THE_WAY = ("ready", "in_flight")  # states of messages at the broker
 
 
 class Source(Protocol):
@@ -89,8 +92,9 @@ class Streamer:
     async def run(self, stopping: asyncio.Event) -> None:
         """Stream until ``stopping`` is set, or until all rows of a one-shot source have landed.
 
-        When it is stopped, it publishes what it has read, waits for its chunks to land, and
-        releases those that it could not publish. Raises SourceError when the source cannot be read.
+        When it is stopped, it publishes what it has read, and waits for its chunks to land as long
+        as the broker holds them. It releases the others, whose rows are read again. Raises
+        SourceError when the source cannot be read.
         """
         pacer = Pacer(self._settings.rate, asyncio.get_running_loop().time)
         rows = pacer.chunk_rows(self._settings.chunk_rows, self._settings.chunk_interval_s)
@@ -179,8 +183,7 @@ class Streamer:
     async def _is_at_broker(self, lease: ChunkLease) -> bool:
         """Whether the broker has the chunk's message, so that the chunk need not be read again."""
         try:
-            ids = [message_id(self._streams.stream_id, lease.first_row)]
-            state = (await self._client.held(ids))[0]
+            state = (await self._held([lease.first_row]))[0]
         except Exception:  # away, or closing: the publish will report it
             return False
         if state == "dead":
@@ -206,9 +209,12 @@ class Streamer:
     async def _publish_soon(
         self, first_row: int, message: OutgoingMessage, stopping: asyncio.Event
     ) -> None:
-        while len(self._publishing) >= _IN_HAND:
-            await asyncio.wait(self._publishing.values(), return_when=asyncio.FIRST_COMPLETED)
+        stopped = asyncio.ensure_future(stopping.wait())
+        while len(self._publishing) >= _IN_HAND and not stopping.is_set():
+            waited_for = {stopped, *self._publishing.values()}
+            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
             self._reap()
+        stopped.cancel()
         publishing = asyncio.create_task(self._publish(first_row, message, stopping))
         self._publishing[first_row] = publishing
 
@@ -239,16 +245,50 @@ class Streamer:
             self._published = set(sorted(self._published)[-512:])
 
     async def _settle(self) -> None:
-        """Wait until all published chunks have landed; the caller sets the deadline."""
+        """Wait until all chunks have landed that the broker holds; the caller sets the deadline."""
         if self._publishing:
-            await asyncio.wait(self._publishing.values())
+            await asyncio.wait(self._publishing.values(), timeout=_ANSWER_S)
             self._reap()
-        while self._published:
-            try:
-                self._published &= await self._streams.unsettled(sorted(self._published))
-            except StoreUnavailable:
-                return
-            await asyncio.sleep(_SETTLE_POLL_S)
+        looks = 0
+        try:
+            while await self._unsettled():
+                await self._give_up_lost()
+                looks += 1
+                if looks == _SETTLE_SOON and self._published:
+                    log.info(
+                        "waiting for %d chunk(s) to land, which the broker holds",
+                        len(self._published),
+                    )
+                await asyncio.sleep(_SETTLE_POLL_S)
+        except StoreUnavailable:
+            return
+
+    async def _unsettled(self) -> set[int]:
+        """The published chunks that have not landed yet."""
+        self._published &= await self._streams.unsettled(sorted(self._published))
+        return self._published
+
+    async def _give_up_lost(self) -> None:
+        """Release the published chunks that the broker does not hold, or cannot be asked about."""
+        asked = sorted(self._published)
+        try:
+            states = await self._held(asked)
+            why = "the broker has lost messages"
+        except (GputelError, TimeoutError):
+            states, why = [None] * len(asked), "the broker is away"
+        waiting = {row for row, state in zip(asked, states, strict=True) if state in _ON_THE_WAY}
+        lost = await self._unsettled() - waiting  # asked last: they may have landed meanwhile
+        if lost:
+            text = "%s: %d chunk(s) have not landed, their rows are read again later"
+            log.warning(text, why, len(lost))
+            await self._release(sorted(lost))
+            self._published -= lost
+
+    async def _held(self, first_rows: Sequence[int]) -> Sequence[str | None]:
+        """The states of the messages of chunks at the broker. Raises GputelError, TimeoutError."""
+        ids = [message_id(self._streams.stream_id, row) for row in first_rows]
+        async with asyncio.timeout(_ANSWER_S):
+            return await self._client.held(ids)
 
     async def _hand_back(self) -> None:
         """Release the chunks that were not published."""

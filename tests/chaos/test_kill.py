@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from gputel.model.columns import CSV_NAMES, LABELS
-from gputel.sources.dcgm.looping import LOOP_MARK
+from gputel.sources.csv.looping import LOOP_MARK
 from gputel.sources.simulated.simulator import simulate
 from tests.chaos.fleet import Fleet
 from tests.helpers.captures import REAL, numbers, write_numbered

@@ -42,8 +42,9 @@ MAY_IMPORT = {
     "mq": "mq.client mq.fleet mq.wire",
     "mq.journal": "",
     "sources.bytes": "",
-    "sources.nvidia_smi": "model",
-    "sources.dcgm": "model sources.bytes sources.nvidia_smi",
+    "sources.dcgm": "model sources.bytes",
+    "sources.nvidia_smi": "model sources.dcgm",
+    "sources.csv": "model sources.bytes sources.dcgm sources.nvidia_smi",
     "sources.exposition": "model",
     "sources.json": "model sources.dcgm",
     "sources.nvml": "",
@@ -80,7 +81,7 @@ MAY_IMPORT = {
     "streamer.scrape.documents": "",
     "streamer.scrape.http": "streamer.scrape.documents",
     "streamer.scrape.discovery": "streamer.scrape.documents streamer.scrape.http",
-    "streamer": "model mq.client sources.dcgm sources.simulated store.write",
+    "streamer": "model mq.client sources.csv sources.simulated store.write",
     "streamer.scrape": (
         "model mq.client sources.dcgm sources.exposition store.write streamer streamer.nvml "
         "streamer.scrape.discovery streamer.scrape.documents streamer.scrape.http"
@@ -113,12 +114,12 @@ MAY_IMPORT = {
         "store.upkeep store.write streamer streamer.scrape web web.access web.headers web.server"
     ),
     "cli": (
-        "api api.formats model roles runtime sources.dcgm sources.simulated streamer.nvml "
-        "streamer.scrape web web.server"
+        "api api.formats model roles runtime sources.csv sources.dcgm sources.simulated "
+        "streamer.nvml streamer.scrape web web.server"
     ),
     "cli.ask": "cli model mq.wire",
     "cli.query": "api.formats cli cli.ask model",
-    "cli.ingest": "cli roles runtime sources.dcgm store.write streamer",
+    "cli.ingest": "cli roles runtime sources.csv store.write streamer",
     "cli.queue": "broker.durable cli cli.ask mq.journal",
     "cli.scrape": ("cli cli.ask model streamer.scrape streamer.scrape.discovery"),
     "cli.db": "cli model store store.postgres store.read store.upkeep store.write",

@@ -11,6 +11,7 @@ from gputel.errors import BadRequest, SourceError
 from gputel.model.names import FIELDS
 from gputel.sources.dcgm.chunk import concatenate
 from gputel.sources.dcgm.header import HEADER_LIMIT, Layout, parse_header
+from gputel.sources.dcgm.joined import JoinedParser
 from gputel.sources.dcgm.lines import Piece, places_of
 from gputel.sources.dcgm.piece import ParsedPiece, PieceParser
 
@@ -24,7 +25,7 @@ def parse_csv(body: bytes, most: int, now_us: int) -> ParsedPush:
     PayloadTooLarge if there are more than ``most`` lines.
     """
     start = body.find(b"\n") + 1 or len(body)
-    layout = _layout(body[:start])
+    parser = _parser(body[:start].removesuffix(b"\n"), now_us)
     buffer = bytearray(body)
     ends: Int64 = places_of(_LF, np.frombuffer(buffer, np.uint8)[start:]) + (start + 1)
     if (int(ends[-1]) if len(ends) else start) < len(buffer):
@@ -33,8 +34,7 @@ def parse_csv(body: bytes, most: int, now_us: int) -> ParsedPush:
         raise too_many(most)
     if not len(ends):
         return ParsedPush(concatenate([]), np.empty(0, np.int64), [])
-    parser = PieceParser(layout, now_us, keep_impossible=True)  # the check knows the setting
-    parsed = list(parser.parse(Piece(0, buffer, start, ends)))
+    parsed = [part for _, part in parser.parse(Piece(0, buffer, start, ends))]
     return ParsedPush(
         concatenate([part.batch for part in parsed]),
         np.concatenate([_indices(part) for part in parsed]),
@@ -46,22 +46,30 @@ def parse_csv(body: bytes, most: int, now_us: int) -> ParsedPush:
     )
 
 
-def _layout(line: bytes) -> Layout:
-    if len(line) > HEADER_LIMIT:
+def _parser(header: bytes, now_us: int) -> JoinedParser:
+    if len(header) > HEADER_LIMIT:
         raise BadRequest(f"the body: its first line is over {HEADER_LIMIT} bytes; is it a CSV?")
+
+    def parser_of(line: bytes, place: Path) -> PieceParser:
+        layout = parse_header(line, place, REQUIRED)
+        _refuse_unknown(layout, place)
+        return PieceParser(layout, now_us, keep_impossible=True)  # the check knows the setting
+
     try:
-        layout = parse_header(line.removesuffix(b"\n"), Path("the body"), REQUIRED)
+        return JoinedParser(header, Path("the body"), parser_of)
     except SourceError as error:
         raise BadRequest(error.message) from None
+
+
+def _refuse_unknown(layout: Layout, place: Path) -> None:
     if layout.ignores:
         unknown = [
             layout.header[at] for at in range(layout.width) if at not in layout.places.values()
         ]
-        raise BadRequest(
-            f"the body: the header has the unknown column {unknown[0][:100]!r}; "
+        raise SourceError(
+            f"{place}: the header has the unknown column {unknown[0][:100]!r}; "
             f"a record has {', '.join(FIELDS)}"
         )
-    return layout
 
 
 def _indices(part: ParsedPiece) -> Int64:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from gputel.cli.ask.http import Server, query_string
 from gputel.cli.ask.http import request as http_request
@@ -19,15 +20,40 @@ _TIMEOUT_S = 30.0
 _IN_A_SHELL = {"GET /queues tells": "`gputel queue list` tells", "?force=true": "--force"}
 
 
+class BrokerCommand(click.Command):
+    """A command about a whole broker."""
+
+    unused: tuple[str, ...] = ("queue",)
+    """The options of ``gputel queue`` that have no effect."""
+
+
+class FileCommand(BrokerCommand):
+    """A command that asks no broker."""
+
+    unused = ("queue", "broker_url")
+
+
+def refuse_unused(context: click.Context) -> None:
+    """Raise UsageError for an option of the group whose command does not use it."""
+    assert isinstance(context.command, click.Group)
+    command = context.command.get_command(context, context.invoked_subcommand or "")
+    for name in command.unused if isinstance(command, BrokerCommand) else ():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(
+                f"{flag}: `gputel queue {context.invoked_subcommand}` does not use it: leave it out"
+            )
+
+
 class BrokerGroup(click.Group):
     """A group that takes ``--broker-url`` and ``--queue`` also behind the name of a command."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command, with the two options if it uses a broker."""
+        """Add a command, with those of the two options that it uses."""
         super().add_command(cmd, name)
-        if cmd.name == "verify":
-            return
         for option, attribute in (("--broker-url", "url"), ("--queue", "queue")):
+            if isinstance(cmd, BrokerCommand) and option[2:].replace("-", "_") in cmd.unused:
+                continue
             cmd.params.append(
                 click.Option(
                     [option],

@@ -28,7 +28,7 @@ def _texts(flag: str, name: str, help_: str) -> Callable[..., Any]:
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Delete without a question.")
 @click.option("--format", "shape", type=click.Choice(("table", "json")), default="table")
-@settings_options("common", "postgres", skip={"host"})  # which is what servers listen on
+@settings_options("data_dir", "postgres")
 def delete_command(
     streams: tuple[str, ...],
     hosts: tuple[str, ...],

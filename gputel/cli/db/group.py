@@ -11,14 +11,12 @@ from gputel.cli.db.streams import streams_command
 from gputel.cli.options import settings_options
 from gputel.cli.terminal import echo
 from gputel.config.resolve import resolve
-from gputel.config.settings import CollectorSettings, Settings
+from gputel.config.settings import Settings
 from gputel.store.grants import grant
 from gputel.store.migrations import migrate
 from gputel.store.open import open_dsn, open_store
 from gputel.store.pool import close_pool, open_pool, store_errors
 from gputel.store.postgres.shared import running_dsn
-
-_NOT_RETENTION = set(CollectorSettings.__dataclass_fields__) - {"retention"}
 
 
 @click.group()
@@ -27,7 +25,7 @@ def db() -> None:
 
 
 @db.command()
-@settings_options("common", "postgres")
+@settings_options("data_dir", "postgres_dsn")
 def url(**flags: str | None) -> None:
     """Print the DSN of the database, for psql: psql "$(gputel db url)"."""
     settings = resolve(flags).settings
@@ -35,7 +33,7 @@ def url(**flags: str | None) -> None:
 
 
 @db.command("migrate")
-@settings_options("common", "postgres")
+@settings_options("data_dir", "postgres")
 def migrate_command(**flags: str | None) -> None:
     """Bring the schema up to date, and print the migrations that it applied."""
     names = asyncio.run(_migrate(resolve(flags).settings))
@@ -57,7 +55,7 @@ async def _migrate(settings: Settings) -> list[str]:
 
 @db.command("grant")
 @click.option("--role", required=True, metavar="NAME", help="The role, which must exist.")
-@settings_options("common", "postgres")
+@settings_options("data_dir", "postgres")
 def grant_command(role: str, **flags: str | None) -> None:
     """Grant a Postgres role the rights that the api needs: it cannot change records that landed.
 
@@ -73,7 +71,7 @@ async def _grant(settings: Settings, role: str) -> list[str]:
 
 
 @db.command()
-@settings_options("common", "postgres", "collector", skip=_NOT_RETENTION - {"rollup_retention"})
+@settings_options("data_dir", "postgres", "retention", "rollup_retention")
 def maintain(**flags: str | None) -> None:
     """Make rollups, merge blocks, drop days older than --retention, and print what was done."""
     asyncio.run(_maintain(resolve(flags).settings))
@@ -91,7 +89,7 @@ async def _maintain(settings: Settings) -> None:
 
 @db.command()
 @click.option("--format", "shape", type=click.Choice(("table", "json")), default="table")
-@settings_options("common", "postgres", "collector", skip=_NOT_RETENTION)
+@settings_options("data_dir", "postgres", "retention")
 def status(shape: str, **flags: str | None) -> None:
     """Show the days of the store: their samples, their size, and the blocks still to merge."""
     asyncio.run(_status(resolve(flags).settings, shape))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command("streams")
 @click.option("--format", "shape", type=click.Choice(("table", "json")), default="table")
-@settings_options("common", "postgres")
+@settings_options("data_dir", "postgres")
 def streams_command(shape: str, **flags: str | None) -> None:
     """List the streams of files and of the sample, the last one read first."""
     streams = [_as_dict(each) for each in asyncio.run(_streams(resolve(flags).settings))]

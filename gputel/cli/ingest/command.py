@@ -22,6 +22,7 @@ DEFAULTS = {"rate": 0.0, "timestamps": "source", "log_level": "warning", "chunk_
 DEFAULTS |= {"queue_max_bytes": 64 * MIB}
 _SKIP = (
     "host", "csv", "follow", "loop", "scrape", "scrape_config", "scrape_interval", "scrape_batch_s",
+    "nvml", "nvml_interval",
     "broker_port", "health_port", "chunk_interval_s",
 )  # fmt: skip
 EXIT_STOPPED = 130
@@ -88,7 +89,7 @@ def _inputs(files: tuple[Path, ...], *, follow: bool) -> tuple[list[Input], bool
         for error in errors:
             print_notice(error.message)
         return inputs, bool(errors)
-    from gputel.sources.dcgm.growing import check_followed
+    from gputel.sources.csv.growing import check_followed
 
     for path in files:
         check_followed(path)

@@ -56,14 +56,15 @@ async def _follow(
     from gputel.cli.ingest.job import ingest_csv
     from gputel.streamer.following import FollowingStreamer
     from gputel.streamer.growing_files import growing_files
+    from gputel.streamer.open_source import csv_options
 
     settings, append = process.settings, False
     async for csv in growing_files(
         source.path,
-        settings.streamer,
+        csv_options(settings.streamer, keep_impossible=settings.collector.keep_impossible),
+        settings.streamer.stream_id,
         process.stopping,
         lambda: print_notice(f"waiting for rows in {source.name}"),
-        keep_impossible=settings.collector.keep_impossible,
     ):
         report = await ingest_csv(
             process, services, source, csv, rejects, lambda _: None,

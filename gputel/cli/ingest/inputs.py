@@ -21,7 +21,7 @@ from typing import IO
 
 from gputel.cli.ingest.rejects import SUFFIX
 from gputel.errors import SourceError
-from gputel.sources.dcgm.open import OpenCsv, open_csv, source_name
+from gputel.sources.csv.open import OpenCsv, open_csv, source_name
 
 STANDARD_INPUT = Path("-")
 _ENDINGS = (".csv", ".gz", ".zst")

@@ -15,10 +15,11 @@ from gputel.cli.ingest.report import DeadChunk, Report, progress
 from gputel.cli.terminal import print_notice
 from gputel.errors import StoreUnavailable
 from gputel.roles.process import Process, Services
-from gputel.sources.dcgm.file import DcgmCsv
-from gputel.sources.dcgm.growing import GrowingCsv
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.growing import GrowingCsv
 from gputel.store.write.streams import ChunkLease, Progress, Streams
 from gputel.streamer.growing_files import first_row_of
+from gputel.streamer.open_source import csv_options
 from gputel.streamer.publisher import ReadChunk
 from gputel.streamer.streamer import Streamer
 
@@ -93,16 +94,10 @@ async def ingest_input(
     process: Process, services: Services, source: Input, rejects_path: Path, *, append: bool = False
 ) -> Report:
     """Ingest one file or pipe; see ``ingest_csv``."""
-    timestamps = process.settings.streamer.timestamps
     keep = process.settings.collector.keep_impossible
+    options = csv_options(process.settings.streamer, keep_impossible=keep)
     async with open_input(source, process.stopping) as file:
-        csv = await asyncio.to_thread(
-            DcgmCsv,
-            file,
-            timestamps,
-            keep_impossible=keep,
-            host=process.settings.streamer.host_of_csv,
-        )
+        csv = await asyncio.to_thread(CsvFile, file, options)
         with progress(file.path.name, csv.count_rows) as show:
             return await ingest_csv(
                 process, services, source, csv, rejects_path, show, append=append
@@ -113,7 +108,7 @@ async def ingest_csv(
     process: Process,
     services: Services,
     source: Input,
-    csv: DcgmCsv,
+    csv: CsvFile,
     rejects_path: Path,
     show: Callable[[Report], None],
     *,
@@ -157,7 +152,7 @@ async def ingest_csv(
     return report
 
 
-async def _first_row(streams: Streams, source: Input, csv: DcgmCsv) -> int:
+async def _first_row(streams: Streams, source: Input, csv: CsvFile) -> int:
     if not isinstance(csv, GrowingCsv):
         return 0
     return await first_row_of(streams, source.stream_source, csv)

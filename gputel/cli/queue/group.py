@@ -7,7 +7,7 @@ from base64 import b64encode
 
 import click
 
-from gputel.cli.ask.broker import Broker, BrokerGroup
+from gputel.cli.ask.broker import Broker, BrokerCommand, BrokerGroup, refuse_unused
 from gputel.cli.ask.http import quoted
 from gputel.cli.queue.names import declare_queue, delete_queue, list_queues
 from gputel.cli.queue.stats import stats_table
@@ -23,6 +23,7 @@ from gputel.config.resolve import resolve
 @click.pass_context
 def queue(context: click.Context, broker_url: str | None, queue: str) -> None:
     """Inspect and change the queues of a broker."""
+    refuse_unused(context)
     settings = resolve({"broker_url": broker_url}).settings
     context.obj = Broker(settings.broker_url, queue)
 
@@ -82,7 +83,7 @@ def consume_command(broker: Broker, most: int, wait_s: float, no_ack: bool) -> N
             broker.ask("/ack", {"id": message["id"], "lease": message["lease"]})
 
 
-@queue.command("drain")
+@queue.command("drain", cls=BrokerCommand)
 @click.pass_obj
 def drain_command(broker: Broker) -> None:
     """Refuse publishes from now on, and let consumers empty the broker's queues."""

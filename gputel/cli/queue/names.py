@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
-from gputel.cli.ask.broker import Broker
+from gputel.cli.ask.broker import Broker, BrokerCommand
 from gputel.cli.ask.http import quoted
 from gputel.cli.terminal import console, echo_json
 from gputel.printable import printable
@@ -14,7 +14,7 @@ from gputel.units import size
 _COUNTS = {"ready": "ready", "delayed": "delayed", "in_flight": "in flight", "dead": "dead"}
 
 
-@click.command("list")
+@click.command("list", cls=BrokerCommand)
 @click.pass_obj
 def list_queues(broker: Broker) -> None:
     """Show every queue of the broker: a table, or in a pipe one JSON object on each line."""
@@ -36,7 +36,7 @@ def list_queues(broker: Broker) -> None:
     screen.print(table)
 
 
-@click.command("declare")
+@click.command("declare", cls=BrokerCommand)
 @click.argument("name")
 @click.option("--ordered-keys/--no-ordered-keys", default=None,
               help="Deliver one message of a key at a time.  [default: unchanged]")  # fmt: skip
@@ -47,7 +47,7 @@ def declare_queue(broker: Broker, name: str, ordered_keys: bool | None) -> None:
     echo_json(broker.request("PUT", _path(name), options))
 
 
-@click.command("delete")
+@click.command("delete", cls=BrokerCommand)
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Drop its messages too.")
 @click.pass_obj

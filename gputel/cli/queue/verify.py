@@ -9,13 +9,14 @@ from pathlib import Path
 import click
 
 from gputel.broker.durable.declarations import BadDeclarations, Declarations
+from gputel.cli.ask.broker import FileCommand
 from gputel.cli.terminal import echo
 from gputel.errors import UsageError
 from gputel.mq.journal.files import lock_directory, segments_in
 from gputel.mq.journal.recovery import Recovery, recover
 
 
-@click.command("verify")
+@click.command("verify", cls=FileCommand)
 @click.argument("directory", type=click.Path(path_type=Path))
 def verify_command(directory: Path) -> None:
     """Check the journal in DIRECTORY, which no broker may use now. Exit code 1 if it is damaged."""

@@ -15,10 +15,8 @@ from gputel.cli.scrape.configuration_report import show_configuration
 from gputel.cli.scrape.jobs import ChosenJob, job_names
 from gputel.cli.scrape.subject import Kind, kind_of
 from gputel.config.resolve import resolve
-from gputel.config.settings import CollectorSettings, Settings
+from gputel.config.settings import Settings
 from gputel.errors import UsageError
-
-_NOT_VALUES = set(CollectorSettings.__dataclass_fields__) - {"impossible_values"}
 
 
 @click.group()
@@ -36,7 +34,7 @@ def scrape() -> None:
 @click.option("--every-line", is_flag=True, help="Show what becomes of each line of the answer.")
 @click.option("--format", "shape", type=click.Choice(("text", "json")), default="text",
               show_default=True, help="Format of the report.")  # fmt: skip
-@settings_options("collector", skip=_NOT_VALUES)
+@settings_options("impossible_values")
 def check_command(
     subject: str,
     fetch: bool,

@@ -13,8 +13,8 @@ from gputel.errors import ConfigError, UsageError
 from gputel.masking import mask, remember_url
 from gputel.streamer.scrape.config_file import read_jobs
 from gputel.streamer.scrape.discovery.kinds import StaticTargets
-from gputel.streamer.scrape.jobs import ScrapeJob, Target, target_of
-from gputel.streamer.scrape.targets import TargetList, flag_job
+from gputel.streamer.scrape.jobs import ScrapeJob, Target, from_flags, target_of
+from gputel.streamer.scrape.targets import TargetList
 
 _ARGUMENT = "TARGET"
 
@@ -38,12 +38,12 @@ class ChosenJob:
 
     def rules(self) -> ScrapeJob:
         """The job for an answer that comes from no target."""
-        return self.job or flag_job((), self.interval_s)
+        return self.job or from_flags((), self.interval_s)
 
     def target(self, text: str) -> tuple[ScrapeJob, Target]:
         """The target that the argument means, and its job. Raises ConfigError."""
         if self.job is None:
-            job = flag_job((text,), self.interval_s, flag=_ARGUMENT)
+            job = from_flags((text,), self.interval_s, flag=_ARGUMENT)
             (target,) = TargetList([job]).jobs()[job.name][1]
             return job, target
         remember_url(text)

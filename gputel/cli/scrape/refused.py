@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from gputel.cli.scrape.text import count
+from gputel.printable import shortened
 from gputel.streamer.scrape.check import CheckedLine
 
 SHOWN_CHARACTERS = 60
@@ -38,4 +39,4 @@ def refused_lines(refused: Iterable[CheckedLine]) -> Iterator[str]:
 
 def beginning(text: str) -> str:
     """The first characters of a line."""
-    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
+    return shortened(text, SHOWN_CHARACTERS)

@@ -1,1 +1,1 @@
-"""DCGM CSV in, chunks of records and rejected lines out."""
+"""Lines of a DCGM CSV in, records and rejected lines out."""

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from gputel.model.columns import SCHEMA, TIMESTAMP_TYPE
+from gputel.printable import shortened
 
 TEXT_LIMIT = 200
 EMPTY = pa.RecordBatch.from_pylist([], schema=SCHEMA)
@@ -53,8 +54,7 @@ class CsvChunk:
 
 def excerpt(line: bytes) -> str:
     """The start of a line as printable text: TEXT_LIMIT characters at most, then an ellipsis."""
-    text = line[: 4 * TEXT_LIMIT].rstrip(b"\r\n").decode("utf-8", "replace")
-    return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"
+    return shortened(line[: 4 * TEXT_LIMIT].rstrip(b"\r\n").decode("utf-8", "replace"), TEXT_LIMIT)
 
 
 def concatenate(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:

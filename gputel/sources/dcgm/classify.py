@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
+from gputel.errors import SourceError
 from gputel.model.columns import TIMESTAMP, VALUE
-from gputel.sources.dcgm.header import Layout, header_again
+from gputel.sources.dcgm.header import Layout, titles_of
 from gputel.sources.dcgm.lines import Piece
 from gputel.sources.dcgm.times import short, unix_us
 
@@ -25,10 +28,6 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 
-_OTHER_HEADER = (
-    "another header begins here, and its columns are others: the lines below may be read wrongly; "
-    "split the file here and ingest the two parts"
-)
 _CUT_OFF = "the file looks cut off in this line: "
 
 
@@ -66,20 +65,24 @@ def sort_lines(piece: Piece, layout: Layout, no_time_us: int | None = None) -> S
         try:
             time_us = check_line(line, layout, known_times)
         except Malformed as found:
-            problem = found
-            again = header_again(line, layout)
-            if again:
+            if _is_header(line, layout):
                 continue
-            if again is None:
-                problem = Malformed(_OTHER_HEADER)
-            elif index == len(lines_with_end):
-                problem = Malformed(_CUT_OFF + found.reason, found.column)
-            result.malformed.append((index, problem))
+            cut_off = _CUT_OFF if index == len(lines_with_end) else ""
+            result.malformed.append((index, Malformed(cut_off + found.reason, found.column)))
         else:
             result.indices.append(index)
             result.lines.append(line)
             result.times_us.append(time_us)
     return result
+
+
+def _is_header(line: bytes, layout: Layout) -> bool:
+    """Whether a line is the header once more, as where files were joined."""
+    if not layout.header or layout.titles[VALUE].encode() not in line:
+        return False
+    with suppress(SourceError):
+        return titles_of(line, Path()) == [*layout.header]
+    return False
 
 
 def check_line(line: bytes, layout: Layout, known_times: dict[str, int]) -> int:

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gputel.errors import SourceError
-from gputel.model.names import COLUMNS, CSV_NAMES, VALUE
+from gputel.model.names import COLUMNS, CSV_NAMES
+from gputel.printable import shortened
 from gputel.sources.bytes.stream import ByteStream
 
 REQUIRED = tuple(column.name for column in COLUMNS if column.required)
 BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _SHOWN = 300
-_SPACED = re.compile(r"(?:^|,)[ \t]|[ \t](?:,|$)")
+_SPACED = re.compile(rb"(?:^|,)[ \t]|[ \t](?:,|$)")
 HEADER_LIMIT = 64 * 1024
 
 
@@ -85,7 +86,7 @@ def parse_header(line: bytes, path: Path, required: Sequence[str] = REQUIRED) ->
     for name, number in places.items():
         names[number] = name
     of_places = {name: titles[at] for name, at in places.items()}
-    return Layout(tuple(names), places, of_places, tuple(titles), bool(_SPACED.search(text)))
+    return Layout(tuple(names), places, of_places, tuple(titles), is_spaced(line))
 
 
 def titles_of(line: bytes, path: Path) -> list[str]:
@@ -93,18 +94,9 @@ def titles_of(line: bytes, path: Path) -> list[str]:
     return _split(_decode(line, path), path)
 
 
-def header_again(line: bytes, layout: Layout) -> bool | None:
-    """Whether a line is the header of the file; None: it is a header, but of other columns.
-
-    Files that were joined have the header again where the next one begins.
-    """
-    if not layout.header or layout.titles[VALUE].encode() not in line:
-        return False
-    try:
-        other = parse_header(line, Path(), [name for name in REQUIRED if name in layout.places])
-    except SourceError:
-        return False
-    return True if other.header == layout.header else None
+def is_spaced(line: bytes) -> bool:
+    """Whether a header has blanks around its fields."""
+    return bool(_SPACED.search(line.removeprefix(BOM).rstrip(b"\r\n")))
 
 
 def _decode(line: bytes, path: Path) -> str:
@@ -155,9 +147,7 @@ def _duplicate(path: Path, titles: list[str]) -> str:
 
 
 def _missing(path: Path, missing: list[str], titles: list[str]) -> str:
-    header = ", ".join(titles)
-    if len(header) > _SHOWN:
-        header = header[:_SHOWN] + "…"
+    header = shortened(", ".join(titles), _SHOWN)
     hint = ""
     if len(titles) == 1 and any(mark in header for mark in ";\t|"):
         hint = "; fields must be separated by commas"

@@ -7,7 +7,7 @@ A line that does not fit the buffer is skipped and reported.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,11 @@ class Piece:
         return int(self.ends[-1])
 
     @property
+    def end_line(self) -> int:
+        """The number of the line behind the last one."""
+        return self.first_line + len(self.ends)
+
+    @property
     def data(self) -> memoryview:
         """The bytes of all lines, not copied."""
         return memoryview(self.buffer)[self.start : self.stop]
@@ -62,13 +67,16 @@ class Piece:
         start = int(self.ends[index - 1]) if index else self.start
         return bytes(self.buffer[start : int(self.ends[index])])
 
+    def between(self, first: int, end: int) -> Piece:
+        """The lines with the numbers from ``first`` to before ``end``."""
+        index = first - self.first_line
+        start = int(self.ends[index - 1]) if index else self.start
+        return Piece(first, self.buffer, start, self.ends[index : end - self.first_line])
+
     def split(self, lines: int) -> Iterator[Piece]:
         """The same lines in pieces of at most ``lines``."""
-        start = self.start
-        for index in range(0, len(self.ends), lines):
-            ends = self.ends[index : index + lines]
-            yield Piece(self.first_line + index, self.buffer, start, ends)
-            start = int(ends[-1])
+        for first in range(self.first_line, self.end_line, lines):
+            yield self.between(first, min(first + lines, self.end_line))
 
 
 class LineIndex:
@@ -119,15 +127,18 @@ class LineReader:
         damage = self._stream.damage if self._exhausted and not self._damage_told else None
         return self._start == self._end and not damage
 
-    def go_to_line(self, line: int) -> None:
-        """Make ``line`` the next one; if the file has fewer lines, go to its end."""
+    def go_to_line(self, line: int, passed: Callable[[Piece], object]) -> None:
+        """Make ``line`` the next one; if the file has fewer lines, go to its end.
+
+        ``passed`` is called with each piece that is read on the way.
+        """
         known, offset = self._index.before(line)
         if line < self.next_line or (self._stream.seekable and known > self.next_line):
             if not self._stream.seekable:
                 known, offset = self._index.before(0)
             self._go_to(known, offset)
-        while self.next_line < line and self.next_piece(line - self.next_line):
-            pass
+        while self.next_line < line and (piece := self.next_piece(line - self.next_line)):
+            passed(piece)
 
     def go_on(self) -> None:
         """Continue behind the former end: the file has grown."""

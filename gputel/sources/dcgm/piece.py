@@ -69,21 +69,38 @@ class PieceParser:
 
     def parse(self, piece: Piece) -> Iterator[ParsedPiece]:
         """Parse every line. Only lines near a damaged one are parsed one by one."""
-        yield from self._parse(without_blanks(piece) if self._layout.spaced else piece)
+        whole = self.parse_whole(piece)
+        yield from self.parse_parts(piece) if whole is None else (whole,)
+
+    def parse_whole(self, piece: Piece) -> ParsedPiece | None:
+        """As ``parse``; None if any line is malformed."""
+        return self._whole(self._trimmed(piece))
+
+    def parse_parts(self, piece: Piece) -> Iterator[ParsedPiece]:
+        """As ``parse``, where it is known that some line is malformed."""
+        return self._parts(self._trimmed(piece))
+
+    def clock(self) -> None:
+        """No check of times: lines may be in any order."""
 
     def title(self, _row: int, column: str | None) -> str | None:
         """The title of a faulty column; ``column`` is gputel's name."""
         return self._layout.titles.get(column or "")
 
-    def _parse(self, piece: Piece) -> Iterator[ParsedPiece]:
+    def _trimmed(self, piece: Piece) -> Piece:
+        return without_blanks(piece) if self._layout.spaced else piece
+
+    def _whole(self, piece: Piece) -> ParsedPiece | None:
         batch = self._columns.parse(piece)
-        if batch is not None:
-            yield self._without_flaws(batch, None, piece)
-        elif len(piece.ends) > _LINES_AROUND_DAMAGE:
-            for part in piece.split(max(_LINES_AROUND_DAMAGE, len(piece.ends) // _PARTS)):
-                yield from self._parse(part)
-        else:
+        return None if batch is None else self._without_flaws(batch, None, piece)
+
+    def _parts(self, piece: Piece) -> Iterator[ParsedPiece]:
+        if len(piece.ends) <= _LINES_AROUND_DAMAGE:
             yield self._parse_by_line(piece)
+            return
+        for part in piece.split(max(_LINES_AROUND_DAMAGE, len(piece.ends) // _PARTS)):
+            whole = self._whole(part)
+            yield from self._parts(part) if whole is None else (whole,)
 
     def _parse_by_line(self, piece: Piece) -> ParsedPiece:
         lines = sort_lines(piece, self._layout, self._no_time_us)

@@ -7,9 +7,12 @@ names) and OpenMetrics 1.0.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import NamedTuple
 
-_SHOWN = 60
+from gputel.printable import shortened
+
+_short = partial(shortened, most=60)
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _PLAIN = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"\\]*)"(?:,|(?=}))')
@@ -156,7 +159,3 @@ def _gap(line: str, at: int) -> int:
     match = _GAP.match(line, at)
     assert match is not None
     return match.end()
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

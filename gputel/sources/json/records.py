@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from gputel.model.columns import make_batch, times_of
 from gputel.model.names import API_NAMES, FIELDS, LABEL_COLUMNS, LABELS, TIMESTAMP, VALUE
+from gputel.printable import shortened
 from gputel.sources.dcgm.chunk import EMPTY, concatenate
 from gputel.sources.dcgm.classify import Malformed, parse_number, parse_time
 from gputel.sources.dcgm.times import number_us
@@ -108,7 +109,7 @@ def _decode(text: str) -> Any:
     except msgspec.ValidationError as error:
         raise Malformed(_reason(str(error))) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Malformed(f"is not JSON: {_short(str(error))}") from None
+        raise Malformed(f"is not JSON: {shortened(str(error), _SHOWN)}") from None
     if isinstance(record.value, str):
         record.value = parse_number(record.value)
     for alias, column in _CSV_ALIASES.items():
@@ -140,7 +141,7 @@ def _time(record: Any, known_times: dict[str, int], no_time_us: int | None) -> i
 def _reason(text: str) -> str:
     """The message of msgspec in other words, with the name of the field."""
     if unknown := _UNKNOWN.match(text):
-        return f"unknown field {_short(unknown[1])!r}; a record has {', '.join(FIELDS)}"
+        return f"unknown field {shortened(unknown[1], _SHOWN)!r}; a record has {', '.join(FIELDS)}"
     if missing := _MISSING.match(text):
         return f"{missing[1]} is missing"
     position = _PLACE.search(text)
@@ -151,8 +152,4 @@ def _reason(text: str) -> str:
     elif types := _TYPE.match(problem_text):
         expected, got = (_NAMES.get(each.split(" ")[0], each) for each in types.groups())
         problem_text = f"is {got} instead of {expected}"
-    return _short(f"{name} {problem_text}" if name else f"a record {problem_text}")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return shortened(f"{name} {problem_text}" if name else f"a record {problem_text}", _SHOWN)

@@ -34,10 +34,6 @@ _HEX = re.compile(r"0x[0-9A-Fa-f]{1,16}")
 _STATE = re.compile(r"P(\d{1,2})", re.ASCII)
 _SHOWN = 160
 _CUT_OFF = "the file looks cut off in this line: it has no line feed"
-_OTHER_HEADER = (
-    "another header begins here, and its columns are others: the lines below may be read wrongly; "
-    "split the file here and ingest the two parts"
-)
 
 
 class LineFlaw(Exception):
@@ -48,7 +44,7 @@ class LineFlaw(Exception):
 class Rewritten:
     """Lines in the form of DCGM's CSV; ``rows`` has the number of the row of each.
 
-    The row of the value in column c of the values and line i is i times their number, plus c.
+    The row of the value in column c of the values and line i is i times the rows of a line, plus c.
     ``flaws`` has the first row of each line that has no values, and the reason.
     """
 
@@ -58,10 +54,14 @@ class Rewritten:
 
 
 class SmiLines:
-    """Rewrites the lines of one file. ``host`` is the GPUs' host, unless a column names it."""
+    """Rewrites the lines below one header. ``host`` is the GPUs' host, unless a column names it.
 
-    def __init__(self, layout: SmiLayout, host: str) -> None:
+    A line has ``rows_per_line`` rows: at least as many as there are columns of values.
+    """
+
+    def __init__(self, layout: SmiLayout, host: str, rows_per_line: int) -> None:
         self._layout = layout
+        self._rows_per_line = rows_per_line
         self._host = host
         self._ends: dict[tuple[str, ...], tuple[list[str], str]] = {}
 
@@ -72,7 +72,7 @@ class SmiLines:
         """
         result = Rewritten()
         for index, line in enumerate(lines):
-            first_row = index * len(self._layout.values)
+            first_row = index * self._rows_per_line
             try:
                 self._rewrite(line, first_row, result)
             except LineFlaw as flaw:
@@ -101,8 +101,6 @@ class SmiLines:
         titles = self._layout.titles
         if tuple(cells) == titles:
             return []
-        if titles[self._layout.time_place] in cells:
-            raise LineFlaw(_OTHER_HEADER)
         if len(cells) == 1 < len(titles):
             raise LineFlaw(f"not a row of values, but a message: {cells[0][:_SHOWN]}")
         if len(cells) != len(titles):

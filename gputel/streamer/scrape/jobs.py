@@ -32,6 +32,7 @@ NVML_JOB = "nvml"
 """The job of ``--nvml``."""
 EXPORTER_PORT = 9400
 """The port of dcgm-exporter, for an address of ``--scrape`` without a port."""
+_TIMEOUT_S = 10.0  # of a scrape, but at most its interval
 _PARAM = "__param_"
 _KEY_BYTES = 2048  # of job, URL and instance, which are a key in the store
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -127,22 +128,25 @@ def _params(job: ScrapeJob, labels: Mapping[str, str]) -> dict[str, list[str]]:
     return params
 
 
-def from_flags(
-    texts: Sequence[str], interval_s: float, timeout_s: float, *, flag: str = "--scrape"
-) -> ScrapeJob:
+def from_flags(texts: Sequence[str], interval_s: float, *, flag: str = "--scrape") -> ScrapeJob:
     """The job of ``--scrape``, which has the texts as targets.
 
     Raises ConfigError, which names ``flag``.
     """
     targets = tuple(_flag_target(text.strip(), flag) for text in texts)
     static = StaticTargets((TargetGroup(targets),))
-    return ScrapeJob(FLAG_JOB, interval_s, timeout_s, discoveries=(static,))
+    return ScrapeJob(FLAG_JOB, interval_s, _timeout_s(interval_s), discoveries=(static,))
 
 
-def from_nvml(hostname: str, interval_s: float, timeout_s: float) -> ScrapeJob:
+def from_nvml(hostname: str, interval_s: float) -> ScrapeJob:
     """The job of ``--nvml``, whose target is this host."""
     static = StaticTargets((TargetGroup((f"nvml://{hostname}",)),))
+    timeout_s = _timeout_s(interval_s)
     return ScrapeJob(NVML_JOB, interval_s, timeout_s, discoveries=(static,), nvml_host=hostname)
+
+
+def _timeout_s(interval_s: float) -> float:
+    return min(interval_s, _TIMEOUT_S)
 
 
 def _flag_target(text: str, flag: str) -> str:

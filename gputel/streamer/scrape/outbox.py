@@ -32,6 +32,7 @@ _AHEAD_S = 60.0  # slots are never reserved so far in the future
 _MOST_AGE_S = 60.0
 _MOST_ROWS = 2_000_000
 _AT_ONCE = 64
+_SOON_S = 1.0  # what takes longer is told of
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,18 @@ class Outbox:
         self._empty.clear()
 
     async def flushed(self) -> None:
-        """Publish all slots at once, and wait until that is done."""
+        """Publish all slots at once, and wait until that is done: they cannot be scraped again."""
         self._hurry.set()
-        await self._empty.wait()
+        try:
+            if not await pause(_SOON_S, self._empty):
+                log.warning(
+                    "waiting until the broker has the last scrapes, which are lost otherwise: "
+                    "--drain-deadline-s limits this"
+                )
+            await self._empty.wait()
+        except asyncio.CancelledError:
+            log.error("the last scrapes are lost: they were not published")  # noqa: TRY400
+            raise
 
     async def run(self) -> None:
         """Publish until it is cancelled."""

@@ -36,7 +36,6 @@ MOST_TARGETS = 20_000
 _LOOK_S = 2.0  # between two looks at whether the file has changed
 _CONNECTIONS = 16  # for discovery
 _FLAG_OF = {FLAG_JOB: "scrape", NVML_JOB: "nvml"}
-_TIMEOUT_S = 10.0  # of a scrape, but at most its interval
 
 Jobs = Mapping[str, tuple[ScrapeJob, list[Target]]]
 _Key = tuple[str, Watchable]
@@ -76,11 +75,9 @@ class TargetList:
         """The targets that the settings name. Raises ConfigError."""
         interval_s = settings.scrape_interval.total_seconds()
         texts = settings.scrape.split(",") if settings.scrape else []
-        jobs = [flag_job(texts, interval_s)] if texts else []
+        jobs = [from_flags(texts, interval_s)] if texts else []
         if settings.nvml:
-            interval_s = settings.nvml_interval.total_seconds()
-            timeout_s = min(interval_s, _TIMEOUT_S)
-            jobs.append(from_nvml(socket.gethostname(), interval_s, timeout_s))
+            jobs.append(from_nvml(socket.gethostname(), settings.nvml_interval.total_seconds()))
         return cls(jobs, settings.scrape_config)
 
     def jobs(self) -> Jobs:
@@ -203,11 +200,6 @@ class TargetList:
             SCRAPE_DISCOVERY_FAILURES.labels(name).inc()
             log.warning("job %r: %s", name, problem)
         self._problems[name] = problem
-
-
-def flag_job(texts: Sequence[str], interval_s: float, *, flag: str = "--scrape") -> ScrapeJob:
-    """The job of the targets that a flag names. Raises ConfigError, which names the flag."""
-    return from_flags(texts, interval_s, min(interval_s, _TIMEOUT_S), flag=flag)
 
 
 def _targets(job: ScrapeJob, groups: Iterable[TargetGroup]) -> tuple[list[Target], str]:

@@ -45,16 +45,16 @@ def load_names() -> ModuleType:
 def source_reads_it(directory: Path) -> Any:
     """A CSV file and the simulator; the batch of the file, through the codec."""
     from gputel.model.record_batch import decode, encode
-    from gputel.sources.dcgm.file import DcgmCsv
+    from gputel.sources.csv.file import CsvFile
     from gputel.sources.simulated.simulator import simulate
 
     file = directory / "file.csv"
     file.write_bytes(CSV)
-    batch = DcgmCsv.open(file, "source").read(0, 10).batch
+    batch = CsvFile.open(file).read(0, 10).batch
     assert batch.column("cluster").to_pylist() == ["east", "west"]
     with file.open("wb") as out:
         simulate(out, 1, 1, 20)
-    made = DcgmCsv.open(file, "source").read(0, 100)
+    made = CsvFile.open(file).read(0, 100)
     assert (made.batch.num_rows, made.batch.column("cluster").to_pylist()) == (20, [""] * 20)
     return decode(encode(batch))
 

@@ -20,7 +20,7 @@ from gputel.outage import Outage
 from gputel.store.upkeep.maintenance import Maintenance
 from gputel.store.write.streams import Streams
 from gputel.store.write.writer import Writer
-from gputel.streamer.open_source import open_source
+from gputel.streamer.open_source import csv_options, open_source
 from gputel.streamer.streamer import Streamer
 from gputel.web.health import Health
 from tests.integration.pipeline.pushing import Api, api_of
@@ -53,7 +53,7 @@ class Pipeline:
         """A streamer of a file, one-shot unless told otherwise."""
         given = {"csv": csv, "rate": 0.0, "loop": False, "timestamps": "source", "chunk_rows": 50}
         chosen = StreamerSettings(**{**given, **settings})
-        opened = await asyncio.to_thread(open_source, chosen, self.directory)
+        opened = await asyncio.to_thread(open_source, chosen, self.directory, csv_options(chosen))
         streams = Streams(self.pool, chosen.stream_id or "test", owner)
         await streams.register(opened.fingerprint, str(csv), looping=chosen.loop)
         return Streamer(chosen, await self.client(), streams, opened.source, observer)

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import logging
 import time
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import asyncpg
@@ -16,6 +17,7 @@ from gputel.model.record_batch import encode
 from gputel.mq.client import OutgoingMessage
 from gputel.outage import Outage
 from gputel.store.pool import close_pool, open_pool
+from gputel.streamer import streamer as streamers
 from gputel.streamer.publisher import message_id
 from tests.helpers.batches import NOON, batch, labels, steady
 from tests.helpers.waiting import eventually
@@ -227,6 +229,81 @@ async def test_streamer_that_is_stopped_without_a_broker_hands_its_chunks_back(p
         "SELECT count(*) FROM stream_lease WHERE expires_at > now()"
     )
     assert left == 0
+
+
+@pytest.mark.parametrize(
+    ("back", "why"),
+    [(False, "the broker is away"), (True, "the broker has lost messages")],
+    ids=["away", "empty"],
+)
+async def test_stopped_streamer_does_not_wait_for_what_the_broker_has_lost(
+    pipeline, csv, caplog, back, why
+):
+    stopping = asyncio.Event()
+    async with AsyncExitStack() as brokers:
+        port = await brokers.enter_async_context(pipeline.broker())
+        streamer = await pipeline.streamer(csv, chunk_lease_s=600)
+        task = asyncio.create_task(streamer.run(stopping))
+        client = await pipeline.client()
+
+        async def all_published():
+            return (await client.stats())["ready"] == 20
+
+        await eventually(all_published)
+        await brokers.aclose()
+        if back:
+            await brokers.enter_async_context(pipeline.broker(port))
+        stopping.set()
+        await asyncio.wait_for(task, 60)
+    assert f"{why}: 20 chunk(s) have not landed, their rows are read again later" in caplog.text
+    async with pipeline.broker():
+        await pipeline.start_collector()
+        await asyncio.wait_for((await pipeline.streamer(csv)).run(asyncio.Event()), 60)
+    assert await values(pipeline) == list(range(1000))
+
+
+async def test_stopped_streamer_does_not_wait_for_a_broker_that_hangs(pipeline, csv, monkeypatch):
+    monkeypatch.setattr(streamers, "_ANSWER_S", 0.1)
+    connected, stopping = asyncio.Event(), asyncio.Event()
+
+    async def hang(_reader, writer):
+        connected.set()
+        await stopping.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        pipeline.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        streamer = await pipeline.streamer(csv, chunk_lease_s=600)
+        ended = asyncio.Event()
+        task = asyncio.create_task(streamer.run(ended))
+        await asyncio.wait_for(connected.wait(), 60)
+        ended.set()
+        await asyncio.wait_for(task, 60)
+        stopping.set()
+    left = "SELECT count(*) FROM stream_lease WHERE expires_at > now()"
+    assert await pipeline.pool.fetchval(left) == 0
+
+
+async def test_stopped_streamer_tells_what_it_waits_for(pipeline, csv, caplog):
+    caplog.set_level(logging.INFO)
+    stopping = asyncio.Event()
+    async with pipeline.broker():
+        streamer = await pipeline.streamer(csv)
+        task = asyncio.create_task(streamer.run(stopping))
+        client = await pipeline.client()
+
+        async def all_published():
+            return (await client.stats())["ready"] == 20
+
+        async def told():
+            return "waiting for 20 chunk(s) to land, which the broker holds" in caplog.text
+
+        await eventually(all_published)
+        stopping.set()
+        await eventually(told)
+        await pipeline.start_collector()
+        await asyncio.wait_for(task, 60)
+    assert await values(pipeline) == list(range(1000))
 
 
 async def test_chunk_among_the_dead_letters_is_told_to_the_observer(pipeline, csv):

@@ -11,6 +11,7 @@ from gputel.config.settings import StreamerSettings
 from gputel.errors import StoreUnavailable
 from gputel.store.write.streams import Streams
 from gputel.streamer.follower import Follower
+from gputel.streamer.open_source import csv_options
 from tests.helpers.waiting import eventually
 from tests.integration.pipeline.conftest import Pipeline
 
@@ -35,7 +36,7 @@ async def following(pipeline: Pipeline, csv: Path) -> Follower:
 
     settings = StreamerSettings(csv=csv, follow=True)
     client = await pipeline.client()
-    return Follower(csv, settings, client, streams_of, keep_impossible=False)
+    return Follower(csv, settings, client, streams_of, csv_options(settings))
 
 
 async def test_it_waits_for_a_database_that_is_away_when_a_file_begins(

@@ -224,3 +224,16 @@ async def test_slots_that_a_streamer_still_tries_to_publish_are_not_given_up(
             await all_landed(pipeline)
     assert await landed(pipeline, base) == [(0, 1.0), (1, 1.0)]
     assert await lost(pipeline) == 0
+
+
+async def test_a_stop_waits_for_the_broker_and_tells_what_is_lost_otherwise(
+    pipeline: Pipeline, base: int, unused_tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline.url = f"http://127.0.0.1:{unused_tcp_port}"
+    async with outbox(pipeline) as mine:
+        mine.put(slots(base, 2))
+        flushing = asyncio.create_task(mine.flushed())
+        await until(lambda: "waiting until the broker has the last scrapes" in caplog.text, 60, "")
+        flushing.cancel()
+        await asyncio.wait([flushing])
+        assert "the last scrapes are lost: they were not published" in caplog.text

@@ -52,7 +52,7 @@ async def running(present: TargetList) -> AsyncIterator[None]:
 async def test_jobs_of_flags_and_of_the_file_are_together(tmp_path: Path) -> None:
     file = tmp_path / "scrape.yml"
     file.write_text(config("gpu1:1"))
-    present = TargetList([from_flags(["gpu2"], 10.0, 5.0)], file)
+    present = TargetList([from_flags(["gpu2"], 5.0)], file)
     assert urls(present) == ["http://gpu1:1/metrics"]
     assert urls(present, "dcgm") == ["http://gpu2:9400/metrics"]
     assert await present.first(1.0)
@@ -62,7 +62,7 @@ async def test_a_job_of_the_file_cannot_have_the_name_of_the_flags_job(tmp_path:
     file = tmp_path / "scrape.yml"
     file.write_text(config("gpu1:1", name="dcgm"))
     with pytest.raises(ConfigError, match=r"job 'dcgm': the job of --scrape has this name"):
-        TargetList([from_flags(["gpu2"], 10.0, 5.0)], file)
+        TargetList([from_flags(["gpu2"], 5.0)], file)
 
 
 async def test_a_target_is_once_in_its_job_and_in_each_other_job() -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from gputel.model.columns import CSV_NAMES
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.open import CsvOptions
 from gputel.sources.dcgm.chunk import CsvChunk
-from gputel.sources.dcgm.file import DcgmCsv
 
 ROOT = Path(__file__).parents[3]
 GOOD = {
@@ -62,7 +63,7 @@ class Bench:
 
     def read(self, path: Path, **options: Any) -> CsvChunk:
         """All of a small file, in one chunk."""
-        return DcgmCsv.open(path, "source", **options).read(0, 100_000)
+        return CsvFile.open(path, CsvOptions(**options)).read(0, 100_000)
 
     def values(self, chunk: CsvChunk) -> list[float]:
         """The values that landed, in order."""

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.open import CsvOptions
 from gputel.sources.dcgm.chunk import TEXT_LIMIT
-from gputel.sources.dcgm.file import DcgmCsv
 from gputel.sources.dcgm.lines import LINE_LIMIT
 
 CUT = "the file looks cut off in this line: "
@@ -118,13 +119,6 @@ def test_header_once_more_in_a_joined_file_is_skipped(bench, mark, end):
         assert (list(chunk.rejects), chunk.row_count, chunk.skipped) == ([], 2 * count + 2, 2)
 
 
-@pytest.mark.parametrize(
-    "other", [b"uuid,timestamp,metric_name,value", b"timestamp,metric_name,uuid,pod,value,gpu_id"]
-)
-def test_header_of_other_columns_within_the_file_is_rejected_as_such(bench, other):
-    check(bench, other, None, "another header begins here, and its columns are others")
-
-
 def test_line_break_within_quotes_damages_its_own_two_lines_only(bench):
     first, second = bench.line(device="nvidia\n0").split(b"\n")
     chunk = bench.read(bench.file([*bench.numbered(2), first, second, *bench.numbered(2, 2)]))
@@ -227,7 +221,7 @@ def test_acceptance_does_not_depend_on_where_chunks_begin(bench):
     path = bench.file(chance.choices(kinds, k=60))
     whole = bench.read(path)
     for size in (1, 2, 7):
-        source, rows, rejects = DcgmCsv.open(path, "source"), [], list[Any]()
+        source, rows, rejects = CsvFile.open(path), [], list[Any]()
         for first in range(0, 60, size):
             chunk = source.read(first, size)
             rows += chunk.batch.to_pylist()
@@ -239,6 +233,6 @@ def test_acceptance_does_not_depend_on_where_chunks_begin(bench):
 def test_acceptance_does_not_depend_on_whose_timestamps_are_kept(bench):
     lines = [bench.line(timestamp=text) for text in ("", "x", "2025-07-18", "1999-01-01T00:00Z")]
     path = bench.file(lines)
-    processing = DcgmCsv.open(path, "processing").read(0, 10)
+    processing = CsvFile.open(path, CsvOptions("processing")).read(0, 10)
     assert processing.rejects == bench.read(path).rejects
     assert processing.batch.num_rows == 1

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from gputel.cli.simulate import simulate_command
 from gputel.errors import SourceError
-from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.csv.file import CsvFile
 
 FIXTURES = Path(__file__).parents[4] / "fixtures"
 README = (FIXTURES / "README.md").read_text()
@@ -23,7 +23,7 @@ def test_command_in_the_readme_makes_the_small_fixture():
 
 
 def test_small_fixture_lands_whole():
-    chunk = DcgmCsv.open(FIXTURES / "dcgm_small.csv", "source").read(0, 1000)
+    chunk = CsvFile.open(FIXTURES / "dcgm_small.csv").read(0, 1000)
     assert (chunk.batch.num_rows, list(chunk.rejects)) == (640, [])
     assert len(chunk.batch.column("uuid").dictionary) == 32
 
@@ -35,17 +35,17 @@ def test_readme_lists_every_bad_file():
 @pytest.mark.parametrize("name", [name for name in BAD if "opened" in BAD[name]])
 def test_bad_file_that_cannot_be_opened_is_named(name):
     with pytest.raises(SourceError, match=re.escape(name)):
-        DcgmCsv.open(FIXTURES / "bad" / name, "source")
+        CsvFile.open(FIXTURES / "bad" / name)
 
 
 @pytest.mark.parametrize("name", [name for name in BAD if "land" in BAD[name]])
 def test_good_rows_of_a_bad_file_land(name):
-    chunk = DcgmCsv.open(FIXTURES / "bad" / name, "source").read(0, 1000)
+    chunk = CsvFile.open(FIXTURES / "bad" / name).read(0, 1000)
     assert chunk.batch.column("value").to_pylist() == [42, 43]
     assert len(chunk.rejects) == chunk.row_count - 2 > 0
 
 
 def test_file_of_a_header_alone_has_no_rows():
-    source = DcgmCsv.open(FIXTURES / "bad" / "header_only.csv", "source")
+    source = CsvFile.open(FIXTURES / "bad" / "header_only.csv")
     assert source.is_empty
     assert source.count_rows() == 0

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from gputel.model.columns import SCHEMA
-from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.open import CsvOptions
 
 MOMENT = datetime(2025, 7, 18, 20, 42, 34, tzinfo=UTC)
 
@@ -153,7 +154,7 @@ def test_blanks_belong_to_fields_if_the_header_has_none(bench):
 def test_time_of_processing_rises_by_a_microsecond_a_row(bench):
     path = bench.file(bench.numbered(5))
     now_ns = 1_752_871_354_000_000_000
-    source = DcgmCsv.open(path, "processing", clock_ns=lambda: now_ns)
+    source = CsvFile.open(path, CsvOptions("processing"), clock_ns=lambda: now_ns)
     times = [
         stamp.timestamp() * 1_000_000 - now_ns // 1000
         for first, count in ((0, 3), (3, 2))
@@ -177,7 +178,7 @@ def test_label_values_appear_once_in_a_chunk(bench):
 
 
 def test_real_capture_lands_whole(capture):
-    chunk = DcgmCsv.open(capture, "source").read(0, 10_000)
+    chunk = CsvFile.open(capture).read(0, 10_000)
     assert (chunk.batch.num_rows, chunk.row_count, list(chunk.rejects)) == (2470, 2470, [])
     assert len(chunk.batch.column("uuid").dictionary) == 247
     assert len(chunk.batch.column("hostname").dictionary) == 31

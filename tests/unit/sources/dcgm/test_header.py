@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from gputel.errors import SourceError
-from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.csv.file import CsvFile
 from gputel.sources.dcgm.header import parse_header
 
 PATH = Path("some.csv")
@@ -83,9 +83,9 @@ def test_what_is_no_csv_is_refused(content, expected):
 
 def test_file_without_a_header_is_refused(bench):
     with pytest.raises(SourceError, match="lacks columns"):
-        DcgmCsv.open(bench.raw(bench.line() + b"\n"), "source")
+        CsvFile.open(bench.raw(bench.line() + b"\n"))
 
 
 def test_endless_first_line_is_refused(bench):
     with pytest.raises(SourceError, match="first line"):
-        DcgmCsv.open(bench.raw(b"x" * 200_000), "source")
+        CsvFile.open(bench.raw(b"x" * 200_000))

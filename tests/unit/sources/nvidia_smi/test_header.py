@@ -6,7 +6,7 @@ import pytest
 
 from gputel.errors import SourceError
 from gputel.model.dcgm_fields import FIELDS as DCGM_FIELDS
-from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.csv.file import CsvFile
 from gputel.sources.nvidia_smi.header import SmiLayout, read_smi_header
 from gputel.sources.nvidia_smi.table import FIELDS
 from gputel.sources.nvml.table import FIELD_VALUES, MEMORY, READINGS
@@ -120,6 +120,6 @@ def test_header_that_cannot_be_used_says_what_to_do(
     path = tmp_path / "smi.csv"
     path.write_text(header + "\n")
     with pytest.raises(SourceError) as raised:
-        DcgmCsv.open(path, "source")
+        CsvFile.open(path)
     assert raised.value.message.startswith(f"{path}: ")
     assert advice in raised.value.message

@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.growing import GrowingCsv, open_growing
+from gputel.sources.csv.open import CsvOptions
 from gputel.sources.dcgm.chunk import CsvChunk, RejectedRow
-from gputel.sources.dcgm.file import DcgmCsv
-from gputel.sources.dcgm.growing import GrowingCsv, open_growing
 from tests.helpers.captures import ROOT
 
 FIXTURE = ROOT / "fixtures" / "nvidia_smi.csv"
 HEADER = "timestamp, index, uuid, name, utilization.gpu [%], memory.used [MiB], power.draw [W]"
 ROWS_PER_LINE = 3
+OTHER = "timestamp, uuid, name, power.draw [W], temperature.gpu, index, persistence_mode"
+MORE = "timestamp, uuid, fan.speed [%], power.draw [W], temperature.gpu, utilization.gpu [%], index"
 
 
 def line(second: int, gpu: int = 0, util: str = "45 %", memory: str = "1024 MiB") -> str:
@@ -29,7 +32,7 @@ def write(path: Path, *lines: str, header: str = HEADER, end: str = "\n") -> Pat
 
 
 def read(path: Path, host: str = "node-7") -> CsvChunk:
-    return DcgmCsv.open(path, "source", host=host).read(0, 100_000)
+    return CsvFile.open(path, CsvOptions(host=host)).read(0, 100_000)
 
 
 def samples(chunk: CsvChunk) -> list[tuple[int, str, str, float]]:
@@ -102,7 +105,7 @@ def test_a_line_gives_a_record_for_each_value(tmp_path: Path) -> None:
 
 
 def test_notes_name_the_zone_and_what_is_left_out() -> None:
-    zone, host, left_out = DcgmCsv.open(FIXTURE, "source", host="dgx-7").notes
+    zone, host, left_out = CsvFile.open(FIXTURE, CsvOptions(host="dgx-7")).notes
     assert "UTC" in zone
     assert host == "its GPUs count as those of host dgx-7: --csv-host names another one"
     assert left_out == "columns without numbers are left out: persistence_mode"
@@ -110,7 +113,7 @@ def test_notes_name_the_zone_and_what_is_left_out() -> None:
 
 def test_no_note_tells_of_a_host_that_the_file_names(tmp_path: Path) -> None:
     path = write(tmp_path / "smi.csv", header="timestamp, index, hostname, fan.speed [%]")
-    (zone,) = DcgmCsv.open(path, "source", host="dgx-7").notes
+    (zone,) = CsvFile.open(path, CsvOptions(host="dgx-7")).notes
     assert "UTC" in zone
 
 
@@ -143,26 +146,66 @@ def test_a_value_with_another_unit_or_none_at_all_costs_itself(tmp_path: Path) -
 
 
 def test_a_bad_line_is_one_reject(tmp_path: Path) -> None:
-    other = HEADER.replace("index", "pstate")
     lines = (
         line(1).replace("2026/11/30", "yesterday"),
         line(2) + ", 7",
         line(3).replace("GPU-0", "[N/A]").replace(" 0,", " [N/A],"),
-        other,
         line(5).replace("NVIDIA", "\0"),
         line(6),
     )
     chunk = read(write(tmp_path / "smi.csv", *lines))
     assert samples(chunk) == of_line(6)
     assert [(number, column) for number, column, _ in reasons(chunk)] == [
-        (2, "timestamp"), (3, None), (4, None), (5, None), (6, None),
+        (2, "timestamp"), (3, None), (4, None), (5, None),
     ]  # fmt: skip
     texts = [reason for _, _, reason in reasons(chunk)]
     assert "is not like" in texts[0]
     assert texts[1] == "wrong number of fields: found 8, expected 7"
     assert texts[2].startswith("no GPU is named")
-    assert texts[3].startswith("another header begins here")
-    assert texts[4] == "NUL character"
+    assert texts[3] == "NUL character"
+
+
+def test_lines_are_read_by_the_header_above_them(tmp_path: Path) -> None:
+    row = "2026/11/30 14:36:0{}.123, GPU-0, NVIDIA L4, 71.50, 64, 0, Enabled"
+    lines = (line(1, util="45", memory="1024"), OTHER, row.format(2), HEADER, line(3))
+    chunk = read(write(tmp_path / "smi.csv", *lines))
+    other = [(2, "GPU-0", f"DCGM_FI_DEV_{name}", value)
+             for name, value in (("POWER_USAGE", 71.5), ("GPU_TEMP", 64.0))]  # fmt: skip
+    assert samples(chunk) == of_line(1) + other + of_line(3)
+    assert (chunk.skipped, reasons(chunk)) == (2 * ROWS_PER_LINE + 1, [])
+
+
+def test_a_faulty_value_is_named_by_the_title_of_its_own_header(tmp_path: Path) -> None:
+    row = "2026/11/30 14:36:02.123, GPU-0, NVIDIA L4, 71.50 W, 64 F, 0, Enabled"
+    chunk = read(write(tmp_path / "smi.csv", line(1), OTHER, row))
+    assert reasons(chunk) == [(4, "temperature.gpu", "value is not a number: '64 F'")]
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        (MORE, "the header in line 3: it has 4 columns of numbers, and the first one 3"),
+        (
+            "timestamp, gpu_uuid, pid, used_gpu_memory [MiB]",
+            "the header in line 3: is about processes, not",
+        ),
+        (
+            "timestamp, name, utilization.gpu [%]",
+            "the header in line 3: the header is one of nvidia-smi, and",
+        ),
+        (
+            "timestamp,metric_name,uuid,value",
+            "the header in line 3: it is one of DCGM, and the first one of nvidia-smi",
+        ),
+    ],
+)
+def test_lines_below_a_header_that_cannot_be_used_are_rejected(
+    tmp_path: Path, header: str, why: str
+) -> None:
+    chunk = read(write(tmp_path / "smi.csv", line(1), header, line(2), line(3), HEADER, line(4)))
+    assert samples(chunk) == of_line(1) + of_line(4)
+    assert [number for number, _, _ in reasons(chunk)] == [3, 4, 5]
+    assert all(reason.startswith(why) for _, _, reason in reasons(chunk))
 
 
 @pytest.mark.parametrize("text", ["P0", "Active", "Yes", "0x4"])
@@ -198,7 +241,8 @@ def test_identity_without_a_uuid_is_made_of_the_host(tmp_path: Path) -> None:
 def test_any_cut_into_chunks_gives_each_row_once(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    kinds = st.sampled_from(["good", "", HEADER, "GPU is lost", "12 parsecs", "[N/A]"])
+    others = [OTHER, MORE, "timestamp, temperature.gpu"]
+    kinds = st.sampled_from(["good", "", HEADER, "GPU is lost", "12 parsecs", "[N/A]", *others])
     lines = []
     for number, kind in enumerate(data.draw(st.lists(kinds, max_size=12))):
         if kind in ("good", "12 parsecs", "[N/A]"):
@@ -209,7 +253,7 @@ def test_any_cut_into_chunks_gives_each_row_once(
     if data.draw(st.booleans()):
         path.write_bytes(gzip.compress(path.read_bytes()))
     complete = read(path)
-    csv = DcgmCsv.open(path, "source", host="node-7")
+    csv = CsvFile.open(path, CsvOptions(host="node-7"))
     rows = csv.count_rows()
     assert rows == complete.row_count == len(lines) * ROWS_PER_LINE
     found: list[dict[str, object]] = []
@@ -229,7 +273,7 @@ def test_any_cut_into_chunks_gives_each_row_once(
 
 
 def growing(path: Path) -> GrowingCsv:
-    csv = open_growing(path, "source", host="node-7")
+    csv = open_growing(path, CsvOptions(host="node-7"))
     assert csv is not None
     return csv
 
@@ -249,7 +293,7 @@ def test_a_growing_file_has_the_rows_of_complete_lines(tmp_path: Path) -> None:
 
 def test_a_growing_file_begins_where_an_ingest_ended(tmp_path: Path) -> None:
     path = write(tmp_path / "smi.csv", line(1), line(2))
-    ingested = DcgmCsv.open(path, "source")
+    ingested = CsvFile.open(path)
     ended = {ingested.fingerprint: ingested.count_rows()}
     with path.open("a") as file:
         file.write(line(3) + "\n")

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from gputel.cli.simulate import simulate_command
 from gputel.errors import SourceError, UsageError
-from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.csv.file import CsvFile
 from gputel.sources.simulated.fleet import METRICS
 from gputel.sources.simulated.simulator import sample_csv, simulate
 
@@ -122,7 +122,7 @@ def test_readings_beyond_the_supported_years_are_refused():
 def test_what_is_simulated_lands_whole(tmp_path):
     path = tmp_path / "fleet.csv"
     path.write_bytes(made(hosts=5, gpus=8, rows=4000, pods=True, interval_s=0.3))
-    chunk = DcgmCsv.open(path, "source").read(0, 10_000)
+    chunk = CsvFile.open(path).read(0, 10_000)
     assert (chunk.batch.num_rows, list(chunk.rejects)) == (4000, [])
 
 
@@ -130,7 +130,7 @@ def test_sample_is_the_same_bytes_on_every_machine(tmp_path):
     path = sample_csv(tmp_path / "not" / "there" / "yet")
     assert path.name == "sample.csv"
     assert hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() == SAMPLE_BLAKE2B
-    assert DcgmCsv.open(path, "source").count_rows() == 31 * 8 * 10 * 12
+    assert CsvFile.open(path).count_rows() == 31 * 8 * 10 * 12
 
 
 def test_sample_is_written_once_and_whole_by_many_at_once(tmp_path):

@@ -116,7 +116,7 @@ def test_an_unknown_scheme_of_a_label_is_refused() -> None:
 
 
 def test_flags_make_one_job_with_the_port_of_the_exporter() -> None:
-    job = from_flags(["gpu1", " gpu2:1 ", "http://gpu3", "[::1]"], 5.0, 2.0)
+    job = from_flags(["gpu1", " gpu2:1 ", "http://gpu3", "[::1]"], 5.0)
     (static,) = job.discoveries
     assert isinstance(static, StaticTargets)
     (group,) = static.groups
@@ -127,16 +127,16 @@ def test_flags_make_one_job_with_the_port_of_the_exporter() -> None:
         "http://gpu3/metrics",
         "http://[::1]:9400/metrics",
     ]
-    assert (job.name, job.interval_s, job.timeout_s) == ("dcgm", 5.0, 2.0)
+    assert (job.name, job.interval_s, job.timeout_s) == ("dcgm", 5.0, 5.0)
 
 
 def test_a_wrong_flag_is_named_without_its_password() -> None:
     with pytest.raises(ConfigError) as raised:
-        from_flags(["http://admin:correcthorse@gpu1:9400"], 5.0, 2.0)
+        from_flags(["http://admin:correcthorse@gpu1:9400"], 5.0)
     assert raised.value.message.startswith("--scrape: 'http://***@gpu1:9400': has a user")
     for text, reason in {"gpu1:x": "is not host:port", "gpu1:70000": "has a port that"}.items():
         with pytest.raises(ConfigError, match=f"--scrape: '{text}': {reason}"):
-            from_flags([text], 5.0, 2.0)
+            from_flags([text], 5.0)
 
 
 def test_secrets_are_in_no_repr_and_are_masked_anywhere() -> None:
@@ -148,7 +148,7 @@ def test_secrets_are_in_no_repr_and_are_masked_anywhere() -> None:
 
 
 def test_nvml_is_a_job_with_this_host_as_its_target() -> None:
-    job = from_nvml("gpu1", 1.0, 1.0)
+    job = from_nvml("gpu1", 1.0)
     (static,) = job.discoveries
     assert isinstance(static, StaticTargets)
     ((text,),) = [group.targets for group in static.groups]

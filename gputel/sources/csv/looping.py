@@ -11,8 +11,8 @@ from gputel.errors import SourceError
 from gputel.model.bounds import RAW_BYTES
 from gputel.model.columns import SCHEMA
 from gputel.model.names import RAW
+from gputel.sources.csv.file import CsvFile
 from gputel.sources.dcgm.chunk import CsvChunk, RejectedRow, concatenate
-from gputel.sources.dcgm.file import DcgmCsv
 
 LOOP_MARK = 'gputel_loop="true"'
 _BRACE = r"^\s*(?:[A-Za-z_:][A-Za-z0-9_:]*\s*)?\{"
@@ -22,7 +22,7 @@ _RAW = SCHEMA.get_field_index(RAW)
 class LoopingSource:
     """Row N is the file's row ``N % rows``; there is no last row."""
 
-    def __init__(self, csv: DcgmCsv) -> None:
+    def __init__(self, csv: CsvFile) -> None:
         self._csv = csv
         self.rows_per_line = csv.rows_per_line
 
@@ -32,14 +32,14 @@ class LoopingSource:
 
     @property
     def damage(self) -> str | None:
-        """See DcgmCsv.damage."""
+        """See CsvFile.damage."""
         return self._csv.damage
 
     def read(self, first_row: int, row_count: int) -> CsvChunk:
         """Exactly row_count rows from first_row on; after the end, the file begins again.
 
         The records have the label of LOOP_MARK, which tells that their times are made up.
-        Blocks. Raises SourceError for a file without rows, and as DcgmCsv.read does.
+        Blocks. Raises SourceError for a file without rows, and as CsvFile.read does.
         """
         rows = self._rows()
         parts: list[CsvChunk] = []

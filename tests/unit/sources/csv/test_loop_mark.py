@@ -8,9 +8,10 @@ import pytest
 from gputel.model.bounds import RAW_BYTES
 from gputel.model.columns import SCHEMA
 from gputel.model.raw_labels import read_raw
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.looping import LoopingSource, marked
+from gputel.sources.csv.open import CsvOptions
 from gputel.sources.dcgm.chunk import EMPTY
-from gputel.sources.dcgm.file import DcgmCsv
-from gputel.sources.dcgm.looping import LoopingSource, marked
 from tests.helpers.batches import batch_of
 
 
@@ -53,7 +54,9 @@ def test_a_batch_without_rows_can_be_marked() -> None:
 
 
 def test_only_a_loop_marks_its_records(bench) -> None:
-    csv = DcgmCsv.open(bench.file([bench.line(), bench.line(labels_raw="")]), "processing")
+    csv = CsvFile.open(
+        bench.file([bench.line(), bench.line(labels_raw="")]), CsvOptions("processing")
+    )
     plain = 'gpu="0",instance="dgx-001:9400"'
     once = csv.read(0, 2).batch
     looped = LoopingSource(csv).read(1, 3).batch

@@ -10,9 +10,11 @@ import numpy as np
 from gputel.model.names import TIMESTAMP, VALUE
 from gputel.sources.dcgm.chunk import concatenate
 from gputel.sources.dcgm.classify import Malformed
-from gputel.sources.dcgm.header import Layout, parse_header
+from gputel.sources.dcgm.header import parse_header
+from gputel.sources.dcgm.joined import Clock
 from gputel.sources.dcgm.lines import Int64, Piece
 from gputel.sources.dcgm.piece import ParsedPiece, PieceParser, Problems
+from gputel.sources.nvidia_smi.clock import LocalClock
 from gputel.sources.nvidia_smi.header import SmiLayout
 from gputel.sources.nvidia_smi.lines import HEADER, SmiLines
 
@@ -20,21 +22,30 @@ _ROWS_AT_ONCE = 16_384  # a row of DCGM's form is about 400 bytes
 
 
 class SmiParser:
-    """Parses pieces of one file as PieceParser does. A row is a value of a line.
+    """Parses the lines below one header as PieceParser does. A row is a value of a line.
 
     Row r of a piece is the value r modulo ``rows_per_line`` of its line r / ``rows_per_line``.
     """
 
-    def __init__(self, layout: SmiLayout, host: str, *, keep_impossible: bool = False) -> None:
+    def __init__(
+        self, layout: SmiLayout, host: str, rows_per_line: int, *, keep_impossible: bool = False
+    ) -> None:
         self._layout = layout
-        self.rows_per_line = len(layout.values)
-        self._lines = SmiLines(layout, host)
+        self.rows_per_line = rows_per_line
+        self._lines = SmiLines(layout, host, rows_per_line)
         self._parser = PieceParser(parse_header(HEADER, Path()), keep_impossible=keep_impossible)
 
-    def parse(self, piece: Piece) -> Iterator[ParsedPiece]:
+    def parse_whole(self, _piece: Piece) -> None:
+        """None: this is never quick."""
+
+    def parse_parts(self, piece: Piece) -> Iterator[ParsedPiece]:
         """Parse every line."""
         for part in piece.split(max(1, _ROWS_AT_ONCE // self.rows_per_line)):
             yield self._parse(part)
+
+    def clock(self) -> Clock:
+        """A new check of local times."""
+        return LocalClock(self._layout.time_place).problem_of
 
     def title(self, row: int, column: str | None) -> str | None:
         """The title of the faulty column of a row; ``column`` is gputel's name."""
@@ -67,16 +78,6 @@ class SmiParser:
                 result.append((row, problem))
             last = last if problem.column == VALUE else line
         return result
-
-
-Parser = PieceParser | SmiParser
-
-
-def parser_of(layout: Layout | SmiLayout, host: str, *, keep_impossible: bool) -> Parser:
-    """The parser of a file. ``host`` is that of the GPUs in a file of nvidia-smi."""
-    if isinstance(layout, SmiLayout):
-        return SmiParser(layout, host, keep_impossible=keep_impossible)
-    return PieceParser(layout, keep_impossible=keep_impossible)
 
 
 def _piece_of(lines: list[bytes]) -> Piece:

@@ -1,9 +1,9 @@
 """The CSV of DCGM or nvidia-smi as a source: any range of its rows, and the rejected rows.
 
 A row is a line below the header, so row N is always line N + 2 of the file. A line of nvidia-smi
-has as many rows as the header has columns of values. Blank lines, and the header once more (in
-files that were joined), have numbers and are skipped; a damaged line is rejected alone. A line
-break within quotes is therefore not supported: it makes two damaged lines.
+has as many rows as the first header has columns of values. Blank lines, and more headers (in files
+that were joined), have numbers and are skipped; a damaged line is rejected alone. A line break
+within quotes is therefore not supported: it makes two damaged lines.
 """
 
 from __future__ import annotations
@@ -14,62 +14,52 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from gputel.sources.csv.open import AS_IN_FILE, CsvOptions, OpenCsv, open_csv
 from gputel.sources.dcgm.chunk import CsvChunk, RejectedRow, concatenate, excerpt, stamp
 from gputel.sources.dcgm.lines import LineReader, Piece, count_lines
-from gputel.sources.dcgm.open import OpenCsv, open_csv
-from gputel.sources.dcgm.wide import parser_of
 
-__all__ = ["CsvChunk", "DcgmCsv", "RejectedRow"]
+__all__ = ["CsvChunk", "CsvFile", "RejectedRow"]
 
 
-class DcgmCsv:
-    """A CSV file, plain or compressed. Its methods block; call them one at a time.
+class CsvFile:
+    """A file, plain or compressed. Its methods block; call them one at a time.
 
-    ``timestamps`` is ``source`` for the file's own (without a zone they count as UTC), or
-    ``processing`` for the time of the read: row i of a chunk gets that time plus i microseconds,
-    and time never goes backward from one chunk to the next. Both accept the same rows.
-    ``keep_impossible`` accepts values that their field cannot have. ``host`` is that of the GPUs in
-    a file of nvidia-smi.
+    With the time of the read, row i of a chunk gets that time plus i microseconds, and time never
+    goes backward from one chunk to the next.
     """
 
     def __init__(
         self,
         file: OpenCsv,
-        timestamps: str,
+        options: CsvOptions = AS_IN_FILE,
         clock_ns: Callable[[], int] = time.time_ns,
-        *,
-        keep_impossible: bool = False,
-        host: str = "",
     ) -> None:
         self.path = file.path
         self.name = file.path.name
-        self._own_times = timestamps == "source"
+        self._own_times = options.timestamps == "source"
         self._clock_ns = clock_ns
         self._last_us = 0
         self._rows: int | None = None
         self._stream = file.stream
         self._data_offset = file.data_offset
         self._lines = LineReader(self._stream, self._data_offset)
-        self._parser = parser_of(file.layout, host, keep_impossible=keep_impossible)
+        self._parser = file.parser(options)
         self.rows_per_line = self._parser.rows_per_line
-        self.notes = file.notes(host)
+        self.notes = file.notes(options)
         self.fingerprint = self._stream.fingerprint()
 
     @classmethod
     def open(
         cls,
         path: Path,
-        timestamps: str,
+        options: CsvOptions = AS_IN_FILE,
         clock_ns: Callable[[], int] = time.time_ns,
-        *,
-        keep_impossible: bool = False,
-        host: str = "",
-    ) -> DcgmCsv:
+    ) -> CsvFile:
         """Open a file and check its header; raises SourceError naming it and what to do.
 
         A file with a header and no rows is valid, see ``is_empty``.
         """
-        return cls(open_csv(path), timestamps, clock_ns, keep_impossible=keep_impossible, host=host)
+        return cls(open_csv(path), options, clock_ns)
 
     @property
     def stream_id(self) -> str:
@@ -102,7 +92,7 @@ class DcgmCsv:
 
     def read_unstamped(self, first_row: int, row_count: int) -> CsvChunk:
         """As ``read``, but always with the file's own timestamps."""
-        self._lines.go_to_line(first_row // self.rows_per_line)
+        self._lines.go_to_line(first_row // self.rows_per_line, self._parser.pass_over)
         batches: list[pa.RecordBatch] = []
         rejects: list[RejectedRow] = []
         end = first_row + row_count
@@ -139,20 +129,21 @@ class DcgmCsv:
     ) -> Iterator[pa.RecordBatch]:
         """The batches of a piece, without rows of its lines that are not within the range."""
         if piece.problem:
+            self._parser.pass_over(piece)
             if piece.first_line * self.rows_per_line >= first_row:
                 rejects.append(self._reject(piece, 0, piece.problem, None))
             return
-        for parsed in self._parser.parse(piece):
+        for parser, parsed in self._parser.parse(piece):
             start = parsed.piece.first_line * self.rows_per_line
-            stop = start + len(parsed.piece.ends) * self.rows_per_line
+            stop = parsed.piece.end_line * self.rows_per_line
             if start < first_row or stop > end:
                 parsed = parsed.between(first_row - start, end - start)
             yield parsed.batch
             for index, problem in parsed.problems:
-                rejects.append(self._reject(parsed.piece, index, problem.reason, problem.column))
+                title = parser.title(index, problem.column)
+                rejects.append(self._reject(parsed.piece, index, problem.reason, title))
 
-    def _reject(self, piece: Piece, index: int, reason: str, column: str | None) -> RejectedRow:
+    def _reject(self, piece: Piece, index: int, reason: str, title: str | None) -> RejectedRow:
         row = piece.first_line * self.rows_per_line + index
         text = excerpt(piece.line(index // self.rows_per_line))
-        title = self._parser.title(index, column)
         return RejectedRow(row, row // self.rows_per_line + 2, title, reason, text)

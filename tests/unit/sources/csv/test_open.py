@@ -4,12 +4,12 @@ import os
 import pytest
 
 from gputel.errors import SourceError
-from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.csv.file import CsvFile
 
 
 def refusal(path) -> str:
     with pytest.raises(SourceError) as caught:
-        DcgmCsv.open(path, "source")
+        CsvFile.open(path)
     assert str(path) in caught.value.message
     return caught.value.message
 
@@ -55,28 +55,28 @@ def test_other_formats_are_named(bench, magic, name):
 
 @pytest.mark.parametrize("rest", [b"", b"\n", b"\n\n\r\n"])
 def test_header_alone_is_a_valid_file_without_rows(bench, rest):
-    source = DcgmCsv.open(bench.raw(bench.header + rest), "source")
+    source = CsvFile.open(bench.raw(bench.header + rest))
     assert source.is_empty
     chunk = source.read(0, 10)
     assert (chunk.batch.num_rows, list(chunk.rejects), chunk.at_end) == (0, [], True)
 
 
 def test_file_with_a_row_is_not_empty(bench):
-    assert not DcgmCsv.open(bench.file([b"", bench.line()]), "source").is_empty
+    assert not CsvFile.open(bench.file([b"", bench.line()])).is_empty
 
 
 def test_fingerprint_is_of_the_content_not_of_the_name(bench):
     lines = bench.numbered(3)
-    one = DcgmCsv.open(bench.file(lines, name="a.csv"), "source")
-    two = DcgmCsv.open(bench.file(lines, name="b.csv"), "source")
-    other = DcgmCsv.open(bench.file(bench.numbered(3, 1), name="c.csv"), "source")
+    one = CsvFile.open(bench.file(lines, name="a.csv"))
+    two = CsvFile.open(bench.file(lines, name="b.csv"))
+    other = CsvFile.open(bench.file(bench.numbered(3, 1), name="c.csv"))
     assert one.fingerprint == two.fingerprint != other.fingerprint
     assert (one.name, two.name) == ("a.csv", "b.csv")
 
 
 def test_fingerprint_of_a_large_file_sees_its_size_ends_and_samples(bench):
     def print_of(content: bytes) -> str:
-        return DcgmCsv.open(bench.raw(bench.header + b"\n" + content), "source").fingerprint
+        return CsvFile.open(bench.raw(bench.header + b"\n" + content)).fingerprint
 
     content = b"1\n" * 1_000_000
     prints = {

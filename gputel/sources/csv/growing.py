@@ -11,11 +11,11 @@ from pathlib import Path
 from gputel.errors import SourceError, UsageError
 from gputel.sources.bytes.open import open_bytes
 from gputel.sources.bytes.stream import PlainBytes
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.open import AS_IN_FILE, CsvOptions, OpenCsv
 from gputel.sources.dcgm.chunk import CsvChunk
-from gputel.sources.dcgm.file import DcgmCsv
 from gputel.sources.dcgm.header import HEADER_LIMIT
 from gputel.sources.dcgm.lines import LINE_LIMIT, count_lines
-from gputel.sources.dcgm.open import OpenCsv
 
 _BLOCK_BYTES = 64 * 1024
 
@@ -60,7 +60,7 @@ class GrowingBytes(PlainBytes):
         return Fate.GROWING if same else Fate.ROTATED
 
 
-class GrowingCsv(DcgmCsv):
+class GrowingCsv(CsvFile):
     """The rows of a growing file whose lines are complete.
 
     ``fingerprint`` is that of its head: the header and the first row. ``stream_id`` also has the
@@ -68,14 +68,12 @@ class GrowingCsv(DcgmCsv):
     is renamed.
     """
 
-    def __init__(
-        self, bytes_: GrowingBytes, timestamps: str, *, keep_impossible: bool, host: str
-    ) -> None:
+    def __init__(self, bytes_: GrowingBytes, options: CsvOptions) -> None:
         """Use ``open_growing``."""
         bytes_.size = 0
         bytes_.look()
         file = OpenCsv.of(bytes_.path, bytes_)
-        super().__init__(file, timestamps, keep_impossible=keep_impossible, host=host)
+        super().__init__(file, options)
         self._bytes = bytes_
         self._head = bytes_.read_at(0, _head_size(bytes_) or 0)
         self._counted_to, self._counted = self._data_offset, 0
@@ -125,7 +123,7 @@ class GrowingCsv(DcgmCsv):
             yield offset
 
     def read(self, first_row: int, row_count: int) -> CsvChunk:
-        """As DcgmCsv.read, but only for complete rows, and ``at_end`` is never true."""
+        """As CsvFile.read, but only for complete rows, and ``at_end`` is never true."""
         self._lines.go_on()
         chunk = super().read(first_row, row_count)
         chunk.at_end = False
@@ -153,9 +151,7 @@ def check_followed(path: Path) -> None:
         raise UsageError(f"--follow: {path.parent} is not a directory; check the path")
 
 
-def open_growing(
-    path: Path, timestamps: str, *, keep_impossible: bool = False, host: str = ""
-) -> GrowingCsv | None:
+def open_growing(path: Path, options: CsvOptions = AS_IN_FILE) -> GrowingCsv | None:
     """Open a file to follow it; None if it does not exist or has no complete row yet.
 
     Raises SourceError if it can never be followed.
@@ -170,7 +166,7 @@ def open_growing(
     stream.close()
     if not isinstance(stream, PlainBytes):
         raise SourceError(f"{path}: is compressed; only a plain CSV can be followed")
-    return GrowingCsv(bytes_, timestamps, keep_impossible=keep_impossible, host=host)
+    return GrowingCsv(bytes_, options)
 
 
 def _head_size(bytes_: PlainBytes) -> int | None:

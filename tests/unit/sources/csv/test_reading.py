@@ -9,9 +9,10 @@ import pytest
 
 from gputel.errors import SourceError
 from gputel.sources.bytes.open import open_bytes
-from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.looping import LoopingSource
+from gputel.sources.csv.open import CsvOptions
 from gputel.sources.dcgm.lines import LINE_LIMIT, LineIndex, LineReader
-from gputel.sources.dcgm.looping import LoopingSource
 
 ROWS = 60_000  # several buffers full
 
@@ -33,7 +34,7 @@ def large(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["plain", "gzip", "zstd"])
 def test_reads_in_order_cover_every_row_once(large, kind):
-    source = DcgmCsv.open(large[kind], "source")
+    source = CsvFile.open(large[kind])
     values, row = [], 0
     while True:
         chunk = source.read(row, 7_001)
@@ -48,7 +49,7 @@ def test_reads_in_order_cover_every_row_once(large, kind):
 
 @pytest.mark.parametrize("kind", ["plain", "gzip", "zstd"])
 def test_jumps_forward_and_backward_find_their_rows(large, kind):
-    source = DcgmCsv.open(large[kind], "source")
+    source = CsvFile.open(large[kind])
     chance = random.Random(3)
     for _ in range(12):
         first, count = chance.randrange(ROWS), chance.randrange(1, 50)
@@ -58,7 +59,7 @@ def test_jumps_forward_and_backward_find_their_rows(large, kind):
 
 
 def test_last_row_is_known_to_be_the_last(bench):
-    source = DcgmCsv.open(bench.file(bench.numbered(4)), "source")
+    source = CsvFile.open(bench.file(bench.numbered(4)))
     assert [source.read(first, 2).at_end for first in (0, 2)] == [False, True]
     beyond = source.read(9, 5)
     assert (beyond.first_row, beyond.row_count, beyond.at_end) == (9, 0, True)
@@ -66,7 +67,7 @@ def test_last_row_is_known_to_be_the_last(bench):
 
 @pytest.mark.parametrize("kind", ["plain", "gzip", "zstd"])
 def test_count_rows_leaves_the_reading_where_it_was(large, kind):
-    source = DcgmCsv.open(large[kind], "source")
+    source = CsvFile.open(large[kind])
     source.read(0, 10)
     assert source.count_rows() == ROWS
     assert source.read(10, 2).batch.column("value").to_pylist() == [10, 11]
@@ -74,9 +75,7 @@ def test_count_rows_leaves_the_reading_where_it_was(large, kind):
 
 @pytest.mark.parametrize("tail", [b"", b"\n", b"\n\n\n", b"\nx", b"\n" + b"y" * LINE_LIMIT * 2])
 def test_count_rows_agrees_with_reading(bench, tail):
-    source = DcgmCsv.open(
-        bench.raw(b"\n".join([bench.header, *bench.numbered(3)]) + tail), "source"
-    )
+    source = CsvFile.open(bench.raw(b"\n".join([bench.header, *bench.numbered(3)]) + tail))
     assert source.count_rows() == source.read(0, 100).row_count
 
 
@@ -97,7 +96,7 @@ def test_gzip_cut_short_keeps_the_whole_lines_before_and_says_where(bench):
     content = bench.file(bench.numbered(500)).read_bytes()
     packed = gzip.compress(content)
     for cut in (len(packed) - 1, len(packed) - 9, len(packed) // 2):
-        source = DcgmCsv.open(bench.raw(packed[:cut]), "source")
+        source = CsvFile.open(bench.raw(packed[:cut]))
         chunk = source.read(0, 1000)
         good = chunk.batch.num_rows
         assert bench.values(chunk) == list(range(good))
@@ -115,7 +114,7 @@ def test_zstd_frames_are_read_through_and_one_cut_short_is_told(bench):
         pa.Codec("zstd").compress(part, asbytes=True) for part in (parts[:half], parts[half:])
     ]
     assert bench.values(bench.read(bench.raw(b"".join(frames)))) == list(range(5000))
-    source = DcgmCsv.open(bench.raw(b"".join(frames)[:-10], "cut.csv"), "source")
+    source = CsvFile.open(bench.raw(b"".join(frames)[:-10], "cut.csv"))
     chunk = source.read(0, 100_000)
     landed = chunk.batch.num_rows
     assert 2400 < landed < 5000
@@ -140,7 +139,7 @@ def test_gzip_damaged_in_its_middle_loses_only_what_follows(bench):
 def test_file_that_shrinks_while_it_is_read_is_an_error(large, tmp_path):
     path = tmp_path / "shrinking.csv"
     path.write_bytes(large["plain"].read_bytes())
-    source = DcgmCsv.open(path, "source")
+    source = CsvFile.open(path)
     source.read(0, 10)
     with path.open("r+b") as file:
         file.truncate(1000)
@@ -150,7 +149,7 @@ def test_file_that_shrinks_while_it_is_read_is_an_error(large, tmp_path):
 
 def test_file_that_grows_is_read_as_it_was_when_opened(bench):
     path = bench.file(bench.numbered(3))
-    source = DcgmCsv.open(path, "source")
+    source = CsvFile.open(path)
     with path.open("ab") as file:
         file.write(bench.line() + b"\n")
     assert source.count_rows() == 3
@@ -159,7 +158,7 @@ def test_file_that_grows_is_read_as_it_was_when_opened(bench):
 
 def test_file_whose_name_goes_to_another_is_read_on(bench):
     path = bench.file(bench.numbered(3))
-    source = DcgmCsv.open(path, "source")
+    source = CsvFile.open(path)
     bench.file(bench.numbered(9, 100), name="new.csv").replace(path)
     assert source.count_rows() == 3
     assert bench.values(source.read(0, 10)) == [0, 1, 2]
@@ -193,14 +192,14 @@ def test_line_index_stays_small_and_never_points_behind(bench):
 
 def test_backward_jump_in_a_plain_file_starts_near_its_row(large):
     reader = LineReader(open_bytes(large["plain"]), 44)
-    reader.go_to_line(ROWS)
+    reader.go_to_line(ROWS, lambda _: None)
     known, _ = reader._index.before(ROWS - 1)
     assert ROWS - known < 30_000
 
 
 @pytest.mark.parametrize("first", [0, 3, 8, 24, 1_000_003])
 def test_loop_wraps_around_as_often_as_asked(bench, first):
-    source = LoopingSource(DcgmCsv.open(bench.file(bench.numbered(8)), "source"))
+    source = LoopingSource(CsvFile.open(bench.file(bench.numbered(8))))
     chunk = source.read(first, 30)
     assert bench.values(chunk) == [row % 8 for row in range(first, first + 30)]
     assert (chunk.first_row, chunk.row_count, chunk.at_end) == (first, 30, False)
@@ -209,19 +208,19 @@ def test_loop_wraps_around_as_often_as_asked(bench, first):
 
 def test_loop_counts_rejects_by_absolute_row_and_file_line(bench):
     lines = [bench.line(value="0"), b"junk", b"", bench.line(value="3")]
-    chunk = LoopingSource(DcgmCsv.open(bench.file(lines), "source")).read(2, 8)
+    chunk = LoopingSource(CsvFile.open(bench.file(lines))).read(2, 8)
     assert bench.values(chunk) == [3, 0, 3, 0]
     assert [(reject.row, reject.line) for reject in chunk.rejects] == [(5, 3), (9, 3)]
 
 
 def test_loop_stamps_processing_times_in_order(bench):
-    source = LoopingSource(DcgmCsv.open(bench.file(bench.numbered(3)), "processing"))
+    source = LoopingSource(CsvFile.open(bench.file(bench.numbered(3)), CsvOptions("processing")))
     times = source.read(1, 10).batch.column("timestamp").to_pylist()
     times += source.read(11, 10).batch.column("timestamp").to_pylist()
     assert times == sorted(set(times))
 
 
 def test_loop_over_a_file_without_rows_is_an_error(bench):
-    source = LoopingSource(DcgmCsv.open(bench.file([]), "source"))
+    source = LoopingSource(CsvFile.open(bench.file([])))
     with pytest.raises(SourceError, match="nothing to loop over"):
         source.read(0, 1)
