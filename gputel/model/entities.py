@@ -10,14 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import numpy as np
-import pyarrow as pa
-
-from gputel.model.bounds import blank_entries
-from gputel.model.columns import SCHEMA
-from gputel.model.names import RAW, UUID
-from gputel.model.raw_labels import read_raw
-
 _KINDS = ("nvswitch", "cpu")
 _DEVICE = re.compile(rf"({'|'.join(_KINDS)})\S+", re.ASCII)
 TARGET_PREFIX = "target@"
@@ -25,48 +17,6 @@ TARGET_PREFIX = "target@"
 
 ENTITY_UUID = f"^(({'|'.join(_KINDS)})[^@]*@|{TARGET_PREFIX})"
 """The uuids of entities, as a pattern for Python and Postgres."""
-
-_GPU_UUIDS = ("gpu_uuid", "UUID", "uuid")
-_HOSTS = ("Hostname", "hostname")
-_SOURCES = (RAW, "hostname", "device")
-
-
-def name_entities(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with a uuid for each record that has none and whose labels name an entity."""
-    column = batch.column(UUID)
-    blank = blank_entries(column.dictionary)
-    if not blank:
-        return batch
-    codes = column.indices.to_numpy(zero_copy_only=False).copy()
-    rows = np.flatnonzero(np.isin(codes, blank))
-    if not len(rows):
-        return batch
-    sources = [batch.column(name) for name in _SOURCES]
-    keys = np.stack([source.indices.to_numpy(zero_copy_only=False)[rows] for source in sources])
-    distinct, of_row = np.unique(keys, axis=1, return_inverse=True)
-    names = [
-        _name_of(
-            *(source.dictionary[code].as_py() for source, code in zip(sources, key, strict=True))
-        )
-        for key in distinct.T.tolist()
-    ]
-    found = np.array([name is not None for name in names])[of_row]
-    codes[rows[found]] = len(column.dictionary) + of_row[found]
-    texts = pa.concat_arrays([column.dictionary, pa.array([name or "" for name in names])])
-    uuids = pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), texts)
-    place = SCHEMA.get_field_index(UUID)
-    return batch.set_column(place, SCHEMA.field(place), uuids)
-
-
-def _name_of(labels_raw: str, hostname: str, device: str) -> str | None:
-    labels = read_raw(labels_raw).labels
-    if gpu := _first(labels, _GPU_UUIDS):
-        return gpu
-    host = hostname or _first(labels, _HOSTS)
-    entity = entity_of(labels)
-    if not entity and _DEVICE.fullmatch(device):
-        entity = device
-    return f"{entity}@{host}" if entity and host else None
 
 
 def target_uuid(instance: str) -> str:
@@ -79,6 +29,11 @@ def is_target(uuid: str) -> bool:
     return uuid.startswith(TARGET_PREFIX)
 
 
+def is_entity(device: str) -> bool:
+    """Whether a text of the label ``device`` names a switch or a CPU."""
+    return _DEVICE.fullmatch(device) is not None
+
+
 def entity_of(labels: Mapping[str, str]) -> str:
     """The switch or CPU that the labels name, on its host; empty if there is none."""
     return next((_entity(kind, labels[kind]) for kind in _KINDS if kind in labels), "")
@@ -89,7 +44,3 @@ def _entity(kind: str, text: str) -> str:
     if text.startswith(kind):
         return text
     return kind + text if text.isdigit() else f"{kind}-{text}"
-
-
-def _first(labels: Mapping[str, str], names: tuple[str, ...]) -> str:
-    return next((labels[name] for name in names if name in labels), "")

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from gputel.model.bounds import blank_entries, label_flaws
 from gputel.model.columns import LABELS, NEWEST_US, OLDEST_US, SCHEMA, TIMESTAMP, VALUE
-from gputel.model.entities import name_entities
+from gputel.model.entity_uuids import name_entities
 from gputel.model.meanings import MEANINGS
 from gputel.model.names import LABEL_COLUMNS, METRIC
 from gputel.model.possible import (
