@@ -33,6 +33,10 @@ _MEMORY_BYTES = 2 * 1024**3  # a cluster takes some 200 MB, and each worker of x
 _SMALL_WAL = {"min_wal_size": "32MB", "max_wal_size": "64MB"}
 _numbers = itertools.count(1)
 
+# aiohttp reads the authorities of the system twice when it is imported, a sixth of the start of
+# each gputel. No test asks a server that one of them vouches for.
+os.environ.setdefault("SSL_CERT_FILE", os.devnull)
+
 # How long an example takes says nothing on a machine that has much else to do.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")

@@ -6,7 +6,6 @@ import socket
 from typing import Any
 
 import click
-from rich.table import Table
 
 from gputel.cli.logs import configure_logs
 from gputel.cli.no_effect import refuse_without_effect
@@ -89,6 +88,8 @@ def _check_file(settings: StreamerSettings) -> None:
 @click.command("roles")
 def roles_command() -> None:
     """Show the roles: what each does, which roles it needs, and which start before it."""
+    from rich.table import Table
+
     table = Table("role", "what it does", "needs", "comes after", box=None, pad_edge=False)
     for role in ROLES.values():
         name = f"({role.name})" if role.internal else role.name
@@ -107,6 +108,8 @@ def _names(names: frozenset[str]) -> str:
 @settings_options(*COMPONENTS)
 def config_command(**flags: Any) -> None:
     """Show every setting, its value, and where the value comes from; secrets are masked."""
+    from rich.table import Table
+
     resolved = resolve(flags)
     table = Table("setting", "value", "from", "environment", box=None, pad_edge=False)
     for spec in specs():

@@ -10,7 +10,8 @@ from gputel import metrics
 from gputel.errors import DecodeError
 from gputel.model.bounds import id_flaw, name_flaw
 from gputel.model.checksum import is_damaged
-from gputel.model.entities import SCRAPES, TARGET_FLAW, target_rows
+from gputel.model.entities import SCRAPES, TARGET_FLAW
+from gputel.model.entity_uuids import target_rows
 from gputel.model.record_batch import PayloadLimits, decode
 from gputel.mq.wire.protocol import Delivery
 from gputel.sources.json.payload import decode_json, is_json

@@ -6,6 +6,7 @@ An empty environment variable counts as not set.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 import types
@@ -91,9 +92,15 @@ class SettingSpec:
         return mask_url(str(value)) if self.meta.secret else mask(str(value))
 
 
+@functools.cache
+def _hints_of(settings_type: type) -> dict[str, Any]:
+    """The types of the fields, whose texts take long to evaluate."""
+    return typing.get_type_hints(settings_type)
+
+
 def specs() -> list[SettingSpec]:
     """Every setting of every component, in the order of declaration."""
-    hints = typing.get_type_hints(Settings)
+    hints = _hints_of(Settings)
     return [
         spec
         for component, settings_type in hints.items()
@@ -102,7 +109,7 @@ def specs() -> list[SettingSpec]:
 
 
 def _specs_of(component: str, settings_type: Any) -> list[SettingSpec]:
-    hints = typing.get_type_hints(settings_type)
+    hints = _hints_of(settings_type)
     result = []
     for item in dataclasses.fields(settings_type):
         hint, optional = hints[item.name], False
@@ -145,7 +152,7 @@ def resolve(
         values.setdefault(spec.component, {})[spec.name] = value
         origins[spec.name] = origin
     _refuse_unknown(environ)
-    hints = typing.get_type_hints(Settings)
+    hints = _hints_of(Settings)
     settings = Settings(**{name: hints[name](**fields) for name, fields in values.items()})
     _check_urls(settings)
     return Resolved(settings, origins)

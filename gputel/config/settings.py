@@ -14,8 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from gputel.times import Duration
 
 MIB = 1024 * 1024
@@ -48,6 +46,8 @@ def default_data_dir() -> Path:
     """
     if sys.platform == "linux" and os.geteuid() == 0:
         return _SYSTEM_DATA_DIR
+    import platformdirs
+
     try:
         return Path(platformdirs.user_data_dir("gputel", appauthor=False))
     except RuntimeError:

@@ -17,7 +17,7 @@ from tests.helpers.captures import REAL, numbers, write_numbered
 from tests.helpers.processes import Processes
 from tests.helpers.waiting import eventually
 
-ROWS = 100_000
+ROWS = 30_000
 SETTLE_S = 180
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
@@ -37,7 +37,7 @@ def capture(tmp_path: Path) -> Path:
 async def test_looping_stream_lands_every_row_below_the_cursor_once(
     processes: Processes, dsn: str, pool: asyncpg.Pool, capture: Path
 ) -> None:
-    stream = ("--csv", str(capture), "--loop", "--stream-id", "s", "--rate", "10000")
+    stream = ("--csv", str(capture), "--loop", "--stream-id", "s", "--rate", "2500")
     fleet = Fleet(processes, dsn, *stream, "--chunk-rows", "250", "--chunk-interval-s", "0.1")
 
     async def far_enough() -> bool:
@@ -68,8 +68,8 @@ async def test_one_shot_stream_lands_every_row_once(
 ) -> None:
     file = write_numbered(tmp_path / "numbered.csv", ROWS)
     stream = ("--csv", str(file), "--stream-id", "s", "--no-loop", "--timestamps", "source")
-    # Slow enough that there are rows left when each member has been killed.
-    fleet = Fleet(processes, dsn, *stream, "--rate", "500", "--chunk-rows", "50")
+    # So slow that rows are left when each member has been killed: they last for 100 s.
+    fleet = Fleet(processes, dsn, *stream, "--rate", "100", "--chunk-rows", "10")
 
     async def complete() -> bool:
         return await pool.fetchval(
@@ -81,7 +81,7 @@ async def test_one_shot_stream_lands_every_row_once(
         return not await complete()
 
     await fleet.kill_while(working)
-    fleet.restart_streamers(*stream, "--rate", "0", "--chunk-rows", "50")
+    fleet.restart_streamers(*stream, "--rate", "0", "--chunk-rows", "250")
     await eventually(complete, SETTLE_S)
     for role in ("streamer", "collector", "broker"):
         await fleet.stop(role)

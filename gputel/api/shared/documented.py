@@ -19,6 +19,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 LISTS = "lists"
 """The mark of a handler that answers a list in any format."""
 
+_ERROR = ErrorSchema()  # a schema takes long to make, and each API that starts documents dozens
 _ERRORS = {
     400: "A parameter is unknown or wrong. The message names it and shows a valid one.",
     404: "There is no record of what the path names. The message says where to look.",
@@ -101,8 +102,8 @@ def errors(*statuses: int) -> Callable[[Handler], Handler]:
 
     def decorate(handler: Handler) -> Handler:
         for status in statuses:
-            answer(ErrorSchema(), status, _ERRORS[status])(handler)
-        response_schema(ErrorSchema(), "default", description="Any other refusal.")(handler)
+            answer(_ERROR, status, _ERRORS[status])(handler)
+        response_schema(_ERROR, "default", description="Any other refusal.")(handler)
         return handler
 
     return decorate

@@ -10,7 +10,6 @@ import click
 from gputel.cli.ask.broker import Broker, BrokerCommand, BrokerGroup, refuse_unused
 from gputel.cli.ask.http import quoted
 from gputel.cli.queue.names import declare_queue, delete_queue, list_queues
-from gputel.cli.queue.stats import stats_table
 from gputel.cli.queue.verify import verify_command
 from gputel.cli.standard_streams import standard_input
 from gputel.cli.terminal import console, echo_json
@@ -35,6 +34,8 @@ def stats_command(broker: Broker) -> None:
     stats = broker.ask("/stats")
     screen = console()
     if screen.is_terminal:
+        from gputel.cli.queue.stats import stats_table
+
         screen.print(stats_table(stats))
     else:
         echo_json(stats)

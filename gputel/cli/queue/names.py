@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-from rich.table import Table
 
 from gputel.cli.ask.broker import Broker, BrokerCommand
 from gputel.cli.ask.http import quoted
@@ -24,6 +23,8 @@ def list_queues(broker: Broker) -> None:
         for each in queues:
             echo_json(each)
         return
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("queue", overflow="fold")
     for title in (*_COUNTS.values(), "size"):

@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gputel.broker.durable.declarations import BadDeclarations, Declarations
 from gputel.cli.ask.broker import FileCommand
 from gputel.cli.terminal import echo
 from gputel.errors import UsageError
-from gputel.mq.journal.files import lock_directory, segments_in
-from gputel.mq.journal.recovery import Recovery, recover
+
+if TYPE_CHECKING:
+    from gputel.mq.journal.recovery import Recovery
 
 
 @click.command("verify", cls=FileCommand)
 @click.argument("directory", type=click.Path(path_type=Path))
 def verify_command(directory: Path) -> None:
     """Check the journal in DIRECTORY, which no broker may use now. Exit code 1 if it is damaged."""
+    from gputel.mq.journal.files import lock_directory, segments_in
+    from gputel.mq.journal.recovery import recover
+
     if not directory.is_dir() or not segments_in(directory):
         raise UsageError(f"{directory} holds no journal")
     lock = lock_directory(directory)
@@ -35,6 +39,8 @@ def verify_command(directory: Path) -> None:
 
 
 def _declared(directory: Path, damage: list[str]) -> str:
+    from gputel.broker.durable.declarations import BadDeclarations, Declarations
+
     try:
         return str(len(Declarations(directory).read()))
     except BadDeclarations as error:

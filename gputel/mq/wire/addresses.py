@@ -6,7 +6,6 @@ stands for all addresses of the name, looked up again every few seconds.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -31,6 +30,8 @@ async def resolve(address: str) -> list[str]:
     """The URLs of an address, sorted. Raises OSError when the name is not found."""
     if not address.startswith(DNS):
         return [address]
+    import asyncio
+
     parts = urlsplit(address.removeprefix(DNS))
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(_LOOKUP_S):

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from gputel.model.bounds import blank_entries, label_flaws
 from gputel.model.columns import LABELS, NEWEST_US, OLDEST_US, SCHEMA, TIMESTAMP, VALUE
-from gputel.model.entities import TARGET_FLAW, name_entities, target_rows
+from gputel.model.entities import TARGET_FLAW
+from gputel.model.entity_uuids import name_entities, target_rows
 from gputel.model.meanings import MEANINGS
 from gputel.model.names import LABEL_COLUMNS, METRIC, UUID
 from gputel.model.possible import (

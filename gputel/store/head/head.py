@@ -43,7 +43,7 @@ log = logging.getLogger("gputel.api")
 
 _KEEP = timedelta(minutes=5)
 """How far an api may fall behind before it has to fill its memory anew."""
-_KEEP_BYTES = 512 * 2**20
+_KEEP_BYTES = 64 * 2**20
 _POLL_S = 0.5
 _DEMAND_S = 5.0
 _BEGIN_S = 0.1

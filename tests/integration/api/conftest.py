@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,14 @@ from gputel.config.settings import ApiSettings, PostgresSettings
 from gputel.store.pool import close_pool, open_pool, problem_of
 from gputel.store.read.reader import Reader
 from gputel.store.write.writer import Arrival, Writer
+from gputel.times import Duration
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener
 from tests.helpers.wire import PostgresWire, wire_to
+
+NO_HEAD = Duration(0)
+"""Most tests land samples of old days, and some watch the sessions of Postgres: without a head."""
+SETTINGS = ApiSettings(api_port=0, head_window=NO_HEAD)
 
 Start = Callable[..., AbstractAsyncContextManager[aiohttp.ClientSession]]
 Land = Callable[[pa.RecordBatch], Any]
@@ -27,7 +33,7 @@ Land = Callable[[pa.RecordBatch], Any]
 
 @pytest.fixture
 async def api(pool: asyncpg.Pool) -> AsyncIterator[Listener]:
-    async with serve(ApiSettings(api_port=0), "127.0.0.1", Reader(pool), Health()) as listener:
+    async with serve(SETTINGS, "127.0.0.1", Reader(pool), Health()) as listener:
         yield listener
 
 
@@ -49,7 +55,7 @@ async def wired_api(wire: PostgresWire) -> AsyncIterator[Listener]:
     pool = await open_pool(wire.dsn, PostgresSettings())
     health = Health()
     health.add("postgres", partial(problem_of, pool))
-    async with serve(ApiSettings(api_port=0), "127.0.0.1", Reader(pool), health) as listener:
+    async with serve(SETTINGS, "127.0.0.1", Reader(pool), health) as listener:
         yield listener
     await close_pool(pool)
 
@@ -64,7 +70,7 @@ async def wired_client(wired_api: Listener) -> AsyncIterator[aiohttp.ClientSessi
 def start(pool: asyncpg.Pool) -> Start:
     @asynccontextmanager
     async def started(**settings: Any) -> AsyncIterator[aiohttp.ClientSession]:
-        own = ApiSettings(api_port=0, **settings)
+        own = replace(SETTINGS, **settings)
         async with (
             serve(own, "127.0.0.1", Reader(pool), Health()) as listener,
             aiohttp.ClientSession(listener.url) as client,

@@ -15,7 +15,6 @@ import asyncpg
 import numpy as np
 import pyarrow as pa
 import pytest
-from gputel.store.upkeep.conditions import Deletion
 
 from gputel import metrics
 from gputel.api.prometheus.engine import Engine
@@ -39,12 +38,15 @@ from gputel.store.rollup.buckets import Aggregate
 from gputel.store.rollup.build import roll_up
 from gputel.store.rollup.reader import StepQuery
 from gputel.store.steps.steps import telemetry_by_step
+from gputel.store.upkeep.conditions import Deletion
 from gputel.store.upkeep.delete import delete
 from gputel.store.upkeep.maintenance import sole
 from gputel.store.upkeep.merge import FINAL, merge_day, merge_frames
 from gputel.store.write.writer import Arrival, Writer
+from gputel.times import Duration
 from tests.helpers.batches import batch, labels
 from tests.helpers.waiting import eventually
+from tests.integration.api.conftest import Start
 
 STEP = timedelta(seconds=10)
 SPAN = timedelta(hours=2)
@@ -483,3 +485,45 @@ async def test_labels_of_series_that_are_gone_are_forgotten(
     assert b"p59" in await of(head, "TEMP", now)
     task.cancel()
     await asyncio.wait({task})
+
+
+async def test_api_answers_alike_with_a_head(pool: asyncpg.Pool, start: Start) -> None:
+    now = datetime.now(UTC).replace(microsecond=0) - STEP
+    rows = [
+        (labels(f"GPU-{gpu}", metric, hostname="h"), now - n * STEP, float(n + gpu))
+        for gpu in range(3)
+        for metric in METRICS
+        for n in range(90)
+    ]
+    await Writer(pool).land([Arrival("m", None, batch(rows))])
+    times = f"start_time={now - 30 * STEP:%Y-%m-%dT%H:%M:%SZ}&end_time={now:%Y-%m-%dT%H:%M:%SZ}"
+    paths = [
+        "/api/v1/telemetry/latest?seen_since=now-1h&metric=DCGM_FI_DEV_GPU_TEMP",
+        "/api/v1/telemetry/latest?metric=gputel:gpu_power_watts",
+        f"/api/v1/gpus/GPU-1/telemetry?{times}",
+        f"/api/v1/telemetry?{times}&limit=50&order=asc",
+        f"/api/v1/telemetry?{times}&step=1m&agg=p95&group_by=hostname",
+        f"/api/v1/telemetry/top?{times}&metric=DCGM_FI_DEV_GPU_TEMP",
+        f"/prometheus/api/v1/query?query=sum(DCGM_FI_DEV_GPU_TEMP)&time={now.timestamp()}",
+        f"/prometheus/api/v1/label/UUID/values?start={now.timestamp() - 60}&end={now.timestamp()}",
+    ]
+    found = []
+    async with start(head_window=Duration(hours=2)) as one, start() as other:
+
+        async def is_filled() -> bool:
+            async with one.get("/metrics") as answer:
+                return "gputel_api_head_samples 810.0" in await answer.text()
+
+        await eventually(is_filled)
+        before = reads()
+        for client in (one, other):
+            for path in paths:
+                async with client.get(path) as answer:
+                    assert answer.status == 200, await answer.text()
+                    body = await answer.json()
+                    for record in body if isinstance(body, list) else ():
+                        record.pop("age_s", None)
+                    found.append(body)
+        assert sum(reads().values()) - sum(before.values()) == len(paths)
+    assert found[: len(paths)] == found[len(paths) :]
+    assert all(found)

@@ -12,13 +12,13 @@ import asyncpg
 import pytest
 
 from gputel.api.server import serve
-from gputel.config.settings import ApiSettings
 from gputel.store.read.reader import Reader
 from gputel.web.health import Health
 from gputel.web.server.listener import Listener
 from tests.helpers.telemetry_rows import Labels, add_block, add_many
 from tests.helpers.waiting import until
 from tests.helpers.wire import Wire
+from tests.integration.api.conftest import SETTINGS
 
 MORNING = datetime(2025, 7, 18, 1, tzinfo=UTC)
 PATH = "/api/v1/gpus/GPU-a/telemetry"
@@ -147,7 +147,7 @@ async def stalling_api(
 ) -> AsyncIterator[Listener]:
     """An API that waits for a client that takes nothing for two seconds."""
     monkeypatch.setattr("gputel.api.server._STALL_S", 2.0)
-    async with serve(ApiSettings(api_port=0), "127.0.0.1", Reader(pool), Health()) as listener:
+    async with serve(SETTINGS, "127.0.0.1", Reader(pool), Health()) as listener:
         yield listener
 
 

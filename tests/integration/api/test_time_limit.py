@@ -15,7 +15,7 @@ from gputel.store.read.reader import Reader
 from gputel.web.health import Health
 from tests.helpers.telemetry_rows import Labels, add_block, add_many
 from tests.helpers.wire import PostgresWire
-from tests.integration.api.conftest import Start
+from tests.integration.api.conftest import NO_HEAD, Start
 from tests.integration.api.test_streaming import until_busy_sessions_are
 
 MORNING = datetime(2025, 7, 18, 1, tzinfo=UTC)
@@ -47,7 +47,7 @@ PROMETHEUS = [
 @pytest.fixture
 async def hurried(pool: asyncpg.Pool) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of an API whose queries have little time."""
-    settings = ApiSettings(api_port=0, query_timeout_s=0.3)
+    settings = ApiSettings(api_port=0, query_timeout_s=0.3, head_window=NO_HEAD)
     async with (
         serve(settings, "127.0.0.1", Reader(pool), Health()) as listener,
         aiohttp.ClientSession(listener.url) as session,
@@ -59,7 +59,7 @@ async def hurried(pool: asyncpg.Pool) -> AsyncIterator[aiohttp.ClientSession]:
 async def far(wire: PostgresWire) -> AsyncIterator[aiohttp.ClientSession]:
     """The same, of an API whose way to Postgres can be frozen."""
     pool = await open_pool(wire.dsn, PostgresSettings())
-    settings = ApiSettings(api_port=0, query_timeout_s=0.3)
+    settings = ApiSettings(api_port=0, query_timeout_s=0.3, head_window=NO_HEAD)
     async with (
         serve(settings, "127.0.0.1", Reader(pool), Health()) as listener,
         aiohttp.ClientSession(listener.url) as session,

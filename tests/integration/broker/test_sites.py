@@ -1,5 +1,7 @@
 """Pages of other sites change nothing at the broker, and read nothing by a name of their own."""
 
+from itertools import product
+
 import pytest
 
 from gputel.broker.server import serve
@@ -56,12 +58,11 @@ async def asked(port, method, target, body=b"", *fields, host="localhost"):
         return await raw.reply()
 
 
-@pytest.mark.parametrize("sent", FOREIGN, ids=" ".join)
 @pytest.mark.parametrize(("method", "target", "body"), CHANGES)
-async def test_pages_of_other_sites_may_change_nothing(broker, method, target, body, sent) -> None:
-    for content_type in (JSON, "Content-Type: text/plain"):
+async def test_pages_of_other_sites_may_change_nothing(broker, method, target, body) -> None:
+    for content_type, sent in product((JSON, "Content-Type: text/plain"), FOREIGN):
         reply = await asked(broker.port, method, target, body, content_type, *sent)
-        assert (reply.status, reply.body["code"]) == (403, "cross_site")
+        assert (reply.status, reply.body["code"]) == (403, "cross_site"), (content_type, sent)
         assert "of another site" in reply.body["message"]
     stats = await broker.client.stats()
     assert (stats["published"], stats["closed"]) == (0, False)

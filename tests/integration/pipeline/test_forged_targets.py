@@ -14,7 +14,8 @@ from gputel.collector.intake import DecodeResult, decode_some
 from gputel.model.entities import TARGET_FLAW, target_uuid
 from gputel.model.record_batch import PayloadLimits, encode
 from gputel.mq.wire.protocol import Delivery
-from gputel.sources.dcgm.file import DcgmCsv
+from gputel.sources.csv.file import CsvFile
+from gputel.sources.csv.open import CsvOptions
 from tests.helpers import otlp
 from tests.helpers.batches import NOON, batch, labels
 from tests.helpers.otlp import Export, point
@@ -62,7 +63,7 @@ async def test_senders_are_refused_with_the_reason(api: Api) -> None:
 def test_a_line_of_a_file_is_rejected_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "forged.csv"
     path.write_text(f"timestamp,metric_name,uuid,value\n2025-07-18T20:42:34Z,up,{FORGED},1\n")
-    chunk = DcgmCsv.open(path, "source").read(0, 10)
+    chunk = CsvFile.open(path).read(0, 10)
     assert chunk.batch.num_rows == 0
     assert [(each.line, each.column, each.reason) for each in chunk.rejects] == [
         (2, "uuid", TARGET_FLAW)
@@ -74,7 +75,7 @@ def test_a_file_of_nvidia_smi_is_refused_with_the_reason(tmp_path: Path) -> None
     path.write_text(
         "timestamp, uuid, utilization.gpu [%]\n2026/11/30 12:00:00.000, target@gpu1:9400, 5 %\n"
     )
-    chunk = DcgmCsv.open(path, "source", host="h").read(0, 10)
+    chunk = CsvFile.open(path, CsvOptions(host="h")).read(0, 10)
     assert [each.reason for each in chunk.rejects] == [TARGET_FLAW]
 
 

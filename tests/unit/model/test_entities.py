@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from gputel.model.columns import SCHEMA
-from gputel.model.entities import ENTITY_UUID, is_target, name_entities, target_uuid
+from gputel.model.entities import ENTITY_UUID, is_target, target_uuid
+from gputel.model.entity_uuids import name_entities
 from tests.helpers.batches import batch_of
 
 SWITCH = 'nvswitch="nvswitch0",Hostname="dgx-1"'

@@ -28,6 +28,22 @@ ASKS: list[Ask] = [
     lambda client: client.declare("q"),
     lambda client: client.delete("q"),
 ]
+BODIES = [
+    b"",
+    b"\xc1",
+    DEEP,
+    b"\x91" * 5_000,
+    b"[" * 5_000,
+    b"\x81\xa4code\xa1\xff",
+    b"\xd6\xff\xff\xff\xff",
+    b"\xc7\x0c\xff" + b"\xff" * 12,
+    b"\xdd\xff\xff\xff\xff",
+    b"9" * 5_000,
+    b'{"code":"' + b"\xff" * 8 + b'"}',
+    b"<html>",
+    pack(5),
+    pack([{"id": None}]),
+]
 
 
 @contextlib.asynccontextmanager
@@ -48,32 +64,14 @@ async def client_of(status: int, body: bytes) -> AsyncIterator[QueueClient]:
         yield own
 
 
-@pytest.mark.parametrize("ask", ASKS)
 @pytest.mark.parametrize("status", [200, 302, 400, 409, 503])
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"\xc1",
-        DEEP,
-        b"\x91" * 5_000,
-        b"[" * 5_000,
-        b"\x81\xa4code\xa1\xff",
-        b"\xd6\xff\xff\xff\xff",
-        b"\xc7\x0c\xff" + b"\xff" * 12,
-        b"\xdd\xff\xff\xff\xff",
-        b"9" * 5_000,
-        b'{"code":"' + b"\xff" * 8 + b'"}',
-        b"<html>",
-        pack(5),
-        pack([{"id": None}]),
-    ],
-)
-async def test_whatever_is_answered_the_error_passes(ask: Ask, status: int, body: bytes) -> None:
+@pytest.mark.parametrize("body", BODIES)
+async def test_whatever_is_answered_the_error_passes(status: int, body: bytes) -> None:
     async with client_of(status, body) as client:
-        with pytest.raises(BrokerUnavailable) as caught:
-            await ask(client)
-        assert caught.value.retriable
+        for ask in ASKS:
+            with pytest.raises(BrokerUnavailable) as caught:
+                await ask(client)
+            assert caught.value.retriable
 
 
 @pytest.mark.parametrize("ask", ASKS[2:7])
