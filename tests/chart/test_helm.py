@@ -69,8 +69,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         r"mqBroker.resources.limits.memory is 512M: raise that, or lower queueBytes",
     ),
     "request-over-limit": (
-        {"api": {"resources": {"requests": {"memory": "2Gi"}}}},
-        r"api.resources: the request of memory \(2Gi\) is more than its limit \(1Gi\)",
+        {"api": {"resources": {"requests": {"memory": "4Gi"}}}},
+        r"api.resources: the request of memory \(4Gi\) is more than its limit \(2Gi\)",
     ),
     "cpu-over-limit": (
         {"collector": {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "500m"}}}},
