@@ -69,7 +69,9 @@ class Head:
         self._table = SeriesTable()
         self._position: LandingPosition | None = None
         self._advancing = asyncio.Lock()
-        self._begun = 0  # advances so far
+        self._begun = self._done = (
+            0  # the number of the last advance that began, and that succeeded
+        )
         self._now_us = 0  # by the clock of Postgres, when it was last asked what has landed
         self._is_short = False
         self._session: Connection | None = None
@@ -191,7 +193,8 @@ class Head:
         metrics.API_HEAD_FILLS.inc()
         for number in sorted(self._state.segments, reverse=True):
             await self._merge_segment(number)
-        log.info("the head holds %s", self._size())
+        if self._state is not None:
+            log.info("the head holds %s", self._size())
 
     async def _advanced(self, first_us: int) -> HeadState | None:
         """The memory, with all that had landed when this was called; None if it is not filled.
@@ -203,7 +206,7 @@ class Head:
             return state
         number = self._begun + 1
         async with self._advancing:
-            if self._begun < number:
+            if self._done < number:
                 await self._guarded(None)
         return self._state
 
@@ -224,6 +227,7 @@ class Head:
         try:
             if connection is not None or not await self._taken_in(self._session):
                 await self._take_in(self._state, self._position, connection)
+            self._done = self._begun
         except LandingsGone as error:
             self._lose(error)
         except StoreError:

@@ -387,6 +387,33 @@ async def test_landings_of_transactions_that_were_open_when_it_filled_are_not_mi
     await asyncio.wait({task})
 
 
+async def test_client_that_leaves_takes_no_answer_from_those_that_wait_with_it(
+    pool: asyncpg.Pool, own_pool: asyncpg.Pool
+) -> None:
+    """Requests share the question what has landed; it has to have been answered."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'landing'::regclass"
+
+    async def waits() -> bool:
+        return bool(await pool.fetchval(waiting))
+
+    async with running(own_pool) as head:
+        pass  # from here on it asks only for those who read
+    async with pool.acquire() as blocker:
+        transaction = blocker.transaction()
+        await transaction.start()
+        await blocker.execute("LOCK TABLE landing IN ACCESS EXCLUSIVE MODE")
+        asked = [asyncio.create_task(of(head, "TEMP", datetime.now(UTC))) for _ in range(4)]
+        for number, leaving in enumerate(asked[:3]):
+            await eventually(waits)
+            assert not any(each.done() for each in asked[number:])
+            leaving.cancel()
+            await asyncio.wait({leaving})
+        await eventually(waits)
+        assert not asked[3].done()
+        await transaction.rollback()
+        assert b"success" in await asked[3]
+
+
 async def test_dropped_day_is_gone_from_memory_at_once(pool: asyncpg.Pool) -> None:
     now = datetime.now(UTC)
     yesterday = now - timedelta(days=1)
