@@ -19,7 +19,6 @@ _USERS = {
     "api": ("api",),
     "access": _SERVERS,
     "postgres": ("store",),
-    "health_port": ("health",),
     "broker_port": ("broker", "streamer", "collector", "api"),
     "visibility_timeout_s": ("broker", "collector"),
     "postgres_pool_size": ("store", "broker"),  # which leaves so many files to connections

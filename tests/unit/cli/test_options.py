@@ -110,7 +110,6 @@ FILE = "has no effect without a file or the sample"
         ("broker", {"postgres_dsn": "postgresql://a/b"}, "--postgres-dsn: no role that runs"),
         ("api", {"workers": "3"}, "--workers: no role that runs here uses it"),
         ("streamer", {"max_attempts": "3"}, "--max-attempts: no role that runs here uses it"),
-        ("broker", {"health_port": "80"}, "--health-port: no role that runs here uses it"),
         ("collector", {"api_port": "80"}, "--api-port: no role that runs here uses it"),
     ],
 )
