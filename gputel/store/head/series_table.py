@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from threading import Lock
 
 import numpy as np
 
@@ -37,11 +38,15 @@ class _Column:
 
 
 class SeriesTable:
-    """Series are only added: whoever has seen one may ask for it as long as it has the table."""
+    """Series are only added: whoever has seen one may ask for it as long as it has the table.
+
+    Several threads may use it.
+    """
 
     def __init__(self, series: Iterable[SeriesLabels] = ()) -> None:
         self.labels: dict[int, SeriesLabels] = {}
         self.nbytes = 0
+        self._lock = Lock()  # around whatever reads or changes the columns
         self._ids = array("q")
         self._columns = {name: _Column() for name in _INDEXED}
         self._of_reading: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -52,14 +57,18 @@ class SeriesTable:
 
     def add(self, series: Iterable[SeriesLabels]) -> None:
         """Add series that are not in the table."""
-        for labels in series:
-            place = len(self._ids)
-            for name, column in self._columns.items():
-                column.add(getattr(labels, name), place)
-            self._of_reading[labels.metric_name, labels.uuid].append(labels.series_id)
-            self.labels[labels.series_id] = labels
-            self._ids.append(labels.series_id)
-            self.nbytes += memory_bytes(labels) + _INDEX_BYTES
+        with self._lock:
+            for labels in series:
+                self._add(labels)
+
+    def _add(self, labels: SeriesLabels) -> None:
+        place = len(self._ids)
+        for name, column in self._columns.items():
+            column.add(getattr(labels, name), place)
+        self._of_reading[labels.metric_name, labels.uuid].append(labels.series_id)
+        self.labels[labels.series_id] = labels
+        self._ids.append(labels.series_id)
+        self.nbytes += memory_bytes(labels) + _INDEX_BYTES
 
     def unknown(self, series_ids: Iterable[int]) -> list[int]:
         """Those of the ids that are not in the table."""
@@ -79,28 +88,32 @@ class SeriesTable:
             found = self.where(others).tolist()
             raw = {*allowed[RAW]}
             return np.array([i for i in found if self.labels[i].labels_raw in raw], np.int64)
-        codes = {
-            name: [self._columns[name].codes[text] for text in {*texts} if self._has(name, text)]
-            for name, texts in allowed.items()
-        }
-        return self._found(codes)
+        with self._lock:
+            codes = {
+                name: [known[text] for text in {*texts} if text in known]
+                for name, texts in allowed.items()
+                for known in [self._columns[name].codes]
+            }
+            return self._found(codes)
 
     def selected(self, selection: Selection) -> Int64:
         """The ids of the series that are selected, in order. No condition may be on labels_raw."""
-        codes: dict[str, list[int]] = {}
-        for condition in selection.conditions:
-            column = self._columns[condition.label]
-            holds = np.flatnonzero(condition.holds([*column.codes])).tolist()
-            known = codes.get(condition.label)
-            codes[condition.label] = holds if known is None else [*{*known} & {*holds}]
-        return self._found(codes)
+        with self._lock:
+            codes: dict[str, list[int]] = {}
+            for condition in selection.conditions:
+                column = self._columns[condition.label]
+                holds = np.flatnonzero(condition.holds([*column.codes])).tolist()
+                known = codes.get(condition.label)
+                codes[condition.label] = holds if known is None else [*{*known} & {*holds}]
+            return self._found(codes)
 
     def gpu_of(self, series_ids: Int64) -> Int64:
         """A number for the GPU of each series; the ids are in order."""
-        ids = np.array(self._ids, np.int64)
+        with self._lock:
+            ids = np.array(self._ids, np.int64)
+            of_place = np.array(self._columns[UUID].of_place, np.int64)
         order = np.argsort(ids, kind="stable")
-        places = order[np.searchsorted(ids, series_ids, sorter=order)]
-        return np.array(self._columns[UUID].of_place, np.int64)[places]
+        return of_place[order[np.searchsorted(ids, series_ids, sorter=order)]]
 
     def _found(self, codes: dict[str, list[int]]) -> Int64:
         """The ids of the series whose labels have one of these codes, in order."""
@@ -128,6 +141,3 @@ class SeriesTable:
         return [
             each for reading in readings for each in self._of_reading[reading] if each not in these
         ]
-
-    def _has(self, name: str, text: str) -> bool:
-        return text in self._columns[name].codes
