@@ -69,9 +69,8 @@ class Head:
         self._table = SeriesTable()
         self._position: LandingPosition | None = None
         self._advancing = asyncio.Lock()
-        self._begun = self._done = (
-            0  # the number of the last advance that began, and that succeeded
-        )
+        self._begun = 0  # the number of the last advance that began
+        self._done = 0  # and of the last one that succeeded
         self._now_us = 0  # by the clock of Postgres, when it was last asked what has landed
         self._is_short = False
         self._session: Connection | None = None
@@ -94,15 +93,15 @@ class Head:
             yield HeadView(state, self._table, self._reader.known)
             return
         async with self._reader.snapshot() as connection:
-            stored = StoredView(connection, self._reader.known)
+            known = self._reader.known
             if state is not None and last_us >= state.floor_us:
                 state = await self._advanced_to(connection)
             if state is None or last_us < state.floor_us:
                 metrics.API_HEAD_READS.labels("postgres").inc()
-                yield stored
+                yield StoredView(connection, known)
             else:
                 metrics.API_HEAD_READS.labels("both").inc()
-                yield JoinedView(stored, HeadView(state, self._table, self._reader.known))
+                yield JoinedView(connection, known, HeadView(state, self._table, known))
 
     async def run(self) -> None:
         """Fill the memory and keep it up to date, until cancelled."""

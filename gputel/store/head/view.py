@@ -16,10 +16,10 @@ from gputel.store.head.series_table import SeriesTable
 from gputel.store.head.state import HeadState
 from gputel.store.limits import Limits
 from gputel.store.read.known_series import KnownSeries, OrderedSeries
-from gputel.store.read.reader import LATEST
+from gputel.store.read.reader import LATEST, Connection
 from gputel.store.read.records import Records, SeriesLabels, memory_bytes
 from gputel.store.read.selection import Selection
-from gputel.store.read.series_reader import LOOK_BACK, moment
+from gputel.store.read.series_reader import LOOK_BACK, moment, newest_of
 from gputel.store.read.view import Count, StoredView
 from gputel.threads import READING
 
@@ -27,8 +27,8 @@ _IN_THREAD_SERIES = 2_000  # reading fewer takes less time than a thread costs
 _IN_THREAD_SAMPLES = 50_000
 _AT_ONCE_SAMPLES = 2_000_000
 _AT_ONCE_LABELS = 1_000
-LOOK_BACK_US = LOOK_BACK // timedelta(microseconds=1)
-LATEST_US = micros(LATEST)
+_LOOK_BACK_US = LOOK_BACK // timedelta(microseconds=1)
+_LATEST_US = micros(LATEST)
 
 
 class HeadView:
@@ -56,10 +56,21 @@ class HeadView:
 
     async def sampled(self, series_ids: Int64, first_us: int, last_us: int) -> Int64:
         """As SeriesView says."""
+        return series_ids[await self._counts(series_ids, first_us, last_us) > 0]
+
+    async def _counts(self, series_ids: Int64, first_us: int, last_us: int) -> Int64:
+        """How many samples each of the series has in the time, as ``count_in`` says."""
         pieces = self._state.pieces_in(first_us, last_us)
         many = len(series_ids) > _IN_THREAD_SERIES
-        counts = await READING.run_if(many, count_in, pieces, series_ids, first_us, last_us)
-        return series_ids[counts > 0]
+        return await READING.run_if(many, count_in, pieces, series_ids, first_us, last_us)
+
+    async def _samples(
+        self, series_ids: Int64, first_us: int, last_us: int, expected: int
+    ) -> Samples:
+        """The samples of the series in the time, which are about as many as expected."""
+        pieces = self._state.pieces_in(first_us, last_us)
+        many = expected > _IN_THREAD_SAMPLES
+        return await READING.run_if(many, samples_in, pieces, series_ids, first_us, last_us)
 
     async def ends_of(self, series_ids: Int64, first_us: int, last_us: int) -> Samples:
         """As SeriesView says."""
@@ -77,13 +88,10 @@ class HeadView:
     ) -> Samples:
         """As SeriesView says."""
         wanted = np.sort(np.asarray(series_ids, np.int64))
-        pieces = self._state.pieces_in(first_us, last_us)
-        many = len(wanted) > _IN_THREAD_SERIES
-        counts = await READING.run_if(many, count_in, pieces, wanted, first_us, last_us)
+        counts = await self._counts(wanted, first_us, last_us)
         read = []
         for some, expected in _shares(wanted, counts):
-            many = expected > _IN_THREAD_SAMPLES
-            read.append(await READING.run_if(many, samples_in, pieces, some, first_us, last_us))
+            read.append(await self._samples(some, first_us, last_us, expected))
             count(read[-1])
         return concatenate(read)
 
@@ -103,10 +111,10 @@ class HeadView:
         gpu = self._table.gpu_of(newest.series_id)
         seen = np.full(int(gpu.max(initial=-1)) + 1, np.iinfo(np.int64).min)
         np.maximum.at(seen, gpu, newest.ts)
-        since = seen[gpu] - LOOK_BACK_US if seen_since is None else micros(seen_since)
+        since = seen[gpu] - _LOOK_BACK_US if seen_since is None else micros(seen_since)
         selected = np.isin(newest.series_id, self._table.selected(selection))
         found = newest.take(selected & (newest.ts >= since) & (seen[gpu] >= alive_us))
-        ends = self._state.ends_in(self.floor_us, LATEST_US)
+        ends = self._state.ends_in(self.floor_us, _LATEST_US)
         if not len(ends):
             return found
         ends = ends.take(np.lexsort((ends.ts, ends.series_id)))
@@ -138,10 +146,8 @@ class HeadView:
         self, selection: Selection, first_us: int, last_us: int, limits: Limits, most: int
     ) -> Records | None:
         """As SeriesView says."""
-        pieces = self._state.pieces_in(first_us, last_us)
         ids = self._table.selected(selection)
-        many = len(ids) > _IN_THREAD_SERIES
-        counts = await READING.run_if(many, count_in, pieces, ids, first_us, last_us)
+        counts = await self._counts(ids, first_us, last_us)
         ids = ids[counts > 0]
         limits.check_series(len(ids))
         labels = self._table.of(ids.tolist())
@@ -149,28 +155,17 @@ class HeadView:
         samples = int(counts.sum())
         if samples > most:
             return None
-        many = samples > _IN_THREAD_SAMPLES
-        read = await READING.run_if(many, samples_in, pieces, ids, first_us, last_us)
+        read = await self._samples(ids, first_us, last_us, samples)
         return Records(read, dict(zip(ids.tolist(), labels, strict=True)))
 
 
-class JoinedView:
+class JoinedView(StoredView):
     """A snapshot of Postgres, and the memory at the same position for what is newer."""
 
-    def __init__(self, stored: StoredView, head: HeadView) -> None:
-        self._stored = stored
+    def __init__(self, connection: Connection, known: KnownSeries, head: HeadView) -> None:
+        super().__init__(connection, known)
         self._head = head
         self._floor_us = head.floor_us
-
-    async def where(
-        self, allowed: Mapping[str, Sequence[str]], first_us: int, last_us: int
-    ) -> Int64:
-        """As SeriesView says."""
-        return await self._stored.where(allowed, first_us, last_us)
-
-    async def others_of(self, series_ids: Sequence[int]) -> list[int]:
-        """As SeriesView says."""
-        return await self._stored.others_of(series_ids)
 
     async def sampled(self, series_ids: Int64, first_us: int, last_us: int) -> Int64:
         """As SeriesView says."""
@@ -180,16 +175,8 @@ class JoinedView:
             found.append(await self._head.sampled(series_ids, *newer))
             series_ids = np.setdiff1d(series_ids, found[0], assume_unique=True)
         if older and len(series_ids):
-            found.append(await self._stored.sampled(series_ids, *older))
+            found.append(await super().sampled(series_ids, *older))
         return np.sort(np.concatenate(found or [np.empty(0, np.int64)]))
-
-    async def ends_of(self, series_ids: Int64, first_us: int, last_us: int) -> Samples:
-        """As SeriesView says."""
-        return await self._stored.ends_of(series_ids, first_us, last_us)
-
-    def labels_of(self, series_ids: Int64) -> AsyncGenerator[list[SeriesLabels], None]:
-        """As SeriesView says."""
-        return self._stored.labels_of(series_ids)
 
     async def samples_of(
         self, series_ids: Sequence[int], first_us: int, last_us: int, count: Count
@@ -198,7 +185,7 @@ class JoinedView:
         older, newer = self._spans(first_us, last_us)
         read = []
         if older:
-            read.append(await self._stored.samples_of(series_ids, *older, count))
+            read.append(await super().samples_of(series_ids, *older, count))
         if newer:
             read.append(await self._head.samples_of(series_ids, *newer, count))
         pieces = [piece_of(samples) for samples in read if len(samples)]
@@ -210,9 +197,10 @@ class JoinedView:
     async def newest(self, selection: Selection, seen_since: datetime | None, most: int) -> Samples:
         """As SeriesView says."""
         if seen_since is not None:
-            return await self._stored.newest(selection, seen_since, most)
-        alive_us = self._floor_us + LOOK_BACK_US
-        silent = await self._stored.newest(selection, None, most, before=moment(alive_us))
+            return await super().newest(selection, seen_since, most)
+        alive_us = self._floor_us + _LOOK_BACK_US
+        before = moment(alive_us)
+        silent = await newest_of(self._connection, selection, None, most, before)
         return concatenate([silent, await self._head.newest_of_alive(selection, None, alive_us)])
 
     async def there(
@@ -220,18 +208,8 @@ class JoinedView:
     ) -> list[bool]:
         """As SeriesView says."""
         if min(times_us, default=self._floor_us) - within_us < self._floor_us:
-            return await self._stored.there(series_ids, times_us, within_us)
+            return await super().there(series_ids, times_us, within_us)
         return await self._head.there(series_ids, times_us, within_us)
-
-    async def ordered(self, series_ids: Int64, limits: Limits) -> OrderedSeries:
-        """As SeriesView says."""
-        return await self._stored.ordered(series_ids, limits)
-
-    async def few_records(
-        self, selection: Selection, first_us: int, last_us: int, limits: Limits, most: int
-    ) -> Records | None:
-        """As SeriesView says."""
-        return None
 
     def _spans(
         self, first_us: int, last_us: int

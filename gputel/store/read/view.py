@@ -12,7 +12,7 @@ from gputel.store.blocks.samples import Samples
 from gputel.store.limits import Limits
 from gputel.store.read import series_reader
 from gputel.store.read.known_series import KnownSeries, OrderedSeries
-from gputel.store.read.reader import LATEST, Connection, Reader
+from gputel.store.read.reader import Connection, Reader
 from gputel.store.read.records import Records, SeriesLabels
 from gputel.store.read.selection import Selection
 
@@ -122,15 +122,9 @@ class StoredView:
             self._connection, series_ids, first_us, last_us, count
         )
 
-    async def newest(
-        self,
-        selection: Selection,
-        seen_since: datetime | None,
-        most: int,
-        before: datetime = LATEST,
-    ) -> Samples:
-        """As SeriesView says, of GPUs that were last seen before a time."""
-        return await series_reader.newest_of(self._connection, selection, seen_since, most, before)
+    async def newest(self, selection: Selection, seen_since: datetime | None, most: int) -> Samples:
+        """As SeriesView says."""
+        return await series_reader.newest_of(self._connection, selection, seen_since, most)
 
     async def there(
         self, series_ids: Sequence[int], times_us: Sequence[int], within_us: int

@@ -12,7 +12,6 @@ from math import nan
 from typing import Any
 
 import asyncpg
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -22,7 +21,6 @@ from gputel.api.prometheus.params import RangeSteps
 from gputel.api.prometheus.series import SeriesSource
 from gputel.config.settings import ApiSettings
 from gputel.errors import StoreUnavailable
-from gputel.model.columns import SCHEMA, STALE_BITS, VALUE
 from gputel.promql.syntax.parse import parse_selector
 from gputel.store.blocks.samples import micros
 from gputel.store.head.head import Head
@@ -47,11 +45,11 @@ from gputel.times import Duration
 from tests.helpers.batches import batch, labels
 from tests.helpers.waiting import eventually
 from tests.integration.api.conftest import Start
+from tests.integration.api.test_ended_by_source import ENDED, marked
 
 STEP = timedelta(seconds=10)
 SPAN = timedelta(hours=2)
 METRICS = ["DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_GPU_UTIL"]
-ENDED = -1.0  # stands for the mark of an end in rows
 EXPRESSIONS = [
     "DCGM_FI_DEV_GPU_TEMP",
     'DCGM_FI_DEV_GPU_TEMP{UUID="GPU-1"}',
@@ -273,15 +271,6 @@ def micros_of(span: timedelta) -> int:
     return span // timedelta(microseconds=1)
 
 
-def marked(rows: list[tuple[dict[str, str], datetime, float]]) -> pa.RecordBatch:
-    """A batch of rows, with the mark in place of ENDED."""
-    plain = batch(rows)
-    values = plain.column(VALUE).to_numpy().copy()
-    values.view(np.int64)[values == ENDED] = STALE_BITS
-    place = SCHEMA.get_field_index(VALUE)
-    return plain.set_column(place, SCHEMA.field(place), pa.array(values))
-
-
 async def filled(head: Head) -> None:
     async def is_filled() -> bool:
         return head.floor_us is not None
@@ -302,10 +291,19 @@ async def own_pool(dsn: str) -> AsyncIterator[asyncpg.Pool]:
 async def running(
     pool: asyncpg.Pool, span: timedelta = SPAN, most: int = 2**28
 ) -> AsyncIterator[Head]:
+    async with starting(pool, span, most) as head:
+        await filled(head)
+        yield head
+
+
+@asynccontextmanager
+async def starting(
+    pool: asyncpg.Pool, span: timedelta = SPAN, most: int = 2**28
+) -> AsyncIterator[Head]:
+    """A head that may be empty still."""
     head = Head(Reader(pool), span, most)
     task = asyncio.create_task(head.run())
     try:
-        await filled(head)
         yield head
     finally:
         task.cancel()
@@ -476,17 +474,14 @@ async def test_database_that_only_reads_answers_without_a_head(
     await Writer(pool).land([Arrival("m", None, batch([(labels("GPU-a", "TEMP"), now, 7.0)]))])
     only_reads = {"default_transaction_read_only": "on"}
     async with asyncpg.create_pool(dsn, min_size=0, server_settings=only_reads) as reading:
-        head = Head(Reader(reading), SPAN, 2**28)
-        task = asyncio.create_task(head.run())
 
         async def told() -> bool:
             return "the head cannot be kept up to date" in caplog.text
 
-        await eventually(told)
-        assert "read-only" in caplog.text
-        assert b'"7"' in await of(head, "TEMP", now)
-        task.cancel()
-        await asyncio.wait({task})
+        async with starting(reading) as head:
+            await eventually(told)
+            assert "read-only" in caplog.text
+            assert b'"7"' in await of(head, "TEMP", now)
 
 
 async def test_labels_of_series_that_are_gone_are_forgotten(
@@ -495,23 +490,21 @@ async def test_labels_of_series_that_are_gone_are_forgotten(
     """Pods come and go; only the series of the window stay in memory."""
     monkeypatch.setattr("gputel.store.head.head._MANY", 5)
     now, writer = datetime.now(UTC), Writer(pool)
-    head = Head(Reader(pool), SPAN, 40_000)
-    task = asyncio.create_task(head.run())
-    await filled(head)
-    for number in range(60):
-        at = now - timedelta(minutes=60 - number)
-        rows = [(labels("GPU-a", "TEMP", pod=f"p{number}"), at + n * STEP, 1.0) for n in range(6)]
-        await writer.land([Arrival(f"m{number}", None, batch(rows))])
-        assert b"p%d" % number in await of(head, "TEMP", at + timedelta(minutes=1))
+    async with running(pool, most=40_000) as head:
+        for number in range(60):
+            at = now - timedelta(minutes=60 - number)
+            rows = [
+                (labels("GPU-a", "TEMP", pod=f"p{number}"), at + n * STEP, 1.0) for n in range(6)
+            ]
+            await writer.land([Arrival(f"m{number}", None, batch(rows))])
+            assert b"p%d" % number in await of(head, "TEMP", at + timedelta(minutes=1))
 
-    async def few() -> bool:
-        (family,) = metrics.API_HEAD_SERIES.collect()
-        return bool(family.samples[0].value < 40)
+        async def few() -> bool:
+            (family,) = metrics.API_HEAD_SERIES.collect()
+            return bool(family.samples[0].value < 40)
 
-    await eventually(few)
-    assert b"p59" in await of(head, "TEMP", now)
-    task.cancel()
-    await asyncio.wait({task})
+        await eventually(few)
+        assert b"p59" in await of(head, "TEMP", now)
 
 
 async def test_api_answers_alike_with_a_head(pool: asyncpg.Pool, start: Start) -> None:
